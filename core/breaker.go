@@ -1,0 +1,118 @@
+package core
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+)
+
+// Figures of the circuit breaker.
+const (
+	breakerWindow      = 10 * time.Second
+	breakerBucket      = time.Second
+	breakerConsecutive = 5
+	breakerMinRequests = 20
+	// breakerPause is how long the breaker stays open before one message may
+	// probe the server.
+	breakerPause = time.Second
+)
+
+// BreakerState is the state of the circuit breaker in front of the server.
+type BreakerState string
+
+// States of the circuit breaker.
+const (
+	// BreakerClosed lets every request through.
+	BreakerClosed BreakerState = "closed"
+	// BreakerHalfOpen lets one message through to see whether the server is
+	// back.
+	BreakerHalfOpen BreakerState = "half-open"
+	// BreakerOpen lets nothing through: messages go to the outbox at once.
+	BreakerOpen BreakerState = "open"
+)
+
+var errBreakerOpen = errors.New("postoffice: circuit breaker is open: the server failed repeatedly")
+
+// breaker keeps an app from waiting for a server that is down. It opens
+// after 5 failures in a row, or when half of at least 20 requests within
+// 10 s failed; failures are those of the network, timeouts, 429 and 5xx.
+type breaker struct {
+	circuit *gobreaker.TwoStepCircuitBreaker[struct{}]
+	changed func(BreakerState)
+
+	mu sync.Mutex
+	// changes holds what is to be reported once gobreaker's own lock, which
+	// is held when it tells of a change, is free again.
+	changes []BreakerState
+}
+
+// newBreaker makes a breaker that reports its changes.
+func newBreaker(changed func(BreakerState)) *breaker {
+	b := &breaker{changed: changed}
+	b.circuit = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		MaxRequests:  1,
+		Interval:     breakerWindow,
+		BucketPeriod: breakerBucket,
+		Timeout:      breakerPause,
+		ReadyToTrip: func(counts gobreaker.Counts) bool {
+			return counts.ConsecutiveFailures >= breakerConsecutive ||
+				counts.Requests >= breakerMinRequests && counts.TotalFailures*2 >= counts.Requests
+		},
+		IsSuccessful: func(err error) bool {
+			return err == nil || !asFailure(err).failsServer()
+		},
+		IsExcluded: func(err error) bool {
+			return err != nil && asFailure(err).interrupted
+		},
+		OnStateChange: func(_ string, _, to gobreaker.State) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.changes = append(b.changes, breakerState(to))
+		},
+	})
+	return b
+}
+
+// allow asks to send a request. The outcome must be reported to done.
+func (b *breaker) allow() (done func(error), err error) {
+	defer b.report()
+	report, err := b.circuit.Allow()
+	if err != nil {
+		return nil, &failure{class: transient, cause: errBreakerOpen, untried: true}
+	}
+	return func(err error) {
+		defer b.report()
+		report(err)
+	}, nil
+}
+
+// state tells the state. Asking is what turns an open breaker half-open
+// when its pause is over.
+func (b *breaker) state() BreakerState {
+	defer b.report()
+	return breakerState(b.circuit.State())
+}
+
+// report tells of the changes since the last report.
+func (b *breaker) report() {
+	b.mu.Lock()
+	changes := b.changes
+	b.changes = nil
+	b.mu.Unlock()
+	for _, state := range changes {
+		b.changed(state)
+	}
+}
+
+func breakerState(state gobreaker.State) BreakerState {
+	switch state {
+	case gobreaker.StateOpen:
+		return BreakerOpen
+	case gobreaker.StateHalfOpen:
+		return BreakerHalfOpen
+	default:
+		return BreakerClosed
+	}
+}

@@ -1,0 +1,148 @@
+package core
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+	"github.com/postoffice-go/postoffice/core/outbox/memory"
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+)
+
+// poisoned has a server answer 500 to every request with one of the words.
+func poisoned(server *postofficetest.Server, words ...string) {
+	server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
+		for _, word := range words {
+			if bytes.Contains(body, []byte(word)) {
+				return 500, true
+			}
+		}
+		return 0, false
+	})
+}
+
+func TestOnePoisonMessageHoldsBackNoOther(t *testing.T) {
+	for _, position := range []int{0, 250, 499} {
+		server := newServer(t, "orders")
+		poisoned(server, `"poison"`)
+		store := memory.New()
+		client := newTestClient(t, Config{URL: server.URL(), Outbox: store})
+		payloads := numbered(500)
+		payloads[position] = map[string]string{"kind": "poison"}
+		receipt, err := client.PublishBulk(t.Context(), "orders", payloads)
+		require.NoError(t, err)
+		assert.Len(t, receipt.IDs, 1)
+		assert.Len(t, server.MessagesOf("orders"), 499)
+		list := records(t, store)
+		require.Len(t, list, 1)
+		assert.JSONEq(t, `{"kind":"poison"}`, string(list[0].Payload))
+		assert.Less(t, len(server.Requests()), 50, "halving finds it")
+		most, _ := client.limits.of("orders")
+		assert.Equal(t, 500, most, "a poison message teaches no limit")
+	}
+}
+
+func TestPermanentErrorOfOneMessageInABulk(t *testing.T) {
+	server := newServer(t, "orders")
+	server.FailWhen(func(_ *http.Request, body []byte) (int, bool) { return 400, bytes.Contains(body, []byte(`"poison"`)) })
+	store := memory.New()
+	client := newTestClient(t, Config{URL: server.URL(), Outbox: store})
+	payloads := numbered(20)
+	payloads[7] = map[string]string{"kind": "poison"}
+	_, err := client.PublishBulk(t.Context(), "orders", payloads)
+	require.NoError(t, err)
+	assert.Len(t, server.MessagesOf("orders"), 19)
+	list := records(t, store)
+	require.Len(t, list, 1)
+	assert.Equal(t, outbox.Dead, list[0].State)
+}
+
+func TestServerThatFailsEverythingIsNotAskedForEach(t *testing.T) {
+	server := newServer(t, "orders")
+	poisoned(server, "orders")
+	store := memory.New()
+	client := newTestClient(t, Config{URL: server.URL(), Outbox: store})
+	receipt, err := client.PublishBulk(t.Context(), "orders", numbered(500))
+	require.NoError(t, err)
+	assert.Len(t, receipt.IDs, 500)
+	assert.Len(t, server.Requests(), 1+probes)
+}
+
+func TestBulkLimitOfAnOlderServerIsLearned(t *testing.T) {
+	server := postofficetest.Start(t, postofficetest.WithBulkLimit(100))
+	addTopics(t, server, "orders", "bills")
+	client := newTestClient(t, Config{URL: server.URL()})
+	_, err := client.PublishBulk(t.Context(), "orders", numbered(400))
+	require.NoError(t, err)
+	assert.Len(t, server.MessagesOf("orders"), 400)
+	before := len(server.Requests())
+	_, err = client.PublishBulk(t.Context(), "bills", numbered(400))
+	require.NoError(t, err)
+	assert.Len(t, server.MessagesOf("bills"), 400)
+	assert.Len(t, server.Requests(), before+4, "the limit is the server's, whatever the topic")
+}
+
+func TestBodyLimitOfAProxyIsLearned(t *testing.T) {
+	server := postofficetest.Start(t, postofficetest.WithBodyLimit(100_000))
+	addTopics(t, server, "orders")
+	store := memory.New()
+	client := newTestClient(t, Config{URL: server.URL(), Outbox: store, Timeout: time.Minute, BulkTimeout: time.Minute})
+	payloads := []any{}
+	for range 40 {
+		payloads = append(payloads, map[string]string{"text": strings.Repeat("x", 10_000)})
+	}
+	payloads[20] = map[string]string{"text": strings.Repeat("x", 200_000)}
+	receipt, err := client.PublishBulk(t.Context(), "orders", payloads)
+	require.NoError(t, err)
+	assert.Len(t, server.MessagesOf("orders"), 39)
+	require.Len(t, receipt.IDs, 1)
+	assert.Equal(t, outbox.Dead, records(t, store)[0].State, "one message cannot be cut")
+
+	before := len(server.Requests())
+	_, err = client.PublishBulk(t.Context(), "orders", payloads[:20])
+	require.NoError(t, err)
+	for _, request := range server.Requests()[before:] {
+		assert.Equal(t, 201, request.Status)
+	}
+}
+
+func TestLimitOfJobsIsLearnedForItsTopic(t *testing.T) {
+	server := newServer(t, "quiet")
+	require.NoError(t, server.AddTopic(postofficetest.Topic{Name: "busy", OriginHost: "http://app.test/"}))
+	for _, target := range []string{"1", "2", "3"} {
+		// Paused: the jobs are made, and nobody is called.
+		_, err := server.AddConsumer(postofficetest.Consumer{Topic: "busy", Target: "http://127.0.0.1:9/" + target, Paused: true})
+		require.NoError(t, err)
+	}
+	client := newTestClient(t, Config{URL: server.URL(), BulkLimit: 3000, BulkTimeout: time.Minute})
+	receipt, err := client.PublishBulk(t.Context(), "busy", numbered(3000))
+	require.NoError(t, err)
+	assert.Equal(t, Delivered, receipt.State)
+	assert.Len(t, receipt.Jobs, 9000)
+	assert.Len(t, server.MessagesOf("busy"), 3000)
+
+	before := len(server.Requests())
+	_, err = client.PublishBulk(t.Context(), "busy", numbered(3000))
+	require.NoError(t, err)
+	for _, request := range server.Requests()[before:] {
+		assert.Equal(t, 201, request.Status, "the second time it knows")
+	}
+	most, _ := client.limits.of("quiet")
+	assert.Equal(t, 3000, most)
+}
+
+func TestTimedOutBulkIsSmallerNextTime(t *testing.T) {
+	server := newServer(t, "orders")
+	server.Hang()
+	client := newTestClient(t, Config{URL: server.URL(), Outbox: memory.New(), BulkTimeout: 20 * time.Millisecond})
+	_, err := client.PublishBulk(t.Context(), "orders", numbered(500))
+	require.NoError(t, err)
+	most, _ := client.limits.of("orders")
+	assert.Equal(t, 250, most)
+}

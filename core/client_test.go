@@ -1,0 +1,237 @@
+package core
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+	"github.com/postoffice-go/postoffice/core/outbox/memory"
+)
+
+func TestNewClientNamesBadFields(t *testing.T) {
+	_, err := NewClient(Config{BulkLimit: 4000, Topics: []string{""}})
+	require.ErrorIs(t, err, ErrInvalidConfig)
+	for _, field := range []string{"URL ", "BulkLimit ", "Topics[0] ", "OriginHost "} {
+		assert.ErrorContains(t, err, field)
+	}
+}
+
+func TestStoppedClientAcceptsNothing(t *testing.T) {
+	server := newServer(t, "orders")
+	client := newTestClient(t, Config{URL: server.URL(), Outbox: memory.New()})
+	require.NoError(t, client.Start(t.Context()))
+	require.NoError(t, client.Stop(t.Context()))
+	require.NoError(t, client.Stop(t.Context()), "stopping again is fine")
+
+	_, err := client.Publish(t.Context(), "orders", struct{}{})
+	require.ErrorIs(t, err, ErrClosed)
+	_, err = client.PublishBulk(t.Context(), "orders", []any{struct{}{}})
+	require.ErrorIs(t, err, ErrClosed)
+	require.ErrorIs(t, client.Start(t.Context()), ErrClosed)
+	assert.Empty(t, server.MessagesOf("orders"))
+}
+
+func TestStopBeforeStart(t *testing.T) {
+	client := newTestClient(t, Config{URL: testServer, Outbox: memory.New()})
+	require.NoError(t, client.Stop(t.Context()))
+	require.ErrorIs(t, client.Start(t.Context()), ErrClosed)
+}
+
+func TestStartNeedsAUsableOutbox(t *testing.T) {
+	store := memory.New()
+	require.NoError(t, store.Close())
+	client := newTestClient(t, Config{URL: testServer, Outbox: store})
+	require.ErrorIs(t, client.Start(t.Context()), outbox.ErrClosed)
+}
+
+// hanging is a server that takes connections and never answers.
+var hanging = roundTripFunc(func(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+})
+
+func TestStopWaitsForCallsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memory.New()
+		client := newTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: store})
+		require.NoError(t, client.Start(t.Context()))
+		var receipt Receipt
+		var err error
+		go func() { receipt, err = client.Publish(context.Background(), "orders", struct{}{}) }()
+		synctest.Wait()
+		start := time.Now()
+		require.NoError(t, client.Stop(t.Context()))
+		assert.Equal(t, DefaultTimeout, time.Since(start))
+		synctest.Wait()
+		require.NoError(t, err)
+		assert.Equal(t, Stored, receipt.State)
+		assert.Len(t, records(t, store), 1)
+	})
+}
+
+func TestStopBreaksOffTheRelayInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memory.New()
+		insert(t, store, "orders", 10)
+		client := newTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: store, BulkTimeout: time.Minute})
+		require.NoError(t, client.Start(t.Context()))
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		start := time.Now()
+		require.NoError(t, client.Stop(ctx))
+		assert.Equal(t, 4*time.Second, time.Since(start), "with time left to give the messages back")
+		for _, record := range records(t, store) {
+			assert.Empty(t, record.LeaseToken, "given back")
+			assert.Less(t, time.Until(record.DueAt), backoffBase)
+		}
+	})
+}
+
+func TestStopTellsThatItsTimeIsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := newTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: memory.New(), Timeout: 10 * time.Second})
+		var done sync.WaitGroup
+		done.Go(func() { _, _ = client.Publish(context.Background(), "orders", struct{}{}) })
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, client.Stop(ctx), context.DeadlineExceeded)
+		done.Wait()
+		require.NoError(t, client.Stop(t.Context()), "a later call may wait for the rest")
+	})
+}
+
+func TestStopMeetsPublish(t *testing.T) {
+	server := newServer(t, "orders")
+	store := memory.New()
+	client := newTestClient(t, Config{URL: server.URL(), Outbox: store})
+	require.NoError(t, client.Start(t.Context()))
+	var publishers, stoppers sync.WaitGroup
+	accepted := make(chan int, 16)
+	for range 16 {
+		publishers.Go(func() {
+			n := 0
+			for {
+				if _, err := client.Publish(context.Background(), "orders", struct{}{}); err != nil {
+					assert.ErrorIs(t, err, ErrClosed)
+					break
+				}
+				n++
+			}
+			accepted <- n
+		})
+	}
+	require.NoError(t, server.WaitForMessages(t.Context(), "orders", 100))
+	for range 3 {
+		stoppers.Go(func() { assert.NoError(t, client.Stop(context.Background())) })
+	}
+	stoppers.Wait()
+	publishers.Wait()
+	close(accepted)
+	sum := 0
+	for n := range accepted {
+		sum += n
+	}
+	assert.GreaterOrEqual(t, len(server.MessagesOf("orders"))+len(records(t, store)), sum)
+}
+
+func TestFlush(t *testing.T) {
+	client := newTestClient(t, Config{URL: testServer})
+	require.NoError(t, client.Flush(t.Context()))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, client.Flush(ctx), context.Canceled)
+}
+
+func TestSeveralClientsInOneProcess(t *testing.T) {
+	one, two := newServer(t, "orders"), newServer(t, "orders")
+	first := newTestClient(t, Config{URL: one.URL()})
+	second := newTestClient(t, Config{URL: two.URL()})
+	_, err := first.Publish(t.Context(), "orders", map[string]int{"n": 1})
+	require.NoError(t, err)
+	require.NoError(t, first.Stop(t.Context()))
+	_, err = second.Publish(t.Context(), "orders", map[string]int{"n": 2})
+	require.NoError(t, err)
+	assert.Equal(t, []string{`{"n":1}`}, payloadsOf(one, "orders"))
+	assert.Equal(t, []string{`{"n":2}`}, payloadsOf(two, "orders"))
+}
+
+func TestBreakerIsLoggedAndObserved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var states []BreakerState
+		client := newTestClient(t, Config{
+			URL: testServer, HTTPClient: &http.Client{Transport: hanging},
+			Observer: Observer{Breaker: func(state BreakerState) { states = append(states, state) }},
+		})
+		for range breakerConsecutive {
+			_, _ = client.Publish(t.Context(), "orders", struct{}{})
+		}
+		assert.Equal(t, []BreakerState{BreakerOpen}, states)
+	})
+}
+
+func TestPublisherOfARequest(t *testing.T) {
+	server := newServer(t, "orders")
+	client := newTestClient(t, Config{URL: server.URL()})
+	calls := 0
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://app.test/?id=7", nil)
+	require.NoError(t, err)
+	ctx, end := client.BeginRequest(t.Context(), request, Options{Attributes: func(r *http.Request) map[string]any {
+		calls++
+		return map[string]any{"request": r.URL.Query().Get("id"), "region": "south"}
+	}})
+	assert.Zero(t, calls, "not before something is published")
+	publisher, ok := FromContext(ctx)
+	require.True(t, ok)
+	assert.Same(t, publisher, MustFromContext(ctx))
+	_, err = publisher.Publish(ctx, "orders", struct{}{}, WithAttribute("region", "north"))
+	require.NoError(t, err)
+	_, err = publisher.PublishBulk(ctx, "orders", []any{struct{}{}})
+	require.NoError(t, err)
+	end()
+	assert.Equal(t, 1, calls)
+	assert.JSONEq(t, `{"request":"7","region":"north"}`, string(server.MessagesOf("orders")[0].Attributes))
+	assert.JSONEq(t, `{"request":"7","region":"south"}`, string(server.MessagesOf("orders")[1].Attributes))
+}
+
+func TestContextWithoutPublisher(t *testing.T) {
+	publisher, ok := FromContext(t.Context())
+	assert.False(t, ok)
+	_, err := publisher.Publish(t.Context(), "orders", struct{}{})
+	require.ErrorIs(t, err, ErrNoPublisher)
+	_, err = publisher.PublishBulk(t.Context(), "orders", nil)
+	require.ErrorIs(t, err, ErrNoPublisher)
+	assert.PanicsWithError(t, ErrNoPublisher.Error(), func() { MustFromContext(t.Context()) })
+}
+
+// frameworkContext keeps values by name, as *gin.Context does.
+type frameworkContext struct {
+	context.Context
+	values map[string]any
+}
+
+func (c frameworkContext) Value(key any) any {
+	name, _ := key.(string)
+	return c.values[name]
+}
+
+func TestFrameworksContextIsLookedInto(t *testing.T) {
+	want := &Publisher{}
+	got, ok := FromContext(frameworkContext{t.Context(), map[string]any{ContextKey: want}})
+	assert.True(t, ok)
+	assert.Same(t, want, got)
+}
+
+func TestRoutes(t *testing.T) {
+	routes := newTestClient(t, Config{URL: testServer, RecoveryPath: "/outbox"}).Routes()
+	require.Len(t, routes, 1)
+	assert.Equal(t, "/outbox/", routes[0].Path)
+}

@@ -1,0 +1,571 @@
+package core
+
+import (
+	"cmp"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/postoffice-go/postoffice/core/internal/wire"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Defaults and limits of a Config.
+const (
+	// DefaultTimeout bounds a request that carries one message.
+	DefaultTimeout = 500 * time.Millisecond
+	// DefaultBulkTimeout bounds a request that carries many messages.
+	DefaultBulkTimeout = 5 * time.Second
+	// DefaultBulkLimit is how many payloads go into one bulk request.
+	DefaultBulkLimit = 500
+	// MaxBulkLimit is how many payloads the server takes in one bulk request.
+	MaxBulkLimit = wire.MaxBulk
+	// DefaultRecoveryPath is where the recovery endpoint is mounted.
+	DefaultRecoveryPath = "/postoffice/messages/"
+)
+
+// Config says how to reach the server, what to set up there and how messages
+// are published. Only URL is required; an app that publishes also sets
+// Topics and OriginHost, and an Outbox to survive the server's absence.
+// A Config is copied by [NewClient]: later changes have no effect.
+//
+// URL, OriginHost and the consumers' targets may hold credentials, so a
+// Config should not be logged as a whole.
+type Config struct {
+	// URL is the address of the server, such as "http://postoffice:4000". A
+	// path is kept as a prefix of the API's paths. Userinfo, percent-encoded,
+	// becomes Basic authentication, for a proxy in front of the server.
+	// Required.
+	URL string
+
+	// Topics are the names of the topics to create, so that this app can
+	// publish to them. Defaults to none.
+	Topics []string
+
+	// Consumers are the consumers to register, so that this app receives
+	// messages. Defaults to none.
+	Consumers []Consumer
+
+	// OriginHost is this app as the server reaches it, such as
+	// "http://orders:8080"; without a scheme, http is meant. The server
+	// fetches undelivered messages from there, at RecoveryPath. Userinfo,
+	// percent-encoded, is the credential that the server presents and the
+	// recovery endpoint demands. With the recovery path it may have 255
+	// characters. Required with Topics or RecoveryEnabled.
+	//
+	// The server never updates the origin host of a topic that exists.
+	OriginHost string
+
+	// RecoveryPath is the path of the recovery endpoint; together with
+	// OriginHost it makes the address that is registered with the server. An
+	// OriginHost that ends in it already is registered as it is. A slash is
+	// added at its end. Defaults to "/postoffice/messages/".
+	RecoveryPath string
+
+	// RecoveryEnabled asks the server to fetch the undelivered messages of
+	// new topics every 30 seconds. Defaults to false.
+	RecoveryEnabled bool
+
+	// AllowOpenRecovery lets the recovery endpoint answer without
+	// credentials: whoever reaches it can read and delete undelivered
+	// messages. Defaults to false: without userinfo in OriginHost the
+	// endpoint answers 403.
+	AllowOpenRecovery bool
+
+	// Timeout bounds each request that carries a single message, and each
+	// one of setup, health and the like. Defaults to 500 ms.
+	Timeout time.Duration
+
+	// BulkTimeout bounds each request that carries many messages. Defaults
+	// to 5 s.
+	BulkTimeout time.Duration
+
+	// BulkLimit is the most payloads to put into one bulk request, at most
+	// 3000. More than 6553 jobs, payloads times HTTP consumers of the topic,
+	// are too many for the server, whatever this says. Defaults to 500.
+	BulkLimit int
+
+	// Outbox keeps the messages that could not be delivered at once.
+	// Defaults to none: Publish returns an error when delivery fails, and
+	// nothing is kept.
+	Outbox outbox.Store
+
+	// HTTPClient is the client whose Transport sends the requests. Nothing
+	// else of it is used: redirects are never followed, there are no cookies,
+	// and the timeouts are those above. Defaults to a client of our own with
+	// connections tuned to the server.
+	HTTPClient *http.Client
+
+	// Logger takes what happens in the background; no payloads and no
+	// credentials. Defaults to slog.Default().
+	Logger *slog.Logger
+
+	// Observer is told what becomes of messages. Defaults to nobody.
+	Observer Observer
+
+	// SetupRequired makes Start fail when setup does. Defaults to false:
+	// setup is tried again in the background.
+	SetupRequired bool
+}
+
+// ConsumerType is how the server delivers to a consumer. The zero
+// ConsumerType means HTTP.
+type ConsumerType string
+
+// Types of consumers.
+const (
+	// HTTP consumers get each message by a POST to their target.
+	HTTP ConsumerType = "http"
+	// PubSub consumers are topics of Google Cloud Pub/Sub, named by their
+	// target.
+	PubSub ConsumerType = "pubsub"
+)
+
+// Consumer is a subscription to a topic. The server tells consumers apart by
+// topic, target and type, and never updates the rest of one that exists. A
+// consumer that was deleted there cannot be registered again.
+type Consumer struct {
+	// Topic is the name of the topic to receive. The server refuses a
+	// consumer of a topic that does not exist. Required.
+	Topic string
+
+	// Target is the URL to which the server posts, or the Pub/Sub topic.
+	// Userinfo in a URL becomes Basic authentication. At most 255 characters.
+	// Required.
+	Target string
+
+	// Type is HTTP or PubSub. Defaults to HTTP.
+	Type ConsumerType
+
+	// FromNow is passed on to the server, where it has no effect as of
+	// 0.19.0. Defaults to false.
+	FromNow bool
+
+	// Timeout is how long the server waits for the target's answer, in whole
+	// seconds. Defaults to the server's own, 5 s.
+	Timeout time.Duration
+
+	// Retry is how long the server waits before it tries again, in whole
+	// seconds. It is passed on to the server, where it has no effect as of
+	// 0.19.0. Defaults to the server's own.
+	Retry time.Duration
+
+	// ChunkSize is how many messages of a bulk the server hands to Pub/Sub at
+	// once. Defaults to the server's own.
+	ChunkSize int
+
+	// Paused registers the consumer as inactive: the server keeps its
+	// messages until somebody activates it there. Defaults to false.
+	Paused bool
+}
+
+// settings is a Config that was checked, with its defaults filled in.
+type settings struct {
+	baseURL       string // scheme, host and path of the server, no userinfo, no trailing slash
+	authorization string // Authorization header for the server, "" for none
+
+	topics    []string
+	consumers []Consumer // Type filled in
+
+	// originHost is what is registered with the server: OriginHost and
+	// RecoveryPath, with userinfo, ending in "/". It is "" when there is no
+	// OriginHost.
+	originHost                     string
+	recoveryPath                   string // begins and ends in "/"
+	recoveryUser, recoveryPassword string
+	recoveryGuarded                bool // OriginHost has userinfo
+	recoveryEnabled                bool
+	allowOpenRecovery              bool
+
+	timeout, bulkTimeout time.Duration
+	bulkLimit            int
+
+	outbox        outbox.Store
+	httpClient    *http.Client // nil for a client of our own
+	logger        *slog.Logger
+	observer      Observer
+	setupRequired bool
+}
+
+// faults collects the fields at fault of one configuration.
+type faults []error
+
+func (f *faults) add(fault *FieldError) {
+	if fault != nil { // a nil *FieldError in an error would not be nil
+		*f = append(*f, fault)
+	}
+}
+
+// err returns the faults as one ErrInvalidConfig, nil when there are none.
+func (f faults) err() error {
+	if len(f) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrInvalidConfig, errors.Join(f...))
+}
+
+// resolve checks the whole Config and fills in its defaults. The error tells
+// of all fields at fault.
+func (c Config) resolve() (*settings, error) {
+	var bad faults
+	s := &settings{
+		topics:            slices.Clone(c.Topics),
+		consumers:         slices.Clone(c.Consumers),
+		recoveryEnabled:   c.RecoveryEnabled,
+		allowOpenRecovery: c.AllowOpenRecovery,
+		timeout:           cmp.Or(c.Timeout, DefaultTimeout),
+		bulkTimeout:       cmp.Or(c.BulkTimeout, DefaultBulkTimeout),
+		bulkLimit:         cmp.Or(c.BulkLimit, DefaultBulkLimit),
+		outbox:            c.Outbox,
+		httpClient:        c.HTTPClient,
+		logger:            cmp.Or(c.Logger, slog.Default()),
+		observer:          c.Observer,
+		setupRequired:     c.SetupRequired,
+	}
+	bad.add(s.setServer(c.URL))
+	checkTopics(c.Topics, &bad)
+	s.resolveConsumers(&bad)
+
+	recoveryPath, fault := resolveRecoveryPath(c.RecoveryPath)
+	bad.add(fault)
+	s.recoveryPath = recoveryPath
+	switch {
+	case c.OriginHost != "":
+		bad.add(s.setOrigin(c.OriginHost))
+	case len(c.Topics) > 0:
+		bad.add(fieldError("OriginHost", "is required with Topics: it is this app as the server reaches it"))
+	case c.RecoveryEnabled:
+		bad.add(fieldError("OriginHost", "is required with RecoveryEnabled: it is this app as the server reaches it"))
+	}
+
+	bad.add(checkNotNegative("Timeout", c.Timeout))
+	bad.add(checkNotNegative("BulkTimeout", c.BulkTimeout))
+	switch {
+	case c.BulkLimit < 0:
+		bad.add(fieldError("BulkLimit", "is negative"))
+	case c.BulkLimit > MaxBulkLimit:
+		bad.add(fieldError("BulkLimit", "is %d; the server takes at most %d", c.BulkLimit, MaxBulkLimit))
+	}
+	if err := bad.err(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// checkTopics reports names that the server would refuse or could not tell
+// apart.
+func checkTopics(topics []string, bad *faults) {
+	first := make(map[string]int, len(topics))
+	for i, topic := range topics {
+		field := fmt.Sprintf("Topics[%d]", i)
+		bad.add(checkTopic(field, topic))
+		if at, ok := first[topic]; ok {
+			bad.add(fieldError(field, "is the same as Topics[%d]", at))
+			continue
+		}
+		first[topic] = i
+	}
+}
+
+// checkTopic reports what the server would not take as the name of a topic.
+func checkTopic(field, topic string) *FieldError {
+	if strings.TrimSpace(topic) == "" {
+		return fieldError(field, "is blank")
+	}
+	return checkName(field, topic)
+}
+
+// checkName reports what the server cannot store as a name.
+func checkName(field, name string) *FieldError {
+	if !utf8.ValidString(name) {
+		return fieldError(field, "is not valid UTF-8")
+	}
+	if strings.IndexByte(name, 0) >= 0 {
+		return fieldError(field, "holds a NUL")
+	}
+	if length := utf8.RuneCountInString(name); length > wire.MaxNameLength {
+		return fieldError(field, "has %d characters; the server takes at most %d", length, wire.MaxNameLength)
+	}
+	return nil
+}
+
+func checkNotNegative(field string, d time.Duration) *FieldError {
+	if d < 0 {
+		return fieldError(field, "is negative")
+	}
+	return nil
+}
+
+// resolveConsumers checks the consumers and fills in their types.
+func (s *settings) resolveConsumers(bad *faults) {
+	type identity struct {
+		topic, target string
+		kind          ConsumerType
+	}
+	first := make(map[identity]int, len(s.consumers))
+	for i := range s.consumers {
+		consumer := &s.consumers[i]
+		consumer.Type = cmp.Or(consumer.Type, HTTP)
+		field := fmt.Sprintf("Consumers[%d]", i)
+		consumer.check(field, bad)
+
+		id := identity{consumer.Topic, consumer.Target, consumer.Type}
+		if at, ok := first[id]; ok {
+			bad.add(fieldError(field, "has the topic, target and type of Consumers[%d]; the server would ignore it", at))
+			continue
+		}
+		first[id] = i
+	}
+}
+
+// check reports what the server would not take as a consumer.
+func (c *Consumer) check(field string, bad *faults) {
+	bad.add(checkTopic(field+".Topic", c.Topic))
+	switch c.Type {
+	case HTTP:
+		bad.add(checkHTTPTarget(field+".Target", c.Target))
+	case PubSub:
+		bad.add(checkTarget(field+".Target", c.Target))
+	default:
+		bad.add(checkTarget(field+".Target", c.Target))
+		bad.add(fieldError(field+".Type", "is %.40q; it must be %q or %q", string(c.Type), HTTP, PubSub))
+	}
+	bad.add(checkSeconds(field+".Timeout", c.Timeout))
+	bad.add(checkSeconds(field+".Retry", c.Retry))
+	switch {
+	case c.ChunkSize < 0:
+		bad.add(fieldError(field+".ChunkSize", "is negative"))
+	case c.ChunkSize > math.MaxInt32:
+		bad.add(fieldError(field+".ChunkSize", "is %d; the server takes at most %d", c.ChunkSize, math.MaxInt32))
+	}
+}
+
+func checkTarget(field, target string) *FieldError {
+	if strings.TrimSpace(target) == "" {
+		return fieldError(field, "is required")
+	}
+	return checkName(field, target)
+}
+
+func checkHTTPTarget(field, target string) *FieldError {
+	if fault := checkTarget(field, target); fault != nil {
+		return fault
+	}
+	_, fault := parseHTTP(field, target)
+	return fault
+}
+
+// checkSeconds reports a duration that the server cannot count: it takes
+// whole seconds of 32 bits.
+func checkSeconds(field string, d time.Duration) *FieldError {
+	switch {
+	case d < 0:
+		return fieldError(field, "is negative")
+	case d%time.Second != 0:
+		return fieldError(field, "is %v; the server counts whole seconds", d)
+	case d/time.Second > math.MaxInt32:
+		return fieldError(field, "is %d seconds; the server takes at most %d", d/time.Second, math.MaxInt32)
+	}
+	return nil
+}
+
+// setServer takes the server's address apart.
+func (s *settings) setServer(address string) *FieldError {
+	if address == "" {
+		return fieldError("URL", "is required: it is the address of the Postoffice server")
+	}
+	parsed, fault := parseBase("URL", address)
+	if fault != nil {
+		return fault
+	}
+	base := url.URL{Scheme: parsed.Scheme, Host: parsed.Host, Path: parsed.Path, RawPath: parsed.RawPath}
+	s.baseURL = strings.TrimRight(base.String(), "/")
+	if parsed.User != nil {
+		password, _ := parsed.User.Password()
+		credential := parsed.User.Username() + ":" + password
+		s.authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(credential))
+	}
+	return nil
+}
+
+// setOrigin makes the address that is registered with the server: the server
+// appends the ids of messages to it, so it must end in a slash.
+func (s *settings) setOrigin(address string) *FieldError {
+	const field = "OriginHost"
+	if !strings.Contains(address, "://") {
+		if scheme, _, _ := strings.Cut(address, ":"); strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https") {
+			return fieldError(field, "must begin with http:// or https://")
+		}
+		address = "http://" + address
+	}
+	parsed, fault := parseBase(field, address)
+	if fault != nil {
+		return fault
+	}
+	path := strings.TrimRight(parsed.EscapedPath(), "/") + "/"
+	if s.recoveryPath != "" && !strings.HasSuffix(path, s.recoveryPath) {
+		path = strings.TrimSuffix(path, "/") + s.recoveryPath
+	}
+	userinfo := ""
+	if parsed.User != nil {
+		s.recoveryUser = parsed.User.Username()
+		s.recoveryPassword, _ = parsed.User.Password()
+		s.recoveryGuarded = true
+		if s.recoveryUser == "" {
+			// The server sends no credential without a user name.
+			return fieldError(field, "has userinfo without a user name")
+		}
+		userinfo = percentEncode(s.recoveryUser) + ":" + percentEncode(s.recoveryPassword) + "@"
+	}
+	host := url.URL{Host: parsed.Host} // writes out what a host needs encoded
+	s.originHost = parsed.Scheme + "://" + userinfo + strings.TrimPrefix(host.String(), "//") + path
+	if length := utf8.RuneCountInString(s.originHost); length > wire.MaxNameLength {
+		return fieldError(field, "has %d characters with the recovery path and percent-encoded; the server takes at most %d",
+			length, wire.MaxNameLength)
+	}
+	return nil
+}
+
+// resolveRecoveryPath checks the path, which is registered with routers and
+// compared with what the server asks for: both must read it alike, so only
+// characters that mean themselves everywhere are taken.
+func resolveRecoveryPath(path string) (string, *FieldError) {
+	const field = "RecoveryPath"
+	path = cmp.Or(path, DefaultRecoveryPath)
+	if path[0] != '/' {
+		return "", fieldError(field, "must begin with a slash")
+	}
+	if !strings.HasSuffix(path, "/") {
+		path += "/"
+	}
+	if bad := strings.IndexFunc(path, func(r rune) bool { return r != '/' && !isUnreserved(r) }); bad >= 0 {
+		r, _ := utf8.DecodeRuneInString(path[bad:])
+		return "", fieldError(field, "holds %q; it may hold letters, digits, slashes and any of -._~", r)
+	}
+	switch {
+	case strings.Contains(path, "//"):
+		return "", fieldError(field, "has an empty segment")
+	case strings.Contains(path, "/./"), strings.Contains(path, ".."):
+		return "", fieldError(field, "has dots that stand for another path")
+	case len(path) > wire.MaxNameLength:
+		return "", fieldError(field, "has %d characters; the server takes at most %d with the host", len(path), wire.MaxNameLength)
+	}
+	return path, nil
+}
+
+// parseBase parses an address that paths are appended to.
+func parseBase(field, address string) (*url.URL, *FieldError) {
+	parsed, fault := parseHTTP(field, address)
+	if fault != nil {
+		return nil, fault
+	}
+	switch {
+	case strings.Contains(address, "#"):
+		return nil, fieldError(field, "must have no fragment; a # in userinfo must be percent-encoded as %%23")
+	case strings.Contains(address, "?"):
+		return nil, fieldError(field, "must have no query; a ? in userinfo must be percent-encoded as %%3F")
+	case strings.Contains(parsed.EscapedPath(), "@"):
+		// Most likely a password with a slash in it: what precedes the slash
+		// would be taken for the host and be shown as such.
+		return nil, fieldError(field, "has an @ in its path; a / in userinfo must be percent-encoded as %%2F")
+	case parsed.User == nil:
+		return parsed, nil
+	}
+	password, _ := parsed.User.Password()
+	switch {
+	case parsed.User.Username() == "" && password == "":
+		return nil, fieldError(field, "has empty userinfo before its @")
+	case strings.Contains(parsed.User.Username(), ":"):
+		return nil, fieldError(field, "has a colon in its user name, which Basic authentication cannot carry")
+	}
+	return parsed, nil
+}
+
+// parseHTTP parses an absolute http or https URL with a host. What
+// [url.Parse] says about a bad one is not passed on: it repeats the URL, and
+// with it the password.
+func parseHTTP(field, address string) (*url.URL, *FieldError) {
+	if strings.TrimSpace(address) != address {
+		return nil, fieldError(field, "begins or ends with white space")
+	}
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return nil, fieldError(field, "cannot be parsed: %s", whyUnparsable(address, err))
+	}
+	switch {
+	case parsed.Scheme != "http" && parsed.Scheme != "https", !strings.Contains(address, "://"):
+		return nil, fieldError(field, "must begin with http:// or https://")
+	case parsed.Hostname() == "":
+		return nil, fieldError(field, "has no host")
+	}
+	if port := parsed.Port(); port != "" {
+		if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
+			return nil, fieldError(field, "has a port that is not between 1 and 65535")
+		}
+	}
+	parsed.Host = strings.TrimSuffix(parsed.Host, ":") // "host:" means the default port
+	return parsed, nil
+}
+
+// whyUnparsable puts the reason into words that repeat nothing of the URL.
+func whyUnparsable(address string, err error) string {
+	_, encoding := errors.AsType[url.EscapeError](err)
+	_, host := errors.AsType[url.InvalidHostError](err)
+	switch {
+	case strings.Contains(address, "@"):
+		return "userinfo must be percent-encoded"
+	case encoding:
+		return "a percent sign must be followed by two hexadecimal digits"
+	case host:
+		return "the host holds a character that it must not"
+	case strings.ContainsFunc(address, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return "it holds a control character"
+	}
+	return "it must be like http://host:port/path"
+}
+
+// isUnreserved tells whether a character means itself anywhere in a URL.
+func isUnreserved(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~", r)
+}
+
+// percentEncode encodes everything but unreserved characters, so that no
+// reader of the URL can take a character for something else, as some take a
+// plus sign for a space.
+func percentEncode(text string) string {
+	var encoded strings.Builder
+	for i := range len(text) {
+		if c := text[i]; c < utf8.RuneSelf && isUnreserved(rune(c)) {
+			encoded.WriteByte(c)
+		} else {
+			fmt.Fprintf(&encoded, "%%%02X", c)
+		}
+	}
+	return encoded.String()
+}
+
+// redactTarget removes the userinfo from a consumer's target, for logs.
+func redactTarget(target string) string {
+	scheme, rest, ok := strings.Cut(target, "://")
+	if ok {
+		scheme += "://"
+	} else {
+		scheme, rest = "", target
+	}
+	authority := rest
+	if _, err := url.Parse(target); err == nil {
+		if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+			authority = rest[:end]
+		}
+	}
+	return scheme + rest[strings.LastIndexByte(authority, '@')+1:]
+}

@@ -1,0 +1,91 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/postoffice-go/postoffice/core/internal/wire"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Errors of this package. They are matched with [errors.Is].
+var (
+	// ErrClosed means that the client was stopped: it accepts nothing more.
+	ErrClosed = errors.New("postoffice: client is stopped")
+	// ErrOutboxFull means that the outbox has reached its bound.
+	ErrOutboxFull = outbox.ErrFull
+	// ErrInvalidConfig means that a Config or settings cannot be used. The
+	// error wraps one [*FieldError] for each field at fault.
+	ErrInvalidConfig = errors.New("postoffice: invalid configuration")
+	// ErrInvalidMessage means that a message can never be delivered and was
+	// not accepted: its topic, payload, attributes or options are at fault.
+	// The error wraps a [*FieldError].
+	ErrInvalidMessage = errors.New("postoffice: invalid message")
+	// ErrNotAccepted means that a message was neither delivered nor stored.
+	// The error wraps what the server answered and, where there is an
+	// outbox, why it could not store the message.
+	ErrNotAccepted = errors.New("postoffice: message not accepted")
+	// ErrNoPublisher means that the context holds no publisher: the
+	// middleware is missing in front of the handler.
+	ErrNoPublisher = errors.New("postoffice: no publisher in the context; is the middleware registered?")
+	// ErrUnhealthy means that the server answers, but says it is not well.
+	ErrUnhealthy = errors.New("postoffice: server is unhealthy")
+)
+
+// FieldError names a field with bad input and what is wrong with it. It
+// never holds the value of a payload or a credential.
+type FieldError struct {
+	// Field is the path of the field, such as "Consumers[2].Target",
+	// "payload" or "payload[7]".
+	Field string
+	// Problem says what is wrong, such as "is required".
+	Problem string
+	// Err is the error beneath, if there is one.
+	Err error
+}
+
+// Error returns the field and its problem.
+func (e *FieldError) Error() string { return e.Field + " " + e.Problem }
+
+// Unwrap returns the error beneath.
+func (e *FieldError) Unwrap() error { return e.Err }
+
+// fieldError makes a FieldError; the problem is a format, in which %w sets
+// the error beneath.
+func fieldError(field, format string, args ...any) *FieldError {
+	err := fmt.Errorf(format, args...)
+	return &FieldError{Field: field, Problem: err.Error(), Err: errors.Unwrap(err)}
+}
+
+// ResponseError is an answer of the server that did not accept a request.
+type ResponseError struct {
+	// StatusCode is the HTTP status of the answer.
+	StatusCode int
+	// Topic is the topic that the request was about; empty for none.
+	Topic string
+	// Errors holds the server's reasons by field, under "detail" those that
+	// it gave for no field. Nil when it gave none, as a proxy's page does.
+	Errors map[string][]string
+}
+
+// Error tells the status, the topic and the server's reasons.
+func (e *ResponseError) Error() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "postoffice: server answered %d", e.StatusCode)
+	if e.Topic != "" {
+		fmt.Fprintf(&text, " for topic %q", e.Topic)
+	}
+	separator := ": "
+	for _, field := range slices.Sorted(maps.Keys(e.Errors)) {
+		text.WriteString(separator)
+		separator = "; "
+		if field != wire.DetailKey {
+			text.WriteString(field + " ")
+		}
+		text.WriteString(strings.Join(e.Errors[field], ", "))
+	}
+	return text.String()
+}

@@ -1,0 +1,147 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// quiet is a logger for tests that do not look at the log.
+var quiet = slog.New(slog.DiscardHandler)
+
+// newTestClient makes a client and stops it when the test ends.
+func newTestClient(t *testing.T, config Config) *Client {
+	t.Helper()
+	if config.Logger == nil {
+		config.Logger = quiet
+	}
+	client, err := NewClient(config)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, client.Stop(context.Background())) })
+	return client
+}
+
+// direct carries requests to a handler without a network, so that tests in a
+// synctest bubble can use the fake server.
+type direct struct{ handler http.Handler }
+
+func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
+	body := []byte{}
+	if r.Body != nil {
+		var err error
+		if body, err = io.ReadAll(r.Body); err != nil {
+			return nil, err
+		}
+		_ = r.Body.Close()
+	}
+	request := r.Clone(r.Context())
+	request.Body = io.NopCloser(bytes.NewReader(body))
+	request.RequestURI = r.URL.RequestURI()
+	recorder := httptest.NewRecorder()
+	var aborted any
+	func() {
+		defer func() { aborted = recover() }()
+		d.handler.ServeHTTP(recorder, request)
+	}()
+	switch {
+	case r.Context().Err() != nil:
+		return nil, r.Context().Err()
+	case aborted != nil:
+		return nil, io.EOF // what a client sees of a handler that aborts
+	}
+	return recorder.Result(), nil
+}
+
+// roundTripFunc is an http.RoundTripper of a function.
+type roundTripFunc func(*http.Request) (*http.Response, error)
+
+func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// events collects what an Observer is told.
+type events struct {
+	mu   sync.Mutex
+	list map[string][]Event
+}
+
+func (e *events) add(name string) func(Event) {
+	return func(event Event) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.list == nil {
+			e.list = map[string][]Event{}
+		}
+		e.list[name] = append(e.list[name], event)
+	}
+}
+
+func (e *events) of(name string) []Event {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]Event(nil), e.list[name]...)
+}
+
+func (e *events) observer() Observer {
+	return Observer{
+		Delivered: e.add("delivered"), Stored: e.add("stored"), Failed: e.add("failed"),
+		Dead: e.add("dead"), NoConsumer: e.add("no consumer"), Recovered: e.add("recovered"),
+	}
+}
+
+// newServer starts a fake server with topics, each with one consumer to
+// which nothing is sent.
+func newServer(t *testing.T, topics ...string) *postofficetest.Server {
+	t.Helper()
+	server := postofficetest.Start(t)
+	addTopics(t, server, topics...)
+	return server
+}
+
+func addTopics(t *testing.T, server *postofficetest.Server, topics ...string) {
+	t.Helper()
+	for _, topic := range topics {
+		require.NoError(t, server.AddTopic(postofficetest.Topic{Name: topic, OriginHost: "http://app.test/"}))
+		_, err := server.AddConsumer(postofficetest.Consumer{Topic: topic, Target: "sink", Type: postofficetest.TypePubSub})
+		require.NoError(t, err)
+	}
+}
+
+// payloadsOf returns the payloads that the server has accepted for a topic.
+func payloadsOf(server *postofficetest.Server, topic string) []string {
+	var payloads []string
+	for _, message := range server.MessagesOf(topic) {
+		payloads = append(payloads, string(message.Payload))
+	}
+	return payloads
+}
+
+// records returns what is in an outbox.
+func records(t *testing.T, store outbox.Store) []outbox.Record {
+	t.Helper()
+	list, err := store.List(context.Background(), outbox.Query{Limit: 100_000})
+	require.NoError(t, err)
+	return list
+}
+
+// brokenStore is an outbox that cannot be written.
+type brokenStore struct{ outbox.Store }
+
+var errBrokenStore = errors.New("disk is full")
+
+func (brokenStore) Insert(context.Context, time.Duration, ...outbox.Record) error {
+	return errBrokenStore
+}

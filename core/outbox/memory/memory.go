@@ -1,0 +1,351 @@
+package memory
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Option sets a bound of a store.
+type Option func(*Store)
+
+// WithMaxRecords bounds the number of records; an Insert beyond it fails with
+// [outbox.ErrFull]. Zero or less means no bound, as without the option.
+func WithMaxRecords(n int) Option {
+	return func(s *Store) { s.maxRecords = n }
+}
+
+// WithMaxBytes bounds the sum of the records' sizes; an Insert beyond it
+// fails with [outbox.ErrFull]. Zero or less means no bound, as without the
+// option.
+func WithMaxBytes(n int64) Option {
+	return func(s *Store) { s.maxBytes = n }
+}
+
+// Store keeps records in memory. It is safe for concurrent use. Records are
+// copied on their way in and out, so callers may change what they gave and
+// got. Use [New] to make one.
+type Store struct {
+	maxRecords int
+	maxBytes   int64
+
+	mutex   sync.Mutex
+	records map[string]outbox.Record
+	bytes   int64
+	closed  bool
+}
+
+var _ outbox.Store = (*Store)(nil)
+
+// New returns an empty store.
+func New(options ...Option) *Store {
+	s := &Store{records: make(map[string]outbox.Record)}
+	for _, option := range options {
+		option(s)
+	}
+	return s
+}
+
+// Close makes every later call fail with [outbox.ErrClosed] and lets go of
+// the records. It always returns nil; closing again does nothing.
+func (s *Store) Close() error {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.closed, s.records, s.bytes = true, nil, 0
+	return nil
+}
+
+// lock locks the store, if it can be used. The caller unlocks it.
+func (s *Store) lock(ctx context.Context) error {
+	s.mutex.Lock()
+	err := ctx.Err()
+	if s.closed {
+		err = outbox.ErrClosed
+	}
+	if err != nil {
+		s.mutex.Unlock()
+	}
+	return err
+}
+
+// Check reports whether the store is open.
+func (s *Store) Check(ctx context.Context) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	s.mutex.Unlock()
+	return nil
+}
+
+// Insert stores all records or none. A delay below zero counts as zero.
+func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mutex.Unlock()
+	now := time.Now()
+	fresh := make(map[string]outbox.Record, len(records))
+	bytes := s.bytes
+	for i, record := range records {
+		if err := validate(record); err != nil {
+			return fmt.Errorf("%w: records[%d].%w", outbox.ErrInvalid, i, err)
+		}
+		_, stored := s.records[record.ID]
+		_, repeated := fresh[record.ID]
+		if stored || repeated {
+			continue
+		}
+		record = clone(record)
+		record.DeliverAt = record.DeliverAt.Round(0)
+		record.CreatedAt = now.Round(0)
+		record.DueAt = now.Add(max(delay, 0)).Round(0)
+		record.Attempts = 0
+		if record.State == outbox.Dead {
+			record.LeaseToken = ""
+		}
+		fresh[record.ID] = record
+		bytes += record.Size()
+	}
+	if len(fresh) > 0 {
+		if s.maxRecords > 0 && len(s.records)+len(fresh) > s.maxRecords {
+			return fmt.Errorf("%w: it holds at most %d records", outbox.ErrFull, s.maxRecords)
+		}
+		if s.maxBytes > 0 && bytes > s.maxBytes {
+			return fmt.Errorf("%w: it holds at most %d bytes", outbox.ErrFull, s.maxBytes)
+		}
+	}
+	maps.Copy(s.records, fresh)
+	s.bytes = bytes
+	return nil
+}
+
+// validate says what is wrong with a record to insert.
+func validate(record outbox.Record) error {
+	switch {
+	case record.ID == "":
+		return fmt.Errorf("ID is empty")
+	case len(record.ID) > 255:
+		return fmt.Errorf("ID has %d bytes, more than 255", len(record.ID))
+	case record.Topic == "":
+		return fmt.Errorf("Topic is empty")
+	case record.State != outbox.Pending && record.State != outbox.Dead:
+		return fmt.Errorf("State is %d, which is neither Pending nor Dead", int(record.State))
+	}
+	return nil
+}
+
+// Claim leases due records, the longest due first.
+func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
+	if err := s.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mutex.Unlock()
+	switch {
+	case options.Limit <= 0:
+		return nil, fmt.Errorf("%w: ClaimOptions.Limit is %d, not positive", outbox.ErrInvalid, options.Limit)
+	case options.Lease <= 0:
+		return nil, fmt.Errorf("%w: ClaimOptions.Lease is %s, not positive", outbox.ErrInvalid, options.Lease)
+	case options.MaxBytes < 0:
+		return nil, fmt.Errorf("%w: ClaimOptions.MaxBytes is %d, below zero", outbox.ErrInvalid, options.MaxBytes)
+	}
+	now := time.Now()
+	due := s.list(func(r outbox.Record) bool {
+		return r.State == outbox.Pending && !r.DueAt.After(now) &&
+			(!options.SkipScheduled || !r.DeliverAt.After(now))
+	})
+	slices.SortFunc(due, func(a, b outbox.Record) int {
+		return cmp.Or(a.DueAt.Compare(b.DueAt), cmp.Compare(a.ID, b.ID))
+	})
+	token := rand.Text()
+	var claimed []outbox.Record
+	var bytes int64
+	for _, record := range due {
+		bytes += record.Size()
+		if len(claimed) == options.Limit ||
+			options.MaxBytes > 0 && bytes > options.MaxBytes && len(claimed) > 0 {
+			break
+		}
+		record.Attempts++
+		record.DueAt = now.Add(options.Lease).Round(0)
+		record.LeaseToken = token
+		s.records[record.ID] = record
+		claimed = append(claimed, clone(record))
+	}
+	return claimed, nil
+}
+
+// Delete removes records, whoever holds them.
+func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
+	if err := s.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer s.mutex.Unlock()
+	return s.remove(ids), nil
+}
+
+// remove removes records and returns how many there were.
+func (s *Store) remove(ids []string) int {
+	before := len(s.records)
+	for _, id := range ids {
+		s.bytes -= s.records[id].Size()
+		delete(s.records, id)
+	}
+	return before - len(s.records)
+}
+
+// Reschedule gives claimed records back. A wait below zero counts as zero.
+func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, error) {
+	if err := s.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer s.mutex.Unlock()
+	now := time.Now()
+	changed := 0
+	for _, change := range changes {
+		record, ok := s.records[change.ID]
+		if !ok || record.LeaseToken == "" || record.LeaseToken != change.LeaseToken {
+			continue
+		}
+		record.LeaseToken = ""
+		record.DueAt = now.Add(max(change.After, 0)).Round(0)
+		record.LastError = cmp.Or(change.LastError, record.LastError)
+		if change.Dead {
+			record.State = outbox.Dead
+		}
+		if change.Untried {
+			record.Attempts = max(record.Attempts-1, 0)
+		}
+		s.records[record.ID] = record
+		changed++
+	}
+	return changed, nil
+}
+
+// Next returns how long it takes until the first pending record is due.
+func (s *Store) Next(ctx context.Context) (time.Duration, bool, error) {
+	if err := s.lock(ctx); err != nil {
+		return 0, false, err
+	}
+	defer s.mutex.Unlock()
+	now := time.Now()
+	var wait time.Duration
+	found := false
+	for _, record := range s.records {
+		if record.State != outbox.Pending {
+			continue
+		}
+		until := max(record.DueAt.Sub(now), 0)
+		if !found || until < wait {
+			wait, found = until, true
+		}
+	}
+	return wait, found, nil
+}
+
+// Stats counts the records.
+func (s *Store) Stats(ctx context.Context) (outbox.Stats, error) {
+	if err := s.lock(ctx); err != nil {
+		return outbox.Stats{}, err
+	}
+	defer s.mutex.Unlock()
+	now := time.Now()
+	stats := outbox.Stats{Bytes: s.bytes}
+	for _, record := range s.records {
+		if record.State == outbox.Dead {
+			stats.Dead++
+			continue
+		}
+		stats.Pending++
+		if record.LeaseToken != "" && record.DueAt.After(now) {
+			stats.Held++
+		}
+		if stats.Oldest.IsZero() || record.CreatedAt.Before(stats.Oldest) {
+			stats.Oldest = record.CreatedAt
+		}
+	}
+	return stats, nil
+}
+
+// List returns records by ascending ID.
+func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, error) {
+	if err := s.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mutex.Unlock()
+	if query.Limit < 0 {
+		return nil, fmt.Errorf("%w: Query.Limit is %d, below zero", outbox.ErrInvalid, query.Limit)
+	}
+	records := s.list(func(r outbox.Record) bool {
+		return r.ID > query.After && (query.Topic == "" || r.Topic == query.Topic) &&
+			(query.State == nil || r.State == *query.State)
+	})
+	slices.SortFunc(records, func(a, b outbox.Record) int { return cmp.Compare(a.ID, b.ID) })
+	records = records[:min(len(records), cmp.Or(query.Limit, 100))]
+	for i := range records {
+		records[i] = clone(records[i])
+	}
+	return records, nil
+}
+
+// Retry makes the selected records pending and due now.
+func (s *Store) Retry(ctx context.Context, selection outbox.Selection) (int, error) {
+	if err := s.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer s.mutex.Unlock()
+	now := time.Now().Round(0)
+	selected := s.selected(selection)
+	for _, record := range selected {
+		record.State, record.DueAt, record.LeaseToken = outbox.Pending, now, ""
+		s.records[record.ID] = record
+	}
+	return len(selected), nil
+}
+
+// Discard deletes the selected records.
+func (s *Store) Discard(ctx context.Context, selection outbox.Selection) (int, error) {
+	if err := s.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer s.mutex.Unlock()
+	var ids []string
+	for _, record := range s.selected(selection) {
+		ids = append(ids, record.ID)
+	}
+	return s.remove(ids), nil
+}
+
+// selected returns the records that any part of a selection names.
+func (s *Store) selected(selection outbox.Selection) []outbox.Record {
+	return s.list(func(r outbox.Record) bool {
+		named := selection.All || selection.Topic != "" && r.Topic == selection.Topic ||
+			slices.Contains(selection.IDs, r.ID)
+		return named && (selection.State == nil || r.State == *selection.State)
+	})
+}
+
+// list returns the records that a function lets through, in no order. They
+// share their bytes with the store.
+func (s *Store) list(match func(outbox.Record) bool) []outbox.Record {
+	var records []outbox.Record
+	for _, record := range s.records {
+		if match(record) {
+			records = append(records, record)
+		}
+	}
+	return records
+}
+
+// clone returns a record with bytes of its own.
+func clone(record outbox.Record) outbox.Record {
+	record.Payload = slices.Clone(record.Payload)
+	record.Attributes = slices.Clone(record.Attributes)
+	return record
+}

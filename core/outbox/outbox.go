@@ -1,0 +1,212 @@
+// Package outbox keeps the messages that are accepted but not yet delivered.
+//
+// A [Store] is a table of [Record]s, one message each. The client inserts a
+// record when a message cannot be delivered at once; its relay, and the
+// server's rescuer through the recovery list, claim records, post them and
+// delete what the server took. Claiming is leasing: a claimed record is
+// hidden from other claims until the lease ends, so several processes may
+// share a store, and what a dead process held comes back by itself.
+//
+// Stores in this module: [github.com/postoffice-go/postoffice/core/outbox/sqlite]
+// keeps a file of its own and survives crashes;
+// [github.com/postoffice-go/postoffice/core/outbox/memory] is for tests.
+// A store of your own passes the suite in
+// [github.com/postoffice-go/postoffice/core/outbox/outboxtest].
+package outbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// Errors of a store. They are matched with [errors.Is].
+var (
+	// ErrFull means that the store has reached its bound and takes no more.
+	ErrFull = errors.New("outbox: full")
+	// ErrClosed means that the store was closed.
+	ErrClosed = errors.New("outbox: closed")
+	// ErrInvalid means that the call's arguments cannot be carried out.
+	ErrInvalid = errors.New("outbox: invalid argument")
+)
+
+// State tells whether a record is still to be delivered.
+type State int
+
+const (
+	// Pending records are delivered when they are due.
+	Pending State = iota
+	// Dead records were refused for good by the server. They are kept, and
+	// not tried again, until a person retries or discards them.
+	Dead
+)
+
+// String returns "pending" or "dead".
+func (s State) String() string {
+	if s == Dead {
+		return "dead"
+	}
+	return "pending"
+}
+
+// Record is one message in a store.
+type Record struct {
+	// ID is a UUIDv7 (RFC 9562) in its canonical text form, so that records
+	// sort by the time they were made.
+	ID string
+	// Topic is the topic to publish to.
+	Topic string
+	// Payload is the JSON object to publish.
+	Payload json.RawMessage
+	// Attributes is a JSON object of strings with its keys in order, so that
+	// records with equal attributes have equal bytes.
+	Attributes json.RawMessage
+	// DeliverAt is the time before which consumers must not get the message;
+	// zero for as soon as possible. It does not delay the post to the
+	// server, which holds scheduled messages itself. Stores keep at least
+	// microseconds.
+	DeliverAt time.Time
+	// CreatedAt is when the record was inserted, by the store's clock.
+	CreatedAt time.Time
+	// DueAt is when a pending record may be claimed: the end of its backoff
+	// or of its lease, by the store's clock.
+	DueAt time.Time
+	// Attempts counts the claims, the current one included.
+	Attempts int
+	// LastError says why the last attempt failed, in words without payload
+	// or credentials. Empty before the first failure.
+	LastError string
+	// State is Pending or Dead.
+	State State
+	// LeaseToken fences the claim that holds the record: only the holder of
+	// the token can reschedule it. Empty when no claim holds it. A record
+	// whose lease has ended keeps its token until the next claim.
+	LeaseToken string
+}
+
+// Size is what the record counts for in bounds: the bytes of its topic,
+// payload and attributes.
+func (r Record) Size() int64 {
+	return int64(len(r.Topic) + len(r.Payload) + len(r.Attributes))
+}
+
+// ClaimOptions says what to claim.
+type ClaimOptions struct {
+	// Limit is the most records to claim; it must be positive.
+	Limit int
+	// MaxBytes bounds the sum of the sizes of the claimed records; a single
+	// record may exceed it. Zero means no bound.
+	MaxBytes int64
+	// Lease is how long the records stay hidden from other claims; it must
+	// be positive.
+	Lease time.Duration
+	// SkipScheduled leaves out records whose DeliverAt is yet to come.
+	SkipScheduled bool
+}
+
+// Change is the outcome of a claim that did not deliver.
+type Change struct {
+	// ID and LeaseToken name the record and the claim that holds it.
+	ID, LeaseToken string
+	// After is how long to wait before the record is due again.
+	After time.Duration
+	// LastError replaces the record's LastError, unless it is empty.
+	LastError string
+	// Dead makes the record dead instead of due again.
+	Dead bool
+	// Untried takes back the attempt that the claim counted, for a record
+	// that was claimed and then not posted.
+	Untried bool
+}
+
+// Query selects records to list.
+type Query struct {
+	// State selects records of one state; nil selects all.
+	State *State
+	// Topic selects records of one topic; empty selects all.
+	Topic string
+	// After is the ID of the last record of the page before; empty for the
+	// first page.
+	After string
+	// Limit is the most records to return; zero means 100.
+	Limit int
+}
+
+// Selection names records to retry or discard. The zero Selection names
+// none, so that nothing is discarded by mistake.
+type Selection struct {
+	// IDs names records one by one.
+	IDs []string
+	// Topic names all records of a topic.
+	Topic string
+	// All names every record.
+	All bool
+	// State narrows the selection to records of one state; nil does not.
+	State *State
+}
+
+// Stats counts what a store holds.
+type Stats struct {
+	// Pending and Dead count the records of each state.
+	Pending, Dead int
+	// Held counts the pending records whose lease has not ended.
+	Held int
+	// Bytes is the sum of the records' sizes.
+	Bytes int64
+	// Oldest is the CreatedAt of the oldest pending record; zero if none.
+	Oldest time.Time
+}
+
+// Store keeps records. Its methods are safe for concurrent use. Times are
+// the store's own: callers pass durations, so that the clocks of several
+// processes need not agree.
+//
+// An error of Insert means that none of the records is kept. Every method
+// honours the context's end and says so with the context's error.
+type Store interface {
+	// Check reports whether the store can be used, naming what is missing.
+	Check(ctx context.Context) error
+
+	// Insert stores all records or none, durably where the store is durable.
+	// They are due after delay. CreatedAt, DueAt and Attempts of the records
+	// are not read. A record with a LeaseToken is held by it until due. A
+	// record whose ID is in the store already is left as it is, so that an
+	// insert of unknown outcome can be repeated. ErrFull when the store's
+	// bound is reached.
+	Insert(ctx context.Context, delay time.Duration, records ...Record) error
+
+	// Claim leases due pending records, the longest due first, counting an
+	// attempt of each. It returns none, and no error, when none is due.
+	// Concurrent claims never return the same record. A claimed record is
+	// due again when the lease ends, so records that fail again and again
+	// do not come before those that have waited longer.
+	Claim(ctx context.Context, options ClaimOptions) ([]Record, error)
+
+	// Delete removes records, whoever holds them, and returns how many
+	// there were. Unknown IDs are no error.
+	Delete(ctx context.Context, ids ...string) (int, error)
+
+	// Reschedule gives claimed records back and returns how many it changed.
+	// A change whose token does not hold the record any more is passed over:
+	// another claim has it.
+	Reschedule(ctx context.Context, changes ...Change) (int, error)
+
+	// Next returns how long it takes until the first pending record is due,
+	// zero if one is due now; false if there is no pending record.
+	Next(ctx context.Context) (time.Duration, bool, error)
+
+	// Stats counts the records.
+	Stats(ctx context.Context) (Stats, error)
+
+	// List returns records by ascending ID.
+	List(ctx context.Context, query Query) ([]Record, error)
+
+	// Retry makes the selected records pending and due now, whoever holds
+	// them, and returns how many there were.
+	Retry(ctx context.Context, selection Selection) (int, error)
+
+	// Discard deletes the selected records without delivering them and
+	// returns how many there were.
+	Discard(ctx context.Context, selection Selection) (int, error)
+}

@@ -1,0 +1,206 @@
+package outboxtest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// long is a time that does not pass in a test.
+const long = time.Hour
+
+// topic is the topic of records for which it does not matter.
+const topic = "orders"
+
+// env is what one test works with.
+type env struct {
+	*testing.T
+	suite *suite
+	ctx   context.Context
+	// short is a lease or delay that passes in a test. Outside a bubble
+	// nothing may be concluded from its not having passed yet.
+	short time.Duration
+	store outbox.Store
+}
+
+func newEnv(t *testing.T, s *suite) *env {
+	e := &env{T: t, suite: s, short: 30 * time.Millisecond}
+	limit := time.Minute
+	if s.bubble {
+		e.short, limit = time.Minute, 10_000*time.Hour
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	t.Cleanup(cancel)
+	e.ctx = ctx
+	return e
+}
+
+// opened opens the store of the test.
+func (e *env) opened() *env {
+	e.Helper()
+	e.store = e.suite.open(e.T)
+	return e
+}
+
+// record makes a record for a topic with a payload that tells it apart.
+func (e *env) record(topic string) outbox.Record {
+	e.Helper()
+	id, err := uuid.NewV7()
+	require.NoError(e, err)
+	return outbox.Record{
+		ID:         id.String(),
+		Topic:      topic,
+		Payload:    json.RawMessage(fmt.Sprintf(`{"id":%q}`, id)),
+		Attributes: json.RawMessage(`{"a":"1","b":"2"}`),
+	}
+}
+
+// records makes n records of the topic.
+func (e *env) records(n int) []outbox.Record {
+	e.Helper()
+	records := make([]outbox.Record, n)
+	for i := range records {
+		records[i] = e.record(topic)
+	}
+	return records
+}
+
+// insert inserts records that are due now.
+func (e *env) insert(records ...outbox.Record) {
+	e.Helper()
+	require.NoError(e, e.store.Insert(e.ctx, 0, records...))
+}
+
+// inserted inserts n records that are due now and returns them.
+func (e *env) inserted(n int) []outbox.Record {
+	e.Helper()
+	records := e.records(n)
+	e.insert(records...)
+	return records
+}
+
+// claimWith claims by options.
+func (e *env) claimWith(options outbox.ClaimOptions) []outbox.Record {
+	e.Helper()
+	records, err := e.store.Claim(e.ctx, options)
+	require.NoError(e, err)
+	return records
+}
+
+// claim claims up to limit records for a lease.
+func (e *env) claim(limit int, lease time.Duration) []outbox.Record {
+	e.Helper()
+	return e.claimWith(outbox.ClaimOptions{Limit: limit, Lease: lease})
+}
+
+// claimOne claims for a lease the one record that must be due.
+func (e *env) claimOne(lease time.Duration) outbox.Record {
+	e.Helper()
+	records := e.claim(10, lease)
+	require.Len(e, records, 1, "one record is due")
+	return records[0]
+}
+
+// reschedule applies changes and wants that many to take effect.
+func (e *env) reschedule(want int, changes ...outbox.Change) {
+	e.Helper()
+	n, err := e.store.Reschedule(e.ctx, changes...)
+	require.NoError(e, err)
+	require.Equal(e, want, n, "changes that took effect")
+}
+
+// all lists every record.
+func (e *env) all() []outbox.Record {
+	e.Helper()
+	records, err := e.store.List(e.ctx, outbox.Query{Limit: 100_000})
+	require.NoError(e, err)
+	return records
+}
+
+// find returns the record of an ID as List shows it.
+func (e *env) find(id string) outbox.Record {
+	e.Helper()
+	all := e.all()
+	i := slices.IndexFunc(all, func(r outbox.Record) bool { return r.ID == id })
+	require.GreaterOrEqual(e, i, 0, "record %s is in the store", id)
+	return all[i]
+}
+
+// next returns what Next says of a record that must be pending.
+func (e *env) next() time.Duration {
+	e.Helper()
+	wait, ok, err := e.store.Next(e.ctx)
+	require.NoError(e, err)
+	require.True(e, ok, "a record is pending")
+	require.GreaterOrEqual(e, wait, time.Duration(0))
+	return wait
+}
+
+// stats returns the store's counts.
+func (e *env) stats() outbox.Stats {
+	e.Helper()
+	stats, err := e.store.Stats(e.ctx)
+	require.NoError(e, err)
+	return stats
+}
+
+// pass lets time pass.
+func (e *env) pass(d time.Duration) {
+	e.Helper()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-e.ctx.Done():
+		require.NoError(e, e.ctx.Err())
+	}
+}
+
+// tick makes sure that what comes next has a later time.
+func (e *env) tick() {
+	e.Helper()
+	e.pass(time.Millisecond)
+}
+
+// untilDue waits until a pending record is due, as Next tells it.
+func (e *env) untilDue() {
+	e.Helper()
+	for {
+		wait := e.next()
+		if wait == 0 {
+			return
+		}
+		e.pass(wait)
+	}
+}
+
+// ids returns the records' IDs.
+func ids(records []outbox.Record) []string {
+	list := make([]string, len(records))
+	for i, record := range records {
+		list[i] = record.ID
+	}
+	return list
+}
+
+// size returns the sum of the records' sizes.
+func size(records ...outbox.Record) int64 {
+	var sum int64
+	for _, record := range records {
+		sum += record.Size()
+	}
+	return sum
+}
+
+// change returns a change of a claimed record.
+func change(claimed outbox.Record, after time.Duration) outbox.Change {
+	return outbox.Change{ID: claimed.ID, LeaseToken: claimed.LeaseToken, After: after}
+}

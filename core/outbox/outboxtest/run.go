@@ -1,0 +1,82 @@
+package outboxtest
+
+import (
+	"maps"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Option tells the suite more about a store.
+type Option func(*suite)
+
+// InBubble runs each test in a bubble of [testing/synctest]. It is for stores
+// that live in the process, read its clock, and stop their goroutines when
+// they are closed, which the open function must see to with t.Cleanup.
+func InBubble() Option {
+	return func(s *suite) { s.bubble = true }
+}
+
+// Reopening adds the tests of durability. The function closes the store and
+// opens anew what it kept.
+func Reopening(reopen func(t *testing.T, store outbox.Store) outbox.Store) Option {
+	return func(s *suite) { s.reopen = reopen }
+}
+
+// Bounded adds the tests of a store's bounds. The function opens an empty
+// store that holds at most that many records and bytes, of which zero means
+// no bound.
+func Bounded(open func(t *testing.T, maxRecords int, maxBytes int64) outbox.Store) Option {
+	return func(s *suite) { s.bounded = open }
+}
+
+// suite is what is known of the store under test.
+type suite struct {
+	open    func(t *testing.T) outbox.Store
+	reopen  func(t *testing.T, store outbox.Store) outbox.Store
+	bounded func(t *testing.T, maxRecords int, maxBytes int64) outbox.Store
+	bubble  bool
+}
+
+// Run runs the suite, each test as a subtest with a store of its own. The
+// open function returns an empty store and releases it with t.Cleanup.
+func Run(t *testing.T, open func(t *testing.T) outbox.Store, options ...Option) {
+	t.Helper()
+	s := &suite{open: open}
+	for _, option := range options {
+		option(s)
+	}
+	groups := map[string]map[string]func(*env){
+		"Insert":     insertTests,
+		"Claim":      claimTests,
+		"Reschedule": rescheduleTests,
+		"Delete":     deleteTests,
+		"Look":       lookTests,
+		"Select":     selectTests,
+		"Misuse":     misuseTests,
+		"Durable":    durableTests,
+		"Bounds":     boundTests,
+	}
+	for _, group := range slices.Sorted(maps.Keys(groups)) {
+		if group == "Durable" && s.reopen == nil || group == "Bounds" && s.bounded == nil {
+			continue
+		}
+		t.Run(group, func(t *testing.T) {
+			tests := groups[group]
+			for _, name := range slices.Sorted(maps.Keys(tests)) {
+				t.Run(name, func(t *testing.T) { s.run(t, tests[name]) })
+			}
+		})
+	}
+}
+
+// run runs one test, in a bubble if asked to.
+func (s *suite) run(t *testing.T, test func(*env)) {
+	if s.bubble {
+		synctest.Test(t, func(t *testing.T) { test(newEnv(t, s)) })
+		return
+	}
+	test(newEnv(t, s))
+}

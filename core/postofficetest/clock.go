@@ -1,0 +1,141 @@
+package postofficetest
+
+import "time"
+
+// rescueEvery is how often the rescuer calls the origin hosts.
+const rescueEvery = 30 * time.Second
+
+// Now returns the time of the server's clock.
+func (s *Server) Now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clock()
+}
+
+// clock returns the time. The mutex is held.
+func (s *Server) clock() time.Time {
+	if s.settings.realTime {
+		return time.Now()
+	}
+	return s.now
+}
+
+// Advance moves the clock on. What becomes due on the way, retries,
+// scheduled messages and the rescuer's runs, happens in order and at its
+// time; Advance returns when all attempts that it started, and those that
+// were under way before, have ended. A consumer that does not answer holds
+// it up until the attempt's timeout. Advance does nothing on a server with
+// WithRealTime.
+func (s *Server) Advance(d time.Duration) {
+	if s.settings.realTime {
+		return
+	}
+	s.advancing.Lock()
+	defer s.advancing.Unlock()
+	s.settle()
+	s.mu.Lock()
+	end := s.now.Add(d)
+	s.mu.Unlock()
+	for {
+		s.mu.Lock()
+		due, rescue, found := s.nextEvent()
+		if s.closed || !found || due.After(end) {
+			if s.now.Before(end) {
+				s.now = end
+			}
+			s.skipRescues()
+			s.notify()
+			s.mu.Unlock()
+			return
+		}
+		if s.now.Before(due) {
+			s.now = due
+		}
+		s.startDue()
+		if rescue {
+			s.nextRescue = s.nextRescue.Add(rescueEvery)
+		}
+		s.mu.Unlock()
+		if rescue {
+			s.RunRescuer(s.ctx)
+		}
+		s.settle()
+	}
+}
+
+// settle waits until all attempts that have been started so far have ended.
+func (s *Server) settle() {
+	s.mu.Lock()
+	started := s.started
+	s.mu.Unlock()
+	// Close is the only thing that ends the wait early.
+	_ = s.Wait(s.ctx, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.settledUpTo(started)
+	})
+}
+
+// nextEvent returns the time of what happens next and whether it is the
+// rescuer's turn; false when nothing is to come. The mutex is held.
+func (s *Server) nextEvent() (due time.Time, rescue, found bool) {
+	if len(s.planned) > 0 {
+		due, found = s.planned[0].due, true
+	}
+	if s.rescues() {
+		s.skipRescues()
+		if !found || !s.nextRescue.After(due) {
+			return s.nextRescue, true, true
+		}
+	}
+	return due, false, found
+}
+
+// rescues reports whether the rescuer has any host to call. The mutex is
+// held.
+func (s *Server) rescues() bool {
+	for _, topic := range s.topics {
+		if topic.RecoveryEnabled {
+			return true
+		}
+	}
+	return false
+}
+
+// skipRescues passes over the rescuer's turns that are gone by, because
+// there was no host to call. The mutex is held.
+func (s *Server) skipRescues() {
+	if late := s.clock().Sub(s.nextRescue); late > 0 {
+		s.nextRescue = s.nextRescue.Add((late + rescueEvery - 1).Truncate(rescueEvery))
+	}
+}
+
+// followWallClock starts what is due by the wall clock until the server is
+// closed. The rescuer's runs overlap when they last long.
+func (s *Server) followWallClock() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	ticker := time.NewTicker(rescueEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-ticker.C:
+			s.tasks.Go(func() { s.RunRescuer(s.ctx) })
+		case <-s.replanned:
+		case <-timer.C:
+		}
+		s.mu.Lock()
+		s.startDue()
+		if len(s.planned) > 0 {
+			timer.Reset(time.Until(s.planned[0].due))
+		}
+		s.mu.Unlock()
+	}
+}
+
+// wallClock turns a timeout of the server into time of the wall clock.
+func (s *Server) wallClock(d time.Duration) time.Duration {
+	return time.Duration(d.Seconds() * float64(s.settings.second))
+}

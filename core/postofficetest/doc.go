@@ -1,0 +1,69 @@
+// Package postofficetest is a fake Postoffice server for tests, examples and
+// development. It answers as a real server (0.19.0) was recorded to, over
+// real HTTP, delivers to HTTP consumers, runs the rescuer, and can be made to
+// fail in every way in which a server or the network does.
+//
+//	server := postofficetest.Start(t)
+//	server.AddTopic(postofficetest.Topic{Name: "orders", OriginHost: "http://localhost/"})
+//	// ... let the code under test publish to server.URL() ...
+//	err := server.WaitForMessages(t.Context(), "orders", 1)
+//	fmt.Println(server.MessagesOf("orders"))
+//
+// # What it promises
+//
+// Every recorded exchange with the API gets the recorded status and JSON
+// body, ids aside; the package's tests replay the recording. That includes
+// what surprises: permanent errors that look like a 500, the 201 for a
+// message that is thrown away because its topic has no consumer, a 409 that
+// updates nothing, consumers that can never be created again once deleted,
+// of duplicate keys the first, and the limits of a bulk.
+//
+// Consumers get what the real server sends: the same headers, the payload
+// with the attributes in it, Basic auth from the target's userinfo, and the
+// same message-id on every retry. Any 2xx acknowledges; everything else is
+// retried, with gaps that grow from 16 s to 12 days, 100 times in all.
+//
+// The rescuer calls each distinct origin host of the topics with recovery
+// enabled, every 30 s of the clock or by [Server.RunRescuer], publishes what
+// it is offered and deletes it there. An item that would make the real
+// server raise an exception ends the run, which is started four times.
+//
+// # Time
+//
+// The clock stands still, at the wall clock's time of the server's start,
+// until the test moves it on with [Server.Advance]. First deliveries go out
+// at once; retries, scheduled messages and the rescuer wait for the clock.
+// [WithRealTime] lets it follow the wall clock. Timeouts of the server's own
+// requests always run by the wall clock; [WithSecond] shortens them.
+//
+// # Faults
+//
+// [Server.FailNext], [Server.FailWhen], [Server.Delay], [Server.Hang],
+// [Server.DropNext], [Server.ResetNext] and [Server.Stop] may be used at any
+// time; [Server.Resume] and [Server.Restart] end them.
+//
+// # Limits
+//
+// It differs from the real server in this:
+//
+//   - A path with invalid percent-encoding is answered with 400 by net/http;
+//     the real server says 404. So are requests without a Host. A head that
+//     is never finished is cut off without the 408.
+//   - Multipart forms are passed over, as other unknown content types are.
+//   - The pages for operators, beside the API, answer 404; for pausing a
+//     consumer there is [Server.SetPaused].
+//   - Jobs of pubsub consumers are made and shown, and nothing is sent.
+//   - Retries come at the exact gap; the real ones come up to a tenth of it
+//     earlier or later, and on the second.
+//   - At most 50 deliveries are under way at once, as on the real server, but
+//     waiting for a free connection uses up no attempt, and the rescuer does
+//     not compete with the deliveries.
+//   - A standing clock does one run of the rescuer after the other, and one
+//     host after the other. With real time runs overlap, as they do really.
+//   - A delivery with a seconds_timeout of zero or less fails without being
+//     sent; how the real server fails was not recorded.
+//   - Numbers arrive with the value they have on a real server, but perhaps
+//     in another notation; the order of keys is lost there and here, not
+//     alike for objects of more than 32 keys.
+//   - Nothing is stored beyond the process, and there is one node.
+package postofficetest

@@ -1,0 +1,58 @@
+package postofficetest_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+)
+
+func Example() {
+	server := postofficetest.NewServer() // in a test: postofficetest.Start(t)
+	defer server.Close()
+
+	// A consumer that is down at first.
+	down := true
+	consumer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Println("consumer receives", string(body))
+		if down {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+		down = false
+	}))
+	defer consumer.Close()
+
+	_ = server.AddTopic(postofficetest.Topic{Name: "orders", OriginHost: "http://localhost/"})
+	_, _ = server.AddConsumer(postofficetest.Consumer{Topic: "orders", Target: consumer.URL})
+
+	// The code under test publishes.
+	response, err := http.Post(server.URL()+"/api/messages", "application/json",
+		strings.NewReader(`{"topic":"orders","payload":{"order":17},"attributes":{"kind":"new"}}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_ = response.Body.Close()
+	fmt.Println(response.StatusCode)
+
+	// The first delivery goes out at once, the retry when the clock says so.
+	_ = server.WaitForDeliveries(context.Background(), 1)
+	server.Advance(time.Minute)
+	for _, delivery := range server.Deliveries() {
+		fmt.Println("attempt", delivery.Attempt, "answered", delivery.Status)
+	}
+	http.DefaultClient.CloseIdleConnections()
+
+	// Unordered output:
+	// 201
+	// consumer receives {"order":17,"attributes":{"kind":"new"}}
+	// consumer receives {"order":17,"attributes":{"kind":"new"}}
+	// attempt 1 answered 503
+	// attempt 2 answered 200
+}

@@ -1,0 +1,246 @@
+package postofficetest
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// faults is what goes wrong on purpose.
+type faults struct {
+	mu    sync.Mutex
+	queue []failure
+	when  func(*http.Request, []byte) (int, bool)
+	delay time.Duration
+	hang  chan struct{} // closed when requests may go on; nil for no hang
+	drop  int
+	reset int
+	ko    bool
+}
+
+// failure is an answer given instead of the server's, to so many requests.
+type failure struct {
+	times       int
+	status      int
+	retryAfter  string
+	contentType string
+	body        []byte
+}
+
+// FailOption shapes the answer of [Server.FailNext].
+type FailOption func(*failure)
+
+// RetryAfter adds a Retry-After header of whole seconds, rounded up.
+func RetryAfter(d time.Duration) FailOption {
+	return func(f *failure) { f.retryAfter = strconv.Itoa(int(math.Ceil(d.Seconds()))) }
+}
+
+// Body replaces the answer's body, as a proxy's page does.
+func Body(contentType, text string) FailOption {
+	return func(f *failure) { f.contentType, f.body = contentType, []byte(text) }
+}
+
+// newFailure makes an answer with the server's usual body for the status.
+func newFailure(times, status int) failure {
+	if status < 200 || status > 999 {
+		status = http.StatusInternalServerError
+	}
+	return failure{times: times, status: status}
+}
+
+func (f failure) write(w http.ResponseWriter) {
+	if f.retryAfter != "" {
+		w.Header().Set("Retry-After", f.retryAfter)
+	}
+	if f.contentType == "" {
+		write(w, plainError(f.status))
+		return
+	}
+	writeBody(w, f.status, f.contentType, f.body)
+}
+
+// FailNext answers the next n requests with the status, without processing
+// them. A second call queues behind the first. A status that no answer can
+// have becomes 500.
+func (s *Server) FailNext(n, status int, options ...FailOption) {
+	if n < 1 {
+		return
+	}
+	planned := newFailure(n, status)
+	for _, option := range options {
+		option(&planned)
+	}
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.queue = append(s.faults.queue, planned)
+}
+
+// FailWhen answers each request for which the function says true with its
+// status, without processing it: a poison message, for instance, or one path
+// that fails. Nil ends it; a second call replaces the first. The function
+// may be called by several goroutines at once. It must not call Stop or
+// Close, which wait for it.
+func (s *Server) FailWhen(when func(r *http.Request, body []byte) (status int, ok bool)) {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.when = when
+}
+
+// Delay holds each request back for the duration, by the wall clock, before
+// it is processed. Zero ends it.
+func (s *Server) Delay(d time.Duration) {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.delay = d
+}
+
+// Hang lets requests wait, unprocessed, until Resume; then they go on. A
+// request whose client gives up is never processed.
+func (s *Server) Hang() {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	if s.faults.hang == nil {
+		s.faults.hang = make(chan struct{})
+	}
+}
+
+// DropNext processes the next n requests and cuts the connection instead of
+// answering: what was accepted is accepted, and the client does not know.
+func (s *Server) DropNext(n int) {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.drop = max(n, 0)
+}
+
+// ResetNext resets the connection of the next n requests without processing
+// them.
+func (s *Server) ResetNext(n int) {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.reset = max(n, 0)
+}
+
+// SetUnwell lets the health check say "ko", or "ok" again; the status of
+// the answer is 200 either way. Nothing else changes.
+func (s *Server) SetUnwell(unwell bool) {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.ko = unwell
+}
+
+// Resume ends all faults, SetUnwell's among them, and lets waiting requests
+// go on. Only Stop is not undone: see Restart.
+func (s *Server) Resume() {
+	f := &s.faults
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.hang != nil {
+		close(f.hang)
+	}
+	f.queue, f.when, f.delay, f.hang, f.drop, f.reset, f.ko = nil, nil, 0, nil, 0, 0, false
+}
+
+func (f *faults) unwell() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ko
+}
+
+// verdict says what a fault has done to a request, or is still to do.
+type verdict struct {
+	answered bool // with the failure
+	failure  failure
+	drop     bool
+}
+
+// meet applies the faults: delay, hang, reset, fail, in this order. It does
+// not return for a request that gets no answer.
+func (f *faults) meet(server context.Context, w http.ResponseWriter, r *http.Request, body []byte) verdict {
+	f.mu.Lock()
+	delay, hang := f.delay, f.hang
+	f.mu.Unlock()
+	if delay > 0 {
+		timer := time.NewTimer(delay)
+		defer timer.Stop()
+		wait(server, r, timer.C)
+	}
+	if hang != nil {
+		wait(server, r, hang)
+	}
+	reset, planned, when := f.next()
+	if reset {
+		cut(w)
+	}
+	if planned.times > 0 {
+		return verdict{answered: true, failure: planned}
+	}
+	if when != nil {
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if status, ok := when(r, body); ok {
+			return verdict{answered: true, failure: newFailure(1, status)}
+		}
+	}
+	return verdict{drop: f.dropped()}
+}
+
+// next takes what a request meets: a reset, or a planned failure, or the
+// function that decides.
+func (f *faults) next() (reset bool, planned failure, when func(*http.Request, []byte) (int, bool)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.reset > 0:
+		f.reset--
+		return true, failure{}, nil
+	case len(f.queue) > 0:
+		planned = f.queue[0]
+		if f.queue[0].times--; f.queue[0].times == 0 {
+			f.queue = f.queue[1:]
+		}
+		return false, planned, nil
+	}
+	return false, failure{}, f.when
+}
+
+// dropped takes one of the answers that are to be dropped.
+func (f *faults) dropped() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.drop == 0 {
+		return false
+	}
+	f.drop--
+	return true
+}
+
+// wait waits for the event, and ends the request when its client or the
+// server goes first.
+func wait[T any](server context.Context, r *http.Request, event <-chan T) {
+	select {
+	case <-event:
+	case <-r.Context().Done():
+		panic(http.ErrAbortHandler)
+	case <-server.Done():
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// cut resets the connection where it can be had (not over HTTP/2), and ends
+// the request.
+func cut(w http.ResponseWriter) {
+	if hijacker, ok := w.(http.Hijacker); ok {
+		if conn, _, err := hijacker.Hijack(); err == nil {
+			if socket, ok := conn.(*net.TCPConn); ok {
+				_ = socket.SetLinger(0) // a reset instead of an orderly end
+			}
+			_ = conn.Close()
+		}
+	}
+	panic(http.ErrAbortHandler)
+}

@@ -1,0 +1,214 @@
+package postofficetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// ErrClosed means that the server was closed.
+var ErrClosed = errors.New("postofficetest: server is closed")
+
+// Times and counts by which the recorded server ends connections.
+const (
+	headTimeout           = 5 * time.Second
+	idleTimeout           = time.Minute
+	requestsPerConnection = 1000
+)
+
+// Server is a fake Postoffice server. Its methods are safe for concurrent
+// use. Make one with [NewServer], [Start] or [Listen].
+type Server struct {
+	settings settings
+	url      string
+	faults   faults
+
+	// What goes out: deliveries and the rescuer's requests.
+	transport *http.Transport
+	ctx       context.Context
+	cancel    context.CancelFunc
+	tasks     sync.WaitGroup
+
+	// listening guards the listener's state, which Stop and Restart change.
+	listening sync.Mutex
+	address   string
+	current   *listener
+
+	// advancing is held by Advance, of which only one runs at a time.
+	advancing sync.Mutex
+
+	mu sync.Mutex
+	store
+	deliveries
+	watch
+	closed bool
+}
+
+// NewServer starts a server on a free port of 127.0.0.1. The caller closes
+// it. It panics when it cannot listen, as net/http/httptest does.
+func NewServer(options ...Option) *Server {
+	server, err := Listen("127.0.0.1:0", options...)
+	if err != nil {
+		panic(err)
+	}
+	return server
+}
+
+// Start is NewServer for a test: the server is closed when the test ends.
+func Start(tb testing.TB, options ...Option) *Server {
+	tb.Helper()
+	server := NewServer(options...)
+	tb.Cleanup(server.Close)
+	return server
+}
+
+// Listen starts a server on the given TCP address, such as "127.0.0.1:4000",
+// for programs. The error says why it cannot listen there.
+func Listen(address string, options ...Option) (*Server, error) {
+	s := &Server{settings: settingsOf(options), address: address}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.transport = &http.Transport{
+		DisableCompression:  true, // no Accept-Encoding header
+		MaxIdleConns:        poolSize,
+		MaxIdleConnsPerHost: poolSize,
+		IdleConnTimeout:     idleTimeout,
+	}
+	s.store = newStore()
+	s.watch.changed = make(chan struct{})
+	s.deliveries = newDeliveries(s.settings)
+	if err := s.Restart(); err != nil {
+		s.cancel()
+		return nil, err
+	}
+	s.url = "http://" + s.address
+	if s.settings.realTime {
+		s.tasks.Go(s.followWallClock)
+	}
+	return s, nil
+}
+
+// URL returns the server's base URL, such as "http://127.0.0.1:40123". It
+// stays the same through Stop and Restart.
+func (s *Server) URL() string { return s.url }
+
+// Handler returns the server's API as a handler, to be mounted elsewhere;
+// it shares the server's state. Stop does not reach requests through it.
+func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
+
+// Close ends everything: the listener, connections, deliveries and rescuer
+// runs. What the server has recorded can still be read. Closing again does
+// nothing.
+func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.notify()
+	s.mu.Unlock()
+	s.cancel()
+	s.Stop()
+	s.tasks.Wait()
+	s.transport.CloseIdleConnections()
+}
+
+// Stop shows an outage: connections are cut, also those with a request in
+// work, and new ones refused. What the server holds is kept, and it goes on
+// delivering. Stopping again does nothing.
+func (s *Server) Stop() {
+	s.listening.Lock()
+	defer s.listening.Unlock()
+	if s.current != nil {
+		s.current.close()
+		s.current = nil
+	}
+}
+
+// Restart listens again on the same address after Stop. It does nothing
+// when the server listens already. The error is ErrClosed, or says why the
+// address cannot be had back.
+func (s *Server) Restart() error {
+	s.listening.Lock()
+	defer s.listening.Unlock()
+	if s.ctx.Err() != nil {
+		return ErrClosed
+	}
+	if s.current != nil {
+		return nil
+	}
+	socket, err := net.Listen("tcp", s.address)
+	if err != nil {
+		return fmt.Errorf("postofficetest: %w", err)
+	}
+	s.address = socket.Addr().String()
+	s.current = listen(socket, s.Handler())
+	return nil
+}
+
+// listener serves one listening socket and knows its connections, so that
+// closing can wait for their goroutines.
+type listener struct {
+	server *http.Server
+	served chan struct{}
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+	empty *sync.Cond
+}
+
+// connectionKey is the context key of a connection's count of requests.
+type connectionKey struct{}
+
+// listen serves the socket.
+func listen(socket net.Listener, handler http.Handler) *listener {
+	l := &listener{served: make(chan struct{}), conns: make(map[net.Conn]bool)}
+	l.empty = sync.NewCond(&l.mu)
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	l.server = &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headTimeout,
+		IdleTimeout:       idleTimeout,
+		Protocols:         protocols,
+		ConnState:         l.track,
+		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
+			return context.WithValue(ctx, connectionKey{}, new(atomic.Int32))
+		},
+	}
+	go func() {
+		defer close(l.served)
+		_ = l.server.Serve(socket) // ends with ErrServerClosed
+	}()
+	return l
+}
+
+// track keeps the set of open connections.
+func (l *listener) track(conn net.Conn, state http.ConnState) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		l.conns[conn] = true
+	case http.StateClosed, http.StateHijacked:
+		delete(l.conns, conn)
+		if len(l.conns) == 0 {
+			l.empty.Broadcast()
+		}
+	}
+}
+
+// close closes the socket and all connections and waits until nobody works
+// on them any more.
+func (l *listener) close() {
+	_ = l.server.Close()
+	<-l.served
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.conns) > 0 {
+		l.empty.Wait()
+	}
+}

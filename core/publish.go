@@ -1,0 +1,304 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// storeTimeout bounds how long storing messages in the outbox may take.
+const storeTimeout = 5 * time.Second
+
+// State says where an accepted message is.
+type State int
+
+const (
+	// Delivered means that the server has answered 201.
+	Delivered State = iota
+	// Stored means that the message is committed in the outbox, from where
+	// it is delivered later.
+	Stored
+	// Queued means that the message waits in memory to be delivered.
+	Queued
+)
+
+// String returns "delivered", "stored" or "queued".
+func (s State) String() string {
+	switch s {
+	case Stored:
+		return "stored"
+	case Queued:
+		return "queued"
+	default:
+		return "delivered"
+	}
+}
+
+// Receipt tells what became of accepted messages.
+type Receipt struct {
+	// IDs are the ids, in the outbox, of the messages that were stored, in
+	// the order of their payloads; empty if all were delivered.
+	IDs []string
+	// State is Delivered if all messages were delivered, otherwise the
+	// state of those that were not.
+	State State
+	// Jobs are the ids of the server's jobs for the delivered messages: one
+	// for each message and consumer, in no useful order. None means that
+	// nobody consumes the topic, and the server has thrown the message away.
+	Jobs []int64
+}
+
+// Publish posts a message to a topic. The payload is anything that
+// encoding/json turns into an object: a struct, a map with string keys, a
+// json.RawMessage. Times become RFC 3339, integers of any size survive;
+// numbers with a fraction reach consumers as double precision, so exact
+// decimals belong in strings. A payload's own key "attributes" does not
+// reach HTTP consumers: the server puts the message's attributes there.
+//
+// Publish returns nil only when the server has answered 201 or, failing
+// that, the message is committed in the outbox. A message that the server
+// refuses for good is stored as dead. Without an outbox every failure is
+// returned.
+//
+// The call takes no longer than Config.Timeout, plus the time to store the
+// message. The deadline of ctx shortens that; its cancellation does not end
+// the call, so that a client that hangs up on a handler does not leave a
+// message undecided between sent and lost.
+//
+// Errors: ErrInvalidMessage when the message can never be delivered,
+// ErrClosed after Stop, ErrNotAccepted otherwise, wrapping the cause: a
+// *ResponseError, an error of the network, or of the outbox.
+func (c *Client) Publish(ctx context.Context, topic string, payload any, options ...PublishOption) (Receipt, error) {
+	return c.publish(ctx, topic, payload, nil, options)
+}
+
+func (c *Client) publish(ctx context.Context, topic string, payload any, base map[string]any, options []PublishOption) (Receipt, error) {
+	b, err := newBatch(topic, base, options)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if err := b.add("payload", payload); err != nil {
+		return Receipt{}, err
+	}
+	if err := c.enter(); err != nil {
+		return Receipt{}, err
+	}
+	defer c.leave()
+	ctx, cancel := uncancelled(ctx)
+	defer cancel()
+	jobs, err := c.sendOne(ctx, b)
+	if err == nil {
+		c.delivered(topic, 1, jobs, false)
+		return Receipt{Jobs: jobs}, nil
+	}
+	return c.keep(ctx, b, []*failure{asFailure(err)}, nil)
+}
+
+// PublishBulk posts many messages to a topic: each payload becomes a message
+// of its own, all with the same attributes. They travel in requests of up to
+// Config.BulkLimit payloads; the order within a request is kept by the
+// server when it accepts it. Nothing is sent unless every payload is valid.
+// No payloads are no messages, and no error.
+//
+// What the server does not accept is stored in the outbox as by Publish; one
+// bad message does not hold back the others. With an outbox the call takes
+// at most twice Config.BulkTimeout: what could not be sent within it is
+// stored. Without an outbox some messages may have been delivered when an
+// error is returned: the Receipt then tells their Jobs, and the
+// [*PartialError] which payloads were not.
+func (c *Client) PublishBulk(ctx context.Context, topic string, payloads []any, options ...PublishOption) (Receipt, error) {
+	return c.publishBulk(ctx, topic, payloads, nil, options)
+}
+
+func (c *Client) publishBulk(ctx context.Context, topic string, payloads []any, base map[string]any, options []PublishOption) (Receipt, error) {
+	b, err := newBatch(topic, base, options)
+	if err != nil {
+		return Receipt{}, err
+	}
+	b.payloads = make([][]byte, 0, len(payloads))
+	for i, payload := range payloads {
+		if err := b.add(fmt.Sprintf("payload[%d]", i), payload); err != nil {
+			return Receipt{}, err
+		}
+	}
+	if err := c.enter(); err != nil {
+		return Receipt{}, err
+	}
+	defer c.leave()
+	caller := ctx
+	ctx, cancel := uncancelled(ctx)
+	defer cancel()
+	d := &delivery{client: c, batch: b, givenUp: caller.Err}
+	if c.cfg.outbox != nil {
+		d.deadline = time.Now().Add(c.cfg.bulkTimeout)
+	}
+	c.sendAll(ctx, d)
+	return c.keep(ctx, b, d.errs, d.jobs)
+}
+
+// PartialError tells which payloads of a PublishBulk were not accepted. It
+// wraps the reasons.
+type PartialError struct {
+	// Indexes are the positions, in the call's payloads, of those that were
+	// neither delivered nor stored.
+	Indexes []int
+	// Err is why.
+	Err error
+}
+
+// Error tells how many payloads were not accepted, and why.
+func (e *PartialError) Error() string {
+	return fmt.Sprintf("%d payloads: %v", len(e.Indexes), e.Err)
+}
+
+// Unwrap returns the reasons.
+func (e *PartialError) Unwrap() error { return e.Err }
+
+// uncancelled makes a context with the values and the deadline of ctx that
+// is not cancelled with it.
+func uncancelled(ctx context.Context) (context.Context, context.CancelFunc) {
+	free := context.WithoutCancel(ctx)
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(free, deadline)
+	}
+	return free, func() {}
+}
+
+// sendOne posts a batch of one message. A topic of ours that the server does
+// not know is created, and the message sent again.
+func (c *Client) sendOne(ctx context.Context, b batch) ([]int64, error) {
+	jobs, err := c.transport.postMessage(ctx, b, 0)
+	if err != nil && asFailure(err).class == unknownTopic && c.ensureTopic(ctx, b.topic) {
+		jobs, err = c.transport.postMessage(ctx, b, 0)
+	}
+	if err != nil {
+		f := asFailure(err)
+		if f.class == tooLarge {
+			f.class = permanent // one message cannot be made smaller
+		}
+		return nil, f
+	}
+	return jobs, nil
+}
+
+// sendAll sends a delivery, creating the topic as sendOne does.
+func (c *Client) sendAll(ctx context.Context, d *delivery) {
+	d.send(ctx)
+	if d.halt == nil || d.halt.class != unknownTopic || !c.ensureTopic(ctx, d.batch.topic) {
+		return
+	}
+	// An unknown topic fails the first request, so nothing was delivered.
+	d.halt, d.jobs = nil, nil
+	d.send(ctx)
+}
+
+// keep stores what was not delivered and makes the receipt.
+func (c *Client) keep(ctx context.Context, b batch, errs []*failure, jobs []int64) (Receipt, error) {
+	receipt := Receipt{Jobs: jobs}
+	failed := failedIndexes(errs)
+	if len(failed) == 0 {
+		return receipt, nil
+	}
+	cause := causeOf(errs, failed)
+	if c.cfg.outbox == nil {
+		return receipt, c.notAccepted(errs, failed, cause)
+	}
+	records, err := b.records(failed, errs)
+	if err == nil {
+		storing, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+		defer cancel()
+		err = c.cfg.outbox.Insert(storing, backoff(1), records...)
+	}
+	if err != nil {
+		return receipt, c.notAccepted(errs, failed, errors.Join(cause, fmt.Errorf("outbox: %w", err)))
+	}
+	c.stored(b.topic, records, cause)
+	receipt.State = Stored
+	receipt.IDs = make([]string, len(records))
+	for i, record := range records {
+		receipt.IDs[i] = record.ID
+	}
+	return receipt, nil
+}
+
+// notAccepted makes the error for payloads that were neither delivered nor
+// stored.
+func (c *Client) notAccepted(errs []*failure, failed []int, cause error) error {
+	if len(errs) == 1 {
+		return fmt.Errorf("%w: %w", ErrNotAccepted, cause)
+	}
+	return fmt.Errorf("%w: %w", ErrNotAccepted, &PartialError{Indexes: failed, Err: cause})
+}
+
+// failedIndexes returns the positions of what was not delivered.
+func failedIndexes(errs []*failure) []int {
+	var failed []int
+	for i, err := range errs {
+		if err != nil {
+			failed = append(failed, i)
+		}
+	}
+	return failed
+}
+
+// causeOf joins the different reasons of what failed.
+func causeOf(errs []*failure, failed []int) error {
+	var causes []error
+	var texts []string
+	for _, i := range failed {
+		if text := errs[i].Error(); !slices.Contains(texts, text) {
+			texts = append(texts, text)
+			causes = append(causes, errs[i].cause)
+		}
+		if len(causes) == maxCauses {
+			break
+		}
+	}
+	if len(causes) == 1 {
+		return causes[0]
+	}
+	return errors.Join(causes...)
+}
+
+// maxCauses bounds how many reasons one error tells.
+const maxCauses = 5
+
+// delivered notes that the server has taken messages.
+func (c *Client) delivered(topic string, messages int, jobs []int64, fromOutbox bool) {
+	event := Event{Topic: topic, Messages: messages, FromOutbox: fromOutbox}
+	emit(c.cfg.observer.Delivered, event)
+	if jobs != nil && len(jobs) == 0 {
+		c.log.warn("no consumer", topic, "topic has no consumer: the server has thrown the message away", "topic", topic, "messages", messages)
+		emit(c.cfg.observer.NoConsumer, event)
+	}
+}
+
+// stored notes that messages were committed to the outbox.
+func (c *Client) stored(topic string, records []outbox.Record, cause error) {
+	dead := 0
+	for _, record := range records {
+		if record.State == outbox.Dead {
+			dead++
+		}
+	}
+	if dead > 0 {
+		c.log.error("dead", topic, "server refuses messages for good: they are kept in the outbox as dead", "topic", topic, "messages", dead, "error", cause)
+		emit(c.cfg.observer.Dead, Event{Topic: topic, Messages: dead, Err: cause})
+	}
+	if waiting := len(records) - dead; waiting > 0 {
+		c.log.warn("stored", topic, "messages could not be delivered: they are stored in the outbox", "topic", topic, "messages", waiting, "error", cause)
+		emit(c.cfg.observer.Stored, Event{Topic: topic, Messages: waiting, Err: cause})
+		c.relay.wake()
+	}
+}
+
+// Health asks the server how it is. It returns nil when the server says that
+// it is well, ErrUnhealthy when it says that it is not, a *ResponseError for
+// any other answer, and the network's error for none. The server does not
+// look at its own database to answer. It takes no longer than
+// Config.Timeout.
+func (c *Client) Health(ctx context.Context) error { return c.transport.health(ctx) }

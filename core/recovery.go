@@ -1,0 +1,206 @@
+package core
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/postoffice-go/postoffice/core/internal/wire"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Figures of the recovery list.
+const (
+	// recoveryLimit is how many messages one list holds at most.
+	recoveryLimit = 100
+	// recoveryBytes bounds the size of a list.
+	recoveryBytes = 8_000_000
+	// recoveryLease is how long a listed message is not listed again, and
+	// not posted by the relay: longer than a run of the server's rescuer
+	// takes, for runs overlap, and what two of them see arrives twice.
+	recoveryLease = 5 * time.Minute
+)
+
+// RecoveryHandler serves the outbox to the server's rescuer, below
+// Config.RecoveryPath:
+//
+//   - GET RecoveryPath lists up to 100 pending messages as a JSON array of
+//     objects with the keys id, topic, payload, attributes and bulk. What is
+//     listed is claimed: no other list, and not the relay, has it for the
+//     next 5 minutes. The query "limit", from 1 to 100, asks for fewer.
+//     Scheduled messages are listed when their time has come, because the
+//     server delivers what it finds here at once.
+//   - DELETE RecoveryPath + id + "/" removes a message that the server has
+//     taken: 204, or 404 if there is none with that id.
+//
+// The request must bear the userinfo of Config.OriginHost as Basic
+// credentials, otherwise the answer is 401. If OriginHost has none, every
+// answer is 403, unless Config.AllowOpenRecovery is set. Without an outbox
+// the list is empty. The handler also works behind [http.StripPrefix].
+//
+// The answer must reach the server as it is: it cannot read a compressed
+// body. The handler asks for that with "Cache-Control: no-transform", and
+// the rescuer sends no Accept-Encoding.
+func (c *Client) RecoveryHandler() http.Handler { return http.HandlerFunc(c.serveRecovery) }
+
+// Route is a handler that an adapter mounts.
+type Route struct {
+	// Path is the prefix of all paths of the handler; it ends in "/".
+	Path string
+	// Handler serves the path and everything below it.
+	Handler http.Handler
+}
+
+// Routes returns what an app has to serve for this client: the recovery
+// endpoints. Adapters mount each of them.
+func (c *Client) Routes() []Route {
+	return []Route{{Path: c.cfg.recoveryPath, Handler: c.RecoveryHandler()}}
+}
+
+func (c *Client) serveRecovery(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case !c.cfg.recoveryGuarded && !c.cfg.allowOpenRecovery:
+		c.log.warn("recovery closed", "", "recovery request refused: OriginHost has no credentials and AllowOpenRecovery is not set")
+		answerError(w, http.StatusForbidden, wire.DetailKey, "recovery needs credentials in OriginHost")
+		return
+	case c.cfg.recoveryGuarded && !c.recoveryAuthorized(r):
+		w.Header().Set("WWW-Authenticate", `Basic realm="postoffice recovery", charset="UTF-8"`)
+		answerError(w, http.StatusUnauthorized, wire.DetailKey, "credentials are missing or wrong")
+		return
+	}
+	id := c.recoveryID(r.URL.Path)
+	switch {
+	case id == "" && r.Method == http.MethodGet:
+		c.listRecovery(w, r)
+	case id != "" && r.Method == http.MethodDelete:
+		c.deleteRecovery(w, r, id)
+	default:
+		allowed := http.MethodGet
+		if id != "" {
+			allowed = http.MethodDelete
+		}
+		w.Header().Set("Allow", allowed)
+		answerError(w, http.StatusMethodNotAllowed, wire.DetailKey, "method not allowed")
+	}
+}
+
+// recoveryAuthorized compares the request's credentials with those of
+// OriginHost in a time that does not depend on where they differ.
+func (c *Client) recoveryAuthorized(r *http.Request) bool {
+	user, password, ok := r.BasicAuth()
+	sameUser := sameText(user, c.cfg.recoveryUser)
+	samePassword := sameText(password, c.cfg.recoveryPassword)
+	return ok && sameUser&samePassword == 1
+}
+
+// sameText compares hashes, so that not even the length shows.
+func sameText(a, b string) int {
+	hashA, hashB := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(hashA[:], hashB[:])
+}
+
+// recoveryID takes the message's id out of a path: what follows the recovery
+// path, wherever the app has mounted it, or everything where a router has
+// stripped it.
+func (c *Client) recoveryID(path string) string {
+	if !strings.HasSuffix(path, "/") {
+		path += "/"
+	}
+	if _, rest, found := strings.Cut(path, c.cfg.recoveryPath); found {
+		path = rest
+	}
+	return strings.Trim(path, "/")
+}
+
+func (c *Client) listRecovery(w http.ResponseWriter, r *http.Request) {
+	limit, err := recoveryLimitOf(r)
+	if err != nil {
+		answerError(w, http.StatusBadRequest, "limit", err.Error())
+		return
+	}
+	items := []wire.RecoveryItem{} // never null: the server's rescuer would crash
+	if c.cfg.outbox != nil {
+		records, err := c.cfg.outbox.Claim(r.Context(), outbox.ClaimOptions{
+			Limit: limit, MaxBytes: recoveryBytes, Lease: recoveryLease, SkipScheduled: true,
+		})
+		if err != nil {
+			c.recoveryFailed(w, err)
+			return
+		}
+		for _, record := range records {
+			items = append(items, wire.RecoveryItem{
+				ID: record.ID, Topic: record.Topic, Payload: record.Payload, Attributes: record.Attributes,
+			})
+		}
+	}
+	if len(items) > 0 {
+		c.cfg.logger.Info("postoffice: messages listed for recovery", "messages", len(items))
+	}
+	answerJSON(w, http.StatusOK, items)
+}
+
+func recoveryLimitOf(r *http.Request) (int, error) {
+	query := r.URL.Query()
+	if !query.Has("limit") {
+		return recoveryLimit, nil
+	}
+	limit, err := strconv.Atoi(query.Get("limit"))
+	if err != nil || limit < 1 || limit > recoveryLimit {
+		return 0, fmt.Errorf("is not a number from 1 to %d", recoveryLimit)
+	}
+	return limit, nil
+}
+
+func (c *Client) deleteRecovery(w http.ResponseWriter, r *http.Request, id string) {
+	deleted := 0
+	if c.cfg.outbox != nil && uuid.Validate(id) == nil {
+		// The server has the message. That it hangs up early is no reason to
+		// keep it and have it delivered twice.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
+		defer cancel()
+		var err error
+		if deleted, err = c.cfg.outbox.Delete(ctx, id); err != nil {
+			c.recoveryFailed(w, err)
+			return
+		}
+	}
+	if deleted == 0 {
+		answerError(w, http.StatusNotFound, wire.DetailKey, "no such message")
+		return
+	}
+	emit(c.cfg.observer.Recovered, Event{Messages: deleted, FromOutbox: true})
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (c *Client) recoveryFailed(w http.ResponseWriter, err error) {
+	c.log.error("recovery", "", "the outbox cannot be used for recovery", "error", err)
+	answerError(w, http.StatusServiceUnavailable, wire.DetailKey, "the outbox cannot be used now")
+}
+
+// answerError answers in the shape of the server's own errors.
+func answerError(w http.ResponseWriter, status int, field, reason string) {
+	answerJSON(w, status, map[string]any{"errors": map[string][]string{field: {reason}}})
+}
+
+func answerJSON(w http.ResponseWriter, status int, value any) {
+	body, err := json.Marshal(value)
+	if err != nil {
+		// A payload in the outbox that is no JSON was not put there by us.
+		http.Error(w, "cannot encode the answer", http.StatusInternalServerError)
+		return
+	}
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	header.Set("Cache-Control", "no-store, no-transform")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // an error means that the caller has gone
+}

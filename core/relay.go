@@ -1,0 +1,263 @@
+package core
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Figures of the relay.
+const (
+	// relayParallel is how many groups of messages are posted at a time.
+	relayParallel = 4
+	// relayPoll is how often the outbox is looked at without being told, for
+	// messages that another process has stored in it.
+	relayPoll = 2 * time.Second
+	// relayLease is the least time for which messages are claimed.
+	relayLease = time.Minute
+	// relayErrorMax bounds the pause after an error of the outbox.
+	relayErrorMax = 30 * time.Second
+	// storeTries is how often a result is written to the outbox in a row.
+	storeTries = 3
+)
+
+// relay delivers what is in the outbox. It claims messages that are due,
+// posts those alike together, deletes what the server took and gives the
+// rest back with a pause that grows with the attempts. It holds no
+// transaction while posting, and what it claimed comes back by itself if the
+// process dies.
+type relay struct {
+	client *Client
+	store  outbox.Store
+	bell   chan struct{}
+
+	// settled holds the ids of delivered messages that could not be deleted
+	// yet. Only the goroutine of run uses it.
+	settled map[string]bool
+}
+
+func newRelay(client *Client, store outbox.Store) *relay {
+	return &relay{client: client, store: store, bell: make(chan struct{}, 1), settled: map[string]bool{}}
+}
+
+// wake has the relay look at the outbox now. It never blocks, and does
+// nothing without an outbox.
+func (r *relay) wake() {
+	if r == nil {
+		return
+	}
+	select {
+	case r.bell <- struct{}{}:
+	default:
+	}
+}
+
+// run delivers until stopping is done. Posts under way go on until they end
+// or until hard is done.
+func (r *relay) run(stopping, hard context.Context) {
+	failures := 0
+	for stopping.Err() == nil {
+		pause, err := r.step(stopping, hard)
+		if err != nil {
+			if stopping.Err() != nil {
+				return
+			}
+			failures++
+			pause = min(backoff(failures), relayErrorMax)
+			r.client.log.error("outbox", "", "the outbox cannot be used; messages in it wait", "error", err)
+		} else {
+			failures = 0
+		}
+		if pause <= 0 {
+			continue
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-stopping.Done():
+		case <-timer.C:
+		case <-r.bell:
+		}
+		timer.Stop()
+	}
+}
+
+// step delivers what is due now, and tells how long to wait before the next.
+func (r *relay) step(stopping, hard context.Context) (time.Duration, error) {
+	if err := r.deleteSettled(stopping); err != nil {
+		return 0, err
+	}
+	limit := r.client.cfg.bulkLimit * relayParallel
+	switch r.client.transport.breaker.state() {
+	case BreakerOpen:
+		return breakerPause / 4, nil
+	case BreakerHalfOpen:
+		limit = 1
+	}
+	claimed := time.Now()
+	lease := max(relayLease, 4*r.client.cfg.bulkTimeout)
+	records, err := r.store.Claim(stopping, outbox.ClaimOptions{Limit: limit, MaxBytes: bulkBytes * relayParallel, Lease: lease})
+	if err != nil {
+		return 0, err
+	}
+	if len(records) == 0 {
+		next, ok, err := r.store.Next(stopping)
+		if err != nil || !ok {
+			return relayPoll, err
+		}
+		return min(next, relayPoll), nil
+	}
+	// A request must end while the lease still holds its messages.
+	if !r.deliver(hard, records, claimed.Add(lease-2*r.client.cfg.bulkTimeout)) {
+		return breakerPause / 4, nil // the breaker let nothing through
+	}
+	return 0, nil
+}
+
+// group is records that may share a request.
+type group struct {
+	batch   batch
+	records []outbox.Record
+}
+
+// deliver posts claimed records and writes down what became of them. It
+// tells whether any was tried.
+func (r *relay) deliver(ctx context.Context, records []outbox.Record, deadline time.Time) bool {
+	groups := groupRecords(slices.DeleteFunc(records, func(record outbox.Record) bool { return r.settled[record.ID] }))
+	var workers sync.WaitGroup
+	var mu sync.Mutex
+	tried := false
+	slots := make(chan struct{}, relayParallel)
+	for _, g := range groups {
+		slots <- struct{}{}
+		workers.Go(func() {
+			defer func() { <-slots }()
+			d := &delivery{client: r.client, batch: g.batch, fromOutbox: true, deadline: deadline, givenUp: ctx.Err}
+			r.client.sendAll(ctx, d)
+			undeleted := r.settle(ctx, g, d)
+			mu.Lock()
+			defer mu.Unlock()
+			tried = tried || slices.ContainsFunc(d.errs, func(f *failure) bool { return f == nil || !f.untried })
+			for _, id := range undeleted {
+				r.settled[id] = true
+			}
+		})
+	}
+	workers.Wait()
+	return tried
+}
+
+// groupRecords puts together the records that may share a request, in the
+// order of their first.
+func groupRecords(records []outbox.Record) []*group {
+	type key struct {
+		topic, attributes string
+		deliverAt         int64
+	}
+	byKey := map[key]*group{}
+	var groups []*group
+	for _, record := range records {
+		b := batch{topic: record.Topic, attributes: record.Attributes, deliverAt: record.DeliverAt}
+		k := key{topic: record.Topic, attributes: string(record.Attributes)}
+		if b.scheduled() {
+			k.deliverAt = record.DeliverAt.UnixMicro()
+		}
+		g := byKey[k]
+		if g == nil {
+			g = &group{batch: b}
+			byKey[k] = g
+			groups = append(groups, g)
+		}
+		g.batch.payloads = append(g.batch.payloads, record.Payload)
+		g.records = append(g.records, record)
+	}
+	return groups
+}
+
+// settle writes the results of a group into the outbox. It returns the ids
+// of delivered messages that it could not delete.
+func (r *relay) settle(ctx context.Context, g *group, d *delivery) []string {
+	var delivered []string
+	var changes []outbox.Change
+	dead, failed := 0, 0
+	var cause error
+	for i, record := range g.records {
+		f := d.errs[i]
+		if f == nil {
+			delivered = append(delivered, record.ID)
+			continue
+		}
+		change := outbox.Change{ID: record.ID, LeaseToken: record.LeaseToken}
+		switch {
+		case f.untried || f.interrupted:
+			change.Untried = f.untried
+			change.After = max(backoff(1), f.retryAfter)
+		case f.class == permanent:
+			change.Dead, change.LastError = true, f.Error()
+			dead++
+			cause = f.cause
+		default:
+			base := backoffBase
+			if f.class == unknownTopic || f.class == misconfigured {
+				base = unknownTopicBase
+			}
+			change.After, change.LastError = max(backoffFrom(base, record.Attempts), f.retryAfter), f.Error()
+			failed++
+			cause = f.cause
+		}
+		changes = append(changes, change)
+	}
+	topic := g.batch.topic
+	if dead > 0 {
+		r.client.log.error("dead", topic, "server refuses messages for good: they are kept in the outbox as dead", "topic", topic, "messages", dead, "error", cause)
+		emit(r.client.cfg.observer.Dead, Event{Topic: topic, Messages: dead, FromOutbox: true, Err: cause})
+	}
+	if failed > 0 {
+		r.client.log.warn("relay", topic, "messages in the outbox could not be delivered; they are tried again", "topic", topic, "messages", failed, "error", cause)
+		emit(r.client.cfg.observer.Failed, Event{Topic: topic, Messages: failed, FromOutbox: true, Err: cause})
+	}
+	if err := r.write(ctx, func(ctx context.Context) error {
+		_, err := r.store.Delete(ctx, delivered...)
+		return err
+	}, len(delivered)); err == nil {
+		delivered = nil
+	}
+	// Should this fail, the messages come back when their lease ends.
+	_ = r.write(ctx, func(ctx context.Context) error {
+		_, err := r.store.Reschedule(ctx, changes...)
+		return err
+	}, len(changes))
+	return delivered
+}
+
+// write makes a change to the outbox, also when the client is being stopped.
+func (r *relay) write(ctx context.Context, change func(context.Context) error, rows int) error {
+	if rows == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	var err error
+	for range storeTries {
+		if err = change(ctx); err == nil {
+			return nil
+		}
+	}
+	r.client.log.error("outbox write", "", "the outbox cannot be written", "error", err)
+	return err
+}
+
+// deleteSettled deletes what was delivered and could not be deleted then.
+func (r *relay) deleteSettled(ctx context.Context) error {
+	if len(r.settled) == 0 {
+		return nil
+	}
+	if _, err := r.store.Delete(ctx, slices.Collect(maps.Keys(r.settled))...); err != nil {
+		return err
+	}
+	clear(r.settled)
+	return nil
+}

@@ -1,0 +1,396 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+	"github.com/postoffice-go/postoffice/core/outbox/memory"
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+)
+
+// inBubble runs a test in a synctest bubble with a fake server that is
+// reached without a network.
+func inBubble(t *testing.T, test func(t *testing.T, server *postofficetest.Server, config Config)) {
+	t.Helper()
+	server := newServer(t, "orders", "bills")
+	synctest.Test(t, func(t *testing.T) {
+		test(t, server, Config{URL: testServer, HTTPClient: &http.Client{Transport: direct{server.Handler()}}})
+	})
+}
+
+func startTestClient(t *testing.T, config Config) *Client {
+	t.Helper()
+	client := newTestClient(t, config)
+	require.NoError(t, client.Start(t.Context()))
+	return client
+}
+
+// insert puts messages into an outbox, each with a number as payload.
+func insert(t *testing.T, store outbox.Store, topic string, n int) []outbox.Record {
+	t.Helper()
+	list := make([]outbox.Record, n)
+	for i := range list {
+		id, err := uuid.NewV7()
+		require.NoError(t, err)
+		list[i] = outbox.Record{ID: id.String(), Topic: topic, Payload: fmt.Appendf(nil, `{"n":%d}`, i), Attributes: json.RawMessage(`{}`)}
+	}
+	require.NoError(t, store.Insert(t.Context(), 0, list...))
+	return list
+}
+
+func TestRelayDeliversWhatIsStored(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New()
+		insert(t, store, "orders", 1200)
+		insert(t, store, "bills", 1)
+		var seen events
+		config.Outbox, config.Observer = store, seen.observer()
+		startTestClient(t, config)
+		synctest.Wait()
+		assert.Len(t, server.MessagesOf("orders"), 1200)
+		assert.Len(t, server.MessagesOf("bills"), 1)
+		assert.Empty(t, records(t, store))
+		assert.Len(t, server.Requests(), 4, "messages alike share requests")
+		for _, event := range seen.of("delivered") {
+			assert.True(t, event.FromOutbox)
+		}
+	})
+}
+
+func TestRelayIsToldOfWhatIsStored(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		config.Outbox = memory.New()
+		client := startTestClient(t, config)
+		server.FailNext(1, 500)
+		_, err := client.Publish(t.Context(), "orders", struct{}{})
+		require.NoError(t, err)
+		time.Sleep(backoffBase + time.Millisecond)
+		synctest.Wait()
+		assert.Len(t, server.MessagesOf("orders"), 1)
+	})
+}
+
+func TestRelayFindsWhatOthersHaveStored(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New()
+		config.Outbox = store
+		startTestClient(t, config)
+		synctest.Wait()
+		insert(t, store, "orders", 1)
+		time.Sleep(relayPoll + time.Millisecond)
+		synctest.Wait()
+		assert.Len(t, server.MessagesOf("orders"), 1)
+	})
+}
+
+func TestOutageIsSurvived(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New()
+		var down atomic.Bool
+		through := config.HTTPClient.Transport
+		config.HTTPClient.Transport = roundTripFunc(func(r *http.Request) (*http.Response, error) {
+			if down.Load() {
+				return nil, errors.New("connection refused")
+			}
+			return through.RoundTrip(r)
+		})
+		config.Outbox = store
+		client := startTestClient(t, config)
+		down.Store(true)
+		for i := range 60 * 50 { // 50 a second, for a minute
+			start := time.Now()
+			_, err := client.Publish(t.Context(), "orders", map[string]int{"n": i})
+			require.NoError(t, err)
+			require.Zero(t, time.Since(start), "an outage costs no time")
+			time.Sleep(20 * time.Millisecond)
+		}
+		stats, err := store.Stats(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, 3000, stats.Pending)
+		attempts := 0
+		for _, record := range records(t, store) {
+			attempts += record.Attempts
+		}
+		assert.Less(t, attempts, 100, "the relay waits for the breaker and burns no attempts")
+
+		down.Store(false)
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		assert.Len(t, server.MessagesOf("orders"), 3000)
+		assert.Empty(t, records(t, store))
+	})
+}
+
+func TestScheduledMessageKeepsItsTimeThroughAnOutage(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		config.Outbox = memory.New()
+		client := startTestClient(t, config)
+		server.FailWhen(func(*http.Request, []byte) (int, bool) { return 503, true })
+		at, soon := time.Now().Add(time.Hour), time.Now().Add(time.Minute)
+		for _, at := range []time.Time{at, at, soon} {
+			_, err := client.Publish(t.Context(), "orders", struct{}{}, DeliverAt(at))
+			require.NoError(t, err)
+		}
+		time.Sleep(2 * time.Minute)
+		server.FailWhen(nil)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		messages := server.MessagesOf("orders")
+		require.Len(t, messages, 3)
+		scheduled, past := 0, 0
+		for _, message := range messages {
+			switch message.Via {
+			case postofficetest.Scheduled:
+				assert.WithinDuration(t, at, message.DeliverAt, time.Microsecond)
+				scheduled++
+			case postofficetest.Single:
+				past++
+			}
+		}
+		assert.Equal(t, 2, scheduled)
+		assert.Equal(t, 1, past, "what is overdue is delivered at once")
+	})
+}
+
+func TestRelayKeepsTryingWithGrowingPauses(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New()
+		insert(t, store, "orders", 1)
+		poisoned(server, "orders")
+		var seen events
+		config.Outbox, config.Observer = store, seen.observer()
+		startTestClient(t, config)
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		list := records(t, store)
+		require.Len(t, list, 1)
+		assert.Equal(t, outbox.Pending, list[0].State, "never given up")
+		assert.Greater(t, list[0].Attempts, 24*12, "5 minutes is the longest pause")
+		assert.Less(t, list[0].Attempts, 24*12*4, "2.5 minutes is the mean of the longest")
+		assert.Contains(t, list[0].LastError, "answered 500")
+		assert.Len(t, seen.of("failed"), list[0].Attempts)
+
+		server.FailWhen(nil)
+		time.Sleep(backoffMax + relayPoll)
+		synctest.Wait()
+		assert.Len(t, server.MessagesOf("orders"), 1)
+	})
+}
+
+func TestRelayHonoursRetryAfter(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New()
+		insert(t, store, "orders", 3)
+		server.FailNext(1, 429, postofficetest.RetryAfter(20*time.Minute))
+		config.Outbox = store
+		startTestClient(t, config)
+		time.Sleep(20*time.Minute - time.Second)
+		synctest.Wait()
+		assert.Len(t, server.Requests(), 1)
+		time.Sleep(relayPoll + time.Second)
+		synctest.Wait()
+		assert.Len(t, server.MessagesOf("orders"), 3)
+	})
+}
+
+func TestRefusedMessagesBecomeDead(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New()
+		insert(t, store, "orders", 10)
+		server.FailWhen(func(_ *http.Request, body []byte) (int, bool) { return 400, bytes.Contains(body, []byte(`"n":4`)) })
+		var seen events
+		config.Outbox, config.Observer = store, seen.observer()
+		startTestClient(t, config)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		assert.Len(t, server.MessagesOf("orders"), 9)
+		list := records(t, store)
+		require.Len(t, list, 1)
+		assert.Equal(t, outbox.Dead, list[0].State)
+		assert.Contains(t, list[0].LastError, "answered 400")
+		assert.Len(t, seen.of("dead"), 1)
+
+		server.FailWhen(nil)
+		retried, err := store.Retry(t.Context(), outbox.Selection{All: true})
+		require.NoError(t, err)
+		assert.Equal(t, 1, retried)
+		time.Sleep(relayPoll + time.Second)
+		synctest.Wait()
+		assert.Len(t, server.MessagesOf("orders"), 10)
+	})
+}
+
+func TestUnknownTopicHoldsBackNoOther(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New()
+		insert(t, store, "foreign", 200)
+		insert(t, store, "orders", 100)
+		config.Outbox = store
+		startTestClient(t, config)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		assert.Len(t, server.MessagesOf("orders"), 100)
+		assert.Len(t, records(t, store), 200)
+
+		addTopics(t, server, "foreign")
+		time.Sleep(backoffMax + relayPoll)
+		synctest.Wait()
+		assert.Len(t, server.MessagesOf("foreign"), 200)
+	})
+}
+
+func TestPoisonInTheOutboxHoldsBackNoOther(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New()
+		insert(t, store, "orders", 3000)
+		poisoned(server, `"n":1234}`)
+		config.Outbox = store
+		startTestClient(t, config)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		assert.Len(t, server.MessagesOf("orders"), 2999)
+		assert.Len(t, records(t, store), 1)
+	})
+}
+
+func TestManyPoisonMessagesDoNotHideTheOthers(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New()
+		insert(t, store, "orders", 400)
+		server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
+			// The first 300, that is three of four.
+			for i := range 300 {
+				if bytes.Contains(body, fmt.Appendf(nil, `{"n":%d}`, i)) {
+					return 500, true
+				}
+			}
+			return 0, false
+		})
+		config.Outbox = store
+		startTestClient(t, config)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		assert.Len(t, server.MessagesOf("orders"), 100)
+		assert.Len(t, records(t, store), 300)
+	})
+}
+
+func TestMissingTopicOfOursIsCreatedByTheRelay(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New()
+		config.Outbox, config.Topics, config.OriginHost = store, []string{"lost"}, "http://app.test"
+		startTestClient(t, config)
+		// The server forgets the topic, as one does whose database is reset.
+		server.FailNext(1, 406, postofficetest.Body("application/json", `{"data":{"errors":"Topic does not exist"}}`))
+		insert(t, store, "lost", 2)
+		time.Sleep(relayPoll + time.Second)
+		synctest.Wait()
+		assert.Len(t, server.MessagesOf("lost"), 2)
+		paths := []string{}
+		for _, request := range server.Requests() {
+			paths = append(paths, request.Path)
+		}
+		assert.Equal(t, []string{"/api/topics", "/api/bulk_messages", "/api/topics", "/api/bulk_messages"}, paths)
+	})
+}
+
+// flakyStore is an outbox whose methods fail while a flag is up.
+type flakyStore struct {
+	outbox.Store
+	noClaim, noDelete atomic.Bool
+}
+
+var errFlaky = errors.New("database is gone")
+
+func (s *flakyStore) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
+	if s.noClaim.Load() {
+		return nil, errFlaky
+	}
+	return s.Store.Claim(ctx, options)
+}
+
+func (s *flakyStore) Delete(ctx context.Context, ids ...string) (int, error) {
+	if s.noDelete.Load() {
+		return 0, errFlaky
+	}
+	return s.Store.Delete(ctx, ids...)
+}
+
+func TestRelayOutlivesAnOutageOfItsOutbox(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := &flakyStore{Store: memory.New()}
+		insert(t, store, "orders", 3)
+		store.noClaim.Store(true)
+		config.Outbox = store
+		startTestClient(t, config)
+		time.Sleep(time.Hour)
+		assert.Empty(t, server.Requests())
+		store.noClaim.Store(false)
+		time.Sleep(relayErrorMax)
+		synctest.Wait()
+		assert.Len(t, server.MessagesOf("orders"), 3)
+	})
+}
+
+func TestDeliveredMessageIsNotSentAgainBecauseItCannotBeDeleted(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := &flakyStore{Store: memory.New()}
+		insert(t, store, "orders", 3)
+		store.noDelete.Store(true)
+		config.Outbox = store
+		startTestClient(t, config)
+		time.Sleep(time.Hour) // many leases
+		assert.Len(t, server.MessagesOf("orders"), 3)
+		assert.Len(t, records(t, store), 3)
+		store.noDelete.Store(false)
+		time.Sleep(relayErrorMax)
+		synctest.Wait()
+		assert.Len(t, server.MessagesOf("orders"), 3)
+		assert.Empty(t, records(t, store))
+	})
+}
+
+func TestRelaysShareAnOutbox(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New()
+		insert(t, store, "orders", 5000)
+		config.Outbox = store
+		for range 4 {
+			startTestClient(t, config)
+		}
+		synctest.Wait()
+		payloads := payloadsOf(server, "orders")
+		assert.Len(t, payloads, 5000, "none is lost, none is sent twice")
+		assert.Empty(t, records(t, store))
+	})
+}
+
+func TestGroupRecords(t *testing.T) {
+	now := time.Now()
+	record := func(topic, attributes string, at time.Time) outbox.Record {
+		return outbox.Record{Topic: topic, Attributes: json.RawMessage(attributes), DeliverAt: at}
+	}
+	groups := groupRecords([]outbox.Record{
+		record("a", `{}`, time.Time{}), record("b", `{}`, time.Time{}), record("a", `{"x":"1"}`, time.Time{}),
+		record("a", `{}`, now.Add(-time.Hour)), record("a", `{}`, now.Add(time.Hour)), record("a", `{}`, now.Add(2*time.Hour)),
+		record("a", `{}`, time.Time{}),
+	})
+	sizes := []int{}
+	for _, g := range groups {
+		sizes = append(sizes, len(g.records))
+	}
+	assert.Equal(t, []int{3, 1, 1, 1, 1}, sizes)
+}

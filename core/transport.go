@@ -1,0 +1,301 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/avast/retry-go/v4"
+
+	"github.com/postoffice-go/postoffice/core/internal/wire"
+)
+
+// Figures of the transport.
+const (
+	// idleTimeout is when an idle connection is closed: before the server
+	// does so, after 60 s, so that no message meets a closing connection.
+	idleTimeout = 50 * time.Second
+	// maxIdle is how many connections are kept for reuse. With fewer than
+	// there are concurrent callers, the rest dial anew for every message.
+	maxIdle = 128
+	// maxAnswer bounds how much of an answer is read. The longest is the
+	// answer to a bulk request: one id for each of at most 6,553 jobs.
+	maxAnswer = 1 << 20
+	// quickRetryDelay is the pause before the only quick retry.
+	quickRetryDelay = 10 * time.Millisecond
+)
+
+// errServerTimeout is the cause of a context that ended because the server
+// had its time, unlike one that the caller ended.
+var errServerTimeout = fmt.Errorf("postoffice: server took too long: %w", context.DeadlineExceeded)
+
+// scheduleLayout is the form of schedule_at: ISO 8601 with microseconds,
+// which is what the server keeps, and an offset, which it insists on.
+const scheduleLayout = "2006-01-02T15:04:05.000000Z07:00"
+
+// transport speaks the server's HTTP API and classifies its answers.
+type transport struct {
+	client        *http.Client
+	owned         *http.Transport // nil when the caller brought the client
+	baseURL       string
+	authorization string
+	timeout       time.Duration
+	bulkTimeout   time.Duration
+	breaker       *breaker
+}
+
+func newTransport(cfg *settings, breaker *breaker) *transport {
+	t := &transport{
+		client:        cfg.httpClient,
+		baseURL:       cfg.baseURL,
+		authorization: cfg.authorization,
+		timeout:       cfg.timeout,
+		bulkTimeout:   cfg.bulkTimeout,
+		breaker:       breaker,
+	}
+	if t.client == nil {
+		t.owned = newHTTPTransport()
+		t.client = &http.Client{Transport: t.owned}
+	}
+	return t
+}
+
+// newHTTPTransport makes the transport of a client's own.
+func newHTTPTransport() *http.Transport {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.IdleConnTimeout = idleTimeout
+	transport.MaxIdleConns = 0 // bounded by host, and there is one host
+	transport.MaxIdleConnsPerHost = maxIdle
+	transport.DisableCompression = true // the server never compresses
+	return transport
+}
+
+// close ends the idle connections of a transport of our own.
+func (t *transport) close() {
+	if t.owned != nil {
+		t.owned.CloseIdleConnections()
+	}
+}
+
+// roundTrip sends one request and reads its answer to the end, so that the
+// connection is used again. It goes to the http.RoundTripper itself: an
+// http.Client would follow redirects, and turn a POST into a GET on the way.
+func (t *transport) roundTrip(ctx context.Context, method, path, topic string, body []byte) (int, []byte, error) {
+	var reader io.Reader
+	if body != nil {
+		reader = bytes.NewReader(body)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, t.baseURL+path, reader)
+	if err != nil {
+		return 0, nil, &failure{class: misconfigured, cause: fmt.Errorf("postoffice: making a request: %w", err), untried: true}
+	}
+	header := request.Header
+	header["Accept"] = []string{"application/json"}
+	header["User-Agent"] = []string{"postoffice-go"}
+	if body != nil {
+		header["Content-Type"] = []string{"application/json"}
+	}
+	if t.authorization != "" {
+		header["Authorization"] = []string{t.authorization}
+	}
+	var roundTripper http.RoundTripper = http.DefaultTransport
+	if t.client.Transport != nil {
+		roundTripper = t.client.Transport
+	}
+	response, err := roundTripper.RoundTrip(request)
+	if err != nil {
+		return 0, nil, networkFailure(ctx, topic, err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	if response.StatusCode == http.StatusCreated {
+		// The status has said that the message is accepted. What is missing
+		// of the body, job ids, is not worth delivering the message twice.
+		return response.StatusCode, answer, nil
+	}
+	if err != nil {
+		return 0, nil, networkFailure(ctx, topic, err)
+	}
+	if method == http.MethodGet && response.StatusCode == http.StatusOK {
+		return response.StatusCode, answer, nil
+	}
+	return response.StatusCode, answer, classify(response.StatusCode, response.Header, topic, answer)
+}
+
+// networkFailure describes a request without an answer.
+func networkFailure(ctx context.Context, topic string, err error) *failure {
+	f := &failure{class: transient, timedOut: isTimeout(err) || ctx.Err() != nil}
+	f.interrupted = ctx.Err() != nil && !errors.Is(context.Cause(ctx), errServerTimeout)
+	f.broken = !f.timedOut && connectionBroke(err)
+	about := "postoffice: no answer"
+	if topic != "" {
+		about = fmt.Sprintf("postoffice: no answer for topic %q", topic)
+	}
+	f.cause = fmt.Errorf("%s: %w", about, err)
+	return f
+}
+
+// attempt sends a request that the circuit breaker counts.
+func (t *transport) attempt(ctx context.Context, path, topic string, body []byte) (answer []byte, err error) {
+	done, err := t.breaker.allow()
+	if err != nil {
+		return nil, err
+	}
+	// Deferred, for a probe that panics in the caller's own RoundTripper
+	// would leave the breaker half-open for ever.
+	defer func() { done(err) }()
+	_, answer, err = t.roundTrip(ctx, http.MethodPost, path, topic, body)
+	return answer, err
+}
+
+// post sends a message request, with one quick retry where a second try can
+// help at once: the connection broke, or a proxy had no server to ask. Both
+// tries share the timeout.
+func (t *transport) post(ctx context.Context, path, topic string, body []byte, timeout time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errServerTimeout)
+	defer cancel()
+	answer, err := t.attempt(ctx, path, topic, body)
+	if err == nil || !quickRetryHelps(err) {
+		return answer, err
+	}
+	tries := 0
+	answer, _ = retry.DoWithData(func() ([]byte, error) {
+		if tries++; tries > 1 {
+			answer, err = t.attempt(ctx, path, topic, body)
+		}
+		return answer, err
+	},
+		retry.Context(ctx), retry.Attempts(2), retry.LastErrorOnly(true), retry.RetryIf(quickRetryHelps),
+		retry.Delay(quickRetryDelay), retry.MaxJitter(quickRetryDelay),
+		retry.DelayType(retry.CombineDelay(retry.FixedDelay, retry.RandomDelay)),
+	)
+	// What the attempt said, rather than retry's own words when the time was
+	// up while waiting.
+	return answer, err
+}
+
+// quickRetryHelps tells whether to try once more without delay. A server
+// that refuses connections, is too slow or asks for patience is left alone.
+func quickRetryHelps(err error) bool {
+	f := asFailure(err)
+	if f.retryAfter > 0 || f.timedOut {
+		return false
+	}
+	switch f.status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return f.broken
+}
+
+// postMessage posts one message and returns the ids of its jobs, nil when
+// the answer did not tell them.
+func (t *transport) postMessage(ctx context.Context, b batch, index int) ([]int64, error) {
+	path := wire.MessagePath
+	payload := b.payloads[index]
+	body := make([]byte, 0, len(b.topic)+len(b.attributes)+len(payload)+128)
+	body = appendTopic(body, b.topic)
+	body = append(body, `,"payload":`...)
+	body = append(body, payload...)
+	body = append(body, `,"attributes":`...)
+	body = append(body, b.attributes...)
+	if b.scheduled() {
+		path = wire.SchedulePath
+		body = append(body, `,"schedule_at":"`...)
+		body = b.deliverAt.UTC().AppendFormat(body, scheduleLayout)
+		body = append(body, '"')
+	}
+	body = append(body, '}')
+	answer, err := t.post(ctx, path, b.topic, body, t.timeout)
+	if err != nil {
+		return nil, err
+	}
+	var ids wire.MessageAnswer
+	if json.Unmarshal(answer, &ids) != nil {
+		return nil, nil
+	}
+	return ids.ID, nil
+}
+
+// postBulk posts the payloads with the given indexes in one request and
+// returns the ids of their jobs, nil when the answer did not tell them.
+func (t *transport) postBulk(ctx context.Context, b batch, indexes []int) ([]int64, error) {
+	size := len(b.topic) + len(b.attributes) + 128
+	for _, index := range indexes {
+		size += len(b.payloads[index]) + 1
+	}
+	body := appendTopic(make([]byte, 0, size), b.topic)
+	body = append(body, `,"payload":[`...)
+	for i, index := range indexes {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, b.payloads[index]...)
+	}
+	body = append(body, `],"attributes":`...)
+	body = append(body, b.attributes...)
+	body = append(body, '}')
+	answer, err := t.post(ctx, wire.BulkPath, b.topic, body, t.bulkTimeout)
+	if err != nil {
+		return nil, err
+	}
+	var ids wire.BulkAnswer
+	if json.Unmarshal(answer, &ids) != nil {
+		return nil, nil
+	}
+	return ids.Result, nil
+}
+
+// appendTopic begins a message's object with its topic.
+func appendTopic(body []byte, topic string) []byte {
+	encoded, err := json.Marshal(topic)
+	if err != nil {
+		panic("postoffice: a string cannot be encoded: " + err.Error()) // json.Marshal encodes every string
+	}
+	body = append(body, `{"topic":`...)
+	return append(body, encoded...)
+}
+
+// create posts a topic or a consumer. Failing that it does not count for
+// the circuit breaker, nor does an open breaker keep it from trying.
+func (t *transport) create(ctx context.Context, path, topic string, resource any) error {
+	body, err := json.Marshal(resource)
+	if err != nil {
+		return fmt.Errorf("postoffice: encoding a request: %w", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout, errServerTimeout)
+	defer cancel()
+	_, _, err = t.roundTrip(ctx, http.MethodPost, path, topic, body)
+	return err
+}
+
+// health asks the server how it is.
+func (t *transport) health(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout, errServerTimeout)
+	defer cancel()
+	_, body, err := t.roundTrip(ctx, http.MethodGet, wire.HealthPath, "", nil)
+	if err != nil {
+		return unwrapFailure(err)
+	}
+	var answer wire.HealthAnswer
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return fmt.Errorf("%w: its answer is not the JSON of a Postoffice server", ErrUnhealthy)
+	}
+	if answer.Status != "ok" {
+		return fmt.Errorf("%w: status %q", ErrUnhealthy, answer.Status)
+	}
+	return nil
+}
+
+// unwrapFailure takes the cause out of a failure, for the caller's eyes.
+func unwrapFailure(err error) error {
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f.cause
+	}
+	return err
+}

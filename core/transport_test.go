@@ -1,0 +1,343 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/h2non/gock"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	testServer   = "http://postoffice.test:4000"
+	messageReply = `{"id":[12,11]}`
+)
+
+// mocked makes a client whose requests gock answers.
+func mocked(t *testing.T, config Config) *Client {
+	t.Helper()
+	config.HTTPClient = &http.Client{}
+	gock.InterceptClient(config.HTTPClient)
+	t.Cleanup(func() {
+		assert.True(t, gock.IsDone(), "requests that were expected did not come: %v", gock.Pending())
+		gock.RestoreClient(config.HTTPClient)
+		gock.Off()
+	})
+	if config.URL == "" {
+		config.URL = testServer
+	}
+	return newTestClient(t, config)
+}
+
+func TestPublishSendsTheMessage(t *testing.T) {
+	gock.New(testServer).Post("/api/messages").
+		MatchHeader("Content-Type", "application/json").
+		MatchHeader("Accept", "^application/json$").
+		MatchHeader("User-Agent", "^postoffice-go$").
+		JSON(map[string]any{
+			"topic":      "orders",
+			"payload":    map[string]any{"id": 7},
+			"attributes": map[string]any{"region": "north", "urgent": "true"},
+		}).
+		AddMatcher(func(r *http.Request, _ *gock.Request) (bool, error) { return r.Header.Get("Authorization") == "", nil }).
+		Reply(201).BodyString(messageReply)
+	client := mocked(t, Config{})
+
+	receipt, err := client.Publish(t.Context(), "orders", map[string]any{"id": 7},
+		WithAttributes(map[string]any{"region": "south", "urgent": true}), WithAttribute("region", "north"))
+	require.NoError(t, err)
+	assert.Equal(t, Receipt{State: Delivered, Jobs: []int64{12, 11}}, receipt)
+}
+
+func TestPublishBulkSendsPayloadsInOrder(t *testing.T) {
+	gock.New(testServer).Post("/api/bulk_messages").
+		JSON(map[string]any{"topic": "orders", "payload": []any{map[string]any{"id": 1}, map[string]any{"id": 2}}, "attributes": map[string]any{}}).
+		Reply(201).BodyString(`{"result":[4,3]}`)
+	client := mocked(t, Config{})
+
+	receipt, err := client.PublishBulk(t.Context(), "orders", Payloads([]map[string]int{{"id": 1}, {"id": 2}}))
+	require.NoError(t, err)
+	assert.Equal(t, Receipt{State: Delivered, Jobs: []int64{4, 3}}, receipt)
+}
+
+func TestDeliverAtSchedules(t *testing.T) {
+	at := time.Date(2126, 1, 2, 3, 4, 5, 123456789, time.FixedZone("", 2*60*60))
+	gock.New(testServer).Post("/api/schedule_messages").
+		JSON(map[string]any{"topic": "orders", "payload": map[string]any{}, "attributes": map[string]any{}, "schedule_at": "2126-01-02T01:04:05.123456Z"}).
+		Reply(201).BodyString(messageReply)
+	client := mocked(t, Config{})
+	_, err := client.Publish(t.Context(), "orders", struct{}{}, DeliverAt(at))
+	require.NoError(t, err)
+}
+
+func TestURLPathAndCredentialsAreKept(t *testing.T) {
+	gock.New(testServer).Post("/proxy/postoffice/api/messages").
+		BasicAuth("us@er", "p:ss/w%rd").
+		Reply(201).BodyString(messageReply)
+	client := mocked(t, Config{URL: "http://us%40er:p%3Ass%2Fw%25rd@postoffice.test:4000/proxy/postoffice/"})
+	_, err := client.Publish(t.Context(), "orders", struct{}{})
+	require.NoError(t, err)
+}
+
+func TestCredentialsDoNotShowInErrors(t *testing.T) {
+	client := newTestClient(t, Config{
+		URL: "http://hermes:caduceus@127.0.0.1:9",
+		HTTPClient: &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
+			return nil, errors.New("dial " + r.URL.String())
+		})},
+	})
+	_, err := client.Publish(t.Context(), "orders", map[string]string{"card": "4111"})
+	require.ErrorIs(t, err, ErrNotAccepted)
+	for _, secret := range []string{"hermes", "caduceus", "4111"} {
+		assert.NotContains(t, err.Error(), secret)
+	}
+}
+
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	gock.New(testServer).Post("/api/messages").Reply(302).SetHeader("Location", testServer+"/elsewhere")
+	client := mocked(t, Config{})
+	_, err := client.Publish(t.Context(), "orders", struct{}{})
+	require.ErrorIs(t, err, ErrNotAccepted)
+	response, ok := errors.AsType[*ResponseError](err)
+	require.True(t, ok)
+	assert.Equal(t, 302, response.StatusCode)
+}
+
+func TestOnly201IsAcceptance(t *testing.T) {
+	for _, status := range []int{200, 202, 204} {
+		gock.New(testServer).Post("/api/messages").Reply(status).BodyString(messageReply)
+		client := mocked(t, Config{})
+		_, err := client.Publish(t.Context(), "orders", struct{}{})
+		require.ErrorIs(t, err, ErrNotAccepted, "status %d", status)
+		gock.Off()
+	}
+}
+
+func TestAcceptedMessageNeedsNoReadableBody(t *testing.T) {
+	gock.New(testServer).Post("/api/messages").Reply(201).BodyString("<html>")
+	var seen events
+	client := mocked(t, Config{Observer: seen.observer()})
+	receipt, err := client.Publish(t.Context(), "orders", struct{}{})
+	require.NoError(t, err)
+	assert.Nil(t, receipt.Jobs)
+	assert.Len(t, seen.of("delivered"), 1)
+	assert.Empty(t, seen.of("no consumer"), "nothing is known of the consumers")
+}
+
+func TestOneQuickRetry(t *testing.T) {
+	t.Run("helps", func(t *testing.T) {
+		gock.New(testServer).Post("/api/messages").Reply(503)
+		gock.New(testServer).Post("/api/messages").JSON(map[string]any{"topic": "orders", "payload": map[string]any{"id": 1}, "attributes": map[string]any{}}).
+			Reply(201).BodyString(messageReply)
+		client := mocked(t, Config{})
+		_, err := client.Publish(t.Context(), "orders", map[string]int{"id": 1})
+		require.NoError(t, err)
+	})
+	t.Run("is the only one", func(t *testing.T) {
+		gock.New(testServer).Post("/api/messages").Times(2).Reply(502)
+		client := mocked(t, Config{})
+		_, err := client.Publish(t.Context(), "orders", struct{}{})
+		response, ok := errors.AsType[*ResponseError](err)
+		require.True(t, ok, "%v", err)
+		assert.Equal(t, 502, response.StatusCode)
+	})
+	t.Run("does not come for what will not pass", func(t *testing.T) {
+		for _, status := range []int{400, 401, 404, 408, 413, 429, 500} {
+			gock.New(testServer).Post("/api/messages").Reply(status)
+			client := mocked(t, Config{})
+			_, err := client.Publish(t.Context(), "orders", struct{}{})
+			response, ok := errors.AsType[*ResponseError](err)
+			require.True(t, ok, "%v", err)
+			assert.Equal(t, status, response.StatusCode)
+			assert.True(t, gock.IsDone())
+		}
+	})
+}
+
+func TestQuickRetryStaysWithinTheTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tries atomic.Int32
+		client := newTestClient(t, Config{
+			URL: testServer,
+			HTTPClient: &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
+				if tries.Add(1) == 1 {
+					return &http.Response{StatusCode: 503, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+				}
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			})},
+		})
+		start := time.Now()
+		_, err := client.Publish(t.Context(), "orders", struct{}{})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, DefaultTimeout, time.Since(start))
+		assert.EqualValues(t, 2, tries.Load())
+	})
+}
+
+func TestTimeouts(t *testing.T) {
+	hang := &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	})}
+	payloads := []any{struct{}{}, struct{}{}}
+	for name, test := range map[string]struct {
+		config Config
+		call   func(context.Context, *Client) error
+		want   time.Duration
+	}{
+		"Publish": {Config{}, func(ctx context.Context, c *Client) error {
+			_, err := c.Publish(ctx, "orders", struct{}{})
+			return err
+		}, 500 * time.Millisecond},
+		"Publish, configured": {Config{Timeout: 3 * time.Second}, func(ctx context.Context, c *Client) error {
+			_, err := c.Publish(ctx, "orders", struct{}{})
+			return err
+		}, 3 * time.Second},
+		"Publish, with a deadline": {Config{}, func(ctx context.Context, c *Client) error {
+			ctx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+			defer cancel()
+			_, err := c.Publish(ctx, "orders", struct{}{})
+			return err
+		}, 20 * time.Millisecond},
+		"PublishBulk": {Config{}, func(ctx context.Context, c *Client) error {
+			_, err := c.PublishBulk(ctx, "orders", payloads)
+			return err
+		}, 5 * time.Second},
+		"PublishBulk, configured": {Config{BulkTimeout: 7 * time.Second}, func(ctx context.Context, c *Client) error {
+			_, err := c.PublishBulk(ctx, "orders", payloads)
+			return err
+		}, 7 * time.Second},
+		"Health": {Config{}, func(ctx context.Context, c *Client) error { return c.Health(ctx) }, 500 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				test.config.URL, test.config.HTTPClient = testServer, hang
+				client := newTestClient(t, test.config)
+				start := time.Now()
+				require.ErrorIs(t, test.call(t.Context(), client), context.DeadlineExceeded)
+				assert.Equal(t, test.want, time.Since(start))
+			})
+		})
+	}
+}
+
+func TestCallersDeadlineIsNoFailureOfTheServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := newTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})}})
+		for range 2 * breakerConsecutive {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			_, err := client.Publish(ctx, "orders", struct{}{})
+			cancel()
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		}
+		assert.Equal(t, BreakerClosed, client.transport.breaker.state())
+		for range breakerConsecutive {
+			_, err := client.Publish(t.Context(), "orders", struct{}{})
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		}
+		assert.Equal(t, BreakerOpen, client.transport.breaker.state())
+	})
+}
+
+func TestConnectionsAreReused(t *testing.T) {
+	var connections atomic.Int32
+	statuses := []int{201, 500, 400, 404, 201, 406}
+	var next atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(statuses[int(next.Add(1)-1)%len(statuses)])
+		_, _ = io.WriteString(w, strings.Repeat(" ", 64<<10)+messageReply)
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	client := newTestClient(t, Config{URL: server.URL})
+	for range 5 * len(statuses) {
+		_, _ = client.Publish(t.Context(), "orders", struct{}{})
+	}
+	assert.EqualValues(t, 5*len(statuses), next.Load())
+	assert.EqualValues(t, 1, connections.Load())
+}
+
+func TestBrokenConnectionIsTriedAgain(t *testing.T) {
+	var requests atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if requests.Add(1) == 1 {
+			panic(http.ErrAbortHandler) // cuts the connection
+		}
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, messageReply)
+	}))
+	defer server.Close()
+	client := newTestClient(t, Config{URL: server.URL})
+	receipt, err := client.Publish(t.Context(), "orders", struct{}{})
+	require.NoError(t, err)
+	assert.Equal(t, []int64{12, 11}, receipt.Jobs)
+	assert.EqualValues(t, 2, requests.Load())
+}
+
+func TestConnectionBroke(t *testing.T) {
+	for _, err := range []error{
+		io.EOF, io.ErrUnexpectedEOF, &net.OpError{Err: syscall.ECONNRESET}, syscall.EPIPE, net.ErrClosed,
+		errors.New("http: server closed idle connection"),
+	} {
+		assert.True(t, connectionBroke(err), "%v", err)
+	}
+	for _, err := range []error{syscall.ECONNREFUSED, context.DeadlineExceeded, errors.New("no such host")} {
+		assert.False(t, connectionBroke(err), "%v", err)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		status int
+		body   string
+		check  func(*testing.T, error)
+	}{
+		{"well", 200, `{"status":"ok"}`, func(t *testing.T, err error) { require.NoError(t, err) }},
+		{"not well", 200, `{"status":"ko"}`, func(t *testing.T, err error) {
+			require.ErrorIs(t, err, ErrUnhealthy)
+			assert.Contains(t, err.Error(), `"ko"`)
+		}},
+		{"something else", 200, `<html>`, func(t *testing.T, err error) { require.ErrorIs(t, err, ErrUnhealthy) }},
+		{"failing", 503, ``, func(t *testing.T, err error) {
+			response, ok := errors.AsType[*ResponseError](err)
+			require.True(t, ok)
+			assert.Equal(t, 503, response.StatusCode)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			gock.New(testServer).Get("/api/health").Reply(test.status).BodyString(test.body)
+			test.check(t, mocked(t, Config{}).Health(t.Context()))
+		})
+	}
+}
+
+func TestHealthOfNoServer(t *testing.T) {
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+	client := newTestClient(t, Config{URL: "http://" + listener.Addr().String()})
+	require.ErrorIs(t, client.Health(t.Context()), syscall.ECONNREFUSED)
+}
