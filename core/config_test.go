@@ -2,7 +2,6 @@ package core
 
 import (
 	"encoding/base64"
-	"errors"
 	"log/slog"
 	"math"
 	"net/http"
@@ -23,7 +22,7 @@ func faultsOf(t *testing.T, err error) map[string]string {
 	found := map[string]string{}
 	var walk func(error)
 	walk = func(err error) {
-		switch err := err.(type) {
+		switch err := err.(type) { //nolint:errorlint // it unwraps step by step itself
 		case *FieldError:
 			assert.NotEmpty(t, err.Field)
 			assert.NotEmpty(t, err.Problem)
@@ -310,5 +309,5 @@ func TestCheckTopicIsNilForGoodNames(t *testing.T) {
 		err = fault
 	}
 	assert.NoError(t, err)
-	assert.True(t, errors.Is(faults{checkTopic("topic", "")}.err(), ErrInvalidConfig))
+	assert.ErrorIs(t, faults{checkTopic("topic", "")}.err(), ErrInvalidConfig)
 }

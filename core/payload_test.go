@@ -25,7 +25,7 @@ type payloadUser struct {
 	Inner *payloadUser      `json:"inner,omitempty"`
 	Label map[label]string  `json:"label,omitempty"`
 	Hide  string            `json:"-"`
-	Dash  string            `json:"-,omitempty"`
+	Dash  string            `json:"-,omitempty"` //nolint:staticcheck // the key is "-"
 	Text  *textValue        `json:"text,omitempty"`
 	Quote string            `json:"quote,omitempty,string"`
 	Known map[string]string `json:"known,omitempty"`
@@ -199,6 +199,7 @@ func TestEncodePayloadFaults(t *testing.T) {
 		"high and no escape":   {rawJSON(`{"a":"\uDBFFudc00"}`), "payload.a", "lone surrogate"},
 		"high and a letter":    {rawJSON(`{"a":"\uD800\u0041"}`), "payload.a", "lone surrogate"},
 		"low surrogate":        {rawJSON(`{"a":"\uDfff"}`), "payload.a", "lone surrogate"},
+		"low twice":            {rawJSON(`{"a":"\udc00\udc00"}`), "payload.a", "lone surrogate"},
 		"too deep":             {rawJSON(strings.Repeat(`{"a":`, 1000) + "{}" + strings.Repeat("}", 1000)), "payload", "is nested too deep"},
 		"too large":            {map[string]string{"a": strings.Repeat("x", 7_000_000)}, "payload", "is too large: 7000008 bytes, and the most is 7000000"},
 	} {
@@ -226,6 +227,19 @@ func TestEncodePayloadAtTheLimit(t *testing.T) {
 
 	_, err = encodePayload("payload[3]", map[string]string{"a": text + "x"})
 	assert.ErrorContains(t, err, "payload[3] is too large: 7000001 bytes")
+}
+
+// Versions of encoding/json differ in how they write what they put in the
+// place of bytes that are not UTF-8. Each form makes us look at the value.
+func TestScanPayloadNoticesEachFormOfReplacement(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{"a":"\ufffd"}`: true, `{"a":"\uFFFD"}`: true, `{"a":"\\ufffd"}`: true, "{\"a\":\"\ufffd\"}": true,
+		`{"a":"ufffd"}`: false, `{"a":"é"}`: false, `{"a":"\ufffc"}`: false,
+	} {
+		problem, _, replaced := scanPayload([]byte(text))
+		assert.Empty(t, problem)
+		assert.Equal(t, want, replaced, text)
+	}
 }
 
 // A walk through a value with cycles in what is not encoded must end.

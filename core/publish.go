@@ -54,10 +54,13 @@ type Receipt struct {
 
 // Publish posts a message to a topic. The payload is anything that
 // encoding/json turns into an object: a struct, a map with string keys, a
-// json.RawMessage. Times become RFC 3339, integers of any size survive;
-// numbers with a fraction reach consumers as double precision, so exact
-// decimals belong in strings. A payload's own key "attributes" does not
-// reach HTTP consumers: the server puts the message's attributes there.
+// json.RawMessage. It encodes as encoding/json has it: time.Time as RFC 3339
+// text, time.Duration as a number of nanoseconds, []byte as base64 text,
+// big.Int as a number of any length, decimal types as their own MarshalJSON
+// or MarshalText says. Integers of any size survive; other numbers become
+// double precision at the server, so exact decimals belong in strings. A
+// payload's own key "attributes" does not reach HTTP consumers: the server
+// puts the message's attributes there.
 //
 // Publish returns nil only when the server has answered 201 or, failing
 // that, the message is committed in the outbox. A message that the server

@@ -39,7 +39,7 @@ func startTestClient(t *testing.T, config Config) *Client {
 }
 
 // insert puts messages into an outbox, each with a number as payload.
-func insert(t *testing.T, store outbox.Store, topic string, n int) []outbox.Record {
+func insert(t *testing.T, store outbox.Store, topic string, n int) {
 	t.Helper()
 	list := make([]outbox.Record, n)
 	for i := range list {
@@ -48,7 +48,6 @@ func insert(t *testing.T, store outbox.Store, topic string, n int) []outbox.Reco
 		list[i] = outbox.Record{ID: id.String(), Topic: topic, Payload: fmt.Appendf(nil, `{"n":%d}`, i), Attributes: json.RawMessage(`{}`)}
 	}
 	require.NoError(t, store.Insert(t.Context(), 0, list...))
-	return list
 }
 
 func TestRelayDeliversWhatIsStored(t *testing.T) {

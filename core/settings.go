@@ -94,7 +94,7 @@ func settingsFromFile(path string) (Config, error) {
 	if err != nil {
 		return Config{}, faults{fieldError("POSTOFFICE_SETTINGS", "cannot be read: %w", err)}.err()
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // it was only read
 	config, err := ParseSettings(file)
 	if err != nil {
 		return Config{}, fmt.Errorf("POSTOFFICE_SETTINGS=%s: %w", path, err)

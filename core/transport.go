@@ -82,17 +82,17 @@ func (t *transport) close() {
 	}
 }
 
-// roundTrip sends one request and reads its answer to the end, so that the
+// roundTrip sends one request and reads the body of its answer to the end, so that the
 // connection is used again. It goes to the http.RoundTripper itself: an
 // http.Client would follow redirects, and turn a POST into a GET on the way.
-func (t *transport) roundTrip(ctx context.Context, method, path, topic string, body []byte) (int, []byte, error) {
+func (t *transport) roundTrip(ctx context.Context, method, path, topic string, body []byte) ([]byte, error) {
 	var reader io.Reader
 	if body != nil {
 		reader = bytes.NewReader(body)
 	}
 	request, err := http.NewRequestWithContext(ctx, method, t.baseURL+path, reader)
 	if err != nil {
-		return 0, nil, &failure{class: misconfigured, cause: fmt.Errorf("postoffice: making a request: %w", err), untried: true}
+		return nil, &failure{class: misconfigured, cause: fmt.Errorf("postoffice: making a request: %w", err), untried: true}
 	}
 	header := request.Header
 	header["Accept"] = []string{"application/json"}
@@ -103,28 +103,28 @@ func (t *transport) roundTrip(ctx context.Context, method, path, topic string, b
 	if t.authorization != "" {
 		header["Authorization"] = []string{t.authorization}
 	}
-	var roundTripper http.RoundTripper = http.DefaultTransport
-	if t.client.Transport != nil {
-		roundTripper = t.client.Transport
+	roundTripper := t.client.Transport
+	if roundTripper == nil {
+		roundTripper = http.DefaultTransport
 	}
 	response, err := roundTripper.RoundTrip(request)
 	if err != nil {
-		return 0, nil, networkFailure(ctx, topic, err)
+		return nil, networkFailure(ctx, topic, err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 	if response.StatusCode == http.StatusCreated {
 		// The status has said that the message is accepted. What is missing
 		// of the body, job ids, is not worth delivering the message twice.
-		return response.StatusCode, answer, nil
+		return answer, nil
 	}
 	if err != nil {
-		return 0, nil, networkFailure(ctx, topic, err)
+		return nil, networkFailure(ctx, topic, err)
 	}
 	if method == http.MethodGet && response.StatusCode == http.StatusOK {
-		return response.StatusCode, answer, nil
+		return answer, nil
 	}
-	return response.StatusCode, answer, classify(response.StatusCode, response.Header, topic, answer)
+	return answer, classify(response.StatusCode, response.Header, topic, answer)
 }
 
 // networkFailure describes a request without an answer.
@@ -149,7 +149,7 @@ func (t *transport) attempt(ctx context.Context, path, topic string, body []byte
 	// Deferred, for a probe that panics in the caller's own RoundTripper
 	// would leave the breaker half-open for ever.
 	defer func() { done(err) }()
-	_, answer, err = t.roundTrip(ctx, http.MethodPost, path, topic, body)
+	answer, err = t.roundTrip(ctx, http.MethodPost, path, topic, body)
 	return answer, err
 }
 
@@ -216,9 +216,7 @@ func (t *transport) postMessage(ctx context.Context, b batch, index int) ([]int6
 		return nil, err
 	}
 	var ids wire.MessageAnswer
-	if json.Unmarshal(answer, &ids) != nil {
-		return nil, nil
-	}
+	readAnswer(answer, &ids)
 	return ids.ID, nil
 }
 
@@ -245,11 +243,13 @@ func (t *transport) postBulk(ctx context.Context, b batch, indexes []int) ([]int
 		return nil, err
 	}
 	var ids wire.BulkAnswer
-	if json.Unmarshal(answer, &ids) != nil {
-		return nil, nil
-	}
+	readAnswer(answer, &ids)
 	return ids.Result, nil
 }
+
+// readAnswer reads the job ids of an accepted request. An answer that cannot
+// be read leaves them unknown: the message is accepted all the same.
+func readAnswer(answer []byte, ids any) { _ = json.Unmarshal(answer, ids) }
 
 // appendTopic begins a message's object with its topic.
 func appendTopic(body []byte, topic string) []byte {
@@ -270,7 +270,7 @@ func (t *transport) create(ctx context.Context, path, topic string, resource any
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout, errServerTimeout)
 	defer cancel()
-	_, _, err = t.roundTrip(ctx, http.MethodPost, path, topic, body)
+	_, err = t.roundTrip(ctx, http.MethodPost, path, topic, body)
 	return err
 }
 
@@ -278,7 +278,7 @@ func (t *transport) create(ctx context.Context, path, topic string, resource any
 func (t *transport) health(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout, errServerTimeout)
 	defer cancel()
-	_, body, err := t.roundTrip(ctx, http.MethodGet, wire.HealthPath, "", nil)
+	body, err := t.roundTrip(ctx, http.MethodGet, wire.HealthPath, "", nil)
 	if err != nil {
 		return unwrapFailure(err)
 	}

@@ -19,18 +19,16 @@ const DetailKey = "detail"
 //
 // A body of another shape, such as a proxy's page, gives nil.
 func ParseErrors(body []byte) map[string][]string {
-	var envelope struct {
-		Data struct {
-			Errors json.RawMessage `json:"errors"`
-		} `json:"data"`
+	var envelope, data struct {
+		Data   json.RawMessage `json:"data"`
 		Errors json.RawMessage `json:"errors"`
 	}
 	if json.Unmarshal(body, &envelope) != nil {
 		return nil
 	}
-	raw := envelope.Data.Errors
-	if len(raw) == 0 {
-		raw = envelope.Errors
+	raw := envelope.Errors
+	if json.Unmarshal(envelope.Data, &data) == nil && len(data.Errors) > 0 && string(data.Errors) != "null" {
+		raw = data.Errors
 	}
 	var value any
 	if len(raw) == 0 || json.Unmarshal(raw, &value) != nil {
@@ -58,6 +56,9 @@ func textsOf(value any) []string {
 	case nil:
 		return nil
 	case string:
+		if value == "" {
+			return nil
+		}
 		return []string{value}
 	case []any:
 		var texts []string

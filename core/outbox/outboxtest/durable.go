@@ -105,7 +105,7 @@ func testMaxStoredBytes(e *env) {
 	require.ErrorIs(e, e.store.Insert(e.ctx, 0, records[3]), outbox.ErrFull)
 	_, err := e.store.Delete(e.ctx, records[0].ID)
 	require.NoError(e, err)
-	e.insert(records[0])
+	e.insert(records[0], records[0])
 	assert.Equal(e, ids(records[:3]), ids(e.all()))
 }
 

@@ -1,0 +1,206 @@
+package core
+
+import (
+	"cmp"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/postoffice-go/postoffice/core/internal/wire"
+)
+
+// setServer takes the server's address apart.
+func (s *settings) setServer(address string) *FieldError {
+	if address == "" {
+		return fieldError("URL", "is required: it is the address of the Postoffice server")
+	}
+	parsed, fault := parseBase("URL", address)
+	if fault != nil {
+		return fault
+	}
+	base := url.URL{Scheme: parsed.Scheme, Host: parsed.Host, Path: parsed.Path, RawPath: parsed.RawPath}
+	s.baseURL = strings.TrimRight(base.String(), "/")
+	if parsed.User != nil {
+		password, _ := parsed.User.Password()
+		credential := parsed.User.Username() + ":" + password
+		s.authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(credential))
+	}
+	return nil
+}
+
+// setOrigin makes the address that is registered with the server: the server
+// appends the ids of messages to it, so it must end in a slash.
+func (s *settings) setOrigin(address string) *FieldError {
+	const field = "OriginHost"
+	if !strings.Contains(address, "://") {
+		if scheme, _, _ := strings.Cut(address, ":"); strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https") {
+			return fieldError(field, "must begin with http:// or https://")
+		}
+		address = "http://" + address
+	}
+	parsed, fault := parseBase(field, address)
+	if fault != nil {
+		return fault
+	}
+	path := strings.TrimRight(parsed.EscapedPath(), "/") + "/"
+	if s.recoveryPath != "" && !strings.HasSuffix(path, s.recoveryPath) {
+		path = strings.TrimSuffix(path, "/") + s.recoveryPath
+	}
+	userinfo := ""
+	if parsed.User != nil {
+		s.recoveryUser = parsed.User.Username()
+		s.recoveryPassword, _ = parsed.User.Password()
+		s.recoveryGuarded = true
+		if s.recoveryUser == "" {
+			// The server sends no credential without a user name.
+			return fieldError(field, "has userinfo without a user name")
+		}
+		userinfo = percentEncode(s.recoveryUser) + ":" + percentEncode(s.recoveryPassword) + "@"
+	}
+	host := url.URL{Host: parsed.Host} // writes out what a host needs encoded
+	s.originHost = parsed.Scheme + "://" + userinfo + strings.TrimPrefix(host.String(), "//") + path
+	if length := utf8.RuneCountInString(s.originHost); length > wire.MaxNameLength {
+		return fieldError(field, "has %d characters with the recovery path and percent-encoded; the server takes at most %d",
+			length, wire.MaxNameLength)
+	}
+	return nil
+}
+
+// resolveRecoveryPath checks the path, which is registered with routers and
+// compared with what the server asks for: both must read it alike, so only
+// characters that mean themselves everywhere are taken.
+func resolveRecoveryPath(path string) (string, *FieldError) {
+	const field = "RecoveryPath"
+	path = cmp.Or(path, DefaultRecoveryPath)
+	if path[0] != '/' {
+		return "", fieldError(field, "must begin with a slash")
+	}
+	if !strings.HasSuffix(path, "/") {
+		path += "/"
+	}
+	if bad := strings.IndexFunc(path, func(r rune) bool { return r != '/' && !isUnreserved(r) }); bad >= 0 {
+		r, _ := utf8.DecodeRuneInString(path[bad:])
+		return "", fieldError(field, "holds %q; it may hold letters, digits, slashes and any of -._~", r)
+	}
+	switch {
+	case strings.Contains(path, "//"):
+		return "", fieldError(field, "has an empty segment")
+	case strings.Contains(path, "/./"), strings.Contains(path, ".."):
+		return "", fieldError(field, "has dots that stand for another path")
+	case len(path) > wire.MaxNameLength:
+		return "", fieldError(field, "has %d characters; the server takes at most %d with the host", len(path), wire.MaxNameLength)
+	}
+	return path, nil
+}
+
+// parseBase parses an address that paths are appended to.
+func parseBase(field, address string) (*url.URL, *FieldError) {
+	parsed, fault := parseHTTP(field, address)
+	if fault != nil {
+		return nil, fault
+	}
+	switch {
+	case strings.Contains(address, "#"):
+		return nil, fieldError(field, "must have no fragment; a # in userinfo must be percent-encoded as %%23")
+	case strings.Contains(address, "?"):
+		return nil, fieldError(field, "must have no query; a ? in userinfo must be percent-encoded as %%3F")
+	case strings.Contains(parsed.EscapedPath(), "@"):
+		// Most likely a password with a slash in it: what precedes the slash
+		// would be taken for the host and be shown as such.
+		return nil, fieldError(field, "has an @ in its path; a / in userinfo must be percent-encoded as %%2F")
+	case parsed.User == nil:
+		return parsed, nil
+	}
+	password, _ := parsed.User.Password()
+	switch {
+	case parsed.User.Username() == "" && password == "":
+		return nil, fieldError(field, "has empty userinfo before its @")
+	case strings.Contains(parsed.User.Username(), ":"):
+		return nil, fieldError(field, "has a colon in its user name, which Basic authentication cannot carry")
+	}
+	return parsed, nil
+}
+
+// parseHTTP parses an absolute http or https URL with a host. What
+// [url.Parse] says about a bad one is not passed on: it repeats the URL, and
+// with it the password.
+func parseHTTP(field, address string) (*url.URL, *FieldError) {
+	if strings.TrimSpace(address) != address {
+		return nil, fieldError(field, "begins or ends with white space")
+	}
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return nil, fieldError(field, "cannot be parsed: %s", whyUnparsable(address, err))
+	}
+	switch {
+	case parsed.Scheme != "http" && parsed.Scheme != "https", !strings.Contains(address, "://"):
+		return nil, fieldError(field, "must begin with http:// or https://")
+	case parsed.Hostname() == "":
+		return nil, fieldError(field, "has no host")
+	}
+	if port := parsed.Port(); port != "" {
+		if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
+			return nil, fieldError(field, "has a port that is not between 1 and 65535")
+		}
+	}
+	parsed.Host = strings.TrimSuffix(parsed.Host, ":") // "host:" means the default port
+	return parsed, nil
+}
+
+// whyUnparsable puts the reason into words that repeat nothing of the URL.
+func whyUnparsable(address string, err error) string {
+	_, encoding := errors.AsType[url.EscapeError](err)
+	_, host := errors.AsType[url.InvalidHostError](err)
+	switch {
+	case strings.Contains(address, "@"):
+		return "userinfo must be percent-encoded"
+	case encoding:
+		return "a percent sign must be followed by two hexadecimal digits"
+	case host:
+		return "the host holds a character that it must not"
+	case strings.ContainsFunc(address, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return "it holds a control character"
+	}
+	return "it must be like http://host:port/path"
+}
+
+// isUnreserved tells whether a character means itself anywhere in a URL.
+func isUnreserved(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~", r)
+}
+
+// percentEncode encodes everything but unreserved characters, so that no
+// reader of the URL can take a character for something else, as some take a
+// plus sign for a space.
+func percentEncode(text string) string {
+	var encoded strings.Builder
+	for i := range len(text) {
+		if c := text[i]; c < utf8.RuneSelf && isUnreserved(rune(c)) {
+			encoded.WriteByte(c)
+		} else {
+			fmt.Fprintf(&encoded, "%%%02X", c)
+		}
+	}
+	return encoded.String()
+}
+
+// redactTarget removes the userinfo from a consumer's target, for logs.
+func redactTarget(target string) string {
+	scheme, rest, ok := strings.Cut(target, "://")
+	if ok {
+		scheme += "://"
+	} else {
+		scheme, rest = "", target
+	}
+	authority := rest
+	if _, err := url.Parse(target); err == nil {
+		if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+			authority = rest[:end]
+		}
+	}
+	return scheme + rest[strings.LastIndexByte(authority, '@')+1:]
+}
