@@ -236,8 +236,10 @@ func (s *Server) postScheduled(parameters map[string]json.RawMessage) answer {
 func (s *Server) postBulk(parameters map[string]json.RawMessage) answer {
 	ids, err := s.receiveBulk(parameters)
 	switch {
-	case errors.Is(err, errBulkTooMany), errors.Is(err, errBulkNoTopic):
-		return dataErrors(http.StatusNotAcceptable, err.Error())
+	case errors.Is(err, errBulkTooMany):
+		return dataErrors(http.StatusNotAcceptable, wire.BulkLimitError)
+	case errors.Is(err, errBulkNoTopic):
+		return dataErrors(http.StatusNotAcceptable, wire.BulkTopicError)
 	case err != nil:
 		return messageError(err)
 	}

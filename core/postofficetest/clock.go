@@ -43,7 +43,6 @@ func (s *Server) Advance(d time.Duration) {
 			if s.now.Before(end) {
 				s.now = end
 			}
-			s.skipRescues()
 			s.notify()
 			s.mu.Unlock()
 			return

@@ -156,7 +156,7 @@ func newJob(consumer *Consumer, messages ...*Message) *job {
 	case consumer.Type == TypePubSub:
 		created.state = Kept
 	case kindOf(messages[0].Payload) != '{' || messages[0].Attributes == nil:
-		created.state = Pending
+		created.state = Undeliverable
 	}
 	return created
 }
@@ -318,15 +318,24 @@ func retryGap(n int) time.Duration {
 // schedule is a heap of jobs by due time, then by the order of planning.
 type schedule []*job
 
+// Len is part of heap.Interface.
 func (s schedule) Len() int { return len(s) }
+
+// Less is part of heap.Interface.
 func (s schedule) Less(i, j int) bool {
 	if !s[i].due.Equal(s[j].due) {
 		return s[i].due.Before(s[j].due)
 	}
 	return s[i].order < s[j].order
 }
+
+// Swap is part of heap.Interface.
 func (s schedule) Swap(i, j int) { s[i], s[j] = s[j], s[i] }
-func (s *schedule) Push(j any)   { *s = append(*s, j.(*job)) }
+
+// Push is part of heap.Interface.
+func (s *schedule) Push(j any) { *s = append(*s, j.(*job)) }
+
+// Pop is part of heap.Interface.
 func (s *schedule) Pop() any {
 	last := len(*s) - 1
 	j := (*s)[last]

@@ -11,8 +11,9 @@
 //
 // # What it promises
 //
-// Every recorded exchange with the API gets the recorded status and JSON
-// body, ids aside; the package's tests replay the recording. That includes
+// Every recorded exchange with the API, but one named below, gets the
+// recorded status and JSON body, ids aside; the package's tests replay the
+// recording. That includes
 // what surprises: permanent errors that look like a 500, the 201 for a
 // message that is thrown away because its topic has no consumer, a 409 that
 // updates nothing, consumers that can never be created again once deleted,
@@ -46,9 +47,10 @@
 //
 // It differs from the real server in this:
 //
-//   - A path with invalid percent-encoding is answered with 400 by net/http;
-//     the real server says 404. So are requests without a Host. A head that
-//     is never finished is cut off without the 408.
+//   - A path with invalid percent-encoding is answered with 400 by net/http,
+//     the only recorded exchange that is not replayed; the real server says
+//     404. A head that is never finished is cut off without the 408, and a
+//     413 announces that it closes the connection.
 //   - Multipart forms are passed over, as other unknown content types are.
 //   - The pages for operators, beside the API, answer 404; for pausing a
 //     consumer there is [Server.SetPaused].
@@ -60,6 +62,11 @@
 //     not compete with the deliveries.
 //   - A standing clock does one run of the rescuer after the other, and one
 //     host after the other. With real time runs overlap, as they do really.
+//   - What was not recorded follows the public source of the real server, of
+//     which the version is not certain: jobs of a paused consumer look again
+//     every 30 s, those of a deleted one are discarded, a bulk for a consumer
+//     with a chunk_size under 1 is a 500, and an origin host that answers {}
+//     has nothing to offer.
 //   - A delivery with a seconds_timeout of zero or less fails without being
 //     sent; how the real server fails was not recorded.
 //   - Numbers arrive with the value they have on a real server, but perhaps

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,9 +20,9 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-const message = `{"topic":"orders","payload":{},"attributes":{}}`
+const publishing = `{"topic":"orders","payload":{},"attributes":{}}`
 
-// tryPost sends a message and returns the answer's status, or the error.
+// tryPost publishes a message and returns the answer's status, or the error.
 func tryPost(ctx context.Context, client *http.Client, url, body string) (int, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+wire.MessagePath, strings.NewReader(body))
 	if err != nil {
@@ -32,7 +33,7 @@ func tryPost(ctx context.Context, client *http.Client, url, body string) (int, e
 	if err != nil {
 		return 0, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	_, err = io.Copy(io.Discard, response.Body)
 	return response.StatusCode, err
 }
@@ -55,15 +56,11 @@ func TestFailNext(t *testing.T) {
 		{500, "", "application/json; charset=utf-8", `{"errors":{"detail":"Internal Server Error"}}`},
 		{201, "", "application/json; charset=utf-8", `{"id":[]}`},
 	} {
-		response, err := client.Post(server.URL()+wire.MessagePath, "application/json", strings.NewReader(message))
-		require.NoError(t, err)
-		body, err := io.ReadAll(response.Body)
-		require.NoError(t, err)
-		require.NoError(t, response.Body.Close())
-		assert.Equal(t, want.status, response.StatusCode)
-		assert.Equal(t, want.retryAfter, response.Header.Get("Retry-After"))
-		assert.Equal(t, want.contentType, response.Header.Get("Content-Type"))
-		assert.Equal(t, want.body, string(body))
+		got := send(t, client, http.MethodPost, server.URL()+wire.MessagePath, "application/json", publishing)
+		assert.Equal(t, want.status, got.status)
+		assert.Equal(t, want.retryAfter, got.header.Get("Retry-After"))
+		assert.Equal(t, want.contentType, got.header.Get("Content-Type"))
+		assert.Equal(t, want.body, got.body)
 	}
 	assert.Len(t, server.Messages(), 1)
 	requests := server.Requests()
@@ -73,7 +70,7 @@ func TestFailNext(t *testing.T) {
 	})
 	assert.Equal(t, "POST", requests[0].Method)
 	assert.Equal(t, wire.MessagePath, requests[0].Path)
-	assert.Equal(t, message, string(requests[0].Body))
+	assert.True(t, bytes.Equal([]byte(publishing), requests[0].Body))
 	assert.Equal(t, "application/json", requests[0].Header.Get("Content-Type"))
 }
 
@@ -82,13 +79,12 @@ func TestFailWhen(t *testing.T) {
 	addTopic(t, server, "orders")
 	server.FailWhen(func(r *http.Request, body []byte) (int, bool) {
 		again, err := io.ReadAll(r.Body)
-		assert.NoError(t, err)
-		assert.Equal(t, body, again)
+		assert.Equal(t, body, again, "%v", err)
 		return http.StatusInternalServerError, r.URL.Path == wire.MessagePath && bytes.Contains(body, []byte("poison"))
 	})
 	client := newClient(t)
-	poison := strings.Replace(message, "{}", `{"k":"poison"}`, 1)
-	for body, want := range map[string]int{message: 201, poison: 500} {
+	poison := strings.Replace(publishing, "{}", `{"k":"poison"}`, 1)
+	for body, want := range map[string]int{publishing: 201, poison: 500} {
 		status, err := tryPost(t.Context(), client, server.URL(), body)
 		require.NoError(t, err)
 		assert.Equal(t, want, status)
@@ -104,11 +100,11 @@ func TestDropNext(t *testing.T) {
 	addTopic(t, server, "orders")
 	server.DropNext(1)
 	client := newClient(t)
-	_, err := tryPost(t.Context(), client, server.URL(), message)
+	_, err := tryPost(t.Context(), client, server.URL(), publishing)
 	require.ErrorIs(t, err, io.EOF)
 	require.Len(t, server.Messages(), 1, "it was accepted all the same")
 	assert.Zero(t, server.Requests()[0].Status)
-	status, err := tryPost(t.Context(), client, server.URL(), message)
+	status, err := tryPost(t.Context(), client, server.URL(), publishing)
 	require.NoError(t, err)
 	assert.Equal(t, 201, status)
 }
@@ -118,12 +114,12 @@ func TestResetNext(t *testing.T) {
 	addTopic(t, server, "orders")
 	server.ResetNext(1)
 	client := newClient(t)
-	_, err := tryPost(t.Context(), client, server.URL(), message)
+	_, err := tryPost(t.Context(), client, server.URL(), publishing)
 	require.Error(t, err)
 	assert.True(t, errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF), "%v", err)
 	assert.Empty(t, server.Messages())
 	assert.Len(t, server.Requests(), 1)
-	_, err = tryPost(t.Context(), client, server.URL(), message)
+	_, err = tryPost(t.Context(), client, server.URL(), publishing)
 	require.NoError(t, err)
 	assert.Len(t, server.Messages(), 1)
 }
@@ -139,7 +135,7 @@ func TestHang(t *testing.T) {
 	impatient, giveUp := context.WithCancel(t.Context())
 	var waiting sync.WaitGroup
 	waiting.Go(func() {
-		_, err := tryPost(impatient, client, server.URL(), message)
+		_, err := tryPost(impatient, client, server.URL(), publishing)
 		assert.ErrorIs(t, err, context.Canceled)
 	})
 	require.NoError(t, server.Wait(limited(t), func() bool { return len(server.Requests()) == 1 }))
@@ -148,9 +144,8 @@ func TestHang(t *testing.T) {
 
 	// Another one waits.
 	waiting.Go(func() {
-		status, err := tryPost(t.Context(), client, server.URL(), strings.Replace(message, "{}", `{"patient":true}`, 1))
-		assert.NoError(t, err)
-		assert.Equal(t, 201, status)
+		status, err := tryPost(t.Context(), client, server.URL(), strings.Replace(publishing, "{}", `{"patient":true}`, 1))
+		assert.Equal(t, 201, status, "%v", err)
 	})
 	require.NoError(t, server.Wait(limited(t), func() bool { return len(server.Requests()) == 2 }))
 	assert.Empty(t, server.Messages())
@@ -167,7 +162,25 @@ func TestHangEndsWithClose(t *testing.T) {
 	client := newClient(t)
 	failed := make(chan error)
 	go func() {
-		_, err := tryPost(t.Context(), client, server.URL(), message)
+		_, err := tryPost(t.Context(), client, server.URL(), publishing)
+		failed <- err
+	}()
+	require.NoError(t, server.Wait(limited(t), func() bool { return len(server.Requests()) == 1 }))
+	server.Close()
+	require.Error(t, <-failed)
+}
+
+// Where the API is mounted elsewhere, Close ends waiting requests all the
+// same.
+func TestHangOfMountedHandler(t *testing.T) {
+	server := postofficetest.NewServer()
+	server.Hang()
+	mounted := httptest.NewServer(server.Handler())
+	defer mounted.Close()
+	client := newClient(t)
+	failed := make(chan error)
+	go func() {
+		_, err := tryPost(t.Context(), client, mounted.URL, publishing)
 		failed <- err
 	}()
 	require.NoError(t, server.Wait(limited(t), func() bool { return len(server.Requests()) == 1 }))
@@ -181,7 +194,7 @@ func TestDelay(t *testing.T) {
 	server.Delay(50 * time.Millisecond)
 	client := newClient(t)
 	start := time.Now()
-	status, err := tryPost(t.Context(), client, server.URL(), message)
+	status, err := tryPost(t.Context(), client, server.URL(), publishing)
 	require.NoError(t, err)
 	assert.Equal(t, 201, status)
 	assert.GreaterOrEqual(t, time.Since(start), 50*time.Millisecond)
@@ -189,7 +202,7 @@ func TestDelay(t *testing.T) {
 	server.Delay(time.Hour)
 	impatient, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	_, err = tryPost(impatient, client, server.URL(), message)
+	_, err = tryPost(impatient, client, server.URL(), publishing)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.Len(t, server.Messages(), 1)
 }
@@ -198,7 +211,7 @@ func TestStopAndRestart(t *testing.T) {
 	server := postofficetest.Start(t)
 	addTopic(t, server, "orders")
 	client := newClient(t)
-	status, err := tryPost(t.Context(), client, server.URL(), message)
+	status, err := tryPost(t.Context(), client, server.URL(), publishing)
 	require.NoError(t, err)
 	require.Equal(t, 201, status)
 
@@ -206,7 +219,7 @@ func TestStopAndRestart(t *testing.T) {
 	server.Hang()
 	failed := make(chan error)
 	go func() {
-		_, err := tryPost(t.Context(), client, server.URL(), message)
+		_, err := tryPost(t.Context(), client, server.URL(), publishing)
 		failed <- err
 	}()
 	require.NoError(t, server.Wait(limited(t), func() bool { return len(server.Requests()) == 2 }))
@@ -215,13 +228,13 @@ func TestStopAndRestart(t *testing.T) {
 	server.Stop()
 	require.Error(t, <-failed)
 	server.Resume()
-	_, err = tryPost(t.Context(), client, url, message)
+	_, err = tryPost(t.Context(), client, url, publishing)
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 
 	require.NoError(t, server.Restart())
 	require.NoError(t, server.Restart())
 	assert.Equal(t, url, server.URL())
-	status, err = tryPost(t.Context(), client, url, message)
+	status, err = tryPost(t.Context(), client, url, publishing)
 	require.NoError(t, err)
 	assert.Equal(t, 201, status)
 	assert.Len(t, server.Messages(), 2, "the state is kept")
@@ -235,13 +248,9 @@ func TestUnwell(t *testing.T) {
 	server := postofficetest.Start(t)
 	client := newClient(t)
 	health := func() string {
-		response, err := client.Get(server.URL() + wire.HealthPath)
-		require.NoError(t, err)
-		defer response.Body.Close()
-		assert.Equal(t, http.StatusOK, response.StatusCode)
-		body, err := io.ReadAll(response.Body)
-		require.NoError(t, err)
-		return string(body)
+		got := send(t, client, http.MethodGet, server.URL()+wire.HealthPath, "", "")
+		assert.Equal(t, http.StatusOK, got.status)
+		return got.body
 	}
 	server.SetUnwell(true)
 	assert.JSONEq(t, `{"status":"ko"}`, health())
@@ -261,7 +270,7 @@ func TestLimits(t *testing.T) {
 	assert.Equal(t, http.StatusNotAcceptable, status)
 	assert.JSONEq(t, `{"data":{"errors":"`+wire.BulkLimitError+`"}}`, answer)
 
-	exactly := message + strings.Repeat(" ", 200-len(message))
+	exactly := publishing + strings.Repeat(" ", 200-len(publishing))
 	status, _ = post(t, server, wire.MessagePath, exactly)
 	assert.Equal(t, http.StatusCreated, status)
 	status, answer = post(t, server, wire.MessagePath, exactly+" ")
@@ -279,7 +288,7 @@ func TestConcurrency(t *testing.T) {
 	for range 4 {
 		work.Go(func() {
 			for range 25 {
-				_, _ = tryPost(t.Context(), client, server.URL(), message)
+				_, _ = tryPost(t.Context(), client, server.URL(), publishing)
 			}
 		})
 	}

@@ -1,12 +1,11 @@
 package postofficetest_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -36,15 +35,33 @@ func newClient(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
+// reply is an answer that was read to its end.
+type reply struct {
+	status, protocol int
+	header           http.Header
+	closes           bool
+	body             string
+}
+
+// send makes one request.
+func send(t *testing.T, client *http.Client, method, url, contentType, body string) reply {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", contentType)
+	response, err := client.Do(request)
+	require.NoError(t, err)
+	answer, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	return reply{response.StatusCode, response.ProtoMajor, response.Header, response.Close, string(answer)}
+}
+
 // post sends JSON and returns the status and the body.
 func post(t *testing.T, server *postofficetest.Server, path, body string) (int, string) {
 	t.Helper()
-	response, err := newClient(t).Post(server.URL()+path, "application/json", bytes.NewReader([]byte(body)))
-	require.NoError(t, err)
-	defer response.Body.Close()
-	answer, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
-	return response.StatusCode, string(answer)
+	answer := send(t, newClient(t), http.MethodPost, server.URL()+path, "application/json", body)
+	return answer.status, answer.body
 }
 
 // publish posts a message that must be accepted.
@@ -101,14 +118,4 @@ func addTopic(t *testing.T, server *postofficetest.Server, name string, targets 
 		_, err := server.AddConsumer(postofficetest.Consumer{Topic: name, Target: target})
 		require.NoError(t, err)
 	}
-}
-
-// decoded parses JSON for comparison.
-func decoded(t *testing.T, text string) any {
-	t.Helper()
-	decoder := json.NewDecoder(bytes.NewReader([]byte(text)))
-	decoder.UseNumber()
-	var value any
-	require.NoError(t, decoder.Decode(&value), text)
-	return value
 }

@@ -128,7 +128,7 @@ func acceptable(r *http.Request, parameters map[string]json.RawMessage) bool {
 		return string(format) == `"json"`
 	}
 	accepts := r.Header.Values("Accept")
-	if len(accepts) == 0 || strings.HasPrefix(accepts[0], "*/*") {
+	if len(accepts) == 0 {
 		return true
 	}
 	for part := range strings.SplitSeq(accepts[0], ",") {

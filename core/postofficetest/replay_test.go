@@ -93,6 +93,7 @@ func prepare(t *testing.T, server *postofficetest.Server) {
 
 // replay sends one request and compares the answer.
 func replay(t *testing.T, server *postofficetest.Server, client *http.Client, recorded exchange) {
+	t.Helper()
 	path := livePath(t, server, recorded)
 	body := liveBody(t, recorded)
 	var reader io.Reader
@@ -113,7 +114,7 @@ func replay(t *testing.T, server *postofficetest.Server, client *http.Client, re
 
 	response, err := client.Do(request)
 	require.NoError(t, err)
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
 
@@ -201,7 +202,9 @@ func liveBody(t *testing.T, recorded exchange) []byte {
 	case strings.HasPrefix(name, "bulk 3000 payloads"):
 		body = bulkBody(prefix, 3000, "{}", func(i int) string { return fmt.Sprintf(`{"i": %d}`, i) })
 	}
-	require.Equal(t, size, len(body), "the body cannot be rebuilt")
+	if len(body) != size {
+		require.Failf(t, "the body cannot be rebuilt", "%d of %d bytes", len(body), size)
+	}
 	return []byte(body)
 }
 
@@ -239,7 +242,7 @@ func checkDescending(t *testing.T, answer any) {
 	for _, key := range []string{"id", "result"} {
 		ids, _ := object[key].([]any)
 		for i := 1; i < len(ids); i++ {
-			require.Equal(t, ids[i-1].(float64)-1, ids[i].(float64), "ids in %q", key)
+			require.Equal(t, int64(ids[i-1].(float64))-1, int64(ids[i].(float64)), "ids in %q", key)
 		}
 	}
 }

@@ -186,7 +186,7 @@ func TestRescuerLists(t *testing.T) {
 		"wrapped":       {text(200, `{"count":1,"results":[]}`), 4},
 		"404":           {text(404, `[]`), 1},
 		"500":           {text(500, `[`+good1+`]`), 1},
-		"redirect":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/there", 302) }, 1},
+		"redirect":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/there", http.StatusFound) }, 1},
 		"no answer":     {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 1},
 		"5 s and later": {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 1},
 	} {

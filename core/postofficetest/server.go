@@ -31,7 +31,7 @@ type Server struct {
 
 	// What goes out: deliveries and the rescuer's requests.
 	transport *http.Transport
-	ctx       context.Context
+	ctx       context.Context //nolint:containedctx // ends the server's own work
 	cancel    context.CancelFunc
 	tasks     sync.WaitGroup
 
@@ -80,7 +80,7 @@ func Listen(address string, options ...Option) (*Server, error) {
 		IdleConnTimeout:     idleTimeout,
 	}
 	s.store = newStore()
-	s.watch.changed = make(chan struct{})
+	s.changed = make(chan struct{})
 	s.deliveries = newDeliveries(s.settings)
 	if err := s.Restart(); err != nil {
 		s.cancel()
@@ -98,7 +98,8 @@ func Listen(address string, options ...Option) (*Server, error) {
 func (s *Server) URL() string { return s.url }
 
 // Handler returns the server's API as a handler, to be mounted elsewhere;
-// it shares the server's state. Stop does not reach requests through it.
+// it shares the server's state. Stop does not reach requests through it. To
+// cut a connection it panics with http.ErrAbortHandler, as handlers do.
 func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 
 // Close ends everything: the listener, connections, deliveries and rescuer
@@ -139,7 +140,7 @@ func (s *Server) Restart() error {
 	if s.current != nil {
 		return nil
 	}
-	socket, err := net.Listen("tcp", s.address)
+	socket, err := new(net.ListenConfig).Listen(s.ctx, "tcp", s.address)
 	if err != nil {
 		return fmt.Errorf("postofficetest: %w", err)
 	}
@@ -198,6 +199,7 @@ func (l *listener) track(conn net.Conn, state http.ConnState) {
 		if len(l.conns) == 0 {
 			l.empty.Broadcast()
 		}
+	default: // still open
 	}
 }
 

@@ -2,7 +2,6 @@ package postofficetest_test
 
 import (
 	"context"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -18,7 +17,7 @@ import (
 )
 
 func TestListen(t *testing.T) {
-	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	socket, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	address := socket.Addr().String()
 	_, err = postofficetest.Listen(address)
@@ -33,7 +32,7 @@ func TestListen(t *testing.T) {
 func TestHandler(t *testing.T) {
 	server := postofficetest.Start(t)
 	recorder := httptest.NewRecorder()
-	request := httptest.NewRequest(http.MethodPost, wire.TopicsPath, strings.NewReader(`{"name":"orders","origin_host":"http://h/"}`))
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodPost, wire.TopicsPath, strings.NewReader(`{"name":"orders","origin_host":"http://h/"}`))
 	request.Header.Set("Content-Type", "application/json")
 	server.Handler().ServeHTTP(recorder, request)
 	assert.Equal(t, http.StatusCreated, recorder.Code)
@@ -48,21 +47,13 @@ func TestConnections(t *testing.T) {
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: protocols}
 	client := &http.Client{Transport: transport}
-	response, err := client.Get(server.URL() + wire.HealthPath)
-	require.NoError(t, err)
-	_, err = io.Copy(io.Discard, response.Body)
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	assert.Equal(t, 2, response.ProtoMajor)
+	got := send(t, client, http.MethodGet, server.URL()+wire.HealthPath, "", "")
+	assert.Equal(t, 2, got.protocol)
 
 	plain := newClient(t)
 	for i := range 1000 {
-		response, err := plain.Get(server.URL() + wire.HealthPath)
-		require.NoError(t, err)
-		_, err = io.Copy(io.Discard, response.Body)
-		require.NoError(t, err)
-		require.NoError(t, response.Body.Close())
-		require.Equal(t, i == 999, response.Close, "answer %d", i+1)
+		got := send(t, plain, http.MethodGet, server.URL()+wire.HealthPath, "", "")
+		require.Equal(t, i == 999, got.closes, "answer %d", i+1)
 	}
 	server.Close()
 	transport.CloseIdleConnections()
@@ -177,11 +168,9 @@ func TestForms(t *testing.T) {
 	server := postofficetest.Start(t)
 	consumer := newPeer(t, nil)
 	addTopic(t, server, "orders", consumer.URL)
-	response, err := newClient(t).Post(server.URL()+wire.MessagePath+"?attributes[from]=query&topic=nope", "application/x-www-form-urlencoded",
-		strings.NewReader("topic=orders&payload[k][]=1&payload[k][]=2&payload[n][m]=a+b%26"))
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	require.Equal(t, http.StatusCreated, response.StatusCode, "the body goes before the query")
+	got := send(t, newClient(t), http.MethodPost, server.URL()+wire.MessagePath+"?attributes[from]=query&topic=nope",
+		"application/x-www-form-urlencoded", "topic=orders&payload[k][]=1&payload[k][]=2&payload[n][m]=a+b%26")
+	require.Equal(t, http.StatusCreated, got.status, "the body goes before the query")
 	require.NoError(t, server.WaitForDeliveries(limited(t), 1))
 	assert.JSONEq(t, `{"k":["1","2"],"n":{"m":"a b&"},"attributes":{"from":"query"}}`, consumer.requests()[0].body)
 }

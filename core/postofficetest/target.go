@@ -136,7 +136,7 @@ func (s *Server) send(ctx context.Context, method string, to address, header htt
 	if err != nil {
 		return 0, nil, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	answer, err := io.ReadAll(response.Body)
 	return response.StatusCode, answer, err
 }
