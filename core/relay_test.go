@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/sony/gobreaker/v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -73,6 +75,7 @@ func TestRelayIsToldOfWhatIsStored(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
 		config.Outbox = memory.New()
 		client := startTestClient(t, config)
+		synctest.Wait()
 		server.FailNext(1, 500)
 		_, err := client.Publish(t.Context(), "orders", struct{}{})
 		require.NoError(t, err)
@@ -304,6 +307,69 @@ func TestMissingTopicOfOursIsCreatedByTheRelay(t *testing.T) {
 		}
 		assert.Equal(t, []string{"/api/topics", "/api/bulk_messages", "/api/topics", "/api/bulk_messages"}, paths)
 	})
+}
+
+// countingStore is an outbox that counts the claims.
+type countingStore struct {
+	outbox.Store
+	claims atomic.Int64
+}
+
+func (s *countingStore) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
+	s.claims.Add(1)
+	return s.Store.Claim(ctx, options)
+}
+
+func TestOpenBreakerKeepsTheRelayFromClaiming(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := &countingStore{Store: memory.New()}
+		insert(t, store, "orders", 500)
+		server.FailWhen(func(*http.Request, []byte) (int, bool) { return 502, true })
+		config.Outbox = store
+		startTestClient(t, config)
+		time.Sleep(time.Minute)
+		// One claim a second probes the server, and a few come in between.
+		assert.Less(t, store.claims.Load(), int64(2*60))
+	})
+}
+
+func TestWhatWasNotSentCountsNoAttempt(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New()
+		insert(t, store, "orders", 100)
+		server.FailNext(1, 429)
+		config.Outbox, config.BulkLimit = store, 25
+		client := newTestClient(t, config)
+		_, err := client.relay.step(t.Context(), t.Context())
+		require.NoError(t, err)
+		attempts := map[int]int{}
+		for _, record := range records(t, store) {
+			attempts[record.Attempts]++
+			assert.Empty(t, record.LeaseToken)
+		}
+		assert.Equal(t, map[int]int{0: 75, 1: 25}, attempts, "only the first request was sent")
+	})
+}
+
+func TestServerThatFailsEachMessageIsNotAskedForAll(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		// Scheduled messages travel singly, so there is no bulk to fail.
+		poisoned(server, "orders")
+		config.Outbox = memory.New()
+		client := newTestClient(t, config)
+		d := &delivery{client: client, batch: batch{
+			topic: "orders", attributes: []byte(`{}`), deliverAt: time.Now().Add(time.Hour), payloads: slices.Repeat([][]byte{[]byte(`{}`)}, 100),
+		}}
+		client.transport.breaker = newBreaker(func(BreakerState) {})
+		client.transport.breaker.circuit = lenient()
+		d.send(t.Context())
+		assert.Len(t, server.Requests(), failedSingles)
+	})
+}
+
+// lenient is a circuit breaker that does not open.
+func lenient() *gobreaker.TwoStepCircuitBreaker[struct{}] {
+	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{ReadyToTrip: func(gobreaker.Counts) bool { return false }})
 }
 
 // flakyStore is an outbox whose methods fail while a flag is up.

@@ -53,7 +53,8 @@ func (s State) String() string {
 // Record is one message in a store.
 type Record struct {
 	// ID is a UUIDv7 (RFC 9562) in its canonical text form, so that records
-	// sort by the time they were made.
+	// sort by the time they were made. Stores take any text of up to 255
+	// bytes.
 	ID string
 	// Topic is the topic to publish to.
 	Topic string
@@ -77,7 +78,7 @@ type Record struct {
 	// LastError says why the last attempt failed, in words without payload
 	// or credentials. Empty before the first failure.
 	LastError string
-	// State is Pending or Dead.
+	// State is Pending or Dead; any other is ErrInvalid.
 	State State
 	// LeaseToken fences the claim that holds the record: only the holder of
 	// the token can reschedule it. Empty when no claim holds it. A record
@@ -95,8 +96,9 @@ func (r Record) Size() int64 {
 type ClaimOptions struct {
 	// Limit is the most records to claim; it must be positive.
 	Limit int
-	// MaxBytes bounds the sum of the sizes of the claimed records; a single
-	// record may exceed it. Zero means no bound.
+	// MaxBytes bounds the sum of the sizes of the claimed records: the claim
+	// ends before the record that would exceed it. A single record may exceed
+	// it. Zero means no bound.
 	MaxBytes int64
 	// Lease is how long the records stay hidden from other claims; it must
 	// be positive.
@@ -107,9 +109,11 @@ type ClaimOptions struct {
 
 // Change is the outcome of a claim that did not deliver.
 type Change struct {
-	// ID and LeaseToken name the record and the claim that holds it.
+	// ID and LeaseToken name the record and the claim that holds it. An
+	// empty LeaseToken names none.
 	ID, LeaseToken string
-	// After is how long to wait before the record is due again.
+	// After is how long to wait before the record is due again; below zero
+	// counts as zero.
 	After time.Duration
 	// LastError replaces the record's LastError, unless it is empty.
 	LastError string
@@ -133,8 +137,9 @@ type Query struct {
 	Limit int
 }
 
-// Selection names records to retry or discard. The zero Selection names
-// none, so that nothing is discarded by mistake.
+// Selection names records to retry or discard: those of IDs and those of
+// Topic together, or all. The zero Selection names none, so that nothing is
+// discarded by mistake.
 type Selection struct {
 	// IDs names records one by one.
 	IDs []string
@@ -169,15 +174,16 @@ type Store interface {
 	Check(ctx context.Context) error
 
 	// Insert stores all records or none, durably where the store is durable.
-	// They are due after delay. CreatedAt, DueAt and Attempts of the records
-	// are not read. A record with a LeaseToken is held by it until due. A
-	// record whose ID is in the store already is left as it is, so that an
-	// insert of unknown outcome can be repeated. ErrFull when the store's
-	// bound is reached.
+	// They are due after delay; below zero counts as zero. CreatedAt, DueAt
+	// and Attempts of the records are not read. A record may be Dead from the
+	// start. A pending one with a LeaseToken is held by it until due. A
+	// record whose ID is in the store already is left as it is, also when
+	// the store is full, so that an insert of unknown outcome can be
+	// repeated. ErrFull when the store's bound is reached.
 	Insert(ctx context.Context, delay time.Duration, records ...Record) error
 
-	// Claim leases due pending records, the longest due first, counting an
-	// attempt of each. It returns none, and no error, when none is due.
+	// Claim leases due pending records, the longest due first and then by ID,
+	// counting an attempt of each. It returns none, and no error, when none is due.
 	// Concurrent claims never return the same record. A claimed record is
 	// due again when the lease ends, so records that fail again and again
 	// do not come before those that have waited longer.
@@ -203,7 +209,8 @@ type Store interface {
 	List(ctx context.Context, query Query) ([]Record, error)
 
 	// Retry makes the selected records pending and due now, whoever holds
-	// them, and returns how many there were.
+	// them, and returns how many there were. What they have counted and
+	// their last error are kept.
 	Retry(ctx context.Context, selection Selection) (int, error)
 
 	// Discard deletes the selected records without delivering them and

@@ -90,13 +90,13 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 		return err
 	}
 	defer s.mutex.Unlock()
+	if err := outbox.ValidateRecords(records...); err != nil {
+		return err
+	}
 	now := time.Now()
 	fresh := make(map[string]outbox.Record, len(records))
 	bytes := s.bytes
-	for i, record := range records {
-		if err := validate(record); err != nil {
-			return fmt.Errorf("%w: records[%d].%w", outbox.ErrInvalid, i, err)
-		}
+	for _, record := range records {
 		_, stored := s.records[record.ID]
 		_, repeated := fresh[record.ID]
 		if stored || repeated {
@@ -126,34 +126,14 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 	return nil
 }
 
-// validate says what is wrong with a record to insert.
-func validate(record outbox.Record) error {
-	switch {
-	case record.ID == "":
-		return fmt.Errorf("ID is empty")
-	case len(record.ID) > 255:
-		return fmt.Errorf("ID has %d bytes, more than 255", len(record.ID))
-	case record.Topic == "":
-		return fmt.Errorf("Topic is empty")
-	case record.State != outbox.Pending && record.State != outbox.Dead:
-		return fmt.Errorf("State is %d, which is neither Pending nor Dead", int(record.State))
-	}
-	return nil
-}
-
 // Claim leases due records, the longest due first.
 func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
 	if err := s.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer s.mutex.Unlock()
-	switch {
-	case options.Limit <= 0:
-		return nil, fmt.Errorf("%w: ClaimOptions.Limit is %d, not positive", outbox.ErrInvalid, options.Limit)
-	case options.Lease <= 0:
-		return nil, fmt.Errorf("%w: ClaimOptions.Lease is %s, not positive", outbox.ErrInvalid, options.Lease)
-	case options.MaxBytes < 0:
-		return nil, fmt.Errorf("%w: ClaimOptions.MaxBytes is %d, below zero", outbox.ErrInvalid, options.MaxBytes)
+	if err := options.Validate(); err != nil {
+		return nil, err
 	}
 	now := time.Now()
 	due := s.list(func(r outbox.Record) bool {
@@ -279,15 +259,15 @@ func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, 
 		return nil, err
 	}
 	defer s.mutex.Unlock()
-	if query.Limit < 0 {
-		return nil, fmt.Errorf("%w: Query.Limit is %d, below zero", outbox.ErrInvalid, query.Limit)
+	if err := query.Validate(); err != nil {
+		return nil, err
 	}
 	records := s.list(func(r outbox.Record) bool {
 		return r.ID > query.After && (query.Topic == "" || r.Topic == query.Topic) &&
 			(query.State == nil || r.State == *query.State)
 	})
 	slices.SortFunc(records, func(a, b outbox.Record) int { return cmp.Compare(a.ID, b.ID) })
-	records = records[:min(len(records), cmp.Or(query.Limit, 100))]
+	records = records[:min(len(records), query.Limit)]
 	for i := range records {
 		records[i] = clone(records[i])
 	}

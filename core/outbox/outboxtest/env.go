@@ -44,10 +44,9 @@ func newEnv(t *testing.T, s *suite) *env {
 }
 
 // opened opens the store of the test.
-func (e *env) opened() *env {
+func (e *env) opened() {
 	e.Helper()
 	e.store = e.suite.open(e.T)
-	return e
 }
 
 // record makes a record for a topic with a payload that tells it apart.

@@ -64,10 +64,10 @@ func testDeleteWhoeverHas(e *env) {
 
 func testDeleteMany(e *env) {
 	e.opened()
-	records := e.inserted(3000)
+	records := e.inserted(1200)
 	n, err := e.store.Delete(e.ctx, ids(records[1:])...)
 	require.NoError(e, err)
-	assert.Equal(e, 2999, n)
+	assert.Equal(e, 1199, n)
 	assert.Equal(e, ids(records[:1]), ids(e.all()))
 }
 
@@ -274,7 +274,7 @@ func testDiscardSelections(e *env) {
 
 func testSelectMany(e *env) {
 	e.opened()
-	records := e.records(2500)
+	records := e.records(1200)
 	other := e.records(3)
 	for i := range other {
 		other[i].Topic = "users"

@@ -1,0 +1,56 @@
+// Package sqlite is the embedded [outbox.Store]: a file of its own that
+// survives crashes of the process and of the machine. It needs no server and
+// no C compiler.
+//
+//	store, err := sqlite.Open(ctx, "/var/lib/app/outbox.db")
+//	if err != nil {
+//		return err
+//	}
+//	defer store.Close()
+//	client, err := core.NewClient(core.Config{Outbox: store})
+//
+// # Promises
+//
+// When a method that changes something returns nil, the change is on disk:
+// the file is an SQLite database in WAL mode with synchronous=FULL. When
+// Insert returns an error, none of its records is kept; only if the disk fails
+// to flush, and the process dies before it writes again, may they be. Once the store has
+// begun with a call, its context's end no longer interrupts it, since a
+// record of unknown outcome helps nobody; until then it does.
+//
+// Calls that come at the same time share a transaction, and so one flush to
+// disk, but each gets its own result: if the shared transaction fails, each
+// of them is tried alone.
+//
+// # One process
+//
+// A file is used by one store at a time. Opening it a second time, in this
+// process or another, fails at once with [ErrInUse]. The lock goes when the
+// process ends, however it ends. Processes that are to share an outbox need
+// one in a database server. The file belongs on a local disk, because locks
+// of network file systems are not reliable; and as POSIX locks are dropped
+// when a process closes any descriptor of a file, a process must not open
+// the database by other means while a store uses it.
+//
+// # Files
+//
+// Next to the database, NAME, is NAME-wal while the store is open and after a
+// crash; it belongs to the database and holds its latest changes, so copy
+// and move both or close the store before. There is no NAME-shm, and after
+// Close there is the database alone. New files have permissions 0600,
+// because payloads are private; the directory must exist and be writable.
+// The store creates its schema and brings that of older versions up to date;
+// it refuses files of a newer version ([ErrNewer]) and of others
+// ([ErrForeign]). Space of deleted records is used again for new ones and
+// not given back to the file system.
+//
+// # Errors
+//
+// A full disk and a reached bound both match [outbox.ErrFull]; a full disk can
+// also keep Claim, Delete and the others from noting what they did, so a
+// bound ([WithMaxBytes]) that is well below the disk's size is better. A
+// damaged file gives [ErrCorrupt]. A file or directory that may not be written matches
+// [io/fs.ErrPermission], a missing directory [io/fs.ErrNotExist]. Errors name
+// the file and never hold payloads. When the cause of an error is gone, the
+// store goes on working without being opened anew.
+package sqlite

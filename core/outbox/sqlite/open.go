@@ -1,0 +1,219 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	driver "modernc.org/sqlite"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Option sets a bound of a store.
+type Option func(*Store) error
+
+// WithMaxRecords bounds the number of records; an Insert beyond it fails with
+// [outbox.ErrFull]. Zero means no bound, as without the option.
+func WithMaxRecords(n int) Option {
+	return func(s *Store) error {
+		if n < 0 {
+			return fmt.Errorf("%w: WithMaxRecords of %d, below zero", outbox.ErrInvalid, n)
+		}
+		s.maxRecords = n
+		return nil
+	}
+}
+
+// WithMaxBytes bounds the sum of the records' sizes; an Insert beyond it
+// fails with [outbox.ErrFull]. Zero means no bound, as without the option.
+// The file is somewhat larger than that sum: it holds the other fields and
+// indexes too, about 600 bytes a record.
+func WithMaxBytes(n int64) Option {
+	return func(s *Store) error {
+		if n < 0 {
+			return fmt.Errorf("%w: WithMaxBytes of %d, below zero", outbox.ErrInvalid, n)
+		}
+		s.maxBytes = n
+		return nil
+	}
+}
+
+// creating serialises the creation of files in this process. A process that
+// closes a descriptor of a file loses all its locks on it, so one call must
+// not be between creating and closing a new file while another, having found
+// it, locks it.
+var creating sync.Mutex
+
+// Open opens the store in a file, which it creates if it is missing. The
+// directory must exist. Close the store when it is no longer used.
+//
+// The errors are those of the package's documentation: [ErrInUse],
+// [ErrForeign], [ErrNewer], [ErrCorrupt], [io/fs.ErrNotExist],
+// [io/fs.ErrPermission] and, for arguments, [outbox.ErrInvalid].
+func Open(ctx context.Context, path string, options ...Option) (*Store, error) {
+	s, err := open(ctx, path, options)
+	if err != nil {
+		return nil, err
+	}
+	go s.run()
+	return s, nil
+}
+
+// open makes a store that does not serve requests yet.
+func open(ctx context.Context, path string, options []Option) (*Store, error) {
+	s := &Store{
+		requests: make(chan *request),
+		closing:  make(chan struct{}),
+		closed:   make(chan struct{}),
+	}
+	for _, option := range options {
+		if err := option(s); err != nil {
+			return nil, err
+		}
+	}
+	if path == "" {
+		return nil, fmt.Errorf("%w: the path is empty", outbox.ErrInvalid)
+	}
+	if strings.HasPrefix(path, ":memory:") || strings.HasPrefix(path, "file:") {
+		return nil, fmt.Errorf("%w: the path is the name of a file, not %q", outbox.ErrInvalid, "file:… or :memory:")
+	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("outbox/sqlite: %w", err)
+	}
+	s.path = absolute
+	if err := create(s.path); err != nil {
+		return nil, fmt.Errorf("outbox/sqlite: %w", err)
+	}
+	// Two that open a file at the same moment can each keep the other out;
+	// a moment later one of them gets it.
+	const attempts = 3
+	for attempt := 1; ; attempt++ {
+		err = s.connect(ctx)
+		if !errors.Is(explain(err), ErrInUse) || attempt == attempts {
+			break
+		}
+		select {
+		case <-time.After(rand.N(10 * time.Millisecond)):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, s.wrap(err)
+	}
+	return s, nil
+}
+
+// create creates the file, empty and private, if it is missing.
+func create(path string) error {
+	creating.Lock()
+	defer creating.Unlock()
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && !info.Mode().IsRegular():
+		return fmt.Errorf("%w: %s is not a regular file", ErrForeign, path)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the directory of the file is missing: %w", err)
+	}
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// dataSource returns the name by which the driver opens an existing file. A
+// path may hold any character.
+func dataSource(path string) string {
+	path = filepath.ToSlash(path)
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path // a drive letter
+	}
+	name := url.URL{Scheme: "file", Path: path, RawQuery: "mode=rw"}
+	return name.String()
+}
+
+// writable makes sure that the file was opened for writing: SQLite falls back
+// to reading where it may not write, and would fail to lock in obscure words.
+func writable(conn *sql.Conn) error {
+	return conn.Raw(func(raw any) error {
+		readOnly, err := raw.(interface {
+			IsReadOnly(schema string) (bool, error)
+		}).IsReadOnly("main")
+		if err == nil && readOnly {
+			err = fmt.Errorf("%w to write the file", fs.ErrPermission)
+		}
+		return err
+	})
+}
+
+// connect opens the file, takes its lock and brings its schema up to date.
+func (s *Store) connect(ctx context.Context) (err error) {
+	connector, err := driver.NewConnector(dataSource(s.path))
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(1)
+	w := &writer{store: s, db: db, statements: make(map[string]*sql.Stmt)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close())
+		}
+	}()
+	if w.conn, err = db.Conn(ctx); err != nil {
+		return err
+	}
+	if err = writable(w.conn); err != nil {
+		return err
+	}
+	// The locking mode comes first: with it, the first look at a WAL takes
+	// the lock and needs no shared memory.
+	for _, pragma := range []string{"locking_mode = EXCLUSIVE", "busy_timeout = 0"} {
+		if _, err = w.conn.ExecContext(ctx, "PRAGMA "+pragma); err != nil {
+			return err
+		}
+	}
+	if err = migrate(ctx, w.conn); err != nil {
+		return err
+	}
+	var mode string
+	if err = w.conn.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode); err != nil {
+		return err
+	}
+	if mode != "wal" {
+		return fmt.Errorf("the file cannot be put into WAL mode; its journal mode is %q", mode)
+	}
+	for _, pragma := range []string{"synchronous = FULL", "journal_size_limit = 67108864"} {
+		if _, err = w.conn.ExecContext(ctx, "PRAGMA "+pragma); err != nil {
+			return err
+		}
+	}
+	// A transaction that writes nothing still needs a file that can be
+	// written.
+	if err = w.transact(w.count); err != nil {
+		return err
+	}
+	if s.file, err = os.Stat(s.path); err != nil {
+		return err
+	}
+	s.writer = w
+	return nil
+}

@@ -1,0 +1,107 @@
+package sqlite
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// plan returns how SQLite goes about a statement.
+func plan(t *testing.T, store *Store, query string, args ...any) string {
+	t.Helper()
+	var steps []string
+	require.NoError(t, store.read(t.Context(), func(w *writer) error {
+		return w.rows("EXPLAIN QUERY PLAN "+query, args, func(scan func(...any) error) (bool, error) {
+			var id, parent, unused int
+			var detail string
+			err := scan(&id, &parent, &unused, &detail)
+			steps = append(steps, detail)
+			return true, err
+		})
+	}))
+	return strings.Join(steps, "\n")
+}
+
+// TestNoStatementReadsTheTable shows that no cost grows with the backlog: each
+// statement searches an index, none sorts, and what counts reads an index
+// alone.
+func TestNoStatementReadsTheTable(t *testing.T) {
+	store := opened(t, file(t))
+	require.NoError(t, store.Insert(t.Context(), 0, messages(t, 100)...))
+	check := func(query, want string) {
+		t.Helper()
+		args := make([]any, strings.Count(query, "?"))
+		for i := range args {
+			args[i] = 1
+		}
+		got := plan(t, store, query, args...)
+		assert.Contains(t, got, want, query)
+		assert.NotContains(t, got, "TEMP B-TREE", "%s sorts", query)
+		if strings.Contains(got, "SCAN") {
+			assert.Contains(t, got, "INDEX", "%s reads the table", query)
+		}
+	}
+	check(selectDue, "SEARCH outbox USING INDEX outbox_due (due_at<?)")
+	check(selectDueUnscheduled, "SEARCH outbox USING INDEX outbox_due (due_at<?)")
+	check(selectNext, "SCAN outbox USING COVERING INDEX outbox_due")
+	check(leaseRecord, "SEARCH outbox USING INTEGER PRIMARY KEY")
+	check(retryRecord, "SEARCH outbox USING INTEGER PRIMARY KEY")
+	check(discardRecord, "SEARCH outbox USING INTEGER PRIMARY KEY")
+	check(rescheduleRecord, "SEARCH outbox USING INDEX outbox_id (id=?)")
+	check(deleteRecord, "SEARCH outbox USING INDEX outbox_id (id=?)")
+	check(selectByID, "SEARCH outbox USING INDEX outbox_id (id=?)")
+	check(selectLast, "SEARCH outbox")
+	check(countHeld, "SEARCH outbox USING COVERING INDEX outbox_held (due_at>?)")
+	check(selectOldest, "SCAN outbox USING COVERING INDEX outbox_created")
+	check(countPending, "SCAN outbox USING COVERING INDEX outbox_created")
+	check(countDead, "SCAN outbox USING COVERING INDEX outbox_dead")
+
+	pending, dead := outbox.Pending, outbox.Dead
+	for _, list := range []struct {
+		topic string
+		state *outbox.State
+		want  string
+	}{
+		{"", nil, "SEARCH outbox USING INDEX outbox_id (id>?)"},
+		{"", &pending, "SEARCH outbox USING INDEX outbox_id (id>?)"},
+		{"", &dead, "SEARCH outbox USING INDEX outbox_dead (id>?)"},
+		{"orders", nil, "SEARCH outbox USING INDEX outbox_topic (topic=? AND id>?)"},
+		{"orders", &pending, "SEARCH outbox USING INDEX outbox_topic (topic=? AND id>?)"},
+		{"orders", &dead, "SEARCH outbox USING INDEX outbox_topic (topic=? AND id>?)"},
+	} {
+		from, _ := filtered(list.topic, list.state, "")
+		check("SELECT "+columns+from+" ORDER BY id LIMIT ?", list.want)
+		check("SELECT seq, id, state, size, topic"+from+" AND seq <= ? ORDER BY id LIMIT ?", list.want)
+	}
+}
+
+// TestScheduledAreSkippedInTheIndex shows that SkipScheduled does not read
+// the records it skips: they may have large payloads.
+func TestScheduledAreSkippedInTheIndex(t *testing.T) {
+	store := opened(t, file(t))
+	records := messages(t, 50)
+	for i := range records {
+		records[i].DeliverAt = time.Now().Add(time.Hour)
+		records[i].Payload = []byte(`{"x":"` + strings.Repeat("x", 100_000) + `"}`)
+	}
+	require.NoError(t, store.Insert(t.Context(), 0, records...))
+	require.NoError(t, store.Close())
+
+	// On a cold cache the pages read tell what was looked at.
+	store = opened(t, store.path)
+	options := outbox.ClaimOptions{Limit: 10, Lease: time.Hour, SkipScheduled: true}
+	claimed, err := store.Claim(t.Context(), options)
+	require.NoError(t, err)
+	assert.Empty(t, claimed)
+	assert.Less(t, misses(t, store), 20, "pages read")
+	options.SkipScheduled = false
+	claimed, err = store.Claim(t.Context(), options)
+	require.NoError(t, err)
+	assert.Len(t, claimed, 10)
+	assert.Greater(t, misses(t, store), 100, "pages read")
+}

@@ -1,0 +1,85 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+)
+
+// applicationID marks the file as an outbox in its header, where file(1)
+// sees it: "POOB".
+const applicationID = 0x504f4f42
+
+// migrations bring a file from the version of their index to the next. What
+// was released once is never changed; new steps are appended.
+//
+// Times are microseconds since 1970. While a claim holds a record, due_at is
+// the end of its lease. A token is empty when no claim holds the record.
+//
+// The indexes: outbox_due for Claim and Next, with deliver_at so that
+// scheduled records are skipped without reading them; outbox_held holds
+// records in hand only, outbox_dead dead ones only; outbox_created tells the
+// oldest record. The last two hold sizes, so that counting all records at
+// opening reads no payloads.
+var migrations = []string{`
+CREATE TABLE outbox (
+	seq        INTEGER PRIMARY KEY,
+	id         TEXT    NOT NULL,
+	state      INTEGER NOT NULL,
+	due_at     INTEGER NOT NULL,
+	token      TEXT    NOT NULL,
+	attempts   INTEGER NOT NULL,
+	created_at INTEGER NOT NULL,
+	deliver_at INTEGER,
+	size       INTEGER NOT NULL,
+	topic      TEXT    NOT NULL,
+	last_error TEXT    NOT NULL,
+	attributes BLOB    NOT NULL,
+	payload    BLOB    NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX outbox_id ON outbox (id);
+CREATE INDEX outbox_due     ON outbox (due_at, id, deliver_at) WHERE state = 0;
+CREATE INDEX outbox_held    ON outbox (due_at, token) WHERE state = 0 AND token <> '';
+CREATE INDEX outbox_created ON outbox (created_at, size) WHERE state = 0;
+CREATE INDEX outbox_dead    ON outbox (id, size) WHERE state = 1;
+CREATE INDEX outbox_topic   ON outbox (topic, id, state);
+`}
+
+// migrate creates the schema in a new file or brings an older one up to date.
+func migrate(ctx context.Context, conn *sql.Conn) error {
+	var application, version, objects int
+	for query, into := range map[string]*int{
+		"PRAGMA application_id":              &application,
+		"PRAGMA user_version":                &version,
+		"SELECT count(*) FROM sqlite_schema": &objects,
+	} {
+		if err := conn.QueryRowContext(ctx, query).Scan(into); err != nil {
+			return err
+		}
+	}
+	fresh := application == 0 && version == 0 && objects == 0
+	switch {
+	case !fresh && application != applicationID:
+		return fmt.Errorf("%w: it is an SQLite database of another application", ErrForeign)
+	case version > len(migrations):
+		return fmt.Errorf("%w: it has version %d, and this one knows versions up to %d", ErrNewer, version, len(migrations))
+	case version < 0 || version == 0 && !fresh:
+		return fmt.Errorf("%w: it has version %d", ErrForeign, version)
+	case version == len(migrations):
+		return nil
+	}
+	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	for _, step := range migrations[version:] {
+		if _, err := conn.ExecContext(ctx, step); err != nil {
+			return err
+		}
+	}
+	mark := fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, len(migrations))
+	if _, err := conn.ExecContext(ctx, mark); err != nil {
+		return err
+	}
+	_, err := conn.ExecContext(ctx, "COMMIT")
+	return err
+}

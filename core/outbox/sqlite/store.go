@@ -1,0 +1,330 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Store is an outbox in a file. It is safe for concurrent use. Use [Open] to
+// get one.
+type Store struct {
+	path       string
+	file       os.FileInfo
+	maxRecords int
+	maxBytes   int64
+
+	writer    *writer
+	requests  chan *request
+	closeOnce sync.Once
+	closing   chan struct{}
+	closed    chan struct{}
+	closeErr  error
+}
+
+var _ outbox.Store = (*Store)(nil)
+
+// Close waits for the calls that the store has begun with, merges NAME-wal
+// into the database and lets go of the file. Every later call fails with
+// [outbox.ErrClosed]; closing again waits for the first and returns its
+// result.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() { close(s.closing) })
+	<-s.closed
+	return s.closeErr
+}
+
+// Check reports whether the file is still in its place and can be written.
+// A file that was removed or replaced while the store is open goes on taking
+// records that are lost when it is closed.
+func (s *Store) Check(ctx context.Context) error {
+	return s.write(ctx, func(w *writer) error {
+		info, err := os.Stat(s.path)
+		if err != nil {
+			return fmt.Errorf("the file was removed while in use: %w", err)
+		}
+		if !os.SameFile(info, s.file) {
+			return fmt.Errorf("the file was replaced while in use")
+		}
+		var due int64
+		_, err = w.row(selectNext, nil, &due)
+		return err
+	})
+}
+
+// Insert stores all records or none. A delay below zero counts as zero. IDs
+// have up to 255 bytes. A record that is Dead is held by nobody.
+func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
+	if err := outbox.ValidateRecords(records...); err != nil {
+		return err
+	}
+	var full error
+	err := s.write(ctx, func(w *writer) error {
+		var err error
+		if full, err = w.room(records); full != nil || err != nil {
+			return err
+		}
+		return w.insertAll(delay, records)
+	})
+	return cmp.Or(err, full)
+}
+
+// room returns ErrFull, and changes nothing, if records exceed a bound.
+func (w *writer) room(records []outbox.Record) (full, err error) {
+	exceeded := func(n int, bytes int64) error {
+		s := w.store
+		if s.maxRecords > 0 && w.counts.records()+n > s.maxRecords {
+			return fmt.Errorf("%w: it holds at most %d records", outbox.ErrFull, s.maxRecords)
+		}
+		if s.maxBytes > 0 && w.counts.bytes+bytes > s.maxBytes {
+			return fmt.Errorf("%w: it holds at most %d bytes", outbox.ErrFull, s.maxBytes)
+		}
+		return nil
+	}
+	var bytes int64
+	for _, record := range records {
+		bytes += record.Size()
+	}
+	if exceeded(len(records), bytes) == nil {
+		return nil, nil
+	}
+	// Near the bound it matters which of them are there already.
+	fresh := make(map[string]bool)
+	bytes = 0
+	for _, record := range records {
+		stored, err := w.row(selectByID, []any{record.ID}, new(int64), new(string), new(int), new(int64), new(string))
+		if err != nil {
+			return nil, err
+		}
+		if !stored && !fresh[record.ID] {
+			fresh[record.ID] = true
+			bytes += record.Size()
+		}
+	}
+	if len(fresh) == 0 {
+		return nil, nil
+	}
+	return exceeded(len(fresh), bytes), nil
+}
+
+// insertAll stores records that are due after a delay.
+func (w *writer) insertAll(delay time.Duration, records []outbox.Record) error {
+	now := time.Now()
+	for _, record := range records {
+		if err := w.insert(now, delay, record); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insert stores one record, unless it is there.
+func (w *writer) insert(now time.Time, delay time.Duration, record outbox.Record) error {
+	var deliverAt sql.NullInt64
+	if !record.DeliverAt.IsZero() {
+		// Rounded up, because consumers must not get the message before.
+		deliverAt = sql.NullInt64{Int64: record.DeliverAt.Add(time.Microsecond - 1).UnixMicro(), Valid: true}
+	}
+	if record.State == outbox.Dead {
+		record.LeaseToken = ""
+	}
+	n, err := w.change(insertRecord, record.ID, int(record.State), later(now, delay), record.LeaseToken,
+		now.UnixMicro(), deliverAt, record.Size(), record.Topic, record.LastError,
+		blob(record.Attributes), blob(record.Payload))
+	if err == nil && n > 0 {
+		w.counts.add(record.State, 1, record.Size())
+	}
+	return err
+}
+
+// later returns a point in time in microseconds.
+func later(now time.Time, delay time.Duration) int64 {
+	micros := max(delay, 0) / time.Microsecond
+	if delay > micros*time.Microsecond {
+		micros++
+	}
+	return now.UnixMicro() + int64(micros)
+}
+
+// blob returns bytes that are not taken for NULL.
+func blob(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// scanRecord reads the columns of a record.
+func scanRecord(scan func(...any) error) (seq int64, record outbox.Record, err error) {
+	var dueAt, createdAt int64
+	var deliverAt sql.NullInt64
+	err = scan(&seq, &record.ID, (*int)(&record.State), &dueAt, &record.LeaseToken, &record.Attempts, &createdAt,
+		&deliverAt, &record.Topic, &record.LastError, (*[]byte)(&record.Attributes), (*[]byte)(&record.Payload))
+	record.DueAt = time.UnixMicro(dueAt).UTC()
+	record.CreatedAt = time.UnixMicro(createdAt).UTC()
+	if deliverAt.Valid {
+		record.DeliverAt = time.UnixMicro(deliverAt.Int64).UTC()
+	}
+	return seq, record, err
+}
+
+// Claim leases due records, the longest due first, of those the lowest ID.
+// Its cost is that of the records it returns, whatever else waits; with
+// SkipScheduled, also that of passing the due ones it skips, in the index.
+func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
+	if err := options.Validate(); err != nil {
+		return nil, err
+	}
+	var claimed []outbox.Record
+	err := s.write(ctx, func(w *writer) error {
+		var err error
+		claimed, err = w.claim(options)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return claimed, nil
+}
+
+func (w *writer) claim(options outbox.ClaimOptions) ([]outbox.Record, error) {
+	now := time.Now()
+	query, args := selectDue, []any{now.UnixMicro(), options.Limit}
+	if options.SkipScheduled {
+		query, args = selectDueUnscheduled, []any{now.UnixMicro(), now.UnixMicro(), options.Limit}
+	}
+	var seqs []int64
+	var claimed []outbox.Record
+	var bytes int64
+	err := w.rows(query, args, func(scan func(...any) error) (bool, error) {
+		seq, record, err := scanRecord(scan)
+		if err != nil {
+			return false, err
+		}
+		bytes += record.Size()
+		if options.MaxBytes > 0 && bytes > options.MaxBytes && len(claimed) > 0 {
+			return false, nil
+		}
+		seqs, claimed = append(seqs, seq), append(claimed, record)
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	token, dueAt := rand.Text(), later(now, options.Lease)
+	for i, seq := range seqs {
+		if err := w.exec(leaseRecord, dueAt, token, seq); err != nil {
+			return nil, err
+		}
+		claimed[i].LeaseToken = token
+		claimed[i].DueAt = time.UnixMicro(dueAt).UTC()
+		claimed[i].Attempts++
+	}
+	return claimed, nil
+}
+
+// Delete removes records, whoever holds them.
+func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
+	deleted := 0
+	err := s.write(ctx, func(w *writer) error {
+		deleted = 0
+		for _, id := range ids {
+			var state outbox.State
+			var size int64
+			ok, err := w.row(deleteRecord, []any{id}, (*int)(&state), &size)
+			if err != nil {
+				return err
+			}
+			if ok {
+				deleted++
+				w.counts.add(state, -1, -size)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return deleted, nil
+}
+
+// Reschedule gives claimed records back. A wait below zero counts as zero.
+func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, error) {
+	changed := 0
+	err := s.write(ctx, func(w *writer) error {
+		changed = 0
+		now := time.Now()
+		for _, change := range changes {
+			untried, state := 0, outbox.Pending
+			if change.Untried {
+				untried = 1
+			}
+			if change.Dead {
+				state = outbox.Dead
+			}
+			var size int64
+			ok, err := w.row(rescheduleRecord, []any{later(now, change.After), untried, change.LastError,
+				change.LastError, int(state), change.ID, change.LeaseToken}, &size)
+			if err != nil {
+				return err
+			}
+			if ok {
+				changed++
+				w.counts.add(outbox.Pending, -1, -size)
+				w.counts.add(state, 1, size)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return changed, nil
+}
+
+// Next returns how long it takes until the first pending record is due.
+func (s *Store) Next(ctx context.Context) (time.Duration, bool, error) {
+	var wait time.Duration
+	var pending bool
+	err := s.read(ctx, func(w *writer) error {
+		var dueAt int64
+		var err error
+		pending, err = w.row(selectNext, nil, &dueAt)
+		wait = time.Duration(max(dueAt-time.Now().UnixMicro(), 0)) * time.Microsecond
+		return err
+	})
+	if err != nil || !pending {
+		return 0, false, err
+	}
+	return wait, true, nil
+}
+
+// Stats counts the records. Pending, Dead and Bytes are kept up to date with
+// every change; Held costs as much as there are held records, Oldest nothing
+// to speak of.
+func (s *Store) Stats(ctx context.Context) (outbox.Stats, error) {
+	var stats outbox.Stats
+	err := s.read(ctx, func(w *writer) error {
+		stats = outbox.Stats{Pending: w.counts.pending, Dead: w.counts.dead, Bytes: w.counts.bytes}
+		if _, err := w.row(countHeld, []any{time.Now().UnixMicro()}, &stats.Held); err != nil {
+			return err
+		}
+		var createdAt int64
+		ok, err := w.row(selectOldest, nil, &createdAt)
+		if ok {
+			stats.Oldest = time.UnixMicro(createdAt).UTC()
+		}
+		return err
+	})
+	if err != nil {
+		return outbox.Stats{}, err
+	}
+	return stats, nil
+}

@@ -1,0 +1,58 @@
+package outbox
+
+import (
+	"cmp"
+	"fmt"
+)
+
+// MaxIDLength is how many bytes an ID may have.
+const MaxIDLength = 255
+
+// DefaultQueryLimit is the Limit of a Query that sets none.
+const DefaultQueryLimit = 100
+
+// ValidateRecords says what is wrong with records to insert, for stores. The
+// error is ErrInvalid and names the record and the field.
+func ValidateRecords(records ...Record) error {
+	for i, record := range records {
+		var problem string
+		switch {
+		case record.ID == "":
+			problem = "ID is empty"
+		case len(record.ID) > MaxIDLength:
+			problem = fmt.Sprintf("ID has %d bytes, more than %d", len(record.ID), MaxIDLength)
+		case record.Topic == "":
+			problem = "Topic is empty"
+		case record.State != Pending && record.State != Dead:
+			problem = fmt.Sprintf("State is %d, which is neither Pending nor Dead", int(record.State))
+		default:
+			continue
+		}
+		return fmt.Errorf("%w: records[%d].%s", ErrInvalid, i, problem)
+	}
+	return nil
+}
+
+// Validate says what is wrong with the options, for stores. The error is
+// ErrInvalid and names the field.
+func (o ClaimOptions) Validate() error {
+	switch {
+	case o.Limit <= 0:
+		return fmt.Errorf("%w: ClaimOptions.Limit is %d, not positive", ErrInvalid, o.Limit)
+	case o.Lease <= 0:
+		return fmt.Errorf("%w: ClaimOptions.Lease is %s, not positive", ErrInvalid, o.Lease)
+	case o.MaxBytes < 0:
+		return fmt.Errorf("%w: ClaimOptions.MaxBytes is %d, below zero", ErrInvalid, o.MaxBytes)
+	}
+	return nil
+}
+
+// Validate says what is wrong with the query, for stores, and fills in its
+// default. The error is ErrInvalid and names the field.
+func (q *Query) Validate() error {
+	if q.Limit < 0 {
+		return fmt.Errorf("%w: Query.Limit is %d, below zero", ErrInvalid, q.Limit)
+	}
+	q.Limit = cmp.Or(q.Limit, DefaultQueryLimit)
+	return nil
+}
