@@ -1,0 +1,36 @@
+// Package adaptertest is the suite that every adapter passes, those of this
+// module and those for other web frameworks alike. An adapter is a package
+// with the exports
+//
+//	type Options = core.Options
+//	func Middleware(client *core.Client, options Options) ...
+//	func FromContext(c ...) *core.Publisher
+//	func Mount(router ..., client *core.Client)
+//	func Register(app ..., client *core.Client, options Options) error
+//
+// in the types of its framework. It tells the suite how to build an app:
+//
+//	func TestConformance(t *testing.T) {
+//		adaptertest.Run(t, adaptertest.Adapter{
+//			New: func(app adaptertest.App) http.Handler {
+//				router := framework.New()
+//				if app.Client != nil {
+//					router.Use(adapter.Middleware(app.Client, app.Options))
+//				}
+//				router.Any(adaptertest.Path, ...) // calls app.Handler
+//				return router
+//			},
+//			...
+//		})
+//	}
+//
+// The suite sends requests over real HTTP, and publishes to the fake server
+// of [github.com/postoffice-go/postoffice/core/postofficetest]. It checks
+// that handlers find the publisher wherever the framework lets them look,
+// that the middleware leaves everything else as it is without it (writer,
+// errors, panics, context, goroutines), that the recovery endpoint works
+// where Mount puts it, and that Register does all of that.
+//
+// The suite counts goroutines, so it must not run beside other tests: not
+// after t.Parallel.
+package adaptertest

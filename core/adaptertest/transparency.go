@@ -1,0 +1,259 @@
+package adaptertest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core"
+)
+
+// transparencyTests check that everything is as it is without the
+// middleware.
+var transparencyTests = []test{
+	{"Writer", writer},
+	{"WriterIsUsable", writerIsUsable},
+	{"Flush", flush},
+	{"Hijack", hijack},
+	{"FullDuplex", fullDuplex},
+	{"HandlerErrors", handlerErrors},
+	{"NotFound", notFound},
+	{"Panics", panics},
+	{"AbortHandler", abortHandler},
+}
+
+// withAndWithout runs a check on an app without the middleware, and on the
+// same app with it. The results must be equal.
+func withAndWithout[T any](t *testing.T, adapter Adapter, handler Handler, check func(t *testing.T, app http.Handler) T) {
+	t.Helper()
+	without := check(t, adapter.New(App{Handler: handler}))
+	with := check(t, adapter.New(App{
+		Client:  newClient(t, newServer(t)),
+		Options: core.Options{Attributes: func(*http.Request) map[string]any { return nil }},
+		Handler: handler,
+	}))
+	assert.Equal(t, without, with, "with the middleware")
+}
+
+// writerFacts is what a handler can tell about its writer.
+type writerFacts struct {
+	// Types are those of the writer and of all writers in it.
+	Types                                               []string
+	Flusher, Hijacker, Pusher, ReaderFrom, StringWriter bool
+}
+
+func factsOf(w http.ResponseWriter) writerFacts {
+	var facts writerFacts
+	_, facts.Flusher = w.(http.Flusher)
+	_, facts.Hijacker = w.(http.Hijacker)
+	_, facts.Pusher = w.(http.Pusher)
+	_, facts.ReaderFrom = w.(io.ReaderFrom)
+	_, facts.StringWriter = w.(io.StringWriter)
+	for w != nil {
+		facts.Types = append(facts.Types, fmt.Sprintf("%T", w))
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = wrapper.Unwrap()
+	}
+	return facts
+}
+
+func writer(t *testing.T, adapter Adapter) {
+	var facts writerFacts
+	handler := func(call Call) error {
+		facts = factsOf(call.Writer)
+		return nil
+	}
+	withAndWithout(t, adapter, handler, func(t *testing.T, app http.Handler) writerFacts {
+		facts = writerFacts{}
+		serve(t, app).get(t)
+		require.NotEmpty(t, facts.Types, "the handler was called")
+		return facts
+	})
+}
+
+func writerIsUsable(t *testing.T, adapter Adapter) {
+	var outcome []string
+	handler := func(call Call) error {
+		controller := http.NewResponseController(call.Writer)
+		for _, err := range []error{
+			controller.EnableFullDuplex(),
+			controller.SetReadDeadline(time.Now().Add(patience)),
+			controller.SetWriteDeadline(time.Now().Add(patience)),
+			controller.Flush(),
+		} {
+			outcome = append(outcome, fmt.Sprint(err))
+		}
+		return nil
+	}
+	withAndWithout(t, adapter, handler, func(t *testing.T, app http.Handler) []string {
+		outcome = nil
+		serve(t, app).get(t)
+		require.NotEmpty(t, outcome, "the handler was called")
+		return outcome
+	})
+}
+
+// flush checks that a client sees the first half of a body before the
+// handler writes the second.
+func flush(t *testing.T, adapter Adapter) {
+	var proceed chan struct{}
+	handler := func(call Call) error {
+		_, _ = io.WriteString(call.Writer, "first;")
+		if err := http.NewResponseController(call.Writer).Flush(); err != nil {
+			_, err = io.WriteString(call.Writer, "cannot flush: "+err.Error())
+			return err
+		}
+		await(t, proceed, "the client to have the first half")
+		_, _ = io.WriteString(call.Writer, "second;")
+		return nil
+	}
+	withAndWithout(t, adapter, handler, func(t *testing.T, app http.Handler) string {
+		proceed = make(chan struct{})
+		s := serve(t, app)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+Path, nil)
+		require.NoError(t, err)
+		response, err := s.client.Do(request)
+		require.NoError(t, err)
+		defer func() { _ = response.Body.Close() }()
+		body := bufio.NewReader(response.Body)
+		first, err := body.ReadString(';')
+		require.NoError(t, err)
+		close(proceed)
+		second, err := io.ReadAll(body)
+		require.NoError(t, err)
+		return first + string(second)
+	})
+}
+
+func hijack(t *testing.T, adapter Adapter) {
+	handler := func(call Call) error {
+		conn, buffer, err := http.NewResponseController(call.Writer).Hijack()
+		if err != nil {
+			_, err = io.WriteString(call.Writer, "cannot hijack: "+err.Error())
+			return err
+		}
+		defer func() { _ = conn.Close() }()
+		_, _ = buffer.WriteString("HTTP/1.1 299 Hijacked\r\nConnection: close\r\nContent-Length: 4\r\n\r\nmine")
+		return buffer.Flush()
+	}
+	withAndWithout(t, adapter, handler, func(t *testing.T, app http.Handler) answer {
+		s := serve(t, app)
+		got := s.do(t, http.MethodGet, Path, nil)
+		assert.Empty(t, s.errors.String())
+		return got
+	})
+}
+
+// fullDuplex checks that a handler can answer while it reads the request:
+// each line that the client sends comes back before it sends the next.
+func fullDuplex(t *testing.T, adapter Adapter) {
+	handler := func(call Call) error {
+		controller := http.NewResponseController(call.Writer)
+		if err := controller.EnableFullDuplex(); err != nil {
+			call.Writer.Header().Set("Connection", "close") // or the server waits for the rest of the body
+			_, err = io.WriteString(call.Writer, "no full duplex: "+err.Error()+"\n")
+			return err
+		}
+		if err := controller.Flush(); err != nil {
+			call.Writer.Header().Set("Connection", "close")
+			_, err = io.WriteString(call.Writer, "cannot flush: "+err.Error()+"\n")
+			return err
+		}
+		lines := bufio.NewScanner(call.Request.Body)
+		for lines.Scan() {
+			_, _ = io.WriteString(call.Writer, lines.Text()+" back\n")
+			_ = controller.Flush()
+		}
+		return nil
+	}
+	withAndWithout(t, adapter, handler, func(t *testing.T, app http.Handler) []string {
+		s := serve(t, app)
+		body, send := io.Pipe()
+		defer func() { _ = send.Close() }()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+Path, body)
+		require.NoError(t, err)
+		response, err := s.client.Do(request)
+		require.NoError(t, err)
+		defer func() { _ = response.Body.Close() }()
+		receive := bufio.NewReader(response.Body)
+		var lines []string
+		for _, line := range []string{"one", "two"} {
+			_, err := io.WriteString(send, line+"\n")
+			if err != nil { // the handler has given up
+				break
+			}
+			received, err := receive.ReadString('\n')
+			require.NoError(t, err)
+			lines = append(lines, received)
+		}
+		_ = send.Close()
+		_, err = io.Copy(io.Discard, receive)
+		require.NoError(t, err)
+		return lines
+	})
+}
+
+func handlerErrors(t *testing.T, adapter Adapter) {
+	for _, status := range []int{http.StatusTeapot, http.StatusInternalServerError} {
+		handler := func(Call) error { return StatusError(status) }
+		withAndWithout(t, adapter, handler, func(t *testing.T, app http.Handler) answer {
+			got := serve(t, app).do(t, http.MethodPost, Path, nil)
+			assert.Equal(t, status, got.Status)
+			return got
+		})
+	}
+}
+
+func notFound(t *testing.T, adapter Adapter) {
+	handler := func(Call) error { return nil }
+	withAndWithout(t, adapter, handler, func(t *testing.T, app http.Handler) answer {
+		got := serve(t, app).do(t, http.MethodGet, Path+"/nowhere", nil)
+		assert.Equal(t, http.StatusNotFound, got.Status)
+		return got
+	})
+}
+
+// panics compares the values that come out of the app: the same one as
+// without the middleware, be it what the handler has panicked with or, where
+// the framework recovers by itself, nothing.
+func panics(t *testing.T, adapter Adapter) {
+	for _, value := range []any{errors.New("an error"), http.ErrAbortHandler, "a text", &struct{ n int }{1}} {
+		handler := func(Call) error { panic(value) }
+		withAndWithout(t, adapter, handler, func(t *testing.T, app http.Handler) (recovered any) {
+			defer func() {
+				if recovered = recover(); recovered != nil && recovered != value {
+					t.Errorf("the handler panicked with %#v, the app with %#v", value, recovered)
+				}
+			}()
+			request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, Path, nil)
+			app.ServeHTTP(httptest.NewRecorder(), request)
+			return nil
+		})
+	}
+}
+
+// abortHandler checks that http.ErrAbortHandler reaches the HTTP server,
+// which cuts the connection and logs nothing.
+func abortHandler(t *testing.T, adapter Adapter) {
+	handler := func(call Call) error {
+		_ = http.NewResponseController(call.Writer).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	withAndWithout(t, adapter, handler, func(t *testing.T, app http.Handler) bool {
+		s := serve(t, app)
+		_, err := s.try(t.Context(), http.MethodGet, Path, nil)
+		assert.Empty(t, s.errors.String(), "the server's log")
+		return err != nil
+	})
+}

@@ -1,0 +1,64 @@
+package echopo
+
+import (
+	"context"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/postoffice-go/postoffice/core"
+)
+
+// Options says how the middleware treats requests. The zero Options gives
+// every request a publisher that posts at once.
+type Options = core.Options
+
+// Middleware gives every request a publisher of the client, which handlers
+// get by [FromContext] or [core.FromContext]. It serves [echo.Echo.Use],
+// [echo.Echo.Pre], groups and single routes. Where middlewares of several
+// clients are nested, the inner one's publisher is found.
+func Middleware(client *core.Client, options Options) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			ctx, end := client.BeginRequest(c.Request().Context(), c.Request(), options)
+			defer end()
+			c.SetRequest(c.Request().WithContext(ctx))
+			c.Set(core.ContextKey, core.MustFromContext(ctx))
+			return next(c)
+		}
+	}
+}
+
+// FromContext returns the request's publisher. Without the middleware it is
+// nil; the methods of a nil publisher return [core.ErrNoPublisher].
+func FromContext(c echo.Context) *core.Publisher {
+	p, _ := core.FromContext(c.Request().Context())
+	return p
+}
+
+// Mount serves the client's routes, with and without the trailing slash, on
+// an *echo.Echo or below the prefix of an *echo.Group.
+//
+// The server calls what is registered with it: below a group, Config.OriginHost
+// ends in the group's prefix.
+func Mount(router interface {
+	Any(path string, handler echo.HandlerFunc, middleware ...echo.MiddlewareFunc) []*echo.Route
+}, client *core.Client) {
+	for _, route := range client.Routes() {
+		handler := echo.WrapHandler(route.Handler)
+		router.Any(route.Path+"*", handler)
+		router.Any(strings.TrimSuffix(route.Path, "/"), handler)
+	}
+}
+
+// Register starts the client, installs the middleware on the app and mounts
+// the client's routes. It is to be called once, before the app serves. The
+// error is that of [core.Client.Start]; the app is left as it was then.
+func Register(app *echo.Echo, client *core.Client, options Options) error {
+	if err := client.Start(context.Background()); err != nil {
+		return err
+	}
+	app.Use(Middleware(client, options))
+	Mount(app, client)
+	return nil
+}

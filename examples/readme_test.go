@@ -1,0 +1,148 @@
+// Package examples_test checks that what the README shows works.
+package examples_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core"
+)
+
+const root = ".."
+
+// block is a fenced block of the README.
+type block struct{ language, text string }
+
+func readme(t *testing.T) []block {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	require.NoError(t, err)
+	var blocks []block
+	for _, match := range regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+		blocks = append(blocks, block{match[1], match[2]})
+	}
+	require.NotEmpty(t, blocks)
+	return blocks
+}
+
+func blocksOf(t *testing.T, language string) []string {
+	t.Helper()
+	var texts []string
+	for _, b := range readme(t) {
+		if b.language == language {
+			texts = append(texts, b.text)
+		}
+	}
+	require.NotEmpty(t, texts, "the README has no blocks of %s", language)
+	return texts
+}
+
+// goCommand runs the go command in the module and returns what it prints.
+func goCommand(t *testing.T, args ...string) string {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), "go", args...)
+	command.Dir = root
+	output, err := command.CombinedOutput()
+	require.NoError(t, err, "go %s\n%s", strings.Join(args, " "), output)
+	return string(output)
+}
+
+func TestGoBlocks(t *testing.T) {
+	// Each block becomes a package of this module that exists only in the
+	// overlay that the go command is given.
+	directory := t.TempDir()
+	base, err := filepath.Abs(root)
+	require.NoError(t, err)
+	overlay := map[string]string{}
+	var packages, tests []string
+	for i, text := range blocksOf(t, "go") {
+		assert.True(t, strings.HasPrefix(text, "package "), "block %d is a whole file", i)
+		name := "readme.go"
+		path := fmt.Sprintf("./examples/readme%d", i)
+		if strings.Contains(text, "*testing.T") {
+			name = "readme_test.go"
+			tests = append(tests, path)
+		} else {
+			packages = append(packages, path)
+		}
+		file := filepath.Join(directory, fmt.Sprintf("%d_%s", i, name))
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		overlay[filepath.Join(base, path, name)] = file
+	}
+	replace, err := json.Marshal(map[string]any{"Replace": overlay})
+	require.NoError(t, err)
+	overlayFile := filepath.Join(directory, "overlay.json")
+	require.NoError(t, os.WriteFile(overlayFile, replace, 0o600))
+
+	goCommand(t, append([]string{"build", "-overlay", overlayFile, "-o", os.DevNull}, packages...)...)
+	require.NotEmpty(t, tests)
+	for i, path := range tests {
+		// Compiled and run in two steps, for its directory does not exist.
+		binary := filepath.Join(directory, fmt.Sprintf("%d.test", i))
+		goCommand(t, "test", "-c", "-vet=off", "-overlay", overlayFile, "-o", binary, path)
+		output, err := exec.CommandContext(t.Context(), binary, "-test.v").CombinedOutput()
+		require.NoError(t, err, "%s", output)
+		assert.Contains(t, string(output), "--- PASS: Test")
+	}
+
+	unformatted, err := exec.CommandContext(t.Context(), "gofmt", "-l", directory).CombinedOutput()
+	require.NoError(t, err)
+	assert.Empty(t, string(unformatted), "the README's Go is formatted")
+}
+
+func TestJSONBlocks(t *testing.T) {
+	for _, text := range blocksOf(t, "json") {
+		config, err := core.ParseSettings(strings.NewReader(text))
+		require.NoError(t, err)
+		client, err := core.NewClient(config)
+		require.NoError(t, err)
+		require.NoError(t, client.Stop(t.Context()))
+	}
+}
+
+func TestCommands(t *testing.T) {
+	for _, text := range blocksOf(t, "sh") {
+		for command := range strings.Lines(text) {
+			command = strings.TrimSpace(command)
+			words := strings.Fields(command)
+			require.Greater(t, len(words), 2, command)
+			switch strings.Join(words[:2], " ") {
+			case "go run":
+				// The program has a test of its own that runs it.
+				goCommand(t, "vet", words[2])
+				assert.FileExists(t, filepath.Join(root, words[2], "main_test.go"))
+			case "go test":
+				// This test is run by it; the packages must match something.
+				assert.NotEmpty(t, goCommand(t, "list", words[2]))
+			case "go get":
+				assert.Equal(t, words[2], strings.TrimSpace(goCommand(t, "list", "-m")))
+			case "go tool":
+				goCommand(t, "tool", words[2], "-V=full")
+			default:
+				assert.Fail(t, "nothing checks this command of the README", command)
+			}
+		}
+	}
+}
+
+func TestLinks(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	require.NoError(t, err)
+	links := regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(string(text), -1)
+	require.NotEmpty(t, links)
+	for _, link := range links {
+		if !strings.Contains(link[1], "://") {
+			_, err := os.Stat(filepath.Join(root, link[1]))
+			assert.NoError(t, err)
+		}
+	}
+}

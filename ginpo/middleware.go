@@ -1,0 +1,67 @@
+package ginpo
+
+import (
+	"context"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/postoffice-go/postoffice/core"
+)
+
+// Options says how the middleware treats requests. The zero Options gives
+// every request a publisher that posts at once.
+type Options = core.Options
+
+// Middleware gives every request a publisher of the client, which handlers
+// get by [FromContext] or [core.FromContext]. Where middlewares of several
+// clients are nested, the inner one's publisher is found.
+func Middleware(client *core.Client, options Options) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		ctx, end := client.BeginRequest(c.Request.Context(), c.Request, options)
+		defer end()
+		c.Request = c.Request.WithContext(ctx)
+		c.Set(core.ContextKey, core.MustFromContext(ctx))
+		c.Next()
+	}
+}
+
+// FromContext returns the request's publisher. Without the middleware it is
+// nil; the methods of a nil publisher return [core.ErrNoPublisher].
+func FromContext(c *gin.Context) *core.Publisher {
+	var ctx context.Context = c
+	if c.Request != nil { // as in tests of handlers
+		ctx = c.Request.Context()
+	}
+	p, _ := core.FromContext(ctx)
+	return p
+}
+
+// Mount serves the client's routes, with and without the trailing slash, on
+// an engine or below a group's prefix. It panics, as gin does, when the
+// router has such a route already.
+//
+// The server calls what is registered with it: below a group, Config.OriginHost
+// ends in the group's prefix.
+func Mount(router gin.IRouter, client *core.Client) {
+	for _, route := range client.Routes() {
+		handler := gin.WrapH(route.Handler)
+		router.Any(route.Path+"*path", handler)
+		if bare := strings.TrimSuffix(route.Path, "/"); bare != "" {
+			router.Any(bare, handler) // no redirect to the path above
+		}
+	}
+}
+
+// Register starts the client, installs the middleware on the engine and
+// mounts the client's routes. It is to be called once, before the app's
+// routes are added: gin's Use applies to later routes only. The error is that
+// of [core.Client.Start]; the engine is left as it was then.
+func Register(app *gin.Engine, client *core.Client, options Options) error {
+	if err := client.Start(context.Background()); err != nil {
+		return err
+	}
+	app.Use(Middleware(client, options))
+	Mount(app, client)
+	return nil
+}
