@@ -87,10 +87,10 @@ func TestBreakerForgetsAfterItsWindow(t *testing.T) {
 func TestBreakerCountsOnlyFailuresOfTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, changes := watchedBreaker()
-		for range 30 {
-			outcome(t, b, errRefused)
-			outcome(t, b, errSlow)
-			outcome(t, b, errHurried)
+		for _, err := range []error{errRefused, errSlow, errHurried} {
+			for range 30 {
+				outcome(t, b, err)
+			}
 		}
 		assert.Equal(t, BreakerClosed, b.state())
 		assert.Empty(t, *changes)

@@ -89,6 +89,8 @@ func TestRelayFindsWhatOthersHaveStored(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
 		store := memory.New()
 		config.Outbox = store
+		later := outbox.Record{ID: "later", Topic: "orders", Payload: json.RawMessage(`{}`), Attributes: json.RawMessage(`{}`)}
+		require.NoError(t, store.Insert(t.Context(), time.Hour, later))
 		startTestClient(t, config)
 		synctest.Wait()
 		insert(t, store, "orders", 1)
