@@ -19,6 +19,7 @@ type Client struct {
 	transport *transport
 	limits    *limits
 	relay     *relay // nil without an outbox
+	batcher   *batcher
 	ensured   pacer
 
 	// stopping ends the background work; hard breaks off its requests too.
@@ -49,6 +50,7 @@ func NewClient(config Config) (*Client, error) {
 		limits:  newLimits(cfg.bulkLimit, bulkBytes),
 		stopped: make(chan struct{}),
 	}
+	c.batcher = newBatcher(c, cfg.batching)
 	c.transport = newTransport(cfg, newBreaker(c.breakerChanged))
 	c.stopping, c.cancelStopping = context.WithCancel(context.Background())
 	c.hard, c.cancelHard = context.WithCancel(context.Background())
@@ -107,17 +109,26 @@ func (c *Client) goOn(do func()) error {
 	return nil
 }
 
-// Flush waits until every message accepted before the call is delivered or
-// stored. Publish and PublishBulk have seen to that for their messages when
-// they return, so there is nothing to wait for.
-func (c *Client) Flush(ctx context.Context) error { return ctx.Err() }
+// Flush posts what waits in memory and returns when every message that was
+// accepted before the call is delivered or stored. Messages that a request
+// holds back by Options.FlushOn are not accepted before it ends. The error
+// is that of ctx, when it ends first.
+func (c *Client) Flush(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return c.batcher.flush(ctx)
+}
 
 // Stop has the client accept nothing more, waits for the calls that publish
-// and for the requests under way, and ends the background work. It returns
-// nil if every accepted message is delivered or stored; what is stored stays
-// in the outbox. When the deadline of ctx comes near, requests of the relay
-// are broken off. When ctx ends before everything else has, Stop returns an
-// error; the rest ends by itself, within the configured timeouts.
+// and for the requests under way, delivers what waits in memory and ends the
+// background work. It returns nil if every accepted message is delivered or
+// stored; what is stored stays in the outbox. A second before the deadline of
+// ctx, or half the time it gives, requests to the server are broken off, and
+// their messages stored. When ctx ends before everything else has, Stop
+// returns an error; the rest ends by itself, within the configured timeouts.
+// Without an outbox it returns ErrUndelivered when messages were left that
+// the server had not taken; without a deadline it waits until it takes them.
 //
 // Stop may be called more than once, at the same time too: every call waits.
 // The outbox is not closed: whoever opened it closes it after Stop.
@@ -132,16 +143,25 @@ func (c *Client) Stop(ctx context.Context) error {
 	defer cancel()
 	select {
 	case <-c.stopped:
-		return nil
+		return c.left()
 	case <-hurry.Done():
 		c.cancelHard()
+		c.batcher.hurry()
 	}
 	select {
 	case <-c.stopped:
-		return nil
+		return c.left()
 	case <-ctx.Done():
 		return fmt.Errorf("postoffice: stop: %w", context.Cause(ctx))
 	}
+}
+
+// left tells, when everything has ended, whether messages were lost.
+func (c *Client) left() error {
+	if n := c.batcher.undelivered(); n > 0 {
+		return fmt.Errorf("postoffice: stop: %d messages: %w", n, ErrUndelivered)
+	}
+	return nil
 }
 
 // beforeDeadline makes a context that ends a little before ctx does.
@@ -157,6 +177,7 @@ func beforeDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 func (c *Client) shutDown() {
 	c.cancelStopping()
 	c.inFlight.Wait()
+	c.batcher.close()
 	c.background.Wait()
 	c.cancelHard()
 	c.transport.close()

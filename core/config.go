@@ -91,6 +91,10 @@ type Config struct {
 	// are too many for the server, whatever this says. Defaults to 500.
 	BulkLimit int
 
+	// Batching says how messages that are posted after the response are put
+	// together; see Options.AfterResponse. Its fields have defaults.
+	Batching Batching
+
 	// Outbox keeps the messages that could not be delivered at once.
 	// Defaults to none: Publish returns an error when delivery fails, and
 	// nothing is kept.
@@ -185,6 +189,7 @@ type settings struct {
 
 	timeout, bulkTimeout time.Duration
 	bulkLimit            int
+	batching             Batching
 
 	outbox        outbox.Store
 	httpClient    *http.Client // nil for a client of our own
@@ -252,6 +257,7 @@ func (c Config) resolve() (*settings, error) {
 	case c.BulkLimit > MaxBulkLimit:
 		bad.add(fieldError("BulkLimit", "is %d; the server takes at most %d", c.BulkLimit, MaxBulkLimit))
 	}
+	s.batching = c.Batching.resolve(s.bulkLimit, &bad)
 	if err := bad.err(); err != nil {
 		return nil, err
 	}

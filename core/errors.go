@@ -28,6 +28,10 @@ var (
 	// The error wraps what the server answered and, where there is an
 	// outbox, why it could not store the message.
 	ErrNotAccepted = errors.New("postoffice: message not accepted")
+	// ErrUndelivered means that accepted messages were neither delivered nor
+	// stored when the client was stopped. It can happen with Memory and
+	// without an outbox only.
+	ErrUndelivered = errors.New("postoffice: neither delivered nor stored")
 	// ErrNoPublisher means that the context holds no publisher: the
 	// middleware is missing in front of the handler.
 	ErrNoPublisher = errors.New("postoffice: no publisher in the context; is the middleware registered?")

@@ -23,28 +23,47 @@ func (b batch) scheduled() bool {
 	return !b.deliverAt.IsZero() && b.deliverAt.After(time.Now())
 }
 
-// records makes the outbox's form of the payloads with the given indexes,
-// which failed as errs tells.
-func (b batch) records(indexes []int, errs []*failure) ([]outbox.Record, error) {
-	records := make([]outbox.Record, len(indexes))
-	for i, index := range indexes {
+// records makes the outbox's form of the payloads.
+func (b batch) records() ([]outbox.Record, error) {
+	records := make([]outbox.Record, len(b.payloads))
+	for i, payload := range b.payloads {
 		id, err := uuid.NewV7()
 		if err != nil {
 			return nil, fmt.Errorf("making a message id: %w", err)
 		}
 		records[i] = outbox.Record{
-			ID:         id.String(),
-			Topic:      b.topic,
-			Payload:    b.payloads[index],
-			Attributes: b.attributes,
-			DeliverAt:  b.deliverAt,
-			LastError:  errs[index].Error(),
-		}
-		if errs[index].class == permanent {
-			records[i].State = outbox.Dead
+			ID: id.String(), Topic: b.topic, Payload: payload, Attributes: b.attributes, DeliverAt: b.deliverAt,
 		}
 	}
 	return records, nil
+}
+
+// failedRecords makes the outbox's form of the payloads with the given
+// indexes, which failed as errs tells.
+func (b batch) failedRecords(indexes []int, errs []*failure) ([]outbox.Record, error) {
+	failed := b
+	failed.payloads = make([][]byte, len(indexes))
+	for i, index := range indexes {
+		failed.payloads[i] = b.payloads[index]
+	}
+	records, err := failed.records()
+	for i := range records {
+		f := errs[indexes[i]]
+		records[i].LastError = f.Error()
+		if f.class == permanent {
+			records[i].State = outbox.Dead
+		}
+	}
+	return records, err
+}
+
+// ids returns the ids of records.
+func ids(records []outbox.Record) []string {
+	list := make([]string, len(records))
+	for i, record := range records {
+		list[i] = record.ID
+	}
+	return list
 }
 
 // PublishOption changes how a message is published.

@@ -19,6 +19,9 @@ type Observer struct {
 	// NoConsumer is called when the server took messages of a topic that
 	// nobody consumes: it has thrown them away.
 	NoConsumer func(Event)
+	// Discarded is called when the messages of a request were dropped because
+	// Options.FlushOn said so.
+	Discarded func(Event)
 	// Recovered is called when the server's rescuer has fetched messages
 	// through the recovery list and confirmed them.
 	Recovered func(Event)

@@ -79,26 +79,55 @@ func (c *Client) Publish(ctx context.Context, topic string, payload any, options
 	return c.publish(ctx, topic, payload, nil, options)
 }
 
-func (c *Client) publish(ctx context.Context, topic string, payload any, base map[string]any, options []PublishOption) (Receipt, error) {
-	b, err := newBatch(topic, base, options)
+func (c *Client) publish(ctx context.Context, topic string, payload any, p *Publisher, options []PublishOption) (Receipt, error) {
+	b, err := newBatch(topic, p.base(), options)
 	if err != nil {
 		return Receipt{}, err
 	}
 	if err := b.add("payload", payload); err != nil {
 		return Receipt{}, err
 	}
+	return c.accept(ctx, b, p)
+}
+
+// accept takes over checked messages in the publisher's mode.
+func (c *Client) accept(ctx context.Context, b batch, p *Publisher) (Receipt, error) {
 	if err := c.enter(); err != nil {
 		return Receipt{}, err
 	}
 	defer c.leave()
+	if len(b.payloads) == 0 {
+		return Receipt{}, nil
+	}
+	switch p.mode() {
+	case Memory:
+		return c.queue(ctx, b, p)
+	case Durable:
+		return c.commit(ctx, b)
+	default:
+		return c.sendNow(ctx, b)
+	}
+}
+
+// sendNow posts messages within the call.
+func (c *Client) sendNow(ctx context.Context, b batch) (Receipt, error) {
+	caller := ctx
 	ctx, cancel := uncancelled(ctx)
 	defer cancel()
-	jobs, err := c.sendOne(ctx, b)
-	if err == nil {
-		c.delivered(topic, 1, jobs, false)
-		return Receipt{Jobs: jobs}, nil
+	if len(b.payloads) == 1 {
+		jobs, err := c.sendOne(ctx, b)
+		if err == nil {
+			c.delivered(b.topic, 1, jobs, false)
+			return Receipt{Jobs: jobs}, nil
+		}
+		return c.keep(ctx, b, []*failure{asFailure(err)}, nil)
 	}
-	return c.keep(ctx, b, []*failure{asFailure(err)}, nil)
+	d := &delivery{client: c, batch: b, givenUp: caller.Err}
+	if c.cfg.outbox != nil {
+		d.deadline = time.Now().Add(c.cfg.bulkTimeout)
+	}
+	c.sendAll(ctx, d)
+	return c.keep(ctx, b, d.errs, d.jobs)
 }
 
 // PublishBulk posts many messages to a topic: each payload becomes a message
@@ -117,8 +146,8 @@ func (c *Client) PublishBulk(ctx context.Context, topic string, payloads []any, 
 	return c.publishBulk(ctx, topic, payloads, nil, options)
 }
 
-func (c *Client) publishBulk(ctx context.Context, topic string, payloads []any, base map[string]any, options []PublishOption) (Receipt, error) {
-	b, err := newBatch(topic, base, options)
+func (c *Client) publishBulk(ctx context.Context, topic string, payloads []any, p *Publisher, options []PublishOption) (Receipt, error) {
+	b, err := newBatch(topic, p.base(), options)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -128,19 +157,7 @@ func (c *Client) publishBulk(ctx context.Context, topic string, payloads []any, 
 			return Receipt{}, err
 		}
 	}
-	if err := c.enter(); err != nil {
-		return Receipt{}, err
-	}
-	defer c.leave()
-	caller := ctx
-	ctx, cancel := uncancelled(ctx)
-	defer cancel()
-	d := &delivery{client: c, batch: b, givenUp: caller.Err}
-	if c.cfg.outbox != nil {
-		d.deadline = time.Now().Add(c.cfg.bulkTimeout)
-	}
-	c.sendAll(ctx, d)
-	return c.keep(ctx, b, d.errs, d.jobs)
+	return c.accept(ctx, b, p)
 }
 
 // PartialError tells which payloads of a PublishBulk were not accepted. It
@@ -210,7 +227,7 @@ func (c *Client) keep(ctx context.Context, b batch, errs []*failure, jobs []int6
 	if c.cfg.outbox == nil {
 		return receipt, c.notAccepted(errs, failed, cause)
 	}
-	records, err := b.records(failed, errs)
+	records, err := b.failedRecords(failed, errs)
 	if err == nil {
 		storing, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 		defer cancel()
@@ -221,10 +238,7 @@ func (c *Client) keep(ctx context.Context, b batch, errs []*failure, jobs []int6
 	}
 	c.stored(b.topic, records, cause)
 	receipt.State = Stored
-	receipt.IDs = make([]string, len(records))
-	for i, record := range records {
-		receipt.IDs[i] = record.ID
-	}
+	receipt.IDs = ids(records)
 	return receipt, nil
 }
 

@@ -1,26 +1,35 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"sync"
 )
 
-// Mode says when the messages of a request are posted.
-type Mode int
-
-// Off posts each message within the call that publishes it.
-const Off Mode = 0
-
 // Options says how an adapter's middleware treats requests. The zero Options
 // gives every request a publisher that posts at once.
 type Options struct {
-	// AfterResponse says when messages are posted. Defaults to Off.
+	// AfterResponse says when messages are posted: Off, within the call;
+	// Durable, stored within the call and posted afterwards; Memory, queued
+	// within the call and posted afterwards. Defaults to Off.
 	AfterResponse Mode
+
 	// Attributes makes attributes that every message of a request gets, such
 	// as a request id; those of the Publish call win over them. It is called
 	// once for a request, when it first publishes. Defaults to none.
 	Attributes func(*http.Request) map[string]any
+
+	// FlushOn decides, when the handler of a request has ended, whether the
+	// messages that it has queued are posted. Those of a request for which
+	// it returns false are dropped, which Observer.Discarded tells: with
+	// [Succeeded], a handler that panics or answers 5xx publishes nothing.
+	//
+	// It applies to AfterResponse Memory alone; with it, messages wait in
+	// memory until the handler ends, and what memory has no room for waits
+	// in Publish. Defaults to nil: messages are posted whatever the outcome,
+	// also while the handler runs.
+	FlushOn func(Outcome) bool
 }
 
 // Publisher publishes on behalf of one request. Handlers find it in the
@@ -29,7 +38,81 @@ type Options struct {
 // ErrNoPublisher.
 type Publisher struct {
 	client     *Client
-	attributes func() map[string]any
+	options    Options
+	attributes func() map[string]any // nil for none
+
+	mu      sync.Mutex
+	ended   bool
+	outcome *Outcome // nil until the handler has returned
+	held    []batch  // what waits for the end of the request
+}
+
+// base returns the attributes that every message of the request gets.
+func (p *Publisher) base() map[string]any {
+	if p == nil || p.attributes == nil {
+		return nil
+	}
+	return p.attributes()
+}
+
+// mode returns when messages are posted; those of no request at once.
+func (p *Publisher) mode() Mode {
+	if p == nil {
+		return Off
+	}
+	return p.options.AfterResponse
+}
+
+// holds tells whether messages wait for the end of the request.
+func (p *Publisher) holds() bool {
+	if p.options.FlushOn == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.ended
+}
+
+// hold keeps messages until the request ends, if they are to wait for that.
+func (p *Publisher) hold(b batch) bool {
+	if p.options.FlushOn == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return false
+	}
+	if p.held == nil {
+		p.client.inFlight.Add(1) // within a call, so Stop does not miss it
+	}
+	p.held = append(p.held, b)
+	return true
+}
+
+// end hands over, or drops, what the request has held back.
+func (p *Publisher) end() {
+	p.mu.Lock()
+	held := p.held
+	p.held, p.ended = nil, true
+	outcome := Outcome{Panicked: true}
+	if p.outcome != nil {
+		outcome = *p.outcome
+	}
+	p.mu.Unlock()
+	if held == nil {
+		return
+	}
+	defer p.client.leave()
+	flush := p.options.FlushOn(outcome)
+	for _, b := range held {
+		if flush {
+			p.client.batcher.add(b, nil)
+			continue
+		}
+		p.client.batcher.release(len(b.payloads), sizeOf(b))
+		emit(p.client.cfg.observer.Discarded, Event{Topic: b.topic, Messages: len(b.payloads)})
+	}
 }
 
 // Publish is [Client.Publish] with the attributes of the request added.
@@ -37,7 +120,7 @@ func (p *Publisher) Publish(ctx context.Context, topic string, payload any, opti
 	if p == nil {
 		return Receipt{}, ErrNoPublisher
 	}
-	return p.client.publish(ctx, topic, payload, p.attributes(), options)
+	return p.client.publish(ctx, topic, payload, p, options)
 }
 
 // PublishBulk is [Client.PublishBulk] with the attributes of the request
@@ -46,19 +129,39 @@ func (p *Publisher) PublishBulk(ctx context.Context, topic string, payloads []an
 	if p == nil {
 		return Receipt{}, ErrNoPublisher
 	}
-	return p.client.publishBulk(ctx, topic, payloads, p.attributes(), options)
+	return p.client.publishBulk(ctx, topic, payloads, p, options)
 }
 
 // BeginRequest makes the publisher of a request and puts it in a context
 // made from ctx, which is to become the context of the request. The function
 // it returns is to be deferred by the middleware, so that it runs when the
-// handler is done, also by a panic. It is for authors of adapters.
+// handler is done, also by a panic; it does not block. When the handler has
+// returned, the middleware calls [EndRequest] first. It is for authors of
+// adapters.
 func (c *Client) BeginRequest(ctx context.Context, r *http.Request, options Options) (context.Context, func()) {
-	p := &Publisher{client: c, attributes: func() map[string]any { return nil }}
+	p := &Publisher{client: c, options: options}
 	if options.Attributes != nil {
 		p.attributes = sync.OnceValue(func() map[string]any { return options.Attributes(r) })
 	}
-	return NewContext(ctx, p), func() {}
+	if options.FlushOn == nil {
+		return NewContext(ctx, p), func() {}
+	}
+	return NewContext(ctx, p), p.end
+}
+
+// EndRequest tells the publisher in a context of BeginRequest that the
+// handler has returned, and with what status; zero counts as 200, which is
+// what net/http answers for a handler that sets none. Without it the handler
+// counts as panicked. Only Options.FlushOn asks for it. It is for authors of
+// adapters.
+func EndRequest(ctx context.Context, status int) {
+	p, ok := FromContext(ctx)
+	if !ok {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.outcome = &Outcome{Status: cmp.Or(status, http.StatusOK)}
 }
 
 // ContextKey is the name under which adapters also put the publisher into

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/postoffice-go/postoffice/core/outbox"
@@ -35,8 +36,9 @@ type relay struct {
 	store  outbox.Store
 	bell   chan struct{}
 
+	mu sync.Mutex
 	// settled holds the ids of delivered messages that could not be deleted
-	// yet. Only the goroutine of run uses it.
+	// yet.
 	settled map[string]bool
 }
 
@@ -98,7 +100,7 @@ func (r *relay) step(stopping, hard context.Context) (time.Duration, error) {
 		limit = 1
 	}
 	claimed := time.Now()
-	lease := max(relayLease, 4*r.client.cfg.bulkTimeout)
+	lease := r.lease()
 	records, err := r.store.Claim(stopping, outbox.ClaimOptions{Limit: limit, MaxBytes: bulkBytes * relayParallel, Lease: lease})
 	if err != nil {
 		return 0, err
@@ -117,6 +119,10 @@ func (r *relay) step(stopping, hard context.Context) (time.Duration, error) {
 	return 0, nil
 }
 
+// lease is for how long messages are claimed: for longer than it takes to
+// post them.
+func (r *relay) lease() time.Duration { return max(relayLease, 4*r.client.cfg.bulkTimeout) }
+
 // group is records that may share a request.
 type group struct {
 	batch   batch
@@ -126,10 +132,9 @@ type group struct {
 // deliver posts claimed records and writes down what became of them. It
 // tells whether any was tried.
 func (r *relay) deliver(ctx context.Context, records []outbox.Record, deadline time.Time) bool {
-	groups := groupRecords(slices.DeleteFunc(records, func(record outbox.Record) bool { return r.settled[record.ID] }))
+	groups := groupRecords(r.unsettled(records))
 	var workers sync.WaitGroup
-	var mu sync.Mutex
-	tried := false
+	var tried atomic.Bool
 	slots := make(chan struct{}, relayParallel)
 	for _, g := range groups {
 		slots <- struct{}{}
@@ -137,17 +142,27 @@ func (r *relay) deliver(ctx context.Context, records []outbox.Record, deadline t
 			defer func() { <-slots }()
 			d := &delivery{client: r.client, batch: g.batch, fromOutbox: true, deadline: deadline, givenUp: ctx.Err}
 			r.client.sendAll(ctx, d)
-			undeleted := r.settle(ctx, g, d)
-			mu.Lock()
-			defer mu.Unlock()
-			tried = tried || slices.ContainsFunc(d.errs, func(f *failure) bool { return f == nil || !f.untried })
-			for _, id := range undeleted {
-				r.settled[id] = true
+			r.settle(ctx, g, d)
+			if slices.ContainsFunc(d.errs, func(f *failure) bool { return f == nil || !f.untried }) {
+				tried.Store(true)
 			}
 		})
 	}
 	workers.Wait()
-	return tried
+	return tried.Load()
+}
+
+// settleHeld is settle for messages that were stored and posted from memory,
+// held by the token.
+func (r *relay) settleHeld(ctx context.Context, p *parcel, d *delivery, token string) {
+	g := &group{batch: p.batch, records: make([]outbox.Record, len(p.ids))}
+	for i, id := range p.ids {
+		g.records[i] = outbox.Record{ID: id, LeaseToken: token, Attempts: 1}
+	}
+	r.settle(ctx, g, d)
+	if len(failedIndexes(d.errs)) > 0 {
+		r.wake()
+	}
 }
 
 // groupRecords puts together the records that may share a request, in the
@@ -177,9 +192,8 @@ func groupRecords(records []outbox.Record) []*group {
 	return groups
 }
 
-// settle writes the results of a group into the outbox. It returns the ids
-// of delivered messages that it could not delete.
-func (r *relay) settle(ctx context.Context, g *group, d *delivery) []string {
+// settle writes the results of a group into the outbox.
+func (r *relay) settle(ctx context.Context, g *group, d *delivery) {
 	var delivered []string
 	var changes []outbox.Change
 	dead, failed := 0, 0
@@ -222,15 +236,30 @@ func (r *relay) settle(ctx context.Context, g *group, d *delivery) []string {
 	if err := r.write(ctx, func(ctx context.Context) error {
 		_, err := r.store.Delete(ctx, delivered...)
 		return err
-	}, len(delivered)); err == nil {
-		delivered = nil
+	}, len(delivered)); err != nil {
+		r.remember(delivered)
 	}
 	// Should this fail, the messages come back when their lease ends.
 	_ = r.write(ctx, func(ctx context.Context) error {
 		_, err := r.store.Reschedule(ctx, changes...)
 		return err
 	}, len(changes))
-	return delivered
+}
+
+// remember keeps the ids of delivered messages to delete them later.
+func (r *relay) remember(ids []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range ids {
+		r.settled[id] = true
+	}
+}
+
+// unsettled leaves out the records that were delivered before.
+func (r *relay) unsettled(records []outbox.Record) []outbox.Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.DeleteFunc(records, func(record outbox.Record) bool { return r.settled[record.ID] })
 }
 
 // write makes a change to the outbox, also when the client is being stopped.
@@ -252,12 +281,19 @@ func (r *relay) write(ctx context.Context, change func(context.Context) error, r
 
 // deleteSettled deletes what was delivered and could not be deleted then.
 func (r *relay) deleteSettled(ctx context.Context) error {
-	if len(r.settled) == 0 {
+	r.mu.Lock()
+	ids := slices.Collect(maps.Keys(r.settled))
+	r.mu.Unlock()
+	if len(ids) == 0 {
 		return nil
 	}
-	if _, err := r.store.Delete(ctx, slices.Collect(maps.Keys(r.settled))...); err != nil {
+	if _, err := r.store.Delete(ctx, ids...); err != nil {
 		return err
 	}
-	clear(r.settled)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range ids {
+		delete(r.settled, id)
+	}
 	return nil
 }

@@ -1,0 +1,410 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+var (
+	errBufferFull = errors.New("postoffice: too many messages wait in memory")
+	errStopping   = errors.New("postoffice: client was stopped before the message could be delivered")
+)
+
+// batcher holds messages in memory that are posted after the response. It
+// puts those alike together until a batch is full or old enough, and posts a
+// few batches at a time.
+type batcher struct {
+	client   *Client
+	batching Batching
+	// token holds the rows of messages that are stored and posted from
+	// memory.
+	token string
+
+	mu   sync.Mutex
+	work sync.Cond // for ready and closing
+	// open holds the batches that take more messages, order their sequence.
+	open  map[parcelKey]*parcel
+	order []*parcel
+	ready []*parcel
+	// unfinished holds every batch that is not delivered or stored, waiting
+	// ones and retries included.
+	unfinished map[*parcel]struct{}
+	retries    map[*parcel]*time.Timer
+	// messages and bytes count what is held, reserved room included.
+	messages, bytes int
+	// room is closed, and made anew, when messages have left.
+	room    chan struct{}
+	timer   *time.Timer // seals the oldest open batch
+	running bool        // the workers were started
+	closing bool
+	// lost counts messages that could neither be delivered nor stored when
+	// the client was stopped.
+	lost int
+}
+
+// parcelKey is what messages of a batch have in common.
+type parcelKey struct {
+	topic, attributes string
+	deliverAt         int64
+	stored            bool
+}
+
+// parcel is a batch in the batcher.
+type parcel struct {
+	batch batch
+	// ids are the ids of rows in the outbox, when the messages are stored.
+	ids    []string
+	bytes  int
+	opened time.Time
+	sealed bool
+	// attempts counts the failed attempts of a retry.
+	attempts int
+	done     chan struct{} // closed when all is delivered or stored
+}
+
+func newBatcher(client *Client, batching Batching) *batcher {
+	b := &batcher{
+		client:     client,
+		batching:   batching,
+		token:      uuid.NewString(),
+		open:       map[parcelKey]*parcel{},
+		unfinished: map[*parcel]struct{}{},
+		retries:    map[*parcel]*time.Timer{},
+		room:       make(chan struct{}),
+	}
+	b.work.L = &b.mu
+	return b
+}
+
+// size is what a batch counts for in the bounds of memory.
+func sizeOf(b batch) int {
+	size := 0
+	for _, payload := range b.payloads {
+		size += len(payload)
+	}
+	return size
+}
+
+// reserve makes room for messages. Without room it returns a channel that is
+// closed when there may be some.
+func (b *batcher) reserve(messages, bytes int) (<-chan struct{}, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.fits(messages, bytes) {
+		return b.room, false
+	}
+	b.messages += messages
+	b.bytes += bytes
+	return nil, true
+}
+
+// fits tells whether there is room. A message larger than all the room fits
+// when there is no other.
+func (b *batcher) fits(messages, bytes int) bool {
+	return b.messages+messages <= b.batching.MaxMessages && b.bytes+bytes <= b.batching.MaxBytes || b.messages == 0
+}
+
+// release gives back room.
+func (b *batcher) release(messages, bytes int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.releaseLocked(messages, bytes)
+}
+
+func (b *batcher) releaseLocked(messages, bytes int) {
+	b.messages -= messages
+	b.bytes -= bytes
+	close(b.room)
+	b.room = make(chan struct{})
+}
+
+// add takes messages for which room was reserved. The ids are those of their
+// rows, if they are stored.
+func (b *batcher) add(m batch, ids []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.start()
+	deliverAt := int64(0)
+	if !m.deliverAt.IsZero() {
+		deliverAt = m.deliverAt.UnixMicro()
+	}
+	for i, payload := range m.payloads {
+		p := b.open[parcelKey{m.topic, string(m.attributes), deliverAt, ids != nil}]
+		if p != nil && p.bytes+len(payload) > bulkBytes {
+			b.seal(p)
+			p = nil
+		}
+		if p == nil {
+			p = &parcel{
+				batch:  batch{topic: m.topic, attributes: m.attributes, deliverAt: m.deliverAt},
+				opened: time.Now(),
+				done:   make(chan struct{}),
+			}
+			if ids != nil {
+				p.ids = []string{} // not nil: the messages are stored
+			}
+			b.open[p.key()] = p
+			b.unfinished[p] = struct{}{}
+			b.order = append(b.order, p)
+			if len(b.order) == 1 {
+				b.setTimer(b.batching.Delay)
+			}
+		}
+		p.batch.payloads = append(p.batch.payloads, payload)
+		p.bytes += len(payload)
+		if ids != nil {
+			p.ids = append(p.ids, ids[i])
+		}
+		if len(p.batch.payloads) >= b.batching.Payloads || p.bytes >= b.batching.Bytes || b.closing {
+			b.seal(p)
+		}
+	}
+}
+
+// key is what the batch was opened for.
+func (p *parcel) key() parcelKey {
+	key := parcelKey{topic: p.batch.topic, attributes: string(p.batch.attributes), stored: p.ids != nil}
+	if !p.batch.deliverAt.IsZero() {
+		key.deliverAt = p.batch.deliverAt.UnixMicro()
+	}
+	return key
+}
+
+// seal hands a batch over to the workers.
+func (b *batcher) seal(p *parcel) {
+	delete(b.open, p.key())
+	p.sealed = true
+	b.ready = append(b.ready, p)
+	b.work.Signal()
+}
+
+// setTimer has the oldest open batches sealed after the delay.
+func (b *batcher) setTimer(delay time.Duration) {
+	if b.timer == nil {
+		b.timer = time.AfterFunc(delay, b.sealOld)
+		return
+	}
+	b.timer.Reset(delay)
+}
+
+// sealOld seals the batches whose delay is over.
+func (b *batcher) sealOld() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	for len(b.order) > 0 {
+		p := b.order[0]
+		if !p.sealed {
+			if left := b.batching.Delay - now.Sub(p.opened); left > 0 {
+				b.setTimer(left)
+				return
+			}
+			b.seal(p)
+		}
+		b.order[0] = nil
+		b.order = b.order[1:]
+	}
+	b.order = nil
+}
+
+// start starts the workers with the first message.
+func (b *batcher) start() {
+	if b.running {
+		return
+	}
+	b.running = true
+	for range b.batching.InFlight {
+		b.client.background.Go(b.run)
+	}
+}
+
+// run posts batches until the batcher is closed and empty.
+func (b *batcher) run() {
+	for p := b.take(); p != nil; p = b.take() {
+		b.deliver(p)
+	}
+}
+
+// take waits for a batch to post; nil when there will be none.
+func (b *batcher) take() *parcel {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.ready) == 0 {
+		if b.closing && len(b.unfinished) == 0 {
+			return nil
+		}
+		b.work.Wait()
+	}
+	p := b.ready[0]
+	b.ready[0] = nil
+	b.ready = b.ready[1:]
+	return p
+}
+
+// deliver posts a batch and sees to what the server did not take.
+func (b *batcher) deliver(p *parcel) {
+	c := b.client
+	d := &delivery{client: c, batch: p.batch, givenUp: c.hard.Err}
+	stored := p.ids != nil
+	if stored {
+		d.deadline = p.opened.Add(c.relay.lease() - 2*c.cfg.bulkTimeout)
+	}
+	if c.hard.Err() != nil {
+		d.halt = &failure{class: transient, cause: errStopping, untried: true}
+	}
+	c.sendAll(c.hard, d)
+	if stored {
+		c.relay.settleHeld(c.hard, p, d, b.token)
+		b.finish(p, nil, 0)
+		return
+	}
+	b.finish(b.keep(p, d.errs, failedIndexes(d.errs)))
+}
+
+// keep stores what was not delivered. What cannot be stored either is to be
+// tried again: it is returned as a batch, with the pause before it.
+func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (_, again *parcel, pause time.Duration) {
+	c := b.client
+	if len(failed) == 0 {
+		return p, nil, 0
+	}
+	if c.cfg.outbox != nil {
+		_, err := c.keep(c.hard, p.batch, errs, nil)
+		if err == nil {
+			return p, nil, 0
+		}
+		c.log.error("keep", p.batch.topic, "messages can neither be delivered nor stored; they wait in memory", "topic", p.batch.topic, "messages", len(failed), "error", err)
+	}
+	again = &parcel{batch: p.batch, opened: p.opened, sealed: true, attempts: p.attempts, done: p.done}
+	again.batch.payloads = nil
+	refused := 0
+	var cause error
+	for _, i := range failed {
+		f := errs[i]
+		if f.class == permanent && c.cfg.outbox == nil {
+			refused++
+			cause = f.cause
+			continue
+		}
+		if !f.untried {
+			again.attempts = p.attempts + 1
+		}
+		again.batch.payloads = append(again.batch.payloads, p.batch.payloads[i])
+		again.bytes += len(p.batch.payloads[i])
+		pause = max(pause, f.retryAfter)
+	}
+	if refused > 0 {
+		c.log.error("dead", p.batch.topic, "server refuses messages for good, and there is no outbox to keep them", "topic", p.batch.topic, "messages", refused, "error", cause)
+		emit(c.cfg.observer.Dead, Event{Topic: p.batch.topic, Messages: refused, Err: cause})
+	}
+	if len(again.batch.payloads) == 0 {
+		return p, nil, 0
+	}
+	return p, again, max(pause, min(backoff(again.attempts), relayErrorMax))
+}
+
+// finish lets go of a batch, or of the part of it that is not to be posted
+// again after a pause.
+func (b *batcher) finish(p, again *parcel, pause time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.unfinished, p)
+	messages, bytes := len(p.batch.payloads), p.bytes
+	switch {
+	case again == nil:
+		close(p.done)
+	case b.client.hard.Err() != nil:
+		// The client's time is over, and so is that of the messages.
+		b.lost += len(again.batch.payloads)
+		close(p.done)
+	default:
+		messages -= len(again.batch.payloads)
+		bytes -= again.bytes
+		b.unfinished[again] = struct{}{}
+		b.retries[again] = time.AfterFunc(pause, func() {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.retry(again)
+		})
+	}
+	b.releaseLocked(messages, bytes)
+	if b.closing && len(b.unfinished) == 0 {
+		b.work.Broadcast()
+	}
+}
+
+// retry makes a batch ready whose pause is over.
+func (b *batcher) retry(p *parcel) {
+	if _, waits := b.retries[p]; !waits {
+		return
+	}
+	delete(b.retries, p)
+	b.ready = append(b.ready, p)
+	b.work.Signal()
+}
+
+// flush posts what waits, and waits until all that was there is delivered or
+// stored.
+func (b *batcher) flush(ctx context.Context) error {
+	b.mu.Lock()
+	b.sealAll()
+	var waiting []*parcel
+	for p := range b.unfinished {
+		if p.ids == nil {
+			waiting = append(waiting, p)
+		}
+	}
+	b.mu.Unlock()
+	for _, p := range waiting {
+		select {
+		case <-p.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// sealAll seals every open batch.
+func (b *batcher) sealAll() {
+	for _, p := range b.order {
+		if !p.sealed {
+			b.seal(p)
+		}
+	}
+	b.order = nil
+}
+
+// close has the workers end when all is delivered or stored.
+func (b *batcher) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closing = true
+	b.sealAll()
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+	b.work.Broadcast()
+}
+
+// hurry cuts short the pauses before retries, so that they see that the
+// client's time is over.
+func (b *batcher) hurry() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for p, timer := range b.retries {
+		timer.Stop()
+		b.retry(p)
+	}
+}
+
+// undelivered counts the messages that were lost by stopping.
+func (b *batcher) undelivered() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lost
+}
