@@ -98,7 +98,7 @@ func (e *events) of(name string) []Event {
 func (e *events) observer() Observer {
 	return Observer{
 		Delivered: e.add("delivered"), Stored: e.add("stored"), Failed: e.add("failed"),
-		Dead: e.add("dead"), NoConsumer: e.add("no consumer"), Recovered: e.add("recovered"),
+		Dead: e.add("dead"), NoConsumer: e.add("no consumer"), Recovered: e.add("recovered"), Discarded: e.add("discarded"),
 	}
 }
 

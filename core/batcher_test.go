@@ -1,0 +1,651 @@
+package core
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+	"github.com/postoffice-go/postoffice/core/outbox/memory"
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+)
+
+// begin makes a request's publisher and its end.
+func begin(t *testing.T, client *Client, options Options) (p *Publisher, end func(status int)) {
+	t.Helper()
+	ctx, finish := client.BeginRequest(t.Context(), nil, options)
+	return MustFromContext(ctx), func(status int) {
+		if status != 0 {
+			EndRequest(ctx, status)
+		}
+		finish()
+	}
+}
+
+// publisherIn makes a publisher of a mode.
+func publisherIn(t *testing.T, client *Client, mode Mode) *Publisher {
+	t.Helper()
+	p, _ := begin(t, client, Options{AfterResponse: mode})
+	return p
+}
+
+// queueN publishes so many messages and checks where they went.
+func queueN(t *testing.T, p *Publisher, n int, want State) {
+	t.Helper()
+	for i := range n {
+		receipt, err := p.Publish(t.Context(), "orders", map[string]int{"n": i})
+		require.NoError(t, err)
+		require.Equal(t, want, receipt.State)
+	}
+}
+
+// isEmpty checks that the batcher holds nothing.
+func isEmpty(t *testing.T, client *Client) {
+	t.Helper()
+	b := client.batcher
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	assert.Zero(t, b.messages, "messages")
+	assert.Zero(t, b.bytes, "bytes")
+	assert.Empty(t, b.unfinished)
+	assert.Empty(t, b.open)
+	assert.Empty(t, b.retries)
+	assert.Empty(t, b.ready)
+}
+
+func TestMemoryCoalescesMessagesOfManyRequests(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		client := newTestClient(t, config)
+		for i := range 60 {
+			queueN(t, publisherIn(t, client, Memory), 20, Queued)
+			if i == 30 {
+				receipt, err := publisherIn(t, client, Memory).PublishBulk(t.Context(), "orders", numbered(100))
+				require.NoError(t, err)
+				assert.Equal(t, Receipt{State: Queued}, receipt)
+			}
+		}
+		synctest.Wait()
+		assert.Len(t, payloadsOf(server, "orders"), 1000, "full batches are posted at once")
+		time.Sleep(DefaultBatchDelay - time.Millisecond)
+		synctest.Wait()
+		assert.Len(t, payloadsOf(server, "orders"), 1000)
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		assert.Len(t, payloadsOf(server, "orders"), 1300)
+		assert.Len(t, server.Requests(), 3)
+		isEmpty(t, client)
+	})
+}
+
+func TestMemoryKeepsApartWhatDiffers(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		client := newTestClient(t, config)
+		p := publisherIn(t, client, Memory)
+		at := time.Now().Add(time.Hour)
+		publish := func(topic string, options ...PublishOption) {
+			for range 2 {
+				_, err := p.Publish(t.Context(), topic, struct{}{}, options...)
+				require.NoError(t, err)
+			}
+		}
+		publish("orders")
+		publish("bills")
+		publish("orders", WithAttribute("region", "north"))
+		publish("orders", DeliverAt(at))
+		time.Sleep(DefaultBatchDelay)
+		synctest.Wait()
+		paths := map[string]int{}
+		for _, request := range server.Requests() {
+			paths[request.Path]++
+		}
+		assert.Equal(t, map[string]int{"/api/bulk_messages": 3, "/api/schedule_messages": 2}, paths)
+		scheduled := 0
+		for _, message := range server.MessagesOf("orders") {
+			if message.Via == postofficetest.Scheduled {
+				assert.WithinDuration(t, at, message.DeliverAt, time.Microsecond)
+				scheduled++
+			}
+		}
+		assert.Equal(t, 2, scheduled)
+	})
+}
+
+func TestBatchesAreBoundedByBytes(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		config.Batching.Bytes = 10_000
+		client := newTestClient(t, config)
+		p := publisherIn(t, client, Memory)
+		for range 25 {
+			_, err := p.Publish(t.Context(), "orders", map[string]string{"text": strings.Repeat("x", 1000)})
+			require.NoError(t, err)
+		}
+		synctest.Wait()
+		assert.Len(t, server.Requests(), 2)
+		assert.Len(t, payloadsOf(server, "orders"), 20)
+
+		for range 3 {
+			_, err := p.Publish(t.Context(), "orders", map[string]string{"text": strings.Repeat("x", 5_000_000)})
+			require.NoError(t, err)
+		}
+		time.Sleep(DefaultBatchDelay)
+		synctest.Wait()
+		assert.Len(t, payloadsOf(server, "orders"), 28)
+		for _, request := range server.Requests() {
+			assert.Equal(t, http.StatusCreated, request.Status, "no batch is larger than the server takes")
+		}
+	})
+}
+
+func TestFlushDeliversWhatWaits(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		client := newTestClient(t, config)
+		queueN(t, publisherIn(t, client, Memory), 1200, Queued)
+		start := time.Now()
+		require.NoError(t, client.Flush(t.Context()))
+		assert.Zero(t, time.Since(start), "without waiting for the delay")
+		assert.Len(t, payloadsOf(server, "orders"), 1200)
+		isEmpty(t, client)
+		require.NoError(t, client.Flush(t.Context()))
+	})
+}
+
+func TestFlushWaitsForRetriesAndHonoursItsContext(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		server.FailNext(3, 500)
+		client := newTestClient(t, config)
+		queueN(t, publisherIn(t, client, Memory), 1, Queued)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		require.ErrorIs(t, client.Flush(ctx), context.DeadlineExceeded)
+		require.NoError(t, client.Flush(t.Context()))
+		assert.Len(t, payloadsOf(server, "orders"), 1)
+		isEmpty(t, client)
+	})
+}
+
+// blocking is a server that answers a request when it is told to.
+type blocking struct{ answers chan int }
+
+func (s blocking) RoundTrip(r *http.Request) (*http.Response, error) {
+	select {
+	case status := <-s.answers:
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+}
+
+func TestFullMemorySpillsToTheOutbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := blocking{make(chan int)}
+		store := memory.New()
+		var seen events
+		client := newTestClient(t, Config{
+			URL: testServer, HTTPClient: &http.Client{Transport: server}, Outbox: store, Observer: seen.observer(),
+			Batching: Batching{MaxMessages: 50, MaxBytes: 100_000},
+		})
+		p := publisherIn(t, client, Memory)
+		queueN(t, p, 50, Queued)
+		queueN(t, p, 10, Stored)
+		assert.Len(t, records(t, store), 10)
+		assert.Len(t, seen.of("stored"), 10)
+		time.Sleep(DefaultBatchDelay)
+		server.answers <- http.StatusCreated
+		synctest.Wait()
+		queueN(t, p, 50, Queued)
+		time.Sleep(DefaultBatchDelay)
+		server.answers <- http.StatusCreated
+		synctest.Wait()
+
+		_, err := p.Publish(t.Context(), "orders", map[string]string{"text": strings.Repeat("x", 200_000)})
+		require.NoError(t, err, "one that is larger than all the room is taken when there is no other")
+		receipt, err := p.Publish(t.Context(), "orders", struct{}{})
+		require.NoError(t, err)
+		assert.Equal(t, Stored, receipt.State, "bytes are bounded, too")
+		time.Sleep(DefaultBatchDelay)
+		server.answers <- http.StatusCreated
+		synctest.Wait()
+		isEmpty(t, client)
+	})
+}
+
+func TestFullMemoryWithoutOutboxWaitsForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := blocking{make(chan int)}
+		client := newTestClient(t, Config{
+			URL: testServer, HTTPClient: &http.Client{Transport: server}, Batching: Batching{MaxMessages: 10},
+		})
+		p := publisherIn(t, client, Memory)
+		queueN(t, p, 10, Queued)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		_, err := p.Publish(ctx, "orders", struct{}{})
+		require.ErrorIs(t, err, ErrNotAccepted)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, time.Second, time.Since(start))
+
+		var waiting sync.WaitGroup
+		waiting.Go(func() { queueN(t, p, 1, Queued) })
+		synctest.Wait()
+		server.answers <- http.StatusCreated
+		waiting.Wait()
+
+		queueN(t, p, 9, Queued)
+		var refused error
+		waiting.Go(func() { _, refused = p.Publish(t.Context(), "orders", struct{}{}) })
+		synctest.Wait()
+		var stopped error
+		waiting.Go(func() { stopped = client.Stop(context.WithoutCancel(t.Context())) })
+		synctest.Wait()
+		require.ErrorIs(t, refused, ErrClosed)
+		server.answers <- http.StatusCreated
+		waiting.Wait()
+		require.NoError(t, stopped)
+	})
+}
+
+func TestOpenBreakerSpillsToTheOutbox(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New()
+		config.Outbox = store
+		client := startTestClient(t, config)
+		server.FailWhen(func(*http.Request, []byte) (int, bool) { return 503, true })
+		p := publisherIn(t, client, Memory)
+		for client.transport.breaker.state() != BreakerOpen {
+			queueN(t, p, 1, Queued)
+			require.NoError(t, client.Flush(t.Context()))
+		}
+		queueN(t, p, 10, Stored)
+		server.FailWhen(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.Empty(t, records(t, store))
+		isEmpty(t, client)
+	})
+}
+
+func TestMemoryStoresWhatTheServerDoesNotTake(t *testing.T) {
+	for name, test := range map[string]struct {
+		status int
+		state  outbox.State
+	}{
+		"for now": {500, outbox.Pending}, "for good": {400, outbox.Dead},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+				store := memory.New()
+				config.Outbox = store
+				client := newTestClient(t, config)
+				server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
+					return test.status, strings.Contains(string(body), `"n":3}`)
+				})
+				queueN(t, publisherIn(t, client, Memory), 10, Queued)
+				require.NoError(t, client.Flush(t.Context()))
+				assert.Len(t, payloadsOf(server, "orders"), 9)
+				list := records(t, store)
+				require.Len(t, list, 1)
+				assert.Equal(t, test.state, list[0].State)
+				assert.JSONEq(t, `{"n":3}`, string(list[0].Payload))
+				isEmpty(t, client)
+			})
+		})
+	}
+}
+
+func TestMemoryWithoutOutboxTriesAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		var seen events
+		config.Observer = seen.observer()
+		client := newTestClient(t, config)
+		var down atomic.Bool
+		down.Store(true)
+		server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
+			if strings.Contains(string(body), `"n":3}`) {
+				return 400, true
+			}
+			return 503, down.Load()
+		})
+		queueN(t, publisherIn(t, client, Memory), 1000, Queued)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.Empty(t, server.MessagesOf("orders"))
+		down.Store(false)
+		time.Sleep(relayErrorMax + time.Second)
+		synctest.Wait()
+		assert.Len(t, payloadsOf(server, "orders"), 999, "the one that the server refuses for good is gone")
+		lost := 0
+		for _, event := range seen.of("dead") {
+			lost += event.Messages
+			assert.ErrorContains(t, event.Err, "400")
+		}
+		assert.Equal(t, 1, lost, "and that is told")
+		isEmpty(t, client)
+	})
+}
+
+// closedStore is an outbox that can be shut and opened.
+type closedStore struct {
+	outbox.Store
+	shut atomic.Bool
+}
+
+func (s *closedStore) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
+	if s.shut.Load() {
+		return errBrokenStore
+	}
+	return s.Store.Insert(ctx, delay, records...)
+}
+
+func TestMemoryKeepsWhatNeitherServerNorOutboxTakes(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := &closedStore{Store: memory.New()}
+		store.shut.Store(true)
+		config.Outbox = store
+		client := newTestClient(t, config)
+		server.FailWhen(func(*http.Request, []byte) (int, bool) { return 500, true })
+		queueN(t, publisherIn(t, client, Memory), 10, Queued)
+		time.Sleep(time.Hour)
+		assert.Empty(t, records(t, store))
+		store.shut.Store(false)
+		require.NoError(t, client.Flush(t.Context()))
+		assert.Len(t, records(t, store), 10)
+		isEmpty(t, client)
+	})
+}
+
+func TestStopDeliversWhatWaits(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		client := newTestClient(t, config)
+		queueN(t, publisherIn(t, client, Memory), 700, Queued)
+		start := time.Now()
+		require.NoError(t, client.Stop(t.Context()))
+		assert.Zero(t, time.Since(start))
+		assert.Len(t, payloadsOf(server, "orders"), 700)
+		isEmpty(t, client)
+	})
+}
+
+func TestStopStoresInTimeWhatAHangingServerDoesNotTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memory.New()
+		client := newTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: store})
+		require.NoError(t, client.Start(t.Context()))
+		p := publisherIn(t, client, Memory)
+		queueN(t, p, 3000, Queued)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		start := time.Now()
+		require.NoError(t, client.Stop(ctx))
+		assert.LessOrEqual(t, time.Since(start), 3*time.Second)
+		assert.Len(t, records(t, store), 3000)
+		isEmpty(t, client)
+	})
+}
+
+func TestStopTellsWhatIsLostWithoutAnOutbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, err := NewClient(Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Logger: quiet})
+		require.NoError(t, err)
+		queueN(t, publisherIn(t, client, Memory), 1200, Queued)
+		time.Sleep(time.Minute) // some of it waits for its retry
+		queueN(t, publisherIn(t, client, Memory), 1, Queued)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		err = client.Stop(ctx)
+		require.ErrorIs(t, err, ErrUndelivered)
+		require.ErrorContains(t, err, "1201 messages")
+		require.ErrorIs(t, client.Stop(t.Context()), ErrUndelivered, "a second call says it again")
+	})
+}
+
+func TestStoppedClientQueuesNothing(t *testing.T) {
+	server := newServer(t, "orders")
+	client := newTestClient(t, Config{URL: server.URL()})
+	p := publisherIn(t, client, Memory)
+	require.NoError(t, client.Stop(t.Context()))
+	_, err := p.Publish(t.Context(), "orders", struct{}{})
+	require.ErrorIs(t, err, ErrClosed)
+}
+
+func TestDurableStoresThenDelivers(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := &countingStore{Store: memory.New()}
+		config.Outbox = store
+		client := startTestClient(t, config)
+		synctest.Wait()
+		p := publisherIn(t, client, Durable)
+		var ids []string
+		for i := range 30 {
+			receipt, err := p.Publish(t.Context(), "orders", map[string]int{"n": i})
+			require.NoError(t, err)
+			require.Equal(t, Stored, receipt.State)
+			require.Len(t, receipt.IDs, 1)
+			ids = append(ids, receipt.IDs...)
+		}
+		list := records(t, store)
+		require.Len(t, list, 30)
+		for i, record := range list {
+			assert.Equal(t, ids[i], record.ID)
+			assert.NotEmpty(t, record.LeaseToken, "held, so that the relay leaves it alone")
+		}
+		claims := store.claims.Load()
+		time.Sleep(DefaultBatchDelay)
+		synctest.Wait()
+		assert.Len(t, payloadsOf(server, "orders"), 30)
+		assert.Empty(t, records(t, store))
+		assert.Len(t, server.Requests(), 1)
+		assert.Equal(t, claims, store.claims.Load(), "without a claim")
+		time.Sleep(time.Hour)
+		assert.Len(t, payloadsOf(server, "orders"), 30, "and never again")
+		isEmpty(t, client)
+	})
+}
+
+func TestDurableLeavesToTheRelayWhatIsNotDelivered(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New()
+		config.Outbox = store
+		client := startTestClient(t, config)
+		server.FailNext(1, 429)
+		p := publisherIn(t, client, Durable)
+		queueN(t, p, 3, Stored)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.Len(t, payloadsOf(server, "orders"), 3)
+		assert.Empty(t, records(t, store))
+
+		server.FailWhen(func(_ *http.Request, body []byte) (int, bool) { return 400, strings.Contains(string(body), `"n":1}`) })
+		queueN(t, p, 3, Stored)
+		time.Sleep(time.Minute)
+		list := records(t, store)
+		require.Len(t, list, 1)
+		assert.Equal(t, outbox.Dead, list[0].State)
+		isEmpty(t, client)
+	})
+}
+
+func TestDurableThroughAnOutage(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New()
+		config.Outbox, config.Batching.MaxMessages = store, 20
+		client := startTestClient(t, config)
+		server.FailWhen(func(*http.Request, []byte) (int, bool) { return 503, true })
+		p := publisherIn(t, client, Durable)
+		for range 60 {
+			queueN(t, p, 30, Stored) // more than memory takes
+			time.Sleep(time.Second)
+		}
+		assert.Len(t, records(t, store), 1800)
+		server.FailWhen(nil)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		assert.Len(t, payloadsOf(server, "orders"), 1800, "each once")
+		assert.Empty(t, records(t, store))
+		isEmpty(t, client)
+	})
+}
+
+func TestDurableSurvivesTheProcess(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New()
+		dying := Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: store, BulkTimeout: time.Hour}
+		client := newTestClient(t, dying)
+		queueN(t, publisherIn(t, client, Durable), 5, Stored)
+		// What a crash leaves behind is the outbox as it is now.
+		left := memory.New()
+		for _, record := range records(t, store) {
+			require.NoError(t, left.Insert(t.Context(), time.Until(record.DueAt), record))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.NoError(t, client.Stop(ctx))
+
+		config.Outbox = left
+		startTestClient(t, config)
+		time.Sleep(5 * time.Hour)
+		synctest.Wait()
+		assert.Len(t, payloadsOf(server, "orders"), 5)
+	})
+}
+
+func TestDurableWithoutItsOutboxIsSentAtOnce(t *testing.T) {
+	server := newServer(t, "orders")
+	t.Run("none configured", func(t *testing.T) {
+		client := newTestClient(t, Config{URL: server.URL()})
+		queueN(t, publisherIn(t, client, Durable), 1, Delivered)
+	})
+	t.Run("not writable", func(t *testing.T) {
+		client := newTestClient(t, Config{URL: server.URL(), Outbox: brokenStore{memory.New()}})
+		queueN(t, publisherIn(t, client, Durable), 1, Delivered)
+		isEmpty(t, client)
+		server.FailNext(1, 500)
+		_, err := publisherIn(t, client, Durable).Publish(t.Context(), "orders", struct{}{})
+		require.ErrorIs(t, err, ErrNotAccepted)
+		require.ErrorIs(t, err, errBrokenStore)
+	})
+}
+
+func TestFlushOnDecidesAtTheEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		var seen events
+		config.Observer = seen.observer()
+		client := newTestClient(t, config)
+		options := Options{AfterResponse: Memory, FlushOn: Succeeded}
+		for _, test := range []struct {
+			status int
+			want   int
+		}{{200, 2}, {404, 2}, {500, 0}, {0, 0}} {
+			before := len(server.MessagesOf("orders"))
+			p, end := begin(t, client, options)
+			queueN(t, p, 2, Queued)
+			time.Sleep(time.Second)
+			require.NoError(t, client.Flush(t.Context()))
+			assert.Len(t, payloadsOf(server, "orders"), before, "nothing leaves before the end")
+			end(test.status)
+			require.NoError(t, client.Flush(t.Context()))
+			assert.Len(t, payloadsOf(server, "orders"), before+test.want, "status %d", test.status)
+			isEmpty(t, client)
+
+			queueN(t, p, 1, Queued) // by a goroutine that outlives the request
+			require.NoError(t, client.Flush(t.Context()))
+			assert.Len(t, payloadsOf(server, "orders"), before+test.want+1)
+		}
+		assert.Equal(t, []Event{{Topic: "orders", Messages: 1}, {Topic: "orders", Messages: 1}, {Topic: "orders", Messages: 1}, {Topic: "orders", Messages: 1}}, seen.of("discarded"))
+	})
+}
+
+func TestStopWaitsForRequestsThatHoldMessages(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		client := newTestClient(t, config)
+		p, end := begin(t, client, Options{AfterResponse: Memory, FlushOn: Succeeded})
+		queueN(t, p, 2, Queued)
+		var stopped error
+		var stopping sync.WaitGroup
+		stopping.Go(func() { stopped = client.Stop(context.WithoutCancel(t.Context())) })
+		synctest.Wait()
+		_, err := p.Publish(t.Context(), "orders", struct{}{})
+		require.ErrorIs(t, err, ErrClosed)
+		end(200)
+		stopping.Wait()
+		require.NoError(t, stopped)
+		assert.Len(t, payloadsOf(server, "orders"), 2)
+	})
+}
+
+func TestSucceeded(t *testing.T) {
+	assert.True(t, Succeeded(Outcome{Status: 200}))
+	assert.True(t, Succeeded(Outcome{Status: 499}))
+	assert.False(t, Succeeded(Outcome{Status: 500}))
+	assert.False(t, Succeeded(Outcome{Panicked: true}))
+}
+
+func TestEndRequestWithoutPublisher(t *testing.T) {
+	assert.NotPanics(t, func() { EndRequest(t.Context(), 200) })
+}
+
+func TestPublishFlushAndStopAtTheSameTime(t *testing.T) {
+	for _, mode := range []Mode{Memory, Durable} {
+		t.Run(mode.String(), func(t *testing.T) {
+			server := newServer(t, "orders")
+			store := memory.New()
+			client := newTestClient(t, Config{URL: server.URL(), Outbox: store, Timeout: time.Minute, BulkTimeout: time.Minute, Batching: Batching{MaxMessages: 300, Delay: time.Millisecond}})
+			require.NoError(t, client.Start(t.Context()))
+			var running sync.WaitGroup
+			var accepted atomic.Int64
+			for i := range 16 {
+				p := publisherIn(t, client, mode)
+				running.Go(func() {
+					for n := 0; ; n++ {
+						payload := map[string]string{"id": fmt.Sprintf("%d-%d", i, n)}
+						if _, err := p.Publish(context.Background(), "orders", payload); err != nil {
+							assert.ErrorIs(t, err, ErrClosed)
+							return
+						}
+						accepted.Add(1)
+					}
+				})
+			}
+			for range 4 {
+				running.Go(func() {
+					for range 20 {
+						assert.NoError(t, client.Flush(context.Background()))
+					}
+				})
+			}
+			require.NoError(t, server.WaitForMessages(t.Context(), "orders", 2000))
+			for range 2 {
+				running.Go(func() { assert.NoError(t, client.Stop(context.Background())) })
+			}
+			running.Wait()
+			seen := map[string]bool{}
+			for _, message := range server.MessagesOf("orders") {
+				seen[string(message.Payload)] = true
+			}
+			for _, record := range records(t, store) {
+				seen[string(record.Payload)] = true
+			}
+			assert.Len(t, seen, int(accepted.Load()), "every accepted message is delivered or stored")
+			isEmpty(t, client)
+		})
+	}
+}
+
+func TestBatchingIsChecked(t *testing.T) {
+	_, err := NewClient(Config{URL: testServer, Batching: Batching{
+		Payloads: 3001, Bytes: -1, Delay: -1, InFlight: -1, MaxMessages: -1, MaxBytes: -1,
+	}})
+	require.ErrorIs(t, err, ErrInvalidConfig)
+	for _, field := range []string{"Payloads", "Bytes", "Delay", "InFlight", "MaxMessages", "MaxBytes"} {
+		assert.ErrorContains(t, err, "Batching."+field+" is ")
+	}
+}
