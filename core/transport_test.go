@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -294,6 +295,48 @@ func TestBrokenConnectionIsTriedAgain(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []int64{12, 11}, receipt.Jobs)
 	assert.EqualValues(t, 2, requests.Load())
+}
+
+func TestServerThatClosesConnectionsIsMetWithoutErrors(t *testing.T) {
+	// The server closes each connection after 1000 answers.
+	server := newServer(t, "orders")
+	client := newTestClient(t, Config{URL: server.URL(), Timeout: time.Minute})
+	var running sync.WaitGroup
+	for range 2 {
+		running.Go(func() {
+			for range 1500 {
+				_, err := client.Publish(context.Background(), "orders", struct{}{})
+				assert.NoError(t, err)
+			}
+		})
+	}
+	running.Wait()
+	assert.Len(t, payloadsOf(server, "orders"), 3000, "each once")
+}
+
+func TestOnlyOurOwnRetrySendsARequestTwice(t *testing.T) {
+	var requests atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if requests.Add(1) > 1 {
+			panic(http.ErrAbortHandler) // on a connection that is used again
+		}
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, messageReply)
+	}))
+	defer server.Close()
+	client := newTestClient(t, Config{URL: server.URL})
+	_, err := client.Publish(t.Context(), "orders", struct{}{})
+	require.NoError(t, err)
+	_, err = client.Publish(t.Context(), "orders", struct{}{})
+	require.ErrorIs(t, err, ErrNotAccepted)
+	assert.EqualValues(t, 3, requests.Load())
+}
+
+func TestIdleConnectionsAreClosedBeforeTheServerDoes(t *testing.T) {
+	client := newTestClient(t, Config{URL: testServer})
+	assert.Less(t, client.transport.owned.IdleConnTimeout, time.Minute)
+	assert.Positive(t, client.transport.owned.IdleConnTimeout)
 }
 
 func TestConnectionBroke(t *testing.T) {
