@@ -134,10 +134,6 @@ func (b *batcher) add(m batch, ids []string) {
 	}
 	for i, payload := range m.payloads {
 		p := b.open[parcelKey{m.topic, string(m.attributes), deliverAt, ids != nil}]
-		if p != nil && p.bytes+len(payload) > bulkBytes {
-			b.seal(p)
-			p = nil
-		}
 		if p == nil {
 			p = &parcel{
 				batch:  batch{topic: m.topic, attributes: m.attributes, deliverAt: m.deliverAt},

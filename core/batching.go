@@ -33,9 +33,9 @@ type Batching struct {
 	// Defaults to Config.BulkLimit.
 	Payloads int
 
-	// Bytes is how many bytes of payloads make a batch full. A batch never
-	// has more than 7,000,000 bytes, unless it is a single message.
-	// Defaults to 1,000,000.
+	// Bytes is how many bytes of payloads make a batch full. A request never
+	// has more than 7,000,000 of them: a batch that the last message has made
+	// larger is posted in two. Defaults to 1,000,000.
 	Bytes int
 
 	// Delay is how long a message waits for others to share a batch with.

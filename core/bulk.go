@@ -101,6 +101,7 @@ func (d *delivery) run(ctx context.Context, indexes []int) bool {
 	}
 	jobs, err := d.client.transport.postBulk(ctx, d.batch, indexes)
 	if err == nil {
+		d.client.limits.passed(d.batch.topic, len(indexes))
 		d.succeed(len(indexes), jobs)
 		return true
 	}
@@ -118,9 +119,9 @@ func (d *delivery) run(ctx context.Context, indexes []int) bool {
 	case f.mayBeOneMessage():
 		d.bisect(ctx, indexes, f)
 	default:
-		if f.timedOut && !f.untried {
+		if f.timedOut && !f.interrupted {
 			// Perhaps it was too much for the time; ask for less next time.
-			d.client.limits.learnTopic(d.batch.topic, half)
+			d.client.limits.slowDown(d.batch.topic, half)
 		}
 		d.fail(indexes, f)
 		d.halt = f

@@ -137,12 +137,22 @@ func TestLimitOfJobsIsLearnedForItsTopic(t *testing.T) {
 	assert.Equal(t, 3000, most)
 }
 
-func TestTimedOutBulkIsSmallerNextTime(t *testing.T) {
+func TestTimedOutBulkIsSmallerForAStart(t *testing.T) {
 	server := newServer(t, "orders")
 	server.Hang()
 	client := newTestClient(t, Config{URL: server.URL(), Outbox: memory.New(), BulkTimeout: 20 * time.Millisecond})
-	_, err := client.PublishBulk(t.Context(), "orders", numbered(500))
-	require.NoError(t, err)
-	most, _ := client.limits.of("orders")
-	assert.Equal(t, 250, most)
+	for _, want := range []int{250, 125} {
+		_, err := client.PublishBulk(t.Context(), "orders", numbered(500))
+		require.NoError(t, err)
+		most, _ := client.limits.of("orders")
+		assert.Equal(t, want, most)
+	}
+	server.Resume()
+	client.transport.bulkTimeout = time.Minute
+	for _, want := range []int{500, 500} {
+		_, err := client.PublishBulk(t.Context(), "orders", numbered(500))
+		require.NoError(t, err)
+		most, _ := client.limits.of("orders")
+		assert.Equal(t, want, most, "what passes raises it again")
+	}
 }

@@ -24,6 +24,8 @@ type limits struct {
 type limit struct {
 	most  int
 	until time.Time
+	// grows tells that requests of that size which pass raise the limit.
+	grows bool
 }
 
 // or returns the limit, or the configured value if none is remembered.
@@ -50,6 +52,26 @@ func (l *limits) of(topic string) (payloads, bytes int) {
 
 // learnTopic remembers that requests of a topic carry at most so many.
 func (l *limits) learnTopic(topic string, most int) {
+	l.remember(topic, limit{most: most})
+}
+
+// slowDown has requests of a topic carry at most so many for a start, because
+// a larger one was not answered in time.
+func (l *limits) slowDown(topic string, most int) {
+	l.remember(topic, limit{most: most, grows: true})
+}
+
+// passed notes that a request of a topic with so many payloads was accepted.
+func (l *limits) passed(topic string, payloads int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if known, ok := l.byTopic[topic]; ok && known.grows && payloads >= known.most {
+		known.most *= 2
+		l.byTopic[topic] = known
+	}
+}
+
+func (l *limits) remember(topic string, learned limit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -58,19 +80,20 @@ func (l *limits) learnTopic(topic string, most int) {
 			delete(l.byTopic, name)
 		}
 	}
-	l.byTopic[topic] = limit{max(most, 1), now.Add(limitMemory)}
+	learned.most, learned.until = max(learned.most, 1), now.Add(limitMemory)
+	l.byTopic[topic] = learned
 }
 
 // learnPayloads remembers how many payloads the server takes.
 func (l *limits) learnPayloads(most int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.all = limit{max(most, 1), time.Now().Add(limitMemory)}
+	l.all = limit{most: max(most, 1), until: time.Now().Add(limitMemory)}
 }
 
 // learnBytes remembers how many bytes a request may have.
 func (l *limits) learnBytes(most int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.size = limit{max(most, 1), time.Now().Add(limitMemory)}
+	l.size = limit{most: max(most, 1), until: time.Now().Add(limitMemory)}
 }
