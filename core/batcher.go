@@ -9,10 +9,7 @@ import (
 	"github.com/google/uuid"
 )
 
-var (
-	errBufferFull = errors.New("postoffice: too many messages wait in memory")
-	errStopping   = errors.New("postoffice: client was stopped before the message could be delivered")
-)
+var errBufferFull = errors.New("postoffice: too many messages wait in memory")
 
 // batcher holds messages in memory that are posted after the response. It
 // puts those alike together until a batch is full or old enough, and posts a
@@ -155,7 +152,7 @@ func (b *batcher) add(m batch, ids []string) {
 		if ids != nil {
 			p.ids = append(p.ids, ids[i])
 		}
-		if len(p.batch.payloads) >= b.batching.Payloads || p.bytes >= b.batching.Bytes || b.closing {
+		if len(p.batch.payloads) >= b.batching.Payloads || p.bytes >= b.batching.Bytes {
 			b.seal(p)
 		}
 	}
@@ -248,9 +245,6 @@ func (b *batcher) deliver(p *parcel) {
 	stored := p.ids != nil
 	if stored {
 		d.deadline = p.opened.Add(c.relay.lease() - 2*c.cfg.bulkTimeout)
-	}
-	if c.hard.Err() != nil {
-		d.halt = &failure{class: transient, cause: errStopping, untried: true}
 	}
 	c.sendAll(c.hard, d)
 	if stored {

@@ -145,6 +145,29 @@ func TestBatchesAreBoundedByBytes(t *testing.T) {
 	})
 }
 
+func TestEachBatchWaitsForItsOwnDelay(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		client := newTestClient(t, config)
+		p := publisherIn(t, client, Memory)
+		const step = DefaultBatchDelay / 4
+		posted := func(topic string) int {
+			synctest.Wait()
+			return len(payloadsOf(server, topic))
+		}
+		for _, topic := range []string{"orders", "bills"} {
+			_, err := p.Publish(t.Context(), topic, struct{}{})
+			require.NoError(t, err)
+			time.Sleep(step)
+		}
+		time.Sleep(2 * step)
+		assert.Equal(t, []int{1, 0}, []int{posted("orders"), posted("bills")})
+		time.Sleep(step - time.Millisecond)
+		assert.Zero(t, posted("bills"))
+		time.Sleep(time.Millisecond)
+		assert.Equal(t, 1, posted("bills"))
+	})
+}
+
 func TestFlushDeliversWhatWaits(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
 		client := newTestClient(t, config)
@@ -173,9 +196,16 @@ func TestFlushWaitsForRetriesAndHonoursItsContext(t *testing.T) {
 }
 
 // blocking is a server that answers a request when it is told to.
-type blocking struct{ answers chan int }
+type blocking struct {
+	answers chan int
+	waiting *atomic.Int32 // counts requests
+}
+
+func newBlocking() blocking { return blocking{make(chan int), new(atomic.Int32)} }
 
 func (s blocking) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.waiting.Add(1)
+	defer s.waiting.Add(-1)
 	select {
 	case status := <-s.answers:
 		return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
@@ -186,7 +216,7 @@ func (s blocking) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func TestFullMemorySpillsToTheOutbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := blocking{make(chan int)}
+		server := newBlocking()
 		store := memory.New()
 		var seen events
 		client := newTestClient(t, Config{
@@ -218,9 +248,29 @@ func TestFullMemorySpillsToTheOutbox(t *testing.T) {
 	})
 }
 
+func TestFullMemoryMakesRequestsWaitThatMayDrop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newBlocking()
+		store := memory.New()
+		client := newTestClient(t, Config{
+			URL: testServer, HTTPClient: &http.Client{Transport: server}, Outbox: store, Timeout: time.Minute,
+			Batching: Batching{MaxMessages: 1},
+		})
+		queueN(t, publisherIn(t, client, Memory), 1, Queued)
+		p, end := begin(t, client, Options{AfterResponse: Memory, FlushOn: Succeeded})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := p.Publish(ctx, "orders", struct{}{})
+		require.ErrorIs(t, err, ErrNotAccepted)
+		assert.Empty(t, records(t, store), "what is stored could not be dropped any more")
+		end(200)
+		server.answers <- http.StatusCreated
+	})
+}
+
 func TestFullMemoryWithoutOutboxWaitsForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := blocking{make(chan int)}
+		server := newBlocking()
 		client := newTestClient(t, Config{
 			URL: testServer, HTTPClient: &http.Client{Transport: server}, Batching: Batching{MaxMessages: 10},
 		})
@@ -333,6 +383,20 @@ func TestMemoryWithoutOutboxTriesAgain(t *testing.T) {
 	})
 }
 
+func TestMemoryHonoursRetryAfter(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		client := newTestClient(t, config)
+		server.FailNext(1, 429, postofficetest.RetryAfter(10*time.Minute))
+		queueN(t, publisherIn(t, client, Memory), 1, Queued)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		assert.Len(t, server.Requests(), 1)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		assert.Len(t, payloadsOf(server, "orders"), 1)
+	})
+}
+
 // closedStore is an outbox that can be shut and opened.
 type closedStore struct {
 	outbox.Store
@@ -360,6 +424,23 @@ func TestMemoryKeepsWhatNeitherServerNorOutboxTakes(t *testing.T) {
 		require.NoError(t, client.Flush(t.Context()))
 		assert.Len(t, records(t, store), 10)
 		isEmpty(t, client)
+	})
+}
+
+func TestRefusedMessageWaitsForItsOutbox(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := &closedStore{Store: memory.New()}
+		store.shut.Store(true)
+		config.Outbox = store
+		client := newTestClient(t, config)
+		server.FailWhen(func(*http.Request, []byte) (int, bool) { return 400, true })
+		queueN(t, publisherIn(t, client, Memory), 1, Queued)
+		time.Sleep(time.Minute)
+		store.shut.Store(false)
+		require.NoError(t, client.Flush(t.Context()))
+		list := records(t, store)
+		require.Len(t, list, 1)
+		assert.Equal(t, outbox.Dead, list[0].State)
 	})
 }
 
@@ -459,17 +540,103 @@ func TestDurableLeavesToTheRelayWhatIsNotDelivered(t *testing.T) {
 		server.FailNext(1, 429)
 		p := publisherIn(t, client, Durable)
 		queueN(t, p, 3, Stored)
-		time.Sleep(time.Minute)
+		time.Sleep(5 * time.Second) // not for as long as the rows were held
 		synctest.Wait()
 		assert.Len(t, payloadsOf(server, "orders"), 3)
 		assert.Empty(t, records(t, store))
 
 		server.FailWhen(func(_ *http.Request, body []byte) (int, bool) { return 400, strings.Contains(string(body), `"n":1}`) })
 		queueN(t, p, 3, Stored)
-		time.Sleep(time.Minute)
+		time.Sleep(5 * time.Second)
 		list := records(t, store)
 		require.Len(t, list, 1)
 		assert.Equal(t, outbox.Dead, list[0].State)
+		isEmpty(t, client)
+	})
+}
+
+func TestDurableIsHeldWhileItIsPosted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newBlocking()
+		store := memory.New()
+		client := startTestClient(t, Config{
+			URL: testServer, HTTPClient: &http.Client{Transport: server}, Outbox: store, BulkTimeout: time.Minute, Timeout: time.Minute,
+			Batching: Batching{InFlight: 1, MaxMessages: 2},
+		})
+		p := publisherIn(t, client, Durable)
+		queueN(t, p, 1, Stored)
+		time.Sleep(30 * time.Second) // many rounds of the relay
+		queueN(t, p, 1, Stored)      // waits for the only worker
+		start := time.Now()
+		require.NoError(t, client.Flush(t.Context()))
+		assert.Zero(t, time.Since(start), "what is stored is no matter of Flush")
+		for range 2 {
+			server.answers <- http.StatusCreated
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		assert.Empty(t, records(t, store), "each was posted once, from memory")
+
+		queueN(t, p, 1, Stored)
+		time.Sleep(time.Second)
+		queueN(t, p, 2, Stored)
+		held := 0
+		for _, record := range records(t, store) {
+			if record.LeaseToken == client.batcher.token {
+				held++
+			}
+		}
+		assert.Equal(t, 2, held, "the third has no room in memory")
+		time.Sleep(backoffBase + time.Millisecond)
+		synctest.Wait()
+		assert.EqualValues(t, 2, server.waiting.Load(), "the worker's, and the relay's, which was told of the third")
+		for range 3 {
+			server.answers <- http.StatusCreated
+		}
+		synctest.Wait()
+		assert.Empty(t, records(t, store))
+	})
+}
+
+func TestHeldRowsAreNotPostedWhenTheirLeaseIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := newBlocking()
+		store := memory.New()
+		client := newTestClient(t, Config{ // not started: there is no relay
+			URL: testServer, HTTPClient: &http.Client{Transport: server}, Outbox: store, Timeout: time.Hour,
+			Batching: Batching{InFlight: 1},
+		})
+		p := publisherIn(t, client, Durable)
+		queueN(t, p, 1, Stored)
+		time.Sleep(time.Second)
+		queueN(t, p, 1, Stored)
+		time.Sleep(client.relay.lease())
+		server.answers <- http.StatusCreated
+		synctest.Wait()
+		select {
+		case server.answers <- http.StatusCreated:
+			assert.Fail(t, "another process may have posted it by now")
+		default:
+		}
+		assert.Len(t, records(t, store), 1)
+		isEmpty(t, client)
+	})
+}
+
+func TestDurableHoldsNothingWhileTheBreakerIsOpen(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New()
+		config.Outbox = store
+		client := newTestClient(t, config)
+		server.FailWhen(func(*http.Request, []byte) (int, bool) { return 500, true })
+		for range breakerConsecutive {
+			_, err := client.Publish(t.Context(), "orders", struct{}{})
+			require.NoError(t, err)
+		}
+		queueN(t, publisherIn(t, client, Durable), 3, Stored)
+		for _, record := range records(t, store) {
+			assert.Empty(t, record.LeaseToken)
+		}
 		isEmpty(t, client)
 	})
 }
