@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -42,10 +43,11 @@ type breaker struct {
 	circuit *gobreaker.TwoStepCircuitBreaker[struct{}]
 	changed func(BreakerState)
 
-	mu sync.Mutex
-	// changes holds what is to be reported once gobreaker's own lock, which
+	changes atomic.Bool // there are some to report
+	mu      sync.Mutex
+	// list holds what is to be reported once gobreaker's own lock, which
 	// is held when it tells of a change, is free again.
-	changes []BreakerState
+	list []BreakerState
 }
 
 // newBreaker makes a breaker that reports its changes.
@@ -69,7 +71,8 @@ func newBreaker(changed func(BreakerState)) *breaker {
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			b.changes = append(b.changes, breakerState(to))
+			b.list = append(b.list, breakerState(to))
+			b.changes.Store(true)
 		},
 	})
 	return b
@@ -97,11 +100,15 @@ func (b *breaker) state() BreakerState {
 
 // report tells of the changes since the last report.
 func (b *breaker) report() {
+	if !b.changes.Load() {
+		return
+	}
 	b.mu.Lock()
-	changes := b.changes
-	b.changes = nil
+	list := b.list
+	b.list = nil
+	b.changes.Store(false)
 	b.mu.Unlock()
-	for _, state := range changes {
+	for _, state := range list {
 		b.changed(state)
 	}
 }

@@ -51,7 +51,9 @@ func NewClient(config Config) (*Client, error) {
 		stopped: make(chan struct{}),
 	}
 	c.batcher = newBatcher(c, cfg.batching)
-	c.transport = newTransport(cfg, newBreaker(c.breakerChanged))
+	if c.transport, err = newTransport(cfg, newBreaker(c.breakerChanged)); err != nil {
+		return nil, err
+	}
 	c.stopping, c.cancelStopping = context.WithCancel(context.Background())
 	c.hard, c.cancelHard = context.WithCancel(context.Background())
 	if cfg.outbox != nil {

@@ -40,29 +40,64 @@ const scheduleLayout = "2006-01-02T15:04:05.000000Z07:00"
 
 // transport speaks the server's HTTP API and classifies its answers.
 type transport struct {
-	client        *http.Client
-	owned         *http.Transport // nil when the caller brought the client
-	baseURL       string
-	authorization string
-	timeout       time.Duration
-	bulkTimeout   time.Duration
-	breaker       *breaker
+	client      *http.Client
+	owned       *http.Transport // nil when the caller brought the client
+	templates   map[string]*http.Request
+	timeout     time.Duration
+	bulkTimeout time.Duration
+	breaker     *breaker
 }
 
-func newTransport(cfg *settings, breaker *breaker) *transport {
+func newTransport(cfg *settings, breaker *breaker) (*transport, error) {
 	t := &transport{
-		client:        cfg.httpClient,
-		baseURL:       cfg.baseURL,
-		authorization: cfg.authorization,
-		timeout:       cfg.timeout,
-		bulkTimeout:   cfg.bulkTimeout,
-		breaker:       breaker,
+		client:      cfg.httpClient,
+		templates:   map[string]*http.Request{},
+		timeout:     cfg.timeout,
+		bulkTimeout: cfg.bulkTimeout,
+		breaker:     breaker,
 	}
 	if t.client == nil {
 		t.owned = newHTTPTransport()
 		t.client = &http.Client{Transport: t.owned}
 	}
-	return t
+	for path, method := range map[string]string{
+		wire.HealthPath:    http.MethodGet,
+		wire.TopicsPath:    http.MethodPost,
+		wire.ConsumersPath: http.MethodPost,
+		wire.MessagePath:   http.MethodPost,
+		wire.BulkPath:      http.MethodPost,
+		wire.SchedulePath:  http.MethodPost,
+	} {
+		template, err := http.NewRequestWithContext(context.Background(), method, cfg.baseURL+path, nil)
+		if err != nil {
+			return nil, fmt.Errorf("postoffice: making a request: %w", err)
+		}
+		template.Header.Set("Accept", "application/json")
+		template.Header.Set("User-Agent", "postoffice-go")
+		if method == http.MethodPost {
+			template.Header.Set("Content-Type", "application/json")
+		}
+		if cfg.authorization != "" {
+			template.Header.Set("Authorization", cfg.authorization)
+		}
+		t.templates[path] = template
+	}
+	return t, nil
+}
+
+// request makes a request for a path. Its URL is shared with all others, and
+// with a transport of our own its header, too: http.Transport changes neither.
+func (t *transport) request(ctx context.Context, path string, body []byte) *http.Request {
+	request := t.templates[path].WithContext(ctx)
+	if t.owned == nil {
+		request.Header = request.Header.Clone()
+	}
+	if body != nil {
+		request.ContentLength = int64(len(body))
+		request.Body = io.NopCloser(bytes.NewReader(body))
+		request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	}
+	return request
 }
 
 // newHTTPTransport makes the transport of a client's own.
@@ -82,37 +117,20 @@ func (t *transport) close() {
 	}
 }
 
-// roundTrip sends one request and reads the body of its answer to the end, so that the
-// connection is used again. It goes to the http.RoundTripper itself: an
-// http.Client would follow redirects, and turn a POST into a GET on the way.
-func (t *transport) roundTrip(ctx context.Context, method, path, topic string, body []byte) ([]byte, error) {
-	var reader io.Reader
-	if body != nil {
-		reader = bytes.NewReader(body)
-	}
-	request, err := http.NewRequestWithContext(ctx, method, t.baseURL+path, reader)
-	if err != nil {
-		return nil, &failure{class: misconfigured, cause: fmt.Errorf("postoffice: making a request: %w", err), untried: true}
-	}
-	header := request.Header
-	header["Accept"] = []string{"application/json"}
-	header["User-Agent"] = []string{"postoffice-go"}
-	if body != nil {
-		header["Content-Type"] = []string{"application/json"}
-	}
-	if t.authorization != "" {
-		header["Authorization"] = []string{t.authorization}
-	}
+// roundTrip sends one request and reads the body of its answer to the end, so
+// that the connection is used again. It goes to the http.RoundTripper itself:
+// an http.Client would follow redirects, and turn a POST into a GET on the way.
+func (t *transport) roundTrip(ctx context.Context, path, topic string, body []byte) ([]byte, error) {
 	roundTripper := t.client.Transport
 	if roundTripper == nil {
 		roundTripper = http.DefaultTransport
 	}
+	request := t.request(ctx, path, body)
 	response, err := roundTripper.RoundTrip(request)
 	if err != nil {
 		return nil, networkFailure(ctx, topic, err)
 	}
-	defer func() { _ = response.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	answer, err := readBody(response)
 	if response.StatusCode == http.StatusCreated {
 		// The status has said that the message is accepted. What is missing
 		// of the body, job ids, is not worth delivering the message twice.
@@ -121,10 +139,22 @@ func (t *transport) roundTrip(ctx context.Context, method, path, topic string, b
 	if err != nil {
 		return nil, networkFailure(ctx, topic, err)
 	}
-	if method == http.MethodGet && response.StatusCode == http.StatusOK {
+	if request.Method == http.MethodGet && response.StatusCode == http.StatusOK {
 		return answer, nil
 	}
 	return answer, classify(response.StatusCode, response.Header, topic, answer)
+}
+
+// readBody reads the body of an answer, if it has an acceptable size, and
+// closes it.
+func readBody(response *http.Response) ([]byte, error) {
+	defer func() { _ = response.Body.Close() }()
+	if length := response.ContentLength; 0 < length && length <= maxAnswer {
+		answer := make([]byte, length)
+		n, err := io.ReadFull(response.Body, answer)
+		return answer[:n], err
+	}
+	return io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 }
 
 // networkFailure describes a request without an answer.
@@ -149,7 +179,7 @@ func (t *transport) attempt(ctx context.Context, path, topic string, body []byte
 	// Deferred, for a probe that panics in the caller's own RoundTripper
 	// would leave the breaker half-open for ever.
 	defer func() { done(err) }()
-	answer, err = t.roundTrip(ctx, http.MethodPost, path, topic, body)
+	answer, err = t.roundTrip(ctx, path, topic, body)
 	return answer, err
 }
 
@@ -215,9 +245,7 @@ func (t *transport) postMessage(ctx context.Context, b batch, index int) ([]int6
 	if err != nil {
 		return nil, err
 	}
-	var ids wire.MessageAnswer
-	readAnswer(answer, &ids)
-	return ids.ID, nil
+	return wire.ParseMessageAnswer(answer), nil
 }
 
 // postBulk posts the payloads with the given indexes in one request and
@@ -242,23 +270,12 @@ func (t *transport) postBulk(ctx context.Context, b batch, indexes []int) ([]int
 	if err != nil {
 		return nil, err
 	}
-	var ids wire.BulkAnswer
-	readAnswer(answer, &ids)
-	return ids.Result, nil
+	return wire.ParseBulkAnswer(answer), nil
 }
-
-// readAnswer reads the job ids of an accepted request. An answer that cannot
-// be read leaves them unknown: the message is accepted all the same.
-func readAnswer(answer []byte, ids any) { _ = json.Unmarshal(answer, ids) }
 
 // appendTopic begins a message's object with its topic.
 func appendTopic(body []byte, topic string) []byte {
-	encoded, err := json.Marshal(topic)
-	if err != nil {
-		panic("postoffice: a string cannot be encoded: " + err.Error()) // json.Marshal encodes every string
-	}
-	body = append(body, `{"topic":`...)
-	return append(body, encoded...)
+	return appendJSONString(append(body, `{"topic":`...), topic)
 }
 
 // create posts a topic or a consumer. Failing that it does not count for
@@ -270,7 +287,7 @@ func (t *transport) create(ctx context.Context, path, topic string, resource any
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout, errServerTimeout)
 	defer cancel()
-	_, err = t.roundTrip(ctx, http.MethodPost, path, topic, body)
+	_, err = t.roundTrip(ctx, path, topic, body)
 	return err
 }
 
@@ -278,7 +295,7 @@ func (t *transport) create(ctx context.Context, path, topic string, resource any
 func (t *transport) health(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout, errServerTimeout)
 	defer cancel()
-	body, err := t.roundTrip(ctx, http.MethodGet, wire.HealthPath, "", nil)
+	body, err := t.roundTrip(ctx, wire.HealthPath, "", nil)
 	if err != nil {
 		return unwrapFailure(err)
 	}
