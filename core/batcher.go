@@ -37,7 +37,10 @@ type batcher struct {
 	room    chan struct{}
 	timer   *time.Timer // seals the oldest open batch
 	running bool        // the workers were started
-	closing bool
+	// lastBytes and lastMessages are the sizes of the last batch.
+	lastBytes, lastMessages int
+	stopping                bool // put takes no more
+	closing                 bool // nothing more comes
 	// lost counts messages that could neither be delivered nor stored when
 	// the client was stopped.
 	lost int
@@ -52,15 +55,37 @@ type parcelKey struct {
 
 // parcel is a batch in the batcher.
 type parcel struct {
+	key   parcelKey
 	batch batch
+	// body is the bulk request as far as it is known, and ends where in it
+	// the payloads end, each before a comma. They become the payloads of the
+	// batch when it is posted.
+	body []byte
+	ends []int
 	// ids are the ids of rows in the outbox, when the messages are stored.
-	ids    []string
-	bytes  int
-	opened time.Time
-	sealed bool
+	ids []string
+	// messages and bytes are what it counts for in the bounds of memory.
+	messages, bytes int
+	opened          time.Time
+	sealed          bool
 	// attempts counts the failed attempts of a retry.
 	attempts int
 	done     chan struct{} // closed when all is delivered or stored
+}
+
+// unpack makes the batch of what was collected.
+func (p *parcel) unpack() {
+	if p.body == nil {
+		return
+	}
+	start := len(appendBulkHead(nil, p.batch.topic))
+	p.batch.payloads = make([][]byte, len(p.ends))
+	for i, end := range p.ends {
+		p.batch.payloads[i] = p.body[start:end:end]
+		start = end + len(",")
+	}
+	p.batch.bulk = appendBulkTail(p.body, p.batch.attributes)
+	p.body, p.ends = nil, nil
 }
 
 func newBatcher(client *Client, batching Batching) *batcher {
@@ -88,7 +113,7 @@ func sizeOf(b batch) int {
 
 // reserve makes room for messages. Without room it returns a channel that is
 // closed when there may be some.
-func (b *batcher) reserve(messages, bytes int) (<-chan struct{}, bool) {
+func (b *batcher) reserve(messages, bytes int) (room <-chan struct{}, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.fits(messages, bytes) {
@@ -97,6 +122,20 @@ func (b *batcher) reserve(messages, bytes int) (<-chan struct{}, bool) {
 	b.messages += messages
 	b.bytes += bytes
 	return nil, true
+}
+
+// put reserves room for a message and adds it; false if there is no room, or
+// the client is being stopped.
+func (b *batcher) put(m batch, payload []byte) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stopping || !b.fits(1, len(payload)) {
+		return false
+	}
+	b.messages++
+	b.bytes += len(payload)
+	b.append(m, payload, "")
+	return true
 }
 
 // fits tells whether there is room. A message larger than all the room fits
@@ -124,52 +163,62 @@ func (b *batcher) releaseLocked(messages, bytes int) {
 func (b *batcher) add(m batch, ids []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.start()
+	for i, payload := range m.payloads {
+		id := ""
+		if ids != nil {
+			id = ids[i]
+		}
+		b.append(m, payload, id)
+	}
+}
+
+// append adds a copy of a payload to the open batch of its kind.
+func (b *batcher) append(m batch, payload []byte, id string) {
 	deliverAt := int64(0)
 	if !m.deliverAt.IsZero() {
 		deliverAt = m.deliverAt.UnixMicro()
 	}
-	for i, payload := range m.payloads {
-		p := b.open[parcelKey{m.topic, string(m.attributes), deliverAt, ids != nil}]
-		if p == nil {
-			p = &parcel{
-				batch:  batch{topic: m.topic, attributes: m.attributes, deliverAt: m.deliverAt},
-				opened: time.Now(),
-				done:   make(chan struct{}),
-			}
-			if ids != nil {
-				p.ids = []string{} // not nil: the messages are stored
-			}
-			b.open[p.key()] = p
-			b.unfinished[p] = struct{}{}
-			b.order = append(b.order, p)
-			if len(b.order) == 1 {
-				b.setTimer(b.batching.Delay)
-			}
-		}
-		p.batch.payloads = append(p.batch.payloads, payload)
-		p.bytes += len(payload)
-		if ids != nil {
-			p.ids = append(p.ids, ids[i])
-		}
-		if len(p.batch.payloads) >= b.batching.Payloads || p.bytes >= b.batching.Bytes {
-			b.seal(p)
-		}
+	p := b.open[parcelKey{m.topic, string(m.attributes), deliverAt, id != ""}]
+	if p == nil {
+		p = b.openParcel(m, parcelKey{m.topic, string(m.attributes), deliverAt, id != ""})
+	}
+	p.body = append(p.body, payload...)
+	p.ends = append(p.ends, len(p.body))
+	p.body = append(p.body, ',')
+	p.messages++
+	p.bytes += len(payload)
+	if id != "" {
+		p.ids = append(p.ids, id)
+	}
+	if p.messages >= b.batching.Payloads || p.bytes >= b.batching.Bytes {
+		b.seal(p)
 	}
 }
 
-// key is what the batch was opened for.
-func (p *parcel) key() parcelKey {
-	key := parcelKey{topic: p.batch.topic, attributes: string(p.batch.attributes), stored: p.ids != nil}
-	if !p.batch.deliverAt.IsZero() {
-		key.deliverAt = p.batch.deliverAt.UnixMicro()
+// openParcel makes an empty batch, which is as large as the one before.
+func (b *batcher) openParcel(m batch, key parcelKey) *parcel {
+	b.start()
+	p := &parcel{
+		key:    key,
+		batch:  batch{topic: m.topic, attributes: m.attributes, deliverAt: m.deliverAt},
+		body:   appendBulkHead(make([]byte, 0, b.lastBytes+len(m.attributes)+128), m.topic),
+		ends:   make([]int, 0, b.lastMessages),
+		opened: time.Now(),
+		done:   make(chan struct{}),
 	}
-	return key
+	b.open[key] = p
+	b.unfinished[p] = struct{}{}
+	b.order = append(b.order, p)
+	if len(b.order) == 1 {
+		b.setTimer(b.batching.Delay)
+	}
+	return p
 }
 
 // seal hands a batch over to the workers.
 func (b *batcher) seal(p *parcel) {
-	delete(b.open, p.key())
+	delete(b.open, p.key)
+	b.lastBytes, b.lastMessages = min(len(p.body), DefaultBatchBytes), p.messages
 	p.sealed = true
 	b.ready = append(b.ready, p)
 	b.work.Signal()
@@ -241,6 +290,7 @@ func (b *batcher) take() *parcel {
 // deliver posts a batch and sees to what the server did not take.
 func (b *batcher) deliver(p *parcel) {
 	c := b.client
+	p.unpack()
 	d := &delivery{client: c, batch: p.batch, givenUp: c.hard.Err}
 	stored := p.ids != nil
 	if stored {
@@ -270,7 +320,7 @@ func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (_, again *parc
 		c.log.error("keep", p.batch.topic, "messages can neither be delivered nor stored; they wait in memory", "topic", p.batch.topic, "messages", len(failed), "error", err)
 	}
 	again = &parcel{batch: p.batch, opened: p.opened, sealed: true, attempts: p.attempts, done: p.done}
-	again.batch.payloads = nil
+	again.batch.payloads, again.batch.bulk = nil, nil
 	refused := 0
 	var cause error
 	for _, i := range failed {
@@ -284,6 +334,7 @@ func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (_, again *parc
 			again.attempts = p.attempts + 1
 		}
 		again.batch.payloads = append(again.batch.payloads, p.batch.payloads[i])
+		again.messages++
 		again.bytes += len(p.batch.payloads[i])
 		pause = max(pause, f.retryAfter)
 	}
@@ -291,7 +342,7 @@ func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (_, again *parc
 		c.log.error("dead", p.batch.topic, "server refuses messages for good, and there is no outbox to keep them", "topic", p.batch.topic, "messages", refused, "error", cause)
 		emit(c.cfg.observer.Dead, Event{Topic: p.batch.topic, Messages: refused, Err: cause})
 	}
-	if len(again.batch.payloads) == 0 {
+	if again.messages == 0 {
 		return p, nil, 0
 	}
 	return p, again, max(pause, min(backoff(again.attempts), relayErrorMax))
@@ -303,16 +354,16 @@ func (b *batcher) finish(p, again *parcel, pause time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.unfinished, p)
-	messages, bytes := len(p.batch.payloads), p.bytes
+	messages, bytes := p.messages, p.bytes
 	switch {
 	case again == nil:
 		close(p.done)
 	case b.client.hard.Err() != nil:
 		// The client's time is over, and so is that of the messages.
-		b.lost += len(again.batch.payloads)
+		b.lost += again.messages
 		close(p.done)
 	default:
-		messages -= len(again.batch.payloads)
+		messages -= again.messages
 		bytes -= again.bytes
 		b.unfinished[again] = struct{}{}
 		b.retries[again] = time.AfterFunc(pause, func() {
@@ -367,6 +418,13 @@ func (b *batcher) sealAll() {
 		}
 	}
 	b.order = nil
+}
+
+// stop has put take no more. What is under way otherwise still comes.
+func (b *batcher) stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stopping = true
 }
 
 // close has the workers end when all is delivered or stored.

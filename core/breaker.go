@@ -43,6 +43,7 @@ type breaker struct {
 	circuit *gobreaker.TwoStepCircuitBreaker[struct{}]
 	changed func(BreakerState)
 
+	closed  atomic.Bool // as far as is known without asking the circuit
 	changes atomic.Bool // there are some to report
 	mu      sync.Mutex
 	// list holds what is to be reported once gobreaker's own lock, which
@@ -53,6 +54,7 @@ type breaker struct {
 // newBreaker makes a breaker that reports its changes.
 func newBreaker(changed func(BreakerState)) *breaker {
 	b := &breaker{changed: changed}
+	b.closed.Store(true)
 	b.circuit = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests:  1,
 		Interval:     breakerWindow,
@@ -71,6 +73,7 @@ func newBreaker(changed func(BreakerState)) *breaker {
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
+			b.closed.Store(to == gobreaker.StateClosed)
 			b.list = append(b.list, breakerState(to))
 			b.changes.Store(true)
 		},
@@ -97,6 +100,10 @@ func (b *breaker) state() BreakerState {
 	defer b.report()
 	return breakerState(b.circuit.State())
 }
+
+// isOpen tells whether the breaker is open; it costs nothing while the server
+// is well.
+func (b *breaker) isOpen() bool { return !b.closed.Load() && b.state() == BreakerOpen }
 
 // report tells of the changes since the last report.
 func (b *breaker) report() {

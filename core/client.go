@@ -138,6 +138,7 @@ func (c *Client) Stop(ctx context.Context) error {
 	c.mu.Lock()
 	if !c.closed {
 		c.closed = true
+		c.batcher.stop()
 		go c.shutDown()
 	}
 	c.mu.Unlock()

@@ -16,6 +16,9 @@ type batch struct {
 	attributes []byte    // JSON object of strings
 	deliverAt  time.Time // zero: as soon as possible
 	payloads   [][]byte  // JSON objects
+	// bulk is the body of a bulk request with all the payloads, if it is at
+	// hand.
+	bulk []byte
 }
 
 // scheduled tells whether the server is to hold the messages back.
@@ -42,6 +45,7 @@ func (b batch) records() ([]outbox.Record, error) {
 // indexes, which failed as errs tells.
 func (b batch) failedRecords(indexes []int, errs []*failure) ([]outbox.Record, error) {
 	failed := b
+	failed.bulk = nil
 	failed.payloads = make([][]byte, len(indexes))
 	for i, index := range indexes {
 		failed.payloads[i] = b.payloads[index]
@@ -134,12 +138,14 @@ func newBatch(topic string, base map[string]any, options []PublishOption) (batch
 	if problem := checkTopic("topic", topic); problem != nil {
 		return batch{}, invalid(problem)
 	}
-	var o publishOptions
-	if len(options) > 0 || len(base) > 0 {
-		o.attributes = append(make([]map[string]any, 0, len(options)+1), base)
-		for _, option := range options {
-			option(&o)
-		}
+	if len(options) == 0 && len(base) == 0 {
+		attributes, err := encodeAttributes()
+		return batch{topic: topic, attributes: attributes}, err
+	}
+	var o publishOptions // on the heap, for the options take its address
+	o.attributes = append(make([]map[string]any, 0, len(options)+1), base)
+	for _, option := range options {
+		option(&o)
 	}
 	if o.problem != nil {
 		return batch{}, invalid(o.problem)
@@ -151,14 +157,22 @@ func newBatch(topic string, base map[string]any, options []PublishOption) (batch
 	return batch{topic: topic, attributes: attributes, deliverAt: o.deliverAt}, nil
 }
 
+// checkSize checks a payload together with what all payloads share.
+func (b *batch) checkSize(field string, encoded []byte) error {
+	if size := len(encoded) + len(b.attributes) + len(b.topic); size > maxMessageBytes {
+		return invalid(fieldError(field, "is too large: %d bytes with its attributes, and the most is %d", size, maxMessageBytes))
+	}
+	return nil
+}
+
 // add encodes and checks a payload and makes it part of the batch.
 func (b *batch) add(field string, payload any) error {
 	encoded, err := encodePayload(field, payload)
 	if err != nil {
 		return err
 	}
-	if size := len(encoded) + len(b.attributes) + len(b.topic); size > maxMessageBytes {
-		return invalid(fieldError(field, "is too large: %d bytes with its attributes, and the most is %d", size, maxMessageBytes))
+	if err := b.checkSize(field, encoded); err != nil {
+		return err
 	}
 	b.payloads = append(b.payloads, encoded)
 	return nil

@@ -61,7 +61,7 @@ func Succeeded(outcome Outcome) bool { return !outcome.Panicked && outcome.Statu
 // possible they are stored.
 func (c *Client) queue(ctx context.Context, b batch, p *Publisher) (Receipt, error) {
 	spills := c.cfg.outbox != nil
-	if spills && c.transport.breaker.state() == BreakerOpen && !p.holds() {
+	if c.spillsNow() && !p.holds() {
 		return c.spill(ctx, b, errBreakerOpen)
 	}
 	bytes := sizeOf(b)
@@ -87,6 +87,11 @@ func (c *Client) queue(ctx context.Context, b batch, p *Publisher) (Receipt, err
 	return Receipt{State: Queued}, nil
 }
 
+// spillsNow tells whether messages go to the outbox because the server fails.
+func (c *Client) spillsNow() bool {
+	return c.cfg.outbox != nil && c.transport.breaker.isOpen()
+}
+
 // spill stores messages that were not sent.
 func (c *Client) spill(ctx context.Context, b batch, cause error) (Receipt, error) {
 	f := &failure{class: transient, cause: cause, untried: true}
@@ -110,7 +115,7 @@ func (c *Client) commit(ctx context.Context, b batch) (Receipt, error) {
 	}
 	bytes := sizeOf(b)
 	_, fits := c.batcher.reserve(len(records), bytes)
-	held := fits && c.transport.breaker.state() != BreakerOpen
+	held := fits && !c.transport.breaker.isOpen()
 	delay := backoff(1)
 	if held {
 		delay = c.relay.lease()

@@ -31,6 +31,51 @@ const maxPayloadDepth = 1000
 // exact decimals belong in strings. Of a key given twice in raw JSON it keeps
 // the first. It overwrites a key "attributes" of the payload itself.
 func encodePayload(field string, payload any) ([]byte, error) {
+	encoder := payloadEncoders.Get().(*payloadEncoder)
+	defer encoder.release()
+	encoded, err := encoder.encode(field, payload)
+	return bytes.Clone(encoded), err
+}
+
+const wantObject = "it must encode to a JSON object, as a map or a struct does"
+
+// payloadEncoder is an encoder that keeps its set-up and its buffer between
+// payloads.
+type payloadEncoder struct {
+	json   *json.Encoder
+	buffer []byte
+	size   int
+}
+
+// maxKeptBuffer bounds the buffers that are kept.
+const maxKeptBuffer = 64 << 10
+
+var payloadEncoders = sync.Pool{New: func() any {
+	encoder := new(payloadEncoder)
+	encoder.json = json.NewEncoder(encoder)
+	encoder.json.SetEscapeHTML(false)
+	return encoder
+}}
+
+// release gives the encoder back: what it encoded is no longer used.
+func (e *payloadEncoder) release() {
+	if cap(e.buffer) > maxKeptBuffer {
+		e.buffer = nil
+	}
+	payloadEncoders.Put(e)
+}
+
+// Write takes what was encoded, unless it is too large to be used.
+func (e *payloadEncoder) Write(text []byte) (int, error) {
+	e.size += len(text)
+	if e.size <= maxMessageBytes+len("\n") {
+		e.buffer = append(e.buffer, text...)
+	}
+	return len(text), nil
+}
+
+// encode is encodePayload with a result that belongs to the encoder.
+func (e *payloadEncoder) encode(field string, payload any) ([]byte, error) {
 	switch payload := payload.(type) {
 	case nil:
 		return nil, invalid(fieldError(field, "is nil; %s", wantObject))
@@ -42,12 +87,9 @@ func encodePayload(field string, payload any) ([]byte, error) {
 		}
 		return nil, invalid(fieldError(field, "is a string; %s", wantObject))
 	}
-
-	encoder := payloadEncoders.Get().(*payloadEncoder)
-	err := encoder.json.Encode(payload)
-	encoded, size := encoder.take()
-	payloadEncoders.Put(encoder)
-
+	e.buffer, e.size = e.buffer[:0], 0
+	err := e.json.Encode(payload)
+	encoded, size := bytes.TrimSuffix(e.buffer, []byte("\n")), e.size-len("\n")
 	if err != nil {
 		return nil, invalid(encodingFault(field, payload, err))
 	}
@@ -70,40 +112,6 @@ func encodePayload(field string, payload any) ([]byte, error) {
 		}
 	}
 	return encoded, nil
-}
-
-const wantObject = "it must encode to a JSON object, as a map or a struct does"
-
-// payloadEncoder is an encoder that keeps its set-up between payloads. What
-// it encodes is copied once, from the buffer of encoding/json to the result.
-type payloadEncoder struct {
-	json    *json.Encoder
-	encoded []byte
-	size    int
-}
-
-var payloadEncoders = sync.Pool{New: func() any {
-	encoder := new(payloadEncoder)
-	encoder.json = json.NewEncoder(encoder)
-	encoder.json.SetEscapeHTML(false)
-	return encoder
-}}
-
-// Write takes what was encoded, unless it is too large to be used.
-func (e *payloadEncoder) Write(text []byte) (int, error) {
-	e.size += len(text)
-	if e.size <= maxMessageBytes+len("\n") {
-		e.encoded = append(e.encoded, text...)
-	}
-	return len(text), nil
-}
-
-// take hands out what was encoded, without the newline that ends it, and how
-// many bytes it had.
-func (e *payloadEncoder) take() ([]byte, int) {
-	encoded, size := bytes.TrimSuffix(e.encoded, []byte("\n")), e.size-len("\n")
-	e.encoded, e.size = nil, 0
-	return encoded, size
 }
 
 // Problems that scanPayload finds.

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -84,9 +85,31 @@ func (c *Client) publish(ctx context.Context, topic string, payload any, p *Publ
 	if err != nil {
 		return Receipt{}, err
 	}
+	if p.mode() == Memory && p.options.FlushOn == nil {
+		return c.publishToMemory(ctx, b, payload, p)
+	}
 	if err := b.add("payload", payload); err != nil {
 		return Receipt{}, err
 	}
+	return c.accept(ctx, b, p)
+}
+
+// publishToMemory queues a message without a copy of its own: it is encoded
+// into the batch.
+func (c *Client) publishToMemory(ctx context.Context, b batch, payload any, p *Publisher) (Receipt, error) {
+	encoder := payloadEncoders.Get().(*payloadEncoder)
+	defer encoder.release()
+	encoded, err := encoder.encode("payload", payload)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if err := b.checkSize("payload", encoded); err != nil {
+		return Receipt{}, err
+	}
+	if !c.spillsNow() && c.batcher.put(b, encoded) {
+		return Receipt{State: Queued}, nil
+	}
+	b.payloads = [][]byte{bytes.Clone(encoded)}
 	return c.accept(ctx, b, p)
 }
 

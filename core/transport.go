@@ -251,26 +251,43 @@ func (t *transport) postMessage(ctx context.Context, b batch, index int) ([]int6
 // postBulk posts the payloads with the given indexes in one request and
 // returns the ids of their jobs, nil when the answer did not tell them.
 func (t *transport) postBulk(ctx context.Context, b batch, indexes []int) ([]int64, error) {
-	size := len(b.topic) + len(b.attributes) + 128
-	for _, index := range indexes {
-		size += len(b.payloads[index]) + 1
+	body := b.bulk
+	if body == nil || len(indexes) < len(b.payloads) {
+		body = b.bulkBody(indexes)
 	}
-	body := appendTopic(make([]byte, 0, size), b.topic)
-	body = append(body, `,"payload":[`...)
-	for i, index := range indexes {
-		if i > 0 {
-			body = append(body, ',')
-		}
-		body = append(body, b.payloads[index]...)
-	}
-	body = append(body, `],"attributes":`...)
-	body = append(body, b.attributes...)
-	body = append(body, '}')
 	answer, err := t.post(ctx, wire.BulkPath, b.topic, body, t.bulkTimeout)
 	if err != nil {
 		return nil, err
 	}
 	return wire.ParseBulkAnswer(answer), nil
+}
+
+// bulkBody makes the body of a bulk request.
+func (b batch) bulkBody(indexes []int) []byte {
+	size := len(b.topic) + len(b.attributes) + 128
+	for _, index := range indexes {
+		size += len(b.payloads[index]) + 1
+	}
+	body := appendBulkHead(make([]byte, 0, size), b.topic)
+	for _, index := range indexes {
+		body = appendBulkPayload(body, b.payloads[index])
+	}
+	return appendBulkTail(body, b.attributes)
+}
+
+// appendBulkHead begins the body of a bulk request, appendBulkPayload adds a
+// payload, and appendBulkTail ends it; there must be at least one payload.
+func appendBulkHead(body []byte, topic string) []byte {
+	return append(appendTopic(body, topic), `,"payload":[`...)
+}
+
+func appendBulkPayload(body, payload []byte) []byte {
+	return append(append(body, payload...), ',')
+}
+
+func appendBulkTail(body, attributes []byte) []byte {
+	body = append(body[:len(body)-len(",")], `],"attributes":`...)
+	return append(append(body, attributes...), '}')
 }
 
 // appendTopic begins a message's object with its topic.
