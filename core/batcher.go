@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 
@@ -128,13 +129,19 @@ func (b *batcher) reserve(messages, bytes int) (room <-chan struct{}, ok bool) {
 // the client is being stopped.
 func (b *batcher) put(m batch, payload []byte) bool {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	if b.stopping || !b.fits(1, len(payload)) {
+		b.mu.Unlock()
 		return false
 	}
 	b.messages++
 	b.bytes += len(payload)
-	b.append(m, payload, "")
+	full := b.append(m, payload, "")
+	b.mu.Unlock()
+	if full {
+		// Callers that publish without a pause would keep the workers from
+		// running for as long as the scheduler lets them, 10 ms.
+		runtime.Gosched()
+	}
 	return true
 }
 
@@ -172,8 +179,9 @@ func (b *batcher) add(m batch, ids []string) {
 	}
 }
 
-// append adds a copy of a payload to the open batch of its kind.
-func (b *batcher) append(m batch, payload []byte, id string) {
+// append adds a copy of a payload to the open batch of its kind, and tells
+// whether the batch is full.
+func (b *batcher) append(m batch, payload []byte, id string) (full bool) {
 	deliverAt := int64(0)
 	if !m.deliverAt.IsZero() {
 		deliverAt = m.deliverAt.UnixMicro()
@@ -190,9 +198,11 @@ func (b *batcher) append(m batch, payload []byte, id string) {
 	if id != "" {
 		p.ids = append(p.ids, id)
 	}
-	if p.messages >= b.batching.Payloads || p.bytes >= b.batching.Bytes {
+	full = p.messages >= b.batching.Payloads || p.bytes >= b.batching.Bytes
+	if full {
 		b.seal(p)
 	}
+	return full
 }
 
 // openParcel makes an empty batch, which is as large as the one before.

@@ -2,7 +2,9 @@ package core
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
+	"math/bits"
 	"strconv"
 	"strings"
 	"sync"
@@ -129,17 +131,13 @@ const (
 // bytes, depending on the version, in the place of bytes that are not UTF-8.
 func scanPayload(text []byte) (problem string, offset int, replaced bool) {
 	var depth int
-	var high byte // has the top bit of any byte within strings
+	high := false // a byte within a string is not ASCII
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; c {
 		case '"':
-			for i++; i < len(text); i++ {
-				c := text[i]
-				if c == '"' {
-					break
-				}
-				high |= c
-				if c != '\\' {
+			for i = nextSpecial(text, i+1); i < len(text) && text[i] != '"'; i = nextSpecial(text, i+1) {
+				if text[i] >= utf8.RuneSelf {
+					high = true
 					continue
 				}
 				last, escaped, problem := scanEscape(text, i)
@@ -167,13 +165,39 @@ func scanPayload(text []byte) (problem string, offset int, replaced bool) {
 			}
 		}
 	}
-	if high >= utf8.RuneSelf {
+	if high {
 		if !utf8.Valid(text) {
 			return problemUTF8, invalidOffset(text), false
 		}
 		replaced = replaced || bytes.Contains(text, []byte("\ufffd"))
 	}
 	return "", 0, replaced
+}
+
+// nextSpecial returns the offset, from i on, of the first byte that counts
+// within a string: a quote, a backslash, or one that is not ASCII. It looks at
+// 8 bytes at a time, because most of a payload is plain text in strings.
+func nextSpecial(text []byte, i int) int {
+	const (
+		ones    = 0x0101010101010101
+		tops    = 0x80 * ones
+		quotes  = '"' * ones
+		slashes = '\\' * ones
+	)
+	for ; i+8 <= len(text); i += 8 {
+		word := binary.LittleEndian.Uint64(text[i:])
+		quote, slash := word^quotes, word^slashes
+		// The lowest top bit that is set belongs to the first special byte.
+		if special := (word | (quote-ones)&^quote | (slash-ones)&^slash) & tops; special != 0 {
+			return i + bits.TrailingZeros64(special)/8
+		}
+	}
+	for ; i < len(text); i++ {
+		if c := text[i]; c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			break
+		}
+	}
+	return i
 }
 
 // scanEscape looks at the escape whose backslash is at i. It returns the

@@ -396,3 +396,21 @@ func BenchmarkEncodePayload(b *testing.B) {
 		}
 	})
 }
+
+func FuzzNextSpecial(f *testing.F) {
+	for _, seed := range []string{"", "plain", `a"b`, `a\b`, "12345678", "1234567\"", "12345678\\", "1234567\x80x", "\x21\x23\x5b\x5d\x7f\x00\x22", "ääääääää"} {
+		f.Add([]byte(seed), 0)
+	}
+	f.Fuzz(func(t *testing.T, text []byte, from int) {
+		if from < 0 || from > len(text) {
+			return
+		}
+		want := from
+		for want < len(text) && text[want] != '"' && text[want] != '\\' && text[want] < 0x80 {
+			want++
+		}
+		if got := nextSpecial(text, from); got != want {
+			t.Errorf("%q from %d: %d, want %d", text, from, got, want)
+		}
+	})
+}
