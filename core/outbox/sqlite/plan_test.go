@@ -54,6 +54,7 @@ func TestNoStatementReadsTheTable(t *testing.T) {
 	check(discardRecord, "SEARCH outbox USING INTEGER PRIMARY KEY")
 	check(rescheduleRecord, "SEARCH outbox USING INDEX outbox_id (id=?)")
 	check(deleteRecord, "SEARCH outbox USING INDEX outbox_id (id=?)")
+	check(deleteRecords, "SEARCH outbox USING COVERING INDEX outbox_id (id=?)")
 	check(selectByID, "SEARCH outbox USING INDEX outbox_id (id=?)")
 	check(selectLast, "SEARCH outbox")
 	check(countHeld, "SEARCH outbox USING COVERING INDEX outbox_held (due_at>?)")

@@ -1,5 +1,7 @@
 package sqlite
 
+import "strings"
+
 // The statements. INDEXED BY makes one fail that could not use its index, so
 // that none can become slow unnoticed.
 const (
@@ -34,3 +36,9 @@ WHERE id = ? AND token = ? AND token <> '' AND state = 0 RETURNING size`
 	countHeld    = `SELECT count(*) FROM outbox INDEXED BY outbox_held WHERE state = 0 AND token <> '' AND due_at > ?`
 	selectOldest = `SELECT created_at FROM outbox INDEXED BY outbox_created WHERE state = 0 ORDER BY created_at LIMIT 1`
 )
+
+// deleteMany is how many records one deleteRecords deletes: many, because a
+// statement costs as much as a deletion.
+const deleteMany = 100
+
+var deleteRecords = `DELETE FROM outbox WHERE id IN (?` + strings.Repeat(", ?", deleteMany-1) + `) RETURNING state, size`

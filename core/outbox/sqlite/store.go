@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -235,16 +236,30 @@ func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
 	deleted := 0
 	err := s.write(ctx, func(w *writer) error {
 		deleted = 0
-		for _, id := range ids {
-			var state outbox.State
-			var size int64
-			ok, err := w.row(deleteRecord, []any{id}, (*int)(&state), &size)
-			if err != nil {
-				return err
-			}
-			if ok {
+		remove := func(query string, args []any) error {
+			return w.rows(query, args, func(scan func(...any) error) (bool, error) {
+				var state outbox.State
+				var size int64
+				if err := scan((*int)(&state), &size); err != nil {
+					return false, err
+				}
 				deleted++
 				w.counts.add(state, -1, -size)
+				return true, nil
+			})
+		}
+		for group := range slices.Chunk(ids, deleteMany) {
+			query, args := deleteRecord, make([]any, 1, deleteMany)
+			if len(group) > deleteMany/10 {
+				query, args = deleteRecords, args[:deleteMany]
+			}
+			for start := 0; start < len(group); start += len(args) {
+				for i := range args {
+					args[i] = group[min(start+i, len(group)-1)] // the last one fills up
+				}
+				if err := remove(query, args); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
