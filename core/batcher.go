@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,8 +41,10 @@ type batcher struct {
 	running bool        // the workers were started
 	// lastBytes and lastMessages are the sizes of the last batch.
 	lastBytes, lastMessages int
-	stopping                bool // put takes no more
-	closing                 bool // nothing more comes
+	// spare holds the buffers of batches that were delivered.
+	spare    [][]byte
+	stopping bool // put takes no more
+	closing  bool // nothing more comes
 	// lost counts messages that could neither be delivered nor stored when
 	// the client was stopped.
 	lost int
@@ -85,7 +88,7 @@ func (p *parcel) unpack() {
 		p.batch.payloads[i] = p.body[start:end:end]
 		start = end + len(",")
 	}
-	p.batch.bulk = appendBulkTail(p.body, p.batch.attributes)
+	p.batch.bulk, p.batch.readers = appendBulkTail(p.body, p.batch.attributes), new(atomic.Int32)
 	p.body, p.ends = nil, nil
 }
 
@@ -211,7 +214,7 @@ func (b *batcher) openParcel(m batch, key parcelKey) *parcel {
 	p := &parcel{
 		key:    key,
 		batch:  batch{topic: m.topic, attributes: m.attributes, deliverAt: m.deliverAt},
-		body:   appendBulkHead(make([]byte, 0, b.lastBytes+len(m.attributes)+128), m.topic),
+		body:   appendBulkHead(b.buffer(b.lastBytes+len(m.attributes)+128), m.topic),
 		ends:   make([]int, 0, b.lastMessages),
 		opened: time.Now(),
 		done:   make(chan struct{}),
@@ -223,6 +226,28 @@ func (b *batcher) openParcel(m batch, key parcelKey) *parcel {
 		b.setTimer(b.batching.Delay)
 	}
 	return p
+}
+
+// buffer returns an empty buffer: a spare one, or one of the given size.
+func (b *batcher) buffer(size int) []byte {
+	if last := len(b.spare) - 1; last >= 0 {
+		buffer := b.spare[last]
+		b.spare = b.spare[:last]
+		return buffer
+	}
+	return make([]byte, 0, size)
+}
+
+// spares returns the buffer of a batch that was delivered, if nobody reads it
+// any more: not net/http, which tells by closing the body, and not the
+// outbox, which has seen nothing of a batch without failures. Transports of
+// others are not relied on.
+func (b *batcher) spares(p *parcel, errs []*failure) []byte {
+	if p.batch.readers == nil || p.batch.readers.Load() > 0 || b.client.transport.owned == nil ||
+		len(failedIndexes(errs)) > 0 || cap(p.batch.bulk) > 2*DefaultBatchBytes {
+		return nil
+	}
+	return p.batch.bulk[:0]
 }
 
 // seal hands a batch over to the workers.
@@ -307,30 +332,31 @@ func (b *batcher) deliver(p *parcel) {
 		d.deadline = p.opened.Add(c.relay.lease() - 2*c.cfg.bulkTimeout)
 	}
 	c.sendAll(c.hard, d)
+	again, pause := (*parcel)(nil), time.Duration(0)
 	if stored {
 		c.relay.settleHeld(c.hard, p, d, b.token)
-		b.finish(p, nil, 0)
-		return
+	} else {
+		again, pause = b.keep(p, d.errs, failedIndexes(d.errs))
 	}
-	b.finish(b.keep(p, d.errs, failedIndexes(d.errs)))
+	b.finish(p, again, pause, b.spares(p, d.errs))
 }
 
 // keep stores what was not delivered. What cannot be stored either is to be
 // tried again: it is returned as a batch, with the pause before it.
-func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (_, again *parcel, pause time.Duration) {
+func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (again *parcel, pause time.Duration) {
 	c := b.client
 	if len(failed) == 0 {
-		return p, nil, 0
+		return nil, 0
 	}
 	if c.cfg.outbox != nil {
 		_, err := c.keep(c.hard, p.batch, errs, nil)
 		if err == nil {
-			return p, nil, 0
+			return nil, 0
 		}
 		c.log.error("keep", p.batch.topic, "messages can neither be delivered nor stored; they wait in memory", "topic", p.batch.topic, "messages", len(failed), "error", err)
 	}
 	again = &parcel{batch: p.batch, opened: p.opened, sealed: true, attempts: p.attempts, done: p.done}
-	again.batch.payloads, again.batch.bulk = nil, nil
+	again.batch.payloads, again.batch.bulk, again.batch.readers = nil, nil, nil
 	refused := 0
 	var cause error
 	for _, i := range failed {
@@ -353,16 +379,19 @@ func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (_, again *parc
 		emit(c.cfg.observer.Dead, Event{Topic: p.batch.topic, Messages: refused, Err: cause})
 	}
 	if again.messages == 0 {
-		return p, nil, 0
+		return nil, 0
 	}
-	return p, again, max(pause, min(backoff(again.attempts), relayErrorMax))
+	return again, max(pause, min(backoff(again.attempts), relayErrorMax))
 }
 
 // finish lets go of a batch, or of the part of it that is not to be posted
-// again after a pause.
-func (b *batcher) finish(p, again *parcel, pause time.Duration) {
+// again after a pause. The spare buffer, if any, is used for another.
+func (b *batcher) finish(p, again *parcel, pause time.Duration, spare []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if spare != nil && len(b.spare) < 2*b.batching.InFlight {
+		b.spare = append(b.spare, spare)
+	}
 	delete(b.unfinished, p)
 	messages, bytes := p.messages, p.bytes
 	switch {

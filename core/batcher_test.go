@@ -816,3 +816,25 @@ func TestBatchingIsChecked(t *testing.T) {
 		assert.ErrorContains(t, err, "Batching."+field+" is ")
 	}
 }
+
+func TestOnlyBuffersThatNobodyReadsAreUsedAgain(t *testing.T) {
+	own := newTestClient(t, Config{URL: testServer}).batcher
+	other := newTestClient(t, Config{URL: testServer, HTTPClient: http.DefaultClient}).batcher
+	parcelOf := func() *parcel {
+		return &parcel{batch: batch{bulk: make([]byte, 10), readers: new(atomic.Int32)}}
+	}
+	delivered := make([]*failure, 3)
+	assert.NotNil(t, own.spares(parcelOf(), delivered))
+	assert.Nil(t, other.spares(parcelOf(), delivered), "another transport may not close what it reads")
+	assert.Nil(t, own.spares(parcelOf(), []*failure{nil, {}, nil}), "the outbox has seen a payload")
+	assert.Nil(t, own.spares(&parcel{}, delivered), "a retry has no buffer of its own")
+
+	read := parcelOf()
+	body := requestBody{read.batch.bulk, read.batch.readers}
+	first, second := body.open(), body.open()
+	require.NoError(t, first.Close())
+	require.NoError(t, first.Close())
+	assert.Nil(t, own.spares(read, delivered), "one is still read")
+	require.NoError(t, second.Close())
+	assert.NotNil(t, own.spares(read, delivered))
+}

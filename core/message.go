@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,8 +18,9 @@ type batch struct {
 	deliverAt  time.Time // zero: as soon as possible
 	payloads   [][]byte  // JSON objects
 	// bulk is the body of a bulk request with all the payloads, if it is at
-	// hand.
-	bulk []byte
+	// hand, and readers counts who may still read it, if somebody asks.
+	bulk    []byte
+	readers *atomic.Int32
 }
 
 // scheduled tells whether the server is to hold the messages back.
@@ -45,7 +47,7 @@ func (b batch) records() ([]outbox.Record, error) {
 // indexes, which failed as errs tells.
 func (b batch) failedRecords(indexes []int, errs []*failure) ([]outbox.Record, error) {
 	failed := b
-	failed.bulk = nil
+	failed.bulk, failed.readers = nil, nil
 	failed.payloads = make([][]byte, len(indexes))
 	for i, index := range indexes {
 		failed.payloads[i] = b.payloads[index]

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/avast/retry-go/v4"
@@ -87,17 +88,52 @@ func newTransport(cfg *settings, breaker *breaker) (*transport, error) {
 
 // request makes a request for a path. Its URL is shared with all others, and
 // with a transport of our own its header, too: http.Transport changes neither.
-func (t *transport) request(ctx context.Context, path string, body []byte) *http.Request {
+func (t *transport) request(ctx context.Context, path string, body requestBody) *http.Request {
 	request := t.templates[path].WithContext(ctx)
 	if t.owned == nil {
 		request.Header = request.Header.Clone()
 	}
-	if body != nil {
-		request.ContentLength = int64(len(body))
-		request.Body = io.NopCloser(bytes.NewReader(body))
-		request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	if body.data != nil {
+		request.ContentLength = int64(len(body.data))
+		request.Body = body.open()
+		// With GetBody net/http takes another connection when the first one
+		// turns out to be closed before anything was written.
+		request.GetBody = func() (io.ReadCloser, error) { return body.open(), nil }
 	}
 	return request
+}
+
+// requestBody is the body of a request.
+type requestBody struct {
+	data []byte
+	// readers counts who may still read data; nil when nobody asks.
+	readers *atomic.Int32
+}
+
+// open makes a reader of the body. One that nobody counts is of a type that
+// net/http knows to be in memory, and sends together with the headers.
+func (b requestBody) open() io.ReadCloser {
+	if b.readers == nil {
+		return io.NopCloser(bytes.NewReader(b.data))
+	}
+	b.readers.Add(1)
+	return &countedReader{Reader: bytes.NewReader(b.data), readers: b.readers}
+}
+
+// countedReader tells when it is closed. An http.RoundTripper closes a body
+// when it is done with it, which may be after it has returned.
+type countedReader struct {
+	*bytes.Reader
+	readers *atomic.Int32
+	closed  atomic.Bool
+}
+
+// Close says that nothing is read any more.
+func (r *countedReader) Close() error {
+	if !r.closed.Swap(true) {
+		r.readers.Add(-1)
+	}
+	return nil
 }
 
 // newHTTPTransport makes the transport of a client's own.
@@ -120,7 +156,7 @@ func (t *transport) close() {
 // roundTrip sends one request and reads the body of its answer to the end, so
 // that the connection is used again. It goes to the http.RoundTripper itself:
 // an http.Client would follow redirects, and turn a POST into a GET on the way.
-func (t *transport) roundTrip(ctx context.Context, path, topic string, body []byte) ([]byte, error) {
+func (t *transport) roundTrip(ctx context.Context, path, topic string, body requestBody) ([]byte, error) {
 	roundTripper := t.client.Transport
 	if roundTripper == nil {
 		roundTripper = http.DefaultTransport
@@ -171,7 +207,7 @@ func networkFailure(ctx context.Context, topic string, err error) *failure {
 }
 
 // attempt sends a request that the circuit breaker counts.
-func (t *transport) attempt(ctx context.Context, path, topic string, body []byte) (answer []byte, err error) {
+func (t *transport) attempt(ctx context.Context, path, topic string, body requestBody) (answer []byte, err error) {
 	done, err := t.breaker.allow()
 	if err != nil {
 		return nil, err
@@ -186,7 +222,7 @@ func (t *transport) attempt(ctx context.Context, path, topic string, body []byte
 // post sends a message request, with one quick retry where a second try can
 // help at once: the connection broke, or a proxy had no server to ask. Both
 // tries share the timeout.
-func (t *transport) post(ctx context.Context, path, topic string, body []byte, timeout time.Duration) ([]byte, error) {
+func (t *transport) post(ctx context.Context, path, topic string, body requestBody, timeout time.Duration) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errServerTimeout)
 	defer cancel()
 	answer, err := t.attempt(ctx, path, topic, body)
@@ -241,7 +277,7 @@ func (t *transport) postMessage(ctx context.Context, b batch, index int) ([]int6
 		body = append(body, '"')
 	}
 	body = append(body, '}')
-	answer, err := t.post(ctx, path, b.topic, body, t.timeout)
+	answer, err := t.post(ctx, path, b.topic, requestBody{data: body}, t.timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -251,9 +287,9 @@ func (t *transport) postMessage(ctx context.Context, b batch, index int) ([]int6
 // postBulk posts the payloads with the given indexes in one request and
 // returns the ids of their jobs, nil when the answer did not tell them.
 func (t *transport) postBulk(ctx context.Context, b batch, indexes []int) ([]int64, error) {
-	body := b.bulk
-	if body == nil || len(indexes) < len(b.payloads) {
-		body = b.bulkBody(indexes)
+	body := requestBody{b.bulk, b.readers}
+	if b.bulk == nil || len(indexes) < len(b.payloads) {
+		body = requestBody{data: b.bulkBody(indexes)}
 	}
 	answer, err := t.post(ctx, wire.BulkPath, b.topic, body, t.bulkTimeout)
 	if err != nil {
@@ -304,7 +340,7 @@ func (t *transport) create(ctx context.Context, path, topic string, resource any
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout, errServerTimeout)
 	defer cancel()
-	_, err = t.roundTrip(ctx, path, topic, body)
+	_, err = t.roundTrip(ctx, path, topic, requestBody{data: body})
 	return err
 }
 
@@ -312,7 +348,7 @@ func (t *transport) create(ctx context.Context, path, topic string, resource any
 func (t *transport) health(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout, errServerTimeout)
 	defer cancel()
-	body, err := t.roundTrip(ctx, wire.HealthPath, "", nil)
+	body, err := t.roundTrip(ctx, wire.HealthPath, "", requestBody{})
 	if err != nil {
 		return unwrapFailure(err)
 	}
