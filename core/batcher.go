@@ -39,6 +39,8 @@ type batcher struct {
 	room    chan struct{}
 	timer   *time.Timer // seals the oldest open batch
 	running bool        // the workers were started
+	// last is the batch of the last message: mostly that of the next, too.
+	last *parcel
 	// lastBytes and lastMessages are the sizes of the last batch.
 	lastBytes, lastMessages int
 	// spare holds the buffers of batches that were delivered.
@@ -189,9 +191,14 @@ func (b *batcher) append(m batch, payload []byte, id string) (full bool) {
 	if !m.deliverAt.IsZero() {
 		deliverAt = m.deliverAt.UnixMicro()
 	}
-	p := b.open[parcelKey{m.topic, string(m.attributes), deliverAt, id != ""}]
-	if p == nil {
-		p = b.openParcel(m, parcelKey{m.topic, string(m.attributes), deliverAt, id != ""})
+	p := b.last
+	if p == nil || p.sealed || p.key.topic != m.topic || p.key.attributes != string(m.attributes) ||
+		p.key.deliverAt != deliverAt || p.key.stored != (id != "") {
+		p = b.open[parcelKey{m.topic, string(m.attributes), deliverAt, id != ""}]
+		if p == nil {
+			p = b.openParcel(m, parcelKey{m.topic, string(m.attributes), deliverAt, id != ""})
+		}
+		b.last = p
 	}
 	p.body = append(p.body, payload...)
 	p.ends = append(p.ends, len(p.body))
@@ -255,6 +262,9 @@ func (b *batcher) seal(p *parcel) {
 	delete(b.open, p.key)
 	b.lastBytes, b.lastMessages = min(len(p.body), DefaultBatchBytes), p.messages
 	p.sealed = true
+	if b.last == p {
+		b.last = nil
+	}
 	b.ready = append(b.ready, p)
 	b.work.Signal()
 }

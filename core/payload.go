@@ -104,6 +104,9 @@ func (e *payloadEncoder) encode(field string, payload any) ([]byte, error) {
 	if len(encoded) == len("{}") && losesAll(payload) {
 		return nil, invalid(fieldError(field, "is %T and encodes to {}: nothing of what it holds would be sent", payload))
 	}
+	if isSound(payload, encoded) {
+		return encoded, nil
+	}
 	problem, offset, replaced := scanPayload(encoded)
 	if problem != "" {
 		return nil, invalid(fieldError(field+pathAt(encoded, offset), "%s", problem))

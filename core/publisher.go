@@ -156,7 +156,7 @@ func (c *Client) BeginRequest(ctx context.Context, r *http.Request, options Opti
 // adapters.
 func EndRequest(ctx context.Context, status int) {
 	p, ok := FromContext(ctx)
-	if !ok {
+	if !ok || p.options.FlushOn == nil {
 		return
 	}
 	p.mu.Lock()

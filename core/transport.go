@@ -166,6 +166,7 @@ func (t *transport) roundTrip(ctx context.Context, path, topic string, body requ
 	if err != nil {
 		return nil, networkFailure(ctx, topic, err)
 	}
+	defer func() { _ = response.Body.Close() }()
 	answer, err := readBody(response)
 	if response.StatusCode == http.StatusCreated {
 		// The status has said that the message is accepted. What is missing
@@ -181,10 +182,8 @@ func (t *transport) roundTrip(ctx context.Context, path, topic string, body requ
 	return answer, classify(response.StatusCode, response.Header, topic, answer)
 }
 
-// readBody reads the body of an answer, if it has an acceptable size, and
-// closes it.
+// readBody reads the body of an answer to its end, if it is not too large.
 func readBody(response *http.Response) ([]byte, error) {
-	defer func() { _ = response.Body.Close() }()
 	if length := response.ContentLength; 0 < length && length <= maxAnswer {
 		answer := make([]byte, length)
 		n, err := io.ReadFull(response.Body, answer)

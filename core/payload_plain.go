@@ -1,0 +1,76 @@
+package core
+
+import (
+	"bytes"
+	"encoding"
+	"encoding/json"
+	"reflect"
+	"sync"
+	"time"
+)
+
+// plainTypes remembers of which types of payloads isPlain is true.
+var plainTypes sync.Map // of reflect.Type to bool
+
+// isSound tells whether a payload, once encoded, needs no closer look: its
+// type leaves room for nothing but bad text, and there is none in it.
+// encoding/json writes a NUL as an escape, and bytes that are not UTF-8 as
+// an escape or as U+FFFD.
+func isSound(payload any, encoded []byte) bool {
+	return hasPlainType(reflect.TypeOf(payload)) &&
+		bytes.IndexByte(encoded, '\\') < 0 && !bytes.Contains(encoded, []byte("\ufffd"))
+}
+
+func hasPlainType(t reflect.Type) bool {
+	if known, ok := plainTypes.Load(t); ok {
+		return known.(bool)
+	}
+	plain := isPlain(t, map[reflect.Type]bool{})
+	plainTypes.Store(t, plain)
+	return plain
+}
+
+var (
+	timeType          = reflect.TypeFor[time.Time]()
+	numberType        = reflect.TypeFor[json.Number]()
+	marshalerType     = reflect.TypeFor[json.Marshaler]()
+	textMarshalerType = reflect.TypeFor[encoding.TextMarshaler]()
+)
+
+// isPlain tells whether encoding/json alone decides how all values of a type
+// are encoded, to a bounded depth: there are no interfaces, no marshalers
+// but that of time.Time, no raw JSON or numbers as text, and no recursion.
+func isPlain(t reflect.Type, within map[reflect.Type]bool) bool {
+	switch {
+	case t == timeType:
+		return true
+	case t == numberType, within[t]:
+		return false
+	}
+	for _, marshaler := range []reflect.Type{marshalerType, textMarshalerType} {
+		if t.Implements(marshaler) || reflect.PointerTo(t).Implements(marshaler) {
+			return false
+		}
+	}
+	within[t] = true
+	defer delete(within, t)
+	switch t.Kind() {
+	case reflect.Bool, reflect.String, reflect.Float32, reflect.Float64,
+		reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		return true
+	case reflect.Pointer, reflect.Slice, reflect.Array:
+		return isPlain(t.Elem(), within)
+	case reflect.Map:
+		return isPlain(t.Key(), within) && isPlain(t.Elem(), within)
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if !isPlain(t.Field(i).Type, within) {
+				return false
+			}
+		}
+		return true
+	default:
+		return false
+	}
+}
