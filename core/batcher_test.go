@@ -248,24 +248,46 @@ func TestFullMemorySpillsToTheOutbox(t *testing.T) {
 	})
 }
 
-func TestFullMemoryMakesRequestsWaitThatMayDrop(t *testing.T) {
+func TestFullMemoryRefusesWhatMayBeDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := newBlocking()
 		store := memory.New()
 		client := newTestClient(t, Config{
-			URL: testServer, HTTPClient: &http.Client{Transport: server}, Outbox: store, Timeout: time.Minute,
-			Batching: Batching{MaxMessages: 1},
+			URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: store, Batching: Batching{MaxMessages: 2},
 		})
-		queueN(t, publisherIn(t, client, Memory), 1, Queued)
 		p, end := begin(t, client, Options{AfterResponse: Memory, FlushOn: Succeeded})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, err := p.Publish(ctx, "orders", struct{}{})
-		require.ErrorIs(t, err, ErrNotAccepted)
+		queueN(t, p, 2, Queued)
+		_, err := p.Publish(t.Context(), "orders", struct{}{})
+		require.ErrorIs(t, err, ErrNotAccepted, "at once: it would wait for its own end")
 		assert.Empty(t, records(t, store), "what is stored could not be dropped any more")
-		end(200)
-		server.answers <- http.StatusCreated
+		end(500)
+		isEmpty(t, client)
 	})
+}
+
+func TestFlushOnThatPanicsLosesNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		client := newTestClient(t, config)
+		p, end := begin(t, client, Options{AfterResponse: Memory, FlushOn: func(Outcome) bool { panic("oh") }})
+		queueN(t, p, 2, Queued)
+		assert.PanicsWithValue(t, "oh", func() { end(200) })
+		require.NoError(t, client.Flush(t.Context()))
+		assert.Len(t, payloadsOf(server, "orders"), 2)
+		isEmpty(t, client)
+	})
+}
+
+func TestOutcomeHasAFinalStatus(t *testing.T) {
+	client := newTestClient(t, Config{URL: testServer})
+	for status, want := range map[int]int{0: 200, 100: 200, 103: 200, 101: 101, 200: 200, 304: 304, 500: 500} {
+		var got Outcome
+		options := Options{AfterResponse: Memory, FlushOn: func(outcome Outcome) bool { got = outcome; return false }}
+		ctx, end := client.BeginRequest(t.Context(), nil, options)
+		_, err := MustFromContext(ctx).Publish(ctx, "orders", struct{}{})
+		require.NoError(t, err)
+		EndRequest(ctx, status)
+		end()
+		assert.Equal(t, Outcome{Status: want}, got, status)
+	}
 }
 
 func TestFullMemoryWithoutOutboxWaitsForRoom(t *testing.T) {
@@ -758,6 +780,7 @@ func TestSucceeded(t *testing.T) {
 
 func TestEndRequestWithoutPublisher(t *testing.T) {
 	assert.NotPanics(t, func() { EndRequest(t.Context(), 200) })
+	assert.NotPanics(t, func() { EndRequest(NewContext(t.Context(), nil), 200) })
 }
 
 func TestPublishFlushAndStopAtTheSameTime(t *testing.T) {
@@ -815,6 +838,8 @@ func TestBatchingIsChecked(t *testing.T) {
 	for _, field := range []string{"Payloads", "Bytes", "Delay", "InFlight", "MaxMessages", "MaxBytes"} {
 		assert.ErrorContains(t, err, "Batching."+field+" is ")
 	}
+	_, err = NewClient(Config{URL: testServer, Batching: Batching{Delay: MaxBatchDelay + 1}})
+	assert.ErrorContains(t, err, "Batching.Delay is ")
 }
 
 func TestOnlyBuffersThatNobodyReadsAreUsedAgain(t *testing.T) {

@@ -17,6 +17,8 @@ const (
 	DefaultMaxMessages = 100_000
 	// DefaultMaxBytes is how many bytes of payloads are held in memory.
 	DefaultMaxBytes = 64_000_000
+	// MaxBatchDelay is the longest Delay.
+	MaxBatchDelay = 10 * time.Second
 )
 
 // Batching says how messages that are posted after the response are put
@@ -38,8 +40,8 @@ type Batching struct {
 	// larger is posted in two. Defaults to 1,000,000.
 	Bytes int
 
-	// Delay is how long a message waits for others to share a batch with.
-	// Defaults to 20 ms.
+	// Delay is how long a message waits for others to share a batch with, at
+	// most 10 s. Defaults to 20 ms.
 	Delay time.Duration
 
 	// InFlight is how many batches are posted at the same time. Defaults
@@ -67,6 +69,9 @@ func (b Batching) resolve(bulkLimit int, bad *faults) Batching {
 		bad.add(fieldError("Batching.Payloads", "is %d; the server takes at most %d", b.Payloads, MaxBulkLimit))
 	}
 	bad.add(checkNotNegative("Batching.Delay", b.Delay))
+	if b.Delay > MaxBatchDelay {
+		bad.add(fieldError("Batching.Delay", "is %v; the most is %v", b.Delay, MaxBatchDelay))
+	}
 	return Batching{
 		Payloads:    cmp.Or(b.Payloads, bulkLimit),
 		Bytes:       min(cmp.Or(b.Bytes, DefaultBatchBytes), bulkBytes),

@@ -29,6 +29,14 @@
 // An outage does not slow the app: after a few failures a circuit breaker
 // opens, and messages go straight to the outbox until the server is back.
 //
+// # After the response
+//
+// A client publishes within the call. So do the publishers that the adapters
+// put into requests, unless [Options] say otherwise: with [Durable] a message
+// is stored within the call, with [Memory] it is queued within the call, and
+// both post it afterwards, together with those of other requests. Memory is
+// the only mode that can lose accepted messages, in a crash of the process.
+//
 // # What the server does
 //
 // The server has surprises that shape this package. It throws away messages

@@ -70,7 +70,12 @@ func (c *Client) queue(ctx context.Context, b batch, p *Publisher) (Receipt, err
 		if ok {
 			break
 		}
-		if spills && !p.holds() {
+		switch {
+		case p.holds():
+			// It is not stored, for it could not be dropped then. Nor does it
+			// wait, perhaps for the end of its own request.
+			return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, errBufferFull)
+		case spills:
 			return c.spill(ctx, b, errBufferFull)
 		}
 		select {

@@ -1,7 +1,6 @@
 package core
 
 import (
-	"cmp"
 	"context"
 	"net/http"
 	"sync"
@@ -26,9 +25,9 @@ type Options struct {
 	// [Succeeded], a handler that panics or answers 5xx publishes nothing.
 	//
 	// It applies to AfterResponse Memory alone; with it, messages wait in
-	// memory until the handler ends, and what memory has no room for waits
-	// in Publish. Defaults to nil: messages are posted whatever the outcome,
-	// also while the handler runs.
+	// memory until the handler ends, and those that memory has no room for
+	// are refused with ErrNotAccepted. Defaults to nil: messages are posted
+	// whatever the outcome, also while the handler runs.
 	FlushOn func(Outcome) bool
 }
 
@@ -103,16 +102,19 @@ func (p *Publisher) end() {
 	if held == nil {
 		return
 	}
-	defer p.client.leave()
-	flush := p.options.FlushOn(outcome)
-	for _, b := range held {
-		if flush {
-			p.client.batcher.add(b, nil)
-			continue
+	flush := true // also when FlushOn panics: nothing is lost by mistake
+	defer func() {
+		defer p.client.leave()
+		for _, b := range held {
+			if flush {
+				p.client.batcher.add(b, nil)
+				continue
+			}
+			p.client.batcher.release(len(b.payloads), sizeOf(b))
+			emit(p.client.cfg.observer.Discarded, Event{Topic: b.topic, Messages: len(b.payloads)})
 		}
-		p.client.batcher.release(len(b.payloads), sizeOf(b))
-		emit(p.client.cfg.observer.Discarded, Event{Topic: b.topic, Messages: len(b.payloads)})
-	}
+	}()
+	flush = p.options.FlushOn(outcome)
 }
 
 // Publish is [Client.Publish] with the attributes of the request added.
@@ -150,18 +152,21 @@ func (c *Client) BeginRequest(ctx context.Context, r *http.Request, options Opti
 }
 
 // EndRequest tells the publisher in a context of BeginRequest that the
-// handler has returned, and with what status; zero counts as 200, which is
-// what net/http answers for a handler that sets none. Without it the handler
-// counts as panicked. Only Options.FlushOn asks for it. It is for authors of
+// handler has returned, and with what status. Zero counts as 200, which is
+// what net/http answers for a handler that sets none, and so does a status
+// below 200 that is no final one. Without it the handler counts as panicked. Only Options.FlushOn asks for it. It is for authors of
 // adapters.
 func EndRequest(ctx context.Context, status int) {
 	p, ok := FromContext(ctx)
-	if !ok || p.options.FlushOn == nil {
+	if !ok || p == nil || p.options.FlushOn == nil {
 		return
+	}
+	if status < http.StatusOK && status != http.StatusSwitchingProtocols {
+		status = http.StatusOK
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.outcome = &Outcome{Status: cmp.Or(status, http.StatusOK)}
+	p.outcome = &Outcome{Status: status}
 }
 
 // ContextKey is the name under which adapters also put the publisher into

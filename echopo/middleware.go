@@ -2,6 +2,7 @@ package echopo
 
 import (
 	"context"
+	"net/http"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -17,6 +18,12 @@ type Options = core.Options
 // get by [FromContext] or [core.FromContext]. It serves [echo.Echo.Use],
 // [echo.Echo.Pre], groups and single routes. Where middlewares of several
 // clients are nested, the inner one's publisher is found.
+//
+// Options.FlushOn gets the status of the answer that the handler has sent,
+// or else the one that echo's default error handler gives to the error it
+// has returned: the code of an [*echo.HTTPError], 500 for any other, wrapped
+// ones too. An app whose own error handler decides otherwise answers, by
+// echo.Context.Error, in a middleware behind this one.
 func Middleware(client *core.Client, options Options) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -24,9 +31,29 @@ func Middleware(client *core.Client, options Options) echo.MiddlewareFunc {
 			defer end()
 			c.SetRequest(c.Request().WithContext(ctx))
 			c.Set(core.ContextKey, core.MustFromContext(ctx))
-			return next(c)
+			err := next(c)
+			core.EndRequest(ctx, status(c.Response(), err)) // not when the handler has panicked
+			return err
 		}
 	}
+}
+
+// status tells how a request is answered: echo makes answers of errors only
+// after the middlewares. It decides as [echo.Echo.DefaultHTTPErrorHandler]
+// does, which looks neither into wrapped errors nor further than one level
+// into internal ones.
+func status(response *echo.Response, err error) int {
+	if response.Committed || err == nil {
+		return response.Status
+	}
+	answer, ok := err.(*echo.HTTPError) //nolint:errorlint // as echo does it
+	if !ok {
+		return http.StatusInternalServerError
+	}
+	if internal, ok := answer.Internal.(*echo.HTTPError); ok { //nolint:errorlint // as echo does it
+		return internal.Code
+	}
+	return answer.Code
 }
 
 // FromContext returns the request's publisher. Without the middleware it is

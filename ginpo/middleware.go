@@ -16,6 +16,12 @@ type Options = core.Options
 // Middleware gives every request a publisher of the client, which handlers
 // get by [FromContext] or [core.FromContext]. Where middlewares of several
 // clients are nested, the inner one's publisher is found.
+//
+// Options.FlushOn gets the status that gin's writer has when the handlers
+// behind the middleware are done. A middleware that recovers from panics
+// belongs in front of it, as in gin.Default: [gin.Recovery] behind it hides
+// [net/http.ErrAbortHandler] and leaves the status at 200. One that makes answers
+// of the errors in gin.Context.Errors belongs behind it.
 func Middleware(client *core.Client, options Options) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		ctx, end := client.BeginRequest(c.Request.Context(), c.Request, options)
@@ -23,6 +29,7 @@ func Middleware(client *core.Client, options Options) gin.HandlerFunc {
 		c.Request = c.Request.WithContext(ctx)
 		c.Set(core.ContextKey, core.MustFromContext(ctx))
 		c.Next()
+		core.EndRequest(ctx, c.Writer.Status()) // not when a handler has panicked
 	}
 }
 

@@ -61,3 +61,65 @@ func Example() {
 	// 202
 	// {"id":"7"} {"request_id":"r-1"}
 }
+
+// Messages are posted after the response, and those of requests that fail are
+// dropped.
+func Example_afterResponse() {
+	postoffice := postofficetest.NewServer() // instead of a real server
+	defer postoffice.Close()
+
+	client, err := core.NewClient(core.Config{
+		URL:        postoffice.URL(),
+		Topics:     []string{"orders"},
+		OriginHost: "http://user:secret@orders:8080",
+		Observer: core.Observer{
+			Discarded: func(event core.Event) { fmt.Println("dropped", event.Messages, "of", event.Topic) },
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /orders/{id}", func(w http.ResponseWriter, r *http.Request) {
+		order := map[string]string{"id": r.PathValue("id")}
+		receipt, err := nethttp.FromRequest(r).Publish(r.Context(), "orders", order)
+		if err != nil {
+			http.Error(w, "try again later", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Println("order", order["id"], "is", receipt.State)
+		if order["id"] == "8" { // the database has failed, for instance
+			http.Error(w, "try again later", http.StatusInternalServerError)
+			return
+		}
+		w.WriteHeader(http.StatusAccepted)
+	})
+	server := &http.Server{Addr: ":8080", Handler: mux}
+	err = nethttp.Register(server, client, nethttp.Options{
+		AfterResponse: core.Memory,
+		FlushOn:       core.Succeeded,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	for _, path := range []string{"/orders/7", "/orders/8"} {
+		response := httptest.NewRecorder()
+		server.Handler.ServeHTTP(response, httptest.NewRequest(http.MethodPost, path, nil)) // instead of server.ListenAndServe()
+		fmt.Println(response.Code)
+	}
+	if err := client.Stop(context.Background()); err != nil { // posts what waits
+		log.Fatal(err)
+	}
+	for _, message := range postoffice.MessagesOf("orders") {
+		fmt.Println(string(message.Payload))
+	}
+	// Output:
+	// order 7 is queued
+	// 202
+	// order 8 is queued
+	// dropped 1 of orders
+	// 500
+	// {"id":"7"}
+}

@@ -15,12 +15,21 @@ type Options = core.Options
 // Middleware gives every request a publisher of the client, which handlers
 // get by [FromRequest] or [core.FromContext]. Where middlewares of several
 // clients are nested, the inner one's publisher is found.
+//
+// With Options.FlushOn the ResponseWriter is wrapped, because net/http tells
+// nobody the status; the wrapper has exactly the optional methods of the
+// writer, such as Flush, Hijack and ReadFrom, and Unwrap beside them.
 func Middleware(client *core.Client, options Options) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			ctx, end := client.BeginRequest(r.Context(), r, options)
 			defer end()
+			status := func() int { return 0 }
+			if options.FlushOn != nil {
+				w, status = watch(w)
+			}
 			next.ServeHTTP(w, r.WithContext(ctx))
+			core.EndRequest(ctx, status()) // not when the handler has panicked
 		})
 	}
 }

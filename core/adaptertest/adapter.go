@@ -91,6 +91,8 @@ func Run(t *testing.T, adapter Adapter) {
 	}{
 		{"Publisher", publisherTests},
 		{"Lifetime", lifetimeTests},
+		{"AfterResponse", afterResponseTests},
+		{"FlushOn", flushOnTests},
 		{"Transparency", transparencyTests},
 		{"Mount", mountTests},
 		{"Register", registerTests},

@@ -26,10 +26,12 @@
 //
 // The suite sends requests over real HTTP, and publishes to the fake server
 // of [github.com/postoffice-go/postoffice/core/postofficetest]. It checks
-// that handlers find the publisher wherever the framework lets them look,
-// that the middleware leaves everything else as it is without it (writer,
-// errors, panics, context, goroutines), that the recovery endpoint works
-// where Mount puts it, and that Register does all of that.
+// that handlers find the publisher wherever the framework lets them look, in
+// every mode of Options.AfterResponse; that what is posted after the response
+// does not delay it and is not lost by Stop; that Options.FlushOn is told how
+// the handler ended; that the middleware leaves everything else as it is
+// without it (writer, errors, panics, context, goroutines), that the recovery
+// endpoint works where Mount puts it, and that Register does all of that.
 //
 // The suite counts goroutines, so it must not run beside other tests: not
 // after t.Parallel.

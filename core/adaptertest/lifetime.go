@@ -19,21 +19,22 @@ import (
 // lifetimeTests check publishers over the time of requests: beside each
 // other, at their end and after it.
 var lifetimeTests = []test{
-	{"ConcurrentRequests", concurrentRequests},
-	{"CancelledRequest", cancelledRequest},
-	{"AfterTheRequest", afterTheRequest},
-	{"NoGoroutines", noGoroutines},
+	{"ConcurrentRequests", inEachWay(concurrentRequests)},
+	{"CancelledRequest", inEachWay(cancelledRequest)},
+	{"AfterTheRequest", inEachWay(afterTheRequest)},
+	{"NoGoroutines", inEachWay(noGoroutines)},
 }
 
-func concurrentRequests(t *testing.T, adapter Adapter) {
+func concurrentRequests(t *testing.T, adapter Adapter, w way) {
 	const requests = 64
 	server := newServer(t)
 	var inside atomic.Int32
 	all := make(chan struct{}) // closed when all requests are in their handlers
 	var mu sync.Mutex
 	publishers := map[*core.Publisher]bool{}
-	options := withAttribute("id", func(r *http.Request) any { return r.Header.Get("X-Request-Id") })
-	app := serve(t, adapter.New(App{Client: newClient(t, server), Options: options, Handler: func(call Call) error {
+	options := w.withAttribute("id", func(r *http.Request) any { return r.Header.Get("X-Request-Id") })
+	client := w.newClient(t, server)
+	app := serve(t, adapter.New(App{Client: client, Options: options, Handler: func(call Call) error {
 		if inside.Add(1) == requests {
 			close(all)
 		}
@@ -56,10 +57,8 @@ func concurrentRequests(t *testing.T, adapter Adapter) {
 	}
 	clients.Wait()
 	assert.Len(t, publishers, requests, "each request has a publisher of its own")
-	messages := server.MessagesOf(topic)
-	assert.Len(t, messages, requests)
 	seen := map[string]bool{}
-	for _, message := range messages {
+	for _, message := range w.delivered(t, client, server, requests) {
 		id := attributesOf(t, message)["id"]
 		assert.JSONEq(t, `{"id":"`+id+`"}`, string(message.Payload), "payload and attributes are of the same request")
 		seen[id] = true
@@ -67,17 +66,18 @@ func concurrentRequests(t *testing.T, adapter Adapter) {
 	assert.Len(t, seen, requests)
 }
 
-func cancelledRequest(t *testing.T, adapter Adapter) {
+func cancelledRequest(t *testing.T, adapter Adapter, w way) {
 	server := newServer(t)
-	entered, left := make(chan struct{}), make(chan struct{})
-	app := serve(t, adapter.New(App{Client: newClient(t, server), Handler: func(call Call) error {
-		defer close(left)
+	client := w.newClient(t, server)
+	entered := make(chan struct{})
+	handler, ended := signalEnd(adapter.New(App{Client: client, Options: w.options, Handler: func(call Call) error {
 		close(entered)
 		await(t, call.Request.Context().Done(), "the request's context to end")
 		_, err := call.Publisher().Publish(call.Request.Context(), topic, map[string]int{})
 		assert.NoError(t, err)
 		return nil
 	}}))
+	app := serve(t, handler)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() {
@@ -89,15 +89,16 @@ func cancelledRequest(t *testing.T, adapter Adapter) {
 	}()
 	_, err := app.try(ctx, http.MethodGet, Path, nil)
 	require.ErrorIs(t, err, context.Canceled)
-	<-left
-	assert.Len(t, server.MessagesOf(topic), 1)
+	await(t, ended, "the request to end")
+	w.delivered(t, client, server, 1)
 }
 
-func afterTheRequest(t *testing.T, adapter Adapter) {
+func afterTheRequest(t *testing.T, adapter Adapter, w way) {
 	server := newServer(t)
 	first := make(chan *core.Publisher, 1)
-	options := withAttribute("id", func(r *http.Request) any { return r.Header.Get("X-Request-Id") })
-	app := serve(t, adapter.New(App{Client: newClient(t, server), Options: options, Handler: func(call Call) error {
+	options := w.withAttribute("id", func(r *http.Request) any { return r.Header.Get("X-Request-Id") })
+	client := w.newClient(t, server)
+	app := serve(t, adapter.New(App{Client: client, Options: options, Handler: func(call Call) error {
 		select {
 		case first <- call.Publisher():
 		default:
@@ -111,24 +112,33 @@ func afterTheRequest(t *testing.T, adapter Adapter) {
 	p := <-first
 	_, err := p.Publish(t.Context(), topic, map[string]int{})
 	require.NoError(t, err)
-	messages := server.MessagesOf(topic)
-	require.Len(t, messages, 1)
+	messages := w.delivered(t, client, server, 1)
 	assert.Equal(t, "first", attributesOf(t, messages[0])["id"])
 }
 
-func noGoroutines(t *testing.T, adapter Adapter) {
-	client := newClient(t, newServer(t))
+// noGoroutines checks that a request neither starts a goroutine nor leaves
+// one behind, also while its messages wait to be posted.
+func noGoroutines(t *testing.T, adapter Adapter, w way) {
+	client := w.newClient(t, newServer(t), noPosts)
 	var before goleak.Option
-	called := false
-	app := adapter.New(App{Client: client, Handler: func(call Call) error {
-		called = true
-		assert.NotNil(t, call.Publisher())
-		assert.NoError(t, goleak.Find(before), "in the handler")
+	called := 0
+	app := adapter.New(App{Client: client, Options: w.options, Handler: func(call Call) error {
+		called++
+		if assert.NotNil(t, call.Publisher()) && w.state != core.Delivered {
+			_, err := call.Publisher().Publish(call.Request.Context(), topic, map[string]int{})
+			assert.NoError(t, err)
+		}
+		if before != nil {
+			assert.NoError(t, goleak.Find(before), "in the handler")
+		}
 		return nil
 	}})
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, Path, nil)
+	app.ServeHTTP(httptest.NewRecorder(), request) // the client's first message starts what posts them
 	before = goleak.IgnoreCurrent()
-	app.ServeHTTP(httptest.NewRecorder(), request)
-	assert.NoError(t, goleak.Find(before), "after the handler")
-	assert.True(t, called)
+	for range 3 {
+		app.ServeHTTP(httptest.NewRecorder(), request)
+		assert.NoError(t, goleak.Find(before), "after the handler")
+	}
+	assert.Equal(t, 4, called)
 }

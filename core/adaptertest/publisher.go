@@ -11,27 +11,21 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
 // publisherTests check that handlers find the publisher, and what it does.
 var publisherTests = []test{
-	{"IsVisibleEverywhere", isVisibleEverywhere},
-	{"Publishes", publishes},
-	{"AddsAttributes", addsAttributes},
-	{"AttributesSeeTheRequest", attributesSeeTheRequest},
-	{"AttributesAreMadeOncePerRequest", attributesAreMadeOnce},
-	{"AttributesAreNotMadeForNothing", attributesAreNotMadeForNothing},
+	{"IsVisibleEverywhere", inEachWay(isVisibleEverywhere)},
+	{"Publishes", inEachWay(publishes)},
+	{"AddsAttributes", inEachWay(addsAttributes)},
+	{"AttributesSeeTheRequest", inEachWay(attributesSeeTheRequest)},
+	{"AttributesAreMadeOncePerRequest", inEachWay(attributesAreMadeOnce)},
+	{"AttributesAreNotMadeForNothing", inEachWay(attributesAreNotMadeForNothing)},
 	{"IsNilWithoutMiddleware", isNilWithoutMiddleware},
-	{"KeepsEarlierContext", keepsEarlierContext},
-	{"ClientsDoNotMix", clientsDoNotMix},
-}
-
-// withAttribute makes Options that add one attribute, made from a request.
-func withAttribute(name string, value func(*http.Request) any) core.Options {
-	return core.Options{Attributes: func(r *http.Request) map[string]any {
-		return map[string]any{name: value(r)}
-	}}
+	{"KeepsEarlierContext", inEachWay(keepsEarlierContext)},
+	{"ClientsDoNotMix", inEachWay(clientsDoNotMix)},
 }
 
 // attributesOf decodes a message's attributes.
@@ -42,10 +36,10 @@ func attributesOf(t *testing.T, message postofficetest.Message) map[string]strin
 	return attributes
 }
 
-func isVisibleEverywhere(t *testing.T, adapter Adapter) {
+func isVisibleEverywhere(t *testing.T, adapter Adapter, w way) {
 	server := newServer(t)
 	called := false
-	app := serve(t, adapter.New(App{Client: newClient(t, server), Handler: func(call Call) error {
+	app := serve(t, adapter.New(App{Client: w.newClient(t, server), Options: w.options, Handler: func(call Call) error {
 		called = true
 		p := call.Publisher()
 		if !assert.NotNil(t, p, "by the adapter's accessor") {
@@ -66,31 +60,43 @@ func isVisibleEverywhere(t *testing.T, adapter Adapter) {
 	assert.True(t, called, "the handler was called")
 }
 
-func publishes(t *testing.T, adapter Adapter) {
+func publishes(t *testing.T, adapter Adapter, w way) {
 	server := newServer(t)
-	app := serve(t, adapter.New(App{Client: newClient(t, server), Handler: func(call Call) error {
+	store := memory.New()
+	client := w.newClient(t, server, func(config *core.Config) { config.Outbox = store })
+	app := serve(t, adapter.New(App{Client: client, Options: w.options, Handler: func(call Call) error {
 		receipt, err := call.Publisher().Publish(call.Request.Context(), topic, map[string]int{"n": 1})
 		assert.NoError(t, err)
-		assert.Equal(t, core.Delivered, receipt.State)
-		_, err = call.Publisher().PublishBulk(call.Request.Context(), topic, []any{map[string]int{"n": 2}, map[string]int{"n": 3}})
+		assert.Equal(t, w.state, receipt.State)
+		receipt, err = call.Publisher().PublishBulk(call.Request.Context(), topic, []any{map[string]int{"n": 2}, map[string]int{"n": 3}})
 		assert.NoError(t, err)
+		assert.Equal(t, w.state, receipt.State)
+		if w.state == core.Stored {
+			assert.Len(t, receipt.IDs, 2)
+			assert.Subset(t, left(t, store), receipt.IDs, "stored when the call returns")
+		}
 		return nil
 	}}))
 	app.get(t)
 	var payloads []string
-	for _, message := range server.MessagesOf(topic) {
+	for _, message := range w.delivered(t, client, server, 3) {
 		payloads = append(payloads, string(message.Payload))
 		assert.JSONEq(t, `{}`, string(message.Attributes))
 	}
-	assert.Equal(t, []string{`{"n":1}`, `{"n":2}`, `{"n":3}`}, payloads)
+	assert.ElementsMatch(t, []string{`{"n":1}`, `{"n":2}`, `{"n":3}`}, payloads)
+	require.NoError(t, client.Stop(soon(t)))
+	assert.Empty(t, left(t, store), "what was delivered is not in the outbox any more")
+	assert.Len(t, server.Messages(), 3, "once each")
 }
 
-func addsAttributes(t *testing.T, adapter Adapter) {
+func addsAttributes(t *testing.T, adapter Adapter, w way) {
 	server := newServer(t)
-	options := core.Options{Attributes: func(r *http.Request) map[string]any {
+	client := w.newClient(t, server)
+	options := w.options
+	options.Attributes = func(r *http.Request) map[string]any {
 		return map[string]any{"id": r.Header.Get("X-Request-Id"), "from": "request"}
-	}}
-	app := serve(t, adapter.New(App{Client: newClient(t, server), Options: options, Handler: func(call Call) error {
+	}
+	app := serve(t, adapter.New(App{Client: client, Options: options, Handler: func(call Call) error {
 		_, err := call.Publisher().Publish(call.Request.Context(), topic, map[string]int{}, core.WithAttribute("from", "call"))
 		assert.NoError(t, err)
 		_, err = call.Publisher().PublishBulk(call.Request.Context(), topic, []any{map[string]int{}})
@@ -98,10 +104,14 @@ func addsAttributes(t *testing.T, adapter Adapter) {
 		return nil
 	}}))
 	app.get(t, "X-Request-Id", "r-1")
-	messages := server.MessagesOf(topic)
-	require.Len(t, messages, 2)
-	assert.Equal(t, map[string]string{"id": "r-1", "from": "call"}, attributesOf(t, messages[0]), "those of the call win")
-	assert.Equal(t, map[string]string{"id": "r-1", "from": "request"}, attributesOf(t, messages[1]))
+	var attributes []map[string]string
+	for _, message := range w.delivered(t, client, server, 2) {
+		attributes = append(attributes, attributesOf(t, message))
+	}
+	assert.ElementsMatch(t, []map[string]string{
+		{"id": "r-1", "from": "call"}, // those of the call win
+		{"id": "r-1", "from": "request"},
+	}, attributes)
 }
 
 // earlierKey is the key of a value that an earlier middleware has set.
@@ -112,28 +122,29 @@ func earlier(r *http.Request) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), earlierKey{}, "earlier"))
 }
 
-func attributesSeeTheRequest(t *testing.T, adapter Adapter) {
+func attributesSeeTheRequest(t *testing.T, adapter Adapter, w way) {
 	server := newServer(t)
-	options := withAttribute("saw", func(r *http.Request) any {
+	options := w.withAttribute("saw", func(r *http.Request) any {
 		value, _ := r.Context().Value(earlierKey{}).(string)
 		return r.Method + " " + r.URL.Path + " " + value
 	})
-	app := serve(t, adapter.New(App{Client: newClient(t, server), Options: options, Before: earlier, Handler: func(call Call) error {
+	client := w.newClient(t, server)
+	app := serve(t, adapter.New(App{Client: client, Options: options, Before: earlier, Handler: func(call Call) error {
 		_, err := call.Publisher().Publish(call.Request.Context(), topic, map[string]int{})
 		assert.NoError(t, err)
 		return nil
 	}}))
 	app.get(t)
-	messages := server.MessagesOf(topic)
-	require.Len(t, messages, 1)
+	messages := w.delivered(t, client, server, 1)
 	assert.Equal(t, "GET "+Path+" earlier", attributesOf(t, messages[0])["saw"])
 }
 
-func attributesAreMadeOnce(t *testing.T, adapter Adapter) {
+func attributesAreMadeOnce(t *testing.T, adapter Adapter, w way) {
 	server := newServer(t)
 	var made atomic.Int32
-	options := withAttribute("made", func(*http.Request) any { return made.Add(1) })
-	app := serve(t, adapter.New(App{Client: newClient(t, server), Options: options, Handler: func(call Call) error {
+	options := w.withAttribute("made", func(*http.Request) any { return made.Add(1) })
+	client := w.newClient(t, server)
+	app := serve(t, adapter.New(App{Client: client, Options: options, Handler: func(call Call) error {
 		for range 3 {
 			_, err := call.Publisher().Publish(call.Request.Context(), topic, map[string]int{})
 			assert.NoError(t, err)
@@ -143,16 +154,16 @@ func attributesAreMadeOnce(t *testing.T, adapter Adapter) {
 	app.get(t)
 	app.get(t)
 	var values []string
-	for _, message := range server.MessagesOf(topic) {
+	for _, message := range w.delivered(t, client, server, 6) {
 		values = append(values, attributesOf(t, message)["made"])
 	}
-	assert.Equal(t, []string{"1", "1", "1", "2", "2", "2"}, values)
+	assert.ElementsMatch(t, []string{"1", "1", "1", "2", "2", "2"}, values)
 }
 
-func attributesAreNotMadeForNothing(t *testing.T, adapter Adapter) {
+func attributesAreNotMadeForNothing(t *testing.T, adapter Adapter, w way) {
 	var made atomic.Int32
-	options := withAttribute("made", func(*http.Request) any { return made.Add(1) })
-	app := serve(t, adapter.New(App{Client: newClient(t, newServer(t)), Options: options, Handler: func(call Call) error {
+	options := w.withAttribute("made", func(*http.Request) any { return made.Add(1) })
+	app := serve(t, adapter.New(App{Client: w.newClient(t, newServer(t)), Options: options, Handler: func(call Call) error {
 		assert.NotNil(t, call.Publisher())
 		return nil
 	}}))
@@ -179,8 +190,8 @@ func isNilWithoutMiddleware(t *testing.T, adapter Adapter) {
 	app.get(t)
 }
 
-func keepsEarlierContext(t *testing.T, adapter Adapter) {
-	app := serve(t, adapter.New(App{Client: newClient(t, newServer(t)), Before: earlier, Handler: func(call Call) error {
+func keepsEarlierContext(t *testing.T, adapter Adapter, w way) {
+	app := serve(t, adapter.New(App{Client: w.newClient(t, newServer(t)), Options: w.options, Before: earlier, Handler: func(call Call) error {
 		assert.Equal(t, "earlier", call.Request.Context().Value(earlierKey{}))
 		assert.NotNil(t, call.Request.Context().Value(http.ServerContextKey), "what net/http has set")
 		assert.NotNil(t, call.Publisher())
@@ -189,14 +200,16 @@ func keepsEarlierContext(t *testing.T, adapter Adapter) {
 	app.get(t)
 }
 
-func clientsDoNotMix(t *testing.T, adapter Adapter) {
+func clientsDoNotMix(t *testing.T, adapter Adapter, w way) {
 	names := []string{"first", "second"}
 	servers := map[string]*postofficetest.Server{}
+	clients := map[string]*core.Client{}
 	apps := map[string]*site{}
 	for _, name := range names {
 		servers[name] = newServer(t)
-		options := withAttribute("client", func(*http.Request) any { return name })
-		apps[name] = serve(t, adapter.New(App{Client: newClient(t, servers[name]), Options: options, Handler: func(call Call) error {
+		clients[name] = w.newClient(t, servers[name])
+		options := w.withAttribute("client", func(*http.Request) any { return name })
+		apps[name] = serve(t, adapter.New(App{Client: clients[name], Options: options, Handler: func(call Call) error {
 			_, err := call.Publisher().Publish(call.Request.Context(), topic, map[string]string{"client": name})
 			assert.NoError(t, err)
 			return nil
@@ -208,9 +221,7 @@ func clientsDoNotMix(t *testing.T, adapter Adapter) {
 		}
 	}
 	for _, name := range names {
-		messages := servers[name].Messages()
-		assert.Len(t, messages, 3)
-		for _, message := range messages {
+		for _, message := range w.delivered(t, clients[name], servers[name], 3) {
 			assert.JSONEq(t, `{"client":"`+name+`"}`, string(message.Payload))
 			assert.Equal(t, name, attributesOf(t, message)["client"])
 		}

@@ -1,7 +1,6 @@
 package adaptertest
 
 import (
-	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -17,7 +16,7 @@ import (
 // registerTests check that Register does everything.
 var registerTests = []test{
 	{"SetsUpTheServer", registerSetsUp},
-	{"InstallsTheMiddleware", registerInstalls},
+	{"InstallsTheMiddleware", inEachWay(registerInstalls)},
 	{"MountsTheRoutes", registerMounts},
 	{"StartsTheRelay", registerStartsRelay},
 	{"ReturnsTheErrorOfSetup", registerReturnsError},
@@ -49,18 +48,19 @@ func registerSetsUp(t *testing.T, adapter Adapter) {
 	assert.False(t, consumers[0].Paused)
 }
 
-func registerInstalls(t *testing.T, adapter Adapter) {
+func registerInstalls(t *testing.T, adapter Adapter, w way) {
 	server := newServer(t)
-	options := withAttribute("id", func(r *http.Request) any { return r.Header.Get("X-Request-Id") })
-	app, err := adapter.Register(newClient(t, server), options, func(call Call) error {
-		_, err := call.Publisher().Publish(call.Request.Context(), topic, map[string]int{})
+	options := w.withAttribute("id", func(r *http.Request) any { return r.Header.Get("X-Request-Id") })
+	client := w.newClient(t, server)
+	app, err := adapter.Register(client, options, func(call Call) error {
+		receipt, err := call.Publisher().Publish(call.Request.Context(), topic, map[string]int{})
 		assert.NoError(t, err)
+		assert.Equal(t, w.state, receipt.State)
 		return nil
 	})
 	require.NoError(t, err)
 	serve(t, app).get(t, "X-Request-Id", "r-1")
-	messages := server.MessagesOf(topic)
-	require.Len(t, messages, 1)
+	messages := w.delivered(t, client, server, 1)
 	assert.Equal(t, "r-1", attributesOf(t, messages[0])["id"])
 }
 
@@ -90,9 +90,7 @@ func registerStartsRelay(t *testing.T, adapter Adapter) {
 	stored(t, store, 1)
 	_, err := adapter.Register(newClient(t, server, guarded(store, "origin.test")), core.Options{}, nothing)
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	assert.NoError(t, server.WaitForMessages(ctx, topic, 1))
+	assert.NoError(t, server.WaitForMessages(soon(t), topic, 1))
 }
 
 // ordersTopic sets a topic to create.

@@ -93,6 +93,13 @@ func start(t *testing.T, server *httptest.Server) *site {
 	return s
 }
 
+// useHTTP2 has later requests sent over HTTP/2 without TLS.
+func (s *site) useHTTP2() {
+	transport := s.client.Transport.(*http.Transport)
+	transport.Protocols = new(http.Protocols)
+	transport.Protocols.SetUnencryptedHTTP2(true)
+}
+
 // answer is an answer that was read to its end.
 type answer struct {
 	Status int
@@ -139,6 +146,14 @@ func (s *site) get(t *testing.T, header ...string) {
 	require.Equal(t, http.StatusOK, got.Status, "body: %s", got.Body)
 }
 
+// soon makes a context for what should take no time.
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // await waits for an event in a handler. It gives up in the end, so that an
 // adapter that is broken fails the check instead of hanging it.
 func await(t *testing.T, event <-chan struct{}, what string) {
@@ -150,6 +165,17 @@ func await(t *testing.T, event <-chan struct{}, what string) {
 	case <-timer.C:
 		t.Errorf("waited in vain for %s", what)
 	}
+}
+
+// signalEnd makes an app that tells when a request has come back from it,
+// also by a panic: what the middleware does at the end of a request is done
+// then. The client may have the whole answer before.
+func signalEnd(app http.Handler) (http.Handler, <-chan struct{}) {
+	ended := make(chan struct{}, 1)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() { ended <- struct{}{} }()
+		app.ServeHTTP(w, r)
+	}), ended
 }
 
 // logBuffer takes a log.

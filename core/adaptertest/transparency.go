@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 var transparencyTests = []test{
 	{"Writer", writer},
 	{"WriterIsUsable", writerIsUsable},
+	{"Copy", copyToWriter},
 	{"Flush", flush},
 	{"Hijack", hijack},
 	{"FullDuplex", fullDuplex},
@@ -31,32 +33,45 @@ var transparencyTests = []test{
 }
 
 // withAndWithout runs a check on an app without the middleware, and on the
-// same app with it. The results must be equal.
+// same app with it: with the simplest Options, and with those that have it
+// watch how requests end. The results must be equal.
 func withAndWithout[T any](t *testing.T, adapter Adapter, handler Handler, check func(t *testing.T, app http.Handler) T) {
 	t.Helper()
 	without := check(t, adapter.New(App{Handler: handler}))
-	with := check(t, adapter.New(App{
-		Client:  newClient(t, newServer(t)),
-		Options: core.Options{Attributes: func(*http.Request) map[string]any { return nil }},
-		Handler: handler,
-	}))
-	assert.Equal(t, without, with, "with the middleware")
+	for name, options := range middlewareOptions() {
+		with := check(t, adapter.New(App{Client: newClient(t, newServer(t)), Options: options, Handler: handler}))
+		assert.Equal(t, without, with, "with the middleware, %s", name)
+	}
+}
+
+func middlewareOptions() map[string]core.Options {
+	return map[string]core.Options{
+		"not watching": {Attributes: func(*http.Request) map[string]any { return nil }},
+		"watching":     {AfterResponse: core.Memory, FlushOn: core.Succeeded},
+	}
 }
 
 // writerFacts is what a handler can tell about its writer.
 type writerFacts struct {
 	// Types are those of the writer and of all writers in it.
-	Types                                               []string
-	Flusher, Hijacker, Pusher, ReaderFrom, StringWriter bool
+	Types []string
+
+	Flusher, FlushError, Hijacker, Pusher, ReaderFrom, StringWriter, CloseNotifier bool
+	ReadDeadline, WriteDeadline, FullDuplex                                        bool
 }
 
 func factsOf(w http.ResponseWriter) writerFacts {
 	var facts writerFacts
 	_, facts.Flusher = w.(http.Flusher)
+	_, facts.FlushError = w.(interface{ FlushError() error })
 	_, facts.Hijacker = w.(http.Hijacker)
 	_, facts.Pusher = w.(http.Pusher)
 	_, facts.ReaderFrom = w.(io.ReaderFrom)
 	_, facts.StringWriter = w.(io.StringWriter)
+	_, facts.CloseNotifier = w.(interface{ CloseNotify() <-chan bool })
+	_, facts.ReadDeadline = w.(interface{ SetReadDeadline(time.Time) error })
+	_, facts.WriteDeadline = w.(interface{ SetWriteDeadline(time.Time) error })
+	_, facts.FullDuplex = w.(interface{ EnableFullDuplex() error })
 	for w != nil {
 		facts.Types = append(facts.Types, fmt.Sprintf("%T", w))
 		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
@@ -68,18 +83,41 @@ func factsOf(w http.ResponseWriter) writerFacts {
 	return facts
 }
 
+// writer compares the writers that handlers get. With FlushOn the middleware
+// may wrap it, in something that has the same methods and unwraps to it.
 func writer(t *testing.T, adapter Adapter) {
-	var facts writerFacts
-	handler := func(call Call) error {
-		facts = factsOf(call.Writer)
-		return nil
+	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(proto, func(t *testing.T) {
+			var facts writerFacts
+			handler := func(call Call) error {
+				facts = factsOf(call.Writer)
+				assert.Equal(t, proto, call.Request.Proto)
+				return nil
+			}
+			look := func(app http.Handler) writerFacts {
+				facts = writerFacts{}
+				server := httptest.NewUnstartedServer(app)
+				server.Config.Protocols = new(http.Protocols)
+				server.Config.Protocols.SetHTTP1(true)
+				server.Config.Protocols.SetUnencryptedHTTP2(true)
+				s := start(t, server)
+				if proto == "HTTP/2.0" {
+					s.useHTTP2()
+				}
+				s.get(t)
+				require.NotEmpty(t, facts.Types, "the handler was called")
+				return facts
+			}
+			without := look(adapter.New(App{Handler: handler}))
+			for name, options := range middlewareOptions() {
+				with := look(adapter.New(App{Client: newClient(t, newServer(t)), Options: options, Handler: handler}))
+				if wrappers := len(with.Types) - len(without.Types); options.FlushOn != nil && wrappers > 0 {
+					with.Types = with.Types[wrappers:]
+				}
+				assert.Equal(t, without, with, "with the middleware, %s", name)
+			}
+		})
 	}
-	withAndWithout(t, adapter, handler, func(t *testing.T, app http.Handler) writerFacts {
-		facts = writerFacts{}
-		serve(t, app).get(t)
-		require.NotEmpty(t, facts.Types, "the handler was called")
-		return facts
-	})
 }
 
 func writerIsUsable(t *testing.T, adapter Adapter) {
@@ -101,6 +139,24 @@ func writerIsUsable(t *testing.T, adapter Adapter) {
 		serve(t, app).get(t)
 		require.NotEmpty(t, outcome, "the handler was called")
 		return outcome
+	})
+}
+
+// copyToWriter has a file copied to the writer, which net/http's writer does
+// by its ReadFrom, and text written by WriteString.
+func copyToWriter(t *testing.T, adapter Adapter) {
+	handler := func(call Call) error {
+		call.Writer.Header().Set("Content-Type", "text/plain")
+		if _, err := io.WriteString(call.Writer, "text;"); err != nil {
+			return err
+		}
+		_, err := io.Copy(call.Writer, struct{ io.Reader }{strings.NewReader(strings.Repeat("x", 100_000))})
+		return err
+	}
+	withAndWithout(t, adapter, handler, func(t *testing.T, app http.Handler) answer {
+		got := serve(t, app).do(t, http.MethodGet, Path, nil)
+		assert.Len(t, got.Body, 100_005)
+		return got
 	})
 }
 

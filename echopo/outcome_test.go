@@ -1,0 +1,124 @@
+package echopo_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/labstack/echo/v4"
+	"github.com/stretchr/testify/assert"
+
+	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/echopo"
+)
+
+// TestOutcomes checks that FlushOn is told the status that echo answers with
+// after the middleware.
+func TestOutcomes(t *testing.T) {
+	plain := errors.New("broken")
+	notFound := echo.NewHTTPError(http.StatusNotFound)
+	returns := func(err error) echo.HandlerFunc { return func(echo.Context) error { return err } }
+	tests := map[string]struct {
+		handler echo.HandlerFunc
+		want    int
+	}{
+		"Nothing":           {returns(nil), 200},
+		"JSON":              {func(c echo.Context) error { return c.JSON(201, map[string]int{}) }, 201},
+		"NoContent":         {func(c echo.Context) error { return c.NoContent(503) }, 503},
+		"HTTPError":         {returns(notFound), 404},
+		"HTTPError5xx":      {returns(echo.ErrServiceUnavailable), 503},
+		"Plain":             {returns(plain), 500},
+		"Wrapped":           {returns(fmt.Errorf("wrapped: %w", notFound)), 500}, // echo does not look into it
+		"InternalPlain":     {returns(echo.NewHTTPError(409).SetInternal(plain)), 409},
+		"InternalHTTPError": {returns(echo.NewHTTPError(502).SetInternal(notFound)), 404},
+		"InternalWrapped":   {returns(echo.NewHTTPError(502).SetInternal(fmt.Errorf("wrapped: %w", notFound))), 502},
+		"InternalTwice":     {returns(echo.NewHTTPError(502).SetInternal(echo.NewHTTPError(409).SetInternal(notFound))), 409},
+		"CommittedAndError": {func(c echo.Context) error { _ = c.String(200, "x"); return plain }, 200},
+		"CommittedBadly":    {func(c echo.Context) error { _ = c.NoContent(500); return notFound }, 500},
+		"ContextError":      {func(c echo.Context) error { c.Error(echo.ErrBadGateway); return nil }, 502},
+		"ContextErrorTwice": {func(c echo.Context) error { c.Error(notFound); return plain }, 404},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			e, outcomes := watching(t)
+			e.GET("/", test.handler)
+			assert.Equal(t, test.want, request(t, e, http.MethodGet, "/").Code, "what the client gets")
+			assert.Equal(t, []core.Outcome{{Status: test.want}}, *outcomes)
+		})
+	}
+}
+
+// watching makes an app that publishes with each request, and notes what
+// FlushOn is told.
+func watching(t *testing.T, front ...echo.MiddlewareFunc) (*echo.Echo, *[]core.Outcome) {
+	t.Helper()
+	client, _ := newClient(t)
+	outcomes := new([]core.Outcome)
+	options := echopo.Options{AfterResponse: core.Memory, FlushOn: func(outcome core.Outcome) bool {
+		*outcomes = append(*outcomes, outcome)
+		return true
+	}}
+	e := echo.New()
+	e.Use(front...)
+	e.Use(echopo.Middleware(client, options), func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			_, err := echopo.FromContext(c).Publish(c.Request().Context(), "orders", map[string]int{})
+			assert.NoError(t, err)
+			return next(c)
+		}
+	})
+	return e, outcomes
+}
+
+// TestOutcomeOfRecoveredPanics has a middleware that makes errors of panics,
+// as echo's own Recover does, on either side.
+func TestOutcomeOfRecoveredPanics(t *testing.T) {
+	recovers := func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) (err error) {
+			defer func() {
+				if value := recover(); value != nil {
+					err = fmt.Errorf("panic: %v", value)
+				}
+			}()
+			return next(c)
+		}
+	}
+	panics := func(echo.Context) error { panic("on purpose") }
+	t.Run("InFront", func(t *testing.T) {
+		e, outcomes := watching(t, recovers)
+		e.GET("/", panics)
+		assert.Equal(t, http.StatusInternalServerError, request(t, e, http.MethodGet, "/").Code)
+		assert.Equal(t, []core.Outcome{{Panicked: true}}, *outcomes)
+	})
+	t.Run("Behind", func(t *testing.T) {
+		e, outcomes := watching(t)
+		e.Use(recovers)
+		e.GET("/", panics)
+		assert.Equal(t, http.StatusInternalServerError, request(t, e, http.MethodGet, "/").Code)
+		assert.Equal(t, []core.Outcome{{Status: http.StatusInternalServerError}}, *outcomes)
+	})
+}
+
+// TestOutcomeByAnOwnErrorHandler answers errors behind the middleware, as its
+// documentation tells apps with an error handler of their own to do.
+func TestOutcomeByAnOwnErrorHandler(t *testing.T) {
+	e, outcomes := watching(t)
+	e.HTTPErrorHandler = func(_ error, c echo.Context) {
+		if !c.Response().Committed {
+			_ = c.NoContent(http.StatusConflict)
+		}
+	}
+	e.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			err := next(c)
+			if err != nil {
+				c.Error(err)
+			}
+			return err
+		}
+	})
+	e.GET("/", func(echo.Context) error { return errors.New("broken") })
+	assert.Equal(t, http.StatusConflict, request(t, e, http.MethodGet, "/").Code)
+	assert.Equal(t, []core.Outcome{{Status: http.StatusConflict}}, *outcomes)
+}

@@ -1,0 +1,58 @@
+package nethttp
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/felixge/httpsnoop"
+)
+
+// watch wraps a writer, keeping exactly the optional methods it has, and
+// returns a function that tells the status that was sent, zero for none.
+//
+// The first status is the one the client gets: what is written or flushed
+// without one sends 200, and a status set afterwards goes nowhere. That
+// holds for a hijacked connection, too: what is sent on it is the handler's
+// own.
+func watch(w http.ResponseWriter) (http.ResponseWriter, func() int) {
+	var status atomic.Int32 // handlers may leave goroutines behind that write
+	sent := func(code int) { status.CompareAndSwap(0, int32(code)) }
+	w = httpsnoop.Wrap(w, httpsnoop.Hooks{
+		WriteHeader: func(next httpsnoop.WriteHeaderFunc) httpsnoop.WriteHeaderFunc {
+			return func(code int) {
+				next(code) // panics for a code that cannot be sent
+				if code >= http.StatusOK || code == http.StatusSwitchingProtocols {
+					sent(code) // others are informational: another status follows
+				}
+			}
+		},
+		Write: func(next httpsnoop.WriteFunc) httpsnoop.WriteFunc {
+			return func(b []byte) (int, error) { sent(http.StatusOK); return next(b) }
+		},
+		Flush: func(next httpsnoop.FlushFunc) httpsnoop.FlushFunc {
+			return func() { sent(http.StatusOK); next() }
+		},
+		ReadFrom: func(next httpsnoop.ReadFromFunc) httpsnoop.ReadFromFunc {
+			return func(src io.Reader) (int64, error) {
+				n, err := next(src)
+				if n > 0 { // a source without a byte sends nothing
+					sent(http.StatusOK)
+				}
+				return n, err
+			}
+		},
+		Hijack: func(next httpsnoop.HijackFunc) httpsnoop.HijackFunc {
+			return func() (net.Conn, *bufio.ReadWriter, error) {
+				conn, buffer, err := next()
+				if err == nil {
+					sent(http.StatusOK)
+				}
+				return conn, buffer, err
+			}
+		},
+	})
+	return w, func() int { return int(status.Load()) }
+}
