@@ -41,8 +41,6 @@ type batcher struct {
 	running bool        // the workers were started
 	// last is the batch of the last message: mostly that of the next, too.
 	last *parcel
-	// lastBytes and lastMessages are the sizes of the last batch.
-	lastBytes, lastMessages int
 	// spare holds the buffers of batches that were delivered.
 	spare    [][]byte
 	stopping bool // put takes no more
@@ -108,7 +106,7 @@ func newBatcher(client *Client, batching Batching) *batcher {
 	return b
 }
 
-// size is what a batch counts for in the bounds of memory.
+// sizeOf returns what a batch counts for in the bounds of memory.
 func sizeOf(b batch) int {
 	size := 0
 	for _, payload := range b.payloads {
@@ -215,14 +213,13 @@ func (b *batcher) append(m batch, payload []byte, id string) (full bool) {
 	return full
 }
 
-// openParcel makes an empty batch, which is as large as the one before.
+// openParcel makes an empty batch.
 func (b *batcher) openParcel(m batch, key parcelKey) *parcel {
 	b.start()
 	p := &parcel{
 		key:    key,
 		batch:  batch{topic: m.topic, attributes: m.attributes, deliverAt: m.deliverAt},
-		body:   appendBulkHead(b.buffer(b.lastBytes+len(m.attributes)+128), m.topic),
-		ends:   make([]int, 0, b.lastMessages),
+		body:   appendBulkHead(b.buffer(), m.topic),
 		opened: time.Now(),
 		done:   make(chan struct{}),
 	}
@@ -235,14 +232,16 @@ func (b *batcher) openParcel(m batch, key parcelKey) *parcel {
 	return p
 }
 
-// buffer returns an empty buffer: a spare one, or one of the given size.
-func (b *batcher) buffer(size int) []byte {
-	if last := len(b.spare) - 1; last >= 0 {
-		buffer := b.spare[last]
-		b.spare = b.spare[:last]
-		return buffer
+// buffer returns a spare buffer, or none. Without one a batch begins small,
+// since it may stay so: there can be as many batches as messages.
+func (b *batcher) buffer() []byte {
+	last := len(b.spare) - 1
+	if last < 0 {
+		return nil
 	}
-	return make([]byte, 0, size)
+	buffer := b.spare[last]
+	b.spare = b.spare[:last]
+	return buffer
 }
 
 // spares returns the buffer of a batch that was delivered, if nobody reads it
@@ -260,7 +259,6 @@ func (b *batcher) spares(p *parcel, errs []*failure) []byte {
 // seal hands a batch over to the workers.
 func (b *batcher) seal(p *parcel) {
 	delete(b.open, p.key)
-	b.lastBytes, b.lastMessages = min(len(p.body), DefaultBatchBytes), p.messages
 	p.sealed = true
 	if b.last == p {
 		b.last = nil
@@ -403,6 +401,7 @@ func (b *batcher) finish(p, again *parcel, pause time.Duration, spare []byte) {
 		b.spare = append(b.spare, spare)
 	}
 	delete(b.unfinished, p)
+	p.batch = batch{} // which the order of batches would keep for a while
 	messages, bytes := p.messages, p.bytes
 	switch {
 	case again == nil:
