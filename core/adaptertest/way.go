@@ -3,7 +3,6 @@ package adaptertest
 import (
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -63,7 +62,7 @@ func (w way) newClient(t *testing.T, server *postofficetest.Server, change ...fu
 
 // noPosts has messages that are posted after the response wait until Flush or
 // Stop.
-func noPosts(config *core.Config) { config.Batching.Delay = time.Hour }
+func noPosts(config *core.Config) { config.Batching.Delay = core.MaxBatchDelay }
 
 // withAttribute makes Options of the way that add one attribute, made from a
 // request.
