@@ -22,33 +22,48 @@ type batcher struct {
 	// token holds the rows of messages that are stored and posted from
 	// memory.
 	token string
+	// used is what is held, reserved room included.
+	used usage
+	// lanes collect messages into batches. All callers use the first, so that
+	// batches become large, unless there is so much to do that every lane
+	// fills its own: then callers on different processors use different ones.
+	lanes []lane
+	busy  atomic.Bool
 
-	mu   sync.Mutex
-	work sync.Cond // for ready and closing
-	// open holds the batches that take more messages, order their sequence.
-	open  map[parcelKey]*parcel
-	order []*parcel
+	mu    sync.Mutex // taken after that of a lane
+	work  sync.Cond  // for ready and closing
 	ready []*parcel
 	// unfinished holds every batch that is not delivered or stored, waiting
 	// ones and retries included.
 	unfinished map[*parcel]struct{}
 	retries    map[*parcel]*time.Timer
-	// messages and bytes count what is held, reserved room included.
-	messages, bytes int
 	// room is closed, and made anew, when messages have left.
 	room    chan struct{}
-	timer   *time.Timer // seals the oldest open batch
-	running bool        // the workers were started
-	// last is the batch of the last message: mostly that of the next, too.
-	last *parcel
+	running bool // the workers were started
 	// spare holds the buffers of batches that were delivered.
-	spare    [][]byte
-	stopping bool // put takes no more
-	closing  bool // nothing more comes
+	spare   [][]byte
+	closing bool // nothing more comes
 	// lost counts messages that could neither be delivered nor stored when
 	// the client was stopped.
 	lost int
 }
+
+// lane collects messages into batches.
+type lane struct {
+	batcher *batcher
+
+	mu sync.Mutex
+	// open holds the batches that take more messages, order their sequence.
+	open  map[parcelKey]*parcel
+	order []*parcel
+	// last is the batch of the last message: mostly that of the next, too.
+	last     *parcel
+	timer    *time.Timer // seals the oldest open batch
+	stopping bool        // put takes no more
+}
+
+// maxLanes bounds the lanes: each may hold back a batch of its own.
+const maxLanes = 4
 
 // parcelKey is what messages of a batch have in common.
 type parcelKey struct {
@@ -97,12 +112,16 @@ func newBatcher(client *Client, batching Batching) *batcher {
 		client:     client,
 		batching:   batching,
 		token:      uuid.NewString(),
-		open:       map[parcelKey]*parcel{},
+		lanes:      make([]lane, min(runtime.GOMAXPROCS(0), maxLanes)),
 		unfinished: map[*parcel]struct{}{},
 		retries:    map[*parcel]*time.Timer{},
 		room:       make(chan struct{}),
 	}
 	b.work.L = &b.mu
+	for i := range b.lanes {
+		b.lanes[i].batcher = b
+		b.lanes[i].open = map[parcelKey]*parcel{}
+	}
 	return b
 }
 
@@ -120,26 +139,26 @@ func sizeOf(b batch) int {
 func (b *batcher) reserve(messages, bytes int) (room <-chan struct{}, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.fits(messages, bytes) {
+	if !b.used.add(messages, bytes, b.batching.MaxMessages, b.batching.MaxBytes) {
 		return b.room, false
 	}
-	b.messages += messages
-	b.bytes += bytes
 	return nil, true
 }
 
 // put reserves room for a message and adds it; false if there is no room, or
-// the client is being stopped.
-func (b *batcher) put(m batch, payload []byte) bool {
-	b.mu.Lock()
-	if b.stopping || !b.fits(1, len(payload)) {
-		b.mu.Unlock()
+// the client is being stopped. The turn spreads callers over the lanes.
+func (b *batcher) put(m batch, payload []byte, turn uint32) bool {
+	if !b.used.add(1, len(payload), b.batching.MaxMessages, b.batching.MaxBytes) {
 		return false
 	}
-	b.messages++
-	b.bytes += len(payload)
-	full := b.append(m, payload, "")
-	b.mu.Unlock()
+	l := b.lane(turn)
+	if l.stopping {
+		l.mu.Unlock()
+		b.release(1, len(payload))
+		return false
+	}
+	full := l.append(m, payload, "")
+	l.mu.Unlock()
 	if full {
 		// Callers that publish without a pause would keep the workers from
 		// running for as long as the scheduler lets them, 10 ms.
@@ -148,10 +167,23 @@ func (b *batcher) put(m batch, payload []byte) bool {
 	return true
 }
 
-// fits tells whether there is room. A message larger than all the room fits
-// when there is no other.
-func (b *batcher) fits(messages, bytes int) bool {
-	return b.messages+messages <= b.batching.MaxMessages && b.bytes+bytes <= b.batching.MaxBytes || b.messages == 0
+// lane locks the lane to use.
+func (b *batcher) lane(turn uint32) *lane {
+	l := &b.lanes[0]
+	if b.busy.Load() {
+		l = &b.lanes[turn%uint32(len(b.lanes))]
+	}
+	l.mu.Lock()
+	return l
+}
+
+// fills notes that a batch is full, or that its time was over before. There
+// is much to do when it took less than a lane's share of the delay.
+func (b *batcher) fills(p *parcel, full bool) {
+	busy := full && time.Since(p.opened) < b.batching.Delay/time.Duration(len(b.lanes))
+	if b.busy.Load() != busy {
+		b.busy.Store(busy)
+	}
 }
 
 // release gives back room.
@@ -162,8 +194,7 @@ func (b *batcher) release(messages, bytes int) {
 }
 
 func (b *batcher) releaseLocked(messages, bytes int) {
-	b.messages -= messages
-	b.bytes -= bytes
+	b.used.remove(messages, bytes)
 	close(b.room)
 	b.room = make(chan struct{})
 }
@@ -171,32 +202,32 @@ func (b *batcher) releaseLocked(messages, bytes int) {
 // add takes messages for which room was reserved. The ids are those of their
 // rows, if they are stored.
 func (b *batcher) add(m batch, ids []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	l := b.lane(0)
+	defer l.mu.Unlock()
 	for i, payload := range m.payloads {
 		id := ""
 		if ids != nil {
 			id = ids[i]
 		}
-		b.append(m, payload, id)
+		l.append(m, payload, id)
 	}
 }
 
 // append adds a copy of a payload to the open batch of its kind, and tells
 // whether the batch is full.
-func (b *batcher) append(m batch, payload []byte, id string) (full bool) {
+func (l *lane) append(m batch, payload []byte, id string) (full bool) {
 	deliverAt := int64(0)
 	if !m.deliverAt.IsZero() {
 		deliverAt = m.deliverAt.UnixMicro()
 	}
-	p := b.last
-	if p == nil || p.sealed || p.key.topic != m.topic || p.key.attributes != string(m.attributes) ||
+	p := l.last
+	if p == nil || p.key.topic != m.topic || p.key.attributes != string(m.attributes) ||
 		p.key.deliverAt != deliverAt || p.key.stored != (id != "") {
-		p = b.open[parcelKey{m.topic, string(m.attributes), deliverAt, id != ""}]
+		p = l.open[parcelKey{m.topic, string(m.attributes), deliverAt, id != ""}]
 		if p == nil {
-			p = b.openParcel(m, parcelKey{m.topic, string(m.attributes), deliverAt, id != ""})
+			p = l.openParcel(m, parcelKey{m.topic, string(m.attributes), deliverAt, id != ""})
 		}
-		b.last = p
+		l.last = p
 	}
 	p.body = append(p.body, payload...)
 	p.ends = append(p.ends, len(p.body))
@@ -206,30 +237,45 @@ func (b *batcher) append(m batch, payload []byte, id string) (full bool) {
 	if id != "" {
 		p.ids = append(p.ids, id)
 	}
-	full = p.messages >= b.batching.Payloads || p.bytes >= b.batching.Bytes
+	batching := &l.batcher.batching
+	full = p.messages >= batching.Payloads || p.bytes >= batching.Bytes
 	if full {
-		b.seal(p)
+		l.batcher.fills(p, true)
+		l.seal(p)
 	}
 	return full
 }
 
 // openParcel makes an empty batch.
-func (b *batcher) openParcel(m batch, key parcelKey) *parcel {
-	b.start()
+func (l *lane) openParcel(m batch, key parcelKey) *parcel {
 	p := &parcel{
 		key:    key,
 		batch:  batch{topic: m.topic, attributes: m.attributes, deliverAt: m.deliverAt},
-		body:   appendBulkHead(b.buffer(), m.topic),
 		opened: time.Now(),
 		done:   make(chan struct{}),
 	}
-	b.open[key] = p
-	b.unfinished[p] = struct{}{}
-	b.order = append(b.order, p)
-	if len(b.order) == 1 {
-		b.setTimer(b.batching.Delay)
+	l.batcher.expect(p)
+	l.open[key] = p
+	l.order = append(l.order, p)
+	if len(l.order) == 1 {
+		l.setTimer(l.batcher.batching.Delay)
 	}
 	return p
+}
+
+// expect notes a new batch, and starts the workers with the first.
+func (b *batcher) expect(p *parcel) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p.body = appendBulkHead(b.buffer(), p.batch.topic)
+	b.unfinished[p] = struct{}{}
+	if b.running {
+		return
+	}
+	b.running = true
+	for range b.batching.InFlight {
+		b.client.background.Go(b.run)
+	}
 }
 
 // buffer returns a spare buffer, or none. Without one a batch begins small,
@@ -257,53 +303,74 @@ func (b *batcher) spares(p *parcel, errs []*failure) []byte {
 }
 
 // seal hands a batch over to the workers.
-func (b *batcher) seal(p *parcel) {
-	delete(b.open, p.key)
+func (l *lane) seal(p *parcel) {
+	delete(l.open, p.key)
 	p.sealed = true
-	if b.last == p {
-		b.last = nil
+	if l.last == p {
+		l.last = nil
 	}
+	b := l.batcher
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.ready = append(b.ready, p)
 	b.work.Signal()
 }
 
 // setTimer has the oldest open batches sealed after the delay.
-func (b *batcher) setTimer(delay time.Duration) {
-	if b.timer == nil {
-		b.timer = time.AfterFunc(delay, b.sealOld)
+func (l *lane) setTimer(delay time.Duration) {
+	if l.timer == nil {
+		l.timer = time.AfterFunc(delay, l.sealOld)
 		return
 	}
-	b.timer.Reset(delay)
+	l.timer.Reset(delay)
 }
 
 // sealOld seals the batches whose delay is over.
-func (b *batcher) sealOld() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (l *lane) sealOld() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	now := time.Now()
-	for len(b.order) > 0 {
-		p := b.order[0]
+	for len(l.order) > 0 {
+		p := l.order[0]
 		if !p.sealed {
-			if left := b.batching.Delay - now.Sub(p.opened); left > 0 {
-				b.setTimer(left)
+			if left := l.batcher.batching.Delay - now.Sub(p.opened); left > 0 {
+				l.setTimer(left)
 				return
 			}
-			b.seal(p)
+			l.batcher.fills(p, false)
+			l.seal(p)
 		}
-		b.order[0] = nil
-		b.order = b.order[1:]
+		l.order[0] = nil
+		l.order = l.order[1:]
 	}
-	b.order = nil
+	l.order = nil
 }
 
-// start starts the workers with the first message.
-func (b *batcher) start() {
-	if b.running {
-		return
+// sealAll seals every open batch.
+func (l *lane) sealAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.order {
+		if !p.sealed {
+			l.seal(p)
+		}
 	}
-	b.running = true
-	for range b.batching.InFlight {
-		b.client.background.Go(b.run)
+	l.order = nil
+}
+
+// stop has put take no more.
+func (l *lane) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopping = true
+}
+
+// stopTimer ends the timer for good.
+func (l *lane) stopTimer() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.timer != nil {
+		l.timer.Stop()
 	}
 }
 
@@ -335,7 +402,7 @@ func (b *batcher) deliver(p *parcel) {
 	c := b.client
 	p.unpack()
 	d := &delivery{client: c, batch: p.batch, givenUp: c.hard.Err}
-	stored := p.ids != nil
+	stored := p.key.stored
 	if stored {
 		d.deadline = p.opened.Add(c.relay.lease() - 2*c.cfg.bulkTimeout)
 	}
@@ -363,7 +430,7 @@ func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (again *parcel,
 		}
 		c.log.error("keep", p.batch.topic, "messages can neither be delivered nor stored; they wait in memory", "topic", p.batch.topic, "messages", len(failed), "error", err)
 	}
-	again = &parcel{batch: p.batch, opened: p.opened, sealed: true, attempts: p.attempts, done: p.done}
+	again = &parcel{key: p.key, batch: p.batch, opened: p.opened, sealed: true, attempts: p.attempts, done: p.done}
 	again.batch.payloads, again.batch.bulk, again.batch.readers = nil, nil, nil
 	refused := 0
 	var cause error
@@ -403,14 +470,12 @@ func (b *batcher) finish(p, again *parcel, pause time.Duration, spare []byte) {
 	delete(b.unfinished, p)
 	p.batch = batch{} // which the order of batches would keep for a while
 	messages, bytes := p.messages, p.bytes
-	switch {
-	case again == nil:
-		close(p.done)
-	case b.client.hard.Err() != nil:
+	if again != nil && b.client.hard.Err() != nil {
 		// The client's time is over, and so is that of the messages.
 		b.lost += again.messages
-		close(p.done)
-	default:
+		again = nil
+	}
+	if again != nil {
 		messages -= again.messages
 		bytes -= again.bytes
 		b.unfinished[again] = struct{}{}
@@ -421,6 +486,9 @@ func (b *batcher) finish(p, again *parcel, pause time.Duration, spare []byte) {
 		})
 	}
 	b.releaseLocked(messages, bytes)
+	if again == nil {
+		close(p.done)
+	}
 	if b.closing && len(b.unfinished) == 0 {
 		b.work.Broadcast()
 	}
@@ -439,11 +507,13 @@ func (b *batcher) retry(p *parcel) {
 // flush posts what waits, and waits until all that was there is delivered or
 // stored.
 func (b *batcher) flush(ctx context.Context) error {
+	for i := range b.lanes {
+		b.lanes[i].sealAll()
+	}
 	b.mu.Lock()
-	b.sealAll()
 	var waiting []*parcel
 	for p := range b.unfinished {
-		if p.ids == nil {
+		if !p.key.stored {
 			waiting = append(waiting, p)
 		}
 	}
@@ -458,32 +528,22 @@ func (b *batcher) flush(ctx context.Context) error {
 	return nil
 }
 
-// sealAll seals every open batch.
-func (b *batcher) sealAll() {
-	for _, p := range b.order {
-		if !p.sealed {
-			b.seal(p)
-		}
-	}
-	b.order = nil
-}
-
 // stop has put take no more. What is under way otherwise still comes.
 func (b *batcher) stop() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.stopping = true
+	for i := range b.lanes {
+		b.lanes[i].stop()
+	}
 }
 
 // close has the workers end when all is delivered or stored.
 func (b *batcher) close() {
+	for i := range b.lanes {
+		b.lanes[i].sealAll()
+		b.lanes[i].stopTimer()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closing = true
-	b.sealAll()
-	if b.timer != nil {
-		b.timer.Stop()
-	}
 	b.work.Broadcast()
 }
 

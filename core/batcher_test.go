@@ -52,12 +52,16 @@ func queueN(t *testing.T, p *Publisher, n int, want State) {
 func isEmpty(t *testing.T, client *Client) {
 	t.Helper()
 	b := client.batcher
+	assert.Zero(t, b.used.packed.Load(), "messages and bytes")
+	for i := range b.lanes {
+		l := &b.lanes[i]
+		l.mu.Lock()
+		assert.Empty(t, l.open)
+		l.mu.Unlock()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	assert.Zero(t, b.messages, "messages")
-	assert.Zero(t, b.bytes, "bytes")
 	assert.Empty(t, b.unfinished)
-	assert.Empty(t, b.open)
 	assert.Empty(t, b.retries)
 	assert.Empty(t, b.ready)
 }
@@ -65,24 +69,57 @@ func isEmpty(t *testing.T, client *Client) {
 func TestMemoryCoalescesMessagesOfManyRequests(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
 		client := newTestClient(t, config)
-		for i := range 60 {
+		for range 20 {
 			queueN(t, publisherIn(t, client, Memory), 20, Queued)
-			if i == 30 {
-				receipt, err := publisherIn(t, client, Memory).PublishBulk(t.Context(), "orders", numbered(100))
-				require.NoError(t, err)
-				assert.Equal(t, Receipt{State: Queued}, receipt)
-			}
 		}
+		receipt, err := publisherIn(t, client, Memory).PublishBulk(t.Context(), "orders", numbered(99))
+		require.NoError(t, err)
+		assert.Equal(t, Receipt{State: Queued}, receipt)
 		synctest.Wait()
-		assert.Len(t, payloadsOf(server, "orders"), 1000, "full batches are posted at once")
+		assert.Empty(t, payloadsOf(server, "orders"))
+		queueN(t, publisherIn(t, client, Memory), 1, Queued)
+		synctest.Wait()
+		assert.Len(t, payloadsOf(server, "orders"), 500, "a full batch is posted at once")
+
+		queueN(t, publisherIn(t, client, Memory), 50, Queued)
 		time.Sleep(DefaultBatchDelay - time.Millisecond)
 		synctest.Wait()
-		assert.Len(t, payloadsOf(server, "orders"), 1000)
+		assert.Len(t, payloadsOf(server, "orders"), 500)
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
-		assert.Len(t, payloadsOf(server, "orders"), 1300)
-		assert.Len(t, server.Requests(), 3)
+		assert.Len(t, payloadsOf(server, "orders"), 550)
+		assert.LessOrEqual(t, len(server.Requests()), 1+maxLanes)
 		isEmpty(t, client)
+	})
+}
+
+func TestLanesAreUsedWhileThereIsMuchToDo(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		config.Batching.Payloads = 10
+		client := newTestClient(t, config)
+		b := client.batcher
+		p := publisherIn(t, client, Memory)
+		queueN(t, p, 9, Queued)
+		time.Sleep(DefaultBatchDelay)
+		synctest.Wait()
+		assert.False(t, b.busy.Load(), "a batch whose time was over")
+		queueN(t, p, 10, Queued)
+		assert.True(t, b.busy.Load(), "a batch that was full at once")
+		used := map[*lane]bool{}
+		for turn := range uint32(2 * len(b.lanes)) {
+			l := b.lane(turn)
+			l.mu.Unlock()
+			used[l] = true
+		}
+		assert.Len(t, used, len(b.lanes))
+		queueN(t, p, 1, Queued)
+		time.Sleep(DefaultBatchDelay)
+		synctest.Wait()
+		assert.False(t, b.busy.Load())
+		l := b.lane(1)
+		l.mu.Unlock()
+		assert.Same(t, &b.lanes[0], l, "batches become large in one lane")
+		assert.Len(t, payloadsOf(server, "orders"), 20)
 	})
 }
 
@@ -123,6 +160,7 @@ func TestBatchesAreBoundedByBytes(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
 		config.Batching.Bytes = 10_000
 		client := newTestClient(t, config)
+		client.batcher.lanes = client.batcher.lanes[:1]
 		p := publisherIn(t, client, Memory)
 		for range 25 {
 			_, err := p.Publish(t.Context(), "orders", map[string]string{"text": strings.Repeat("x", 1000)})

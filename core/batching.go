@@ -51,7 +51,8 @@ type Batching struct {
 	// MaxMessages and MaxBytes bound what is held in memory: messages and
 	// bytes of payloads that wait or are being posted. What is beyond goes to
 	// the outbox; without an outbox, Publish waits until there is room or its
-	// context ends. Default to 100,000 and 64,000,000.
+	// context ends. Default to 100,000 and 64,000,000; MaxMessages is at most
+	// 16,777,215.
 	MaxMessages int
 	MaxBytes    int
 }
@@ -67,6 +68,9 @@ func (b Batching) resolve(bulkLimit int, bad *faults) Batching {
 	}
 	if b.Payloads > MaxBulkLimit {
 		bad.add(fieldError("Batching.Payloads", "is %d; the server takes at most %d", b.Payloads, MaxBulkLimit))
+	}
+	if b.MaxMessages > maxUsageMessages {
+		bad.add(fieldError("Batching.MaxMessages", "is %d; the most is %d", b.MaxMessages, maxUsageMessages))
 	}
 	bad.add(checkNotNegative("Batching.Delay", b.Delay))
 	if b.Delay > MaxBatchDelay {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 )
 
@@ -47,17 +48,25 @@ type payloadEncoder struct {
 	json   *json.Encoder
 	buffer []byte
 	size   int
+	// turn differs between encoders: callers at the same time have
+	// different ones.
+	turn uint32
 }
 
 // maxKeptBuffer bounds the buffers that are kept.
 const maxKeptBuffer = 64 << 10
 
-var payloadEncoders = sync.Pool{New: func() any {
-	encoder := new(payloadEncoder)
-	encoder.json = json.NewEncoder(encoder)
-	encoder.json.SetEscapeHTML(false)
-	return encoder
-}}
+var payloadEncoders = sync.Pool{New: payloadEncoderMaker()}
+
+func payloadEncoderMaker() func() any {
+	var made atomic.Uint32
+	return func() any {
+		encoder := &payloadEncoder{turn: made.Add(1)}
+		encoder.json = json.NewEncoder(encoder)
+		encoder.json.SetEscapeHTML(false)
+		return encoder
+	}
+}
 
 // release gives the encoder back: what it encoded is no longer used.
 func (e *payloadEncoder) release() {

@@ -106,7 +106,7 @@ func (c *Client) publishToMemory(ctx context.Context, b batch, payload any, p *P
 	if err := b.checkSize("payload", encoded); err != nil {
 		return Receipt{}, err
 	}
-	if !c.spillsNow() && c.batcher.put(b, encoded) {
+	if !c.spillsNow() && c.batcher.put(b, encoded, encoder.turn) {
 		return Receipt{State: Queued}, nil
 	}
 	b.payloads = [][]byte{bytes.Clone(encoded)}
