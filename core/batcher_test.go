@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -121,6 +122,23 @@ func TestLanesAreUsedWhileThereIsMuchToDo(t *testing.T) {
 		assert.Same(t, &b.lanes[0], l, "batches become large in one lane")
 		assert.Len(t, payloadsOf(server, "orders"), 20)
 	})
+}
+
+func TestMemoryChecksEveryTopic(t *testing.T) {
+	server := newServer(t, "orders")
+	client := newTestClient(t, Config{URL: server.URL()})
+	p := publisherIn(t, client, Memory)
+	for range 2 { // the second time with an encoder that has seen a topic
+		for _, topic := range []string{"", " ", "a\x00b"} {
+			runtime.GC() // twice, which leaves no encoder
+			runtime.GC()
+			for range 2 {
+				_, err := p.Publish(t.Context(), topic, struct{}{})
+				require.ErrorIs(t, err, ErrInvalidMessage, "%q", topic)
+			}
+		}
+		queueN(t, p, 1, Queued)
+	}
 }
 
 func TestMemoryKeepsApartWhatDiffers(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"math/bits"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -51,6 +52,12 @@ type payloadEncoder struct {
 	// turn differs between encoders: callers at the same time have
 	// different ones.
 	turn uint32
+	// lastTopic is the last topic that was found good, lastType the type of
+	// the last payload and plain whether it is: an encoder mostly meets the
+	// same few.
+	lastTopic string
+	lastType  reflect.Type
+	plain     bool
 }
 
 // maxKeptBuffer bounds the buffers that are kept.
@@ -113,7 +120,7 @@ func (e *payloadEncoder) encode(field string, payload any) ([]byte, error) {
 	if len(encoded) == len("{}") && losesAll(payload) {
 		return nil, invalid(fieldError(field, "is %T and encodes to {}: nothing of what it holds would be sent", payload))
 	}
-	if isSound(payload, encoded) {
+	if e.hasPlainType(payload) && isSound(encoded) {
 		return encoded, nil
 	}
 	problem, offset, replaced := scanPayload(encoded)

@@ -12,13 +12,19 @@ import (
 // plainTypes remembers of which types of payloads isPlain is true.
 var plainTypes sync.Map // of reflect.Type to bool
 
-// isSound tells whether a payload, once encoded, needs no closer look: its
-// type leaves room for nothing but bad text, and there is none in it.
-// encoding/json writes a NUL as an escape, and bytes that are not UTF-8 as
-// an escape or as U+FFFD.
-func isSound(payload any, encoded []byte) bool {
-	return hasPlainType(reflect.TypeOf(payload)) &&
-		bytes.IndexByte(encoded, '\\') < 0 && !bytes.Contains(encoded, []byte("\ufffd"))
+// isSound tells whether the encoding of a plain type needs no closer look: it
+// can hold nothing but bad text. encoding/json writes a NUL as an escape, and
+// bytes that are not UTF-8 as an escape or as U+FFFD.
+func isSound(encoded []byte) bool {
+	return bytes.IndexByte(encoded, '\\') < 0 && !bytes.Contains(encoded, []byte("\ufffd"))
+}
+
+// hasPlainType tells whether a payload is of a plain type.
+func (e *payloadEncoder) hasPlainType(payload any) bool {
+	if t := reflect.TypeOf(payload); t != e.lastType {
+		e.lastType, e.plain = t, hasPlainType(t)
+	}
+	return e.plain
 }
 
 func hasPlainType(t reflect.Type) bool {

@@ -81,12 +81,12 @@ func (c *Client) Publish(ctx context.Context, topic string, payload any, options
 }
 
 func (c *Client) publish(ctx context.Context, topic string, payload any, p *Publisher, options []PublishOption) (Receipt, error) {
+	if p.mode() == Memory && p.options.FlushOn == nil {
+		return c.publishToMemory(ctx, topic, payload, p, options)
+	}
 	b, err := newBatch(topic, p.base(), options)
 	if err != nil {
 		return Receipt{}, err
-	}
-	if p.mode() == Memory && p.options.FlushOn == nil {
-		return c.publishToMemory(ctx, b, payload, p)
 	}
 	if err := b.add("payload", payload); err != nil {
 		return Receipt{}, err
@@ -96,9 +96,17 @@ func (c *Client) publish(ctx context.Context, topic string, payload any, p *Publ
 
 // publishToMemory queues a message without a copy of its own: it is encoded
 // into the batch.
-func (c *Client) publishToMemory(ctx context.Context, b batch, payload any, p *Publisher) (Receipt, error) {
+func (c *Client) publishToMemory(ctx context.Context, topic string, payload any, p *Publisher, options []PublishOption) (Receipt, error) {
 	encoder := payloadEncoders.Get().(*payloadEncoder)
 	defer encoder.release()
+	b := batch{topic: topic, attributes: noAttributes}
+	if topic == "" || topic != encoder.lastTopic || len(options) > 0 || p.attributes != nil {
+		var err error
+		if b, err = newBatch(topic, p.base(), options); err != nil {
+			return Receipt{}, err
+		}
+		encoder.lastTopic = topic
+	}
 	encoded, err := encoder.encode("payload", payload)
 	if err != nil {
 		return Receipt{}, err

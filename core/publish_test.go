@@ -283,6 +283,11 @@ func TestBadMessagesAreRefused(t *testing.T) {
 			assert.True(t, strings.HasPrefix(field.Field, test.field), "%q names %q", err, test.field)
 			assert.NotContains(t, err.Error(), secret)
 
+			for _, mode := range []Mode{Memory, Durable} {
+				_, err = publisherIn(t, client, mode).Publish(t.Context(), test.topic, test.payload, test.options...)
+				require.ErrorIs(t, err, ErrInvalidMessage, mode)
+			}
+
 			_, err = client.PublishBulk(t.Context(), test.topic, []any{struct{}{}, test.payload}, test.options...)
 			require.ErrorIs(t, err, ErrInvalidMessage)
 			field, ok = errors.AsType[*FieldError](err)
@@ -291,6 +296,7 @@ func TestBadMessagesAreRefused(t *testing.T) {
 			assert.NotContains(t, err.Error(), secret)
 		})
 	}
+	require.NoError(t, client.Flush(t.Context()))
 	assert.Empty(t, server.Requests(), "nothing of it is sent")
 	assert.Empty(t, records(t, store), "nor stored")
 }
