@@ -291,8 +291,11 @@ func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (again *parcel,
 		}
 		c.log.error("keep", p.batch.topic, "messages can neither be delivered nor stored; they wait in memory", "topic", p.batch.topic, "messages", len(failed), "error", err)
 	}
-	again = &parcel{key: p.key, batch: p.batch, opened: p.opened, sealed: true, attempts: p.attempts, done: p.done}
-	again.batch.payloads, again.batch.bulk, again.batch.readers = nil, nil, nil
+	again = &parcel{
+		batch:    batch{topic: p.batch.topic, attributes: p.batch.attributes, deliverAt: p.batch.deliverAt},
+		attempts: p.attempts,
+		done:     p.done,
+	}
 	refused := 0
 	var cause error
 	for _, i := range failed {

@@ -38,9 +38,8 @@ func (l *lane) append(m batch, payload []byte, id string) (full bool) {
 		}
 		l.last = p
 	}
-	p.body = append(p.body, payload...)
-	p.ends = append(p.ends, len(p.body))
-	p.body = append(p.body, ',')
+	p.body = appendBulkPayload(p.body, payload)
+	p.ends = append(p.ends, len(p.body)-len(","))
 	p.messages++
 	p.bytes += len(payload)
 	if id != "" {

@@ -47,7 +47,6 @@ func (b batch) records() ([]outbox.Record, error) {
 // indexes, which failed as errs tells.
 func (b batch) failedRecords(indexes []int, errs []*failure) ([]outbox.Record, error) {
 	failed := b
-	failed.bulk, failed.readers = nil, nil
 	failed.payloads = make([][]byte, len(indexes))
 	for i, index := range indexes {
 		failed.payloads[i] = b.payloads[index]

@@ -60,7 +60,6 @@ func Succeeded(outcome Outcome) bool { return !outcome.Panicked && outcome.Statu
 // queue keeps messages in memory to be posted soon. Where that is not
 // possible they are stored.
 func (c *Client) queue(ctx context.Context, b batch, p *Publisher) (Receipt, error) {
-	spills := c.cfg.outbox != nil
 	if c.spillsNow() && !p.holds() {
 		return c.spill(ctx, b, errBreakerOpen)
 	}
@@ -75,7 +74,7 @@ func (c *Client) queue(ctx context.Context, b batch, p *Publisher) (Receipt, err
 			// It is not stored, for it could not be dropped then. Nor does it
 			// wait, perhaps for the end of its own request.
 			return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, errBufferFull)
-		case spills:
+		case c.cfg.outbox != nil:
 			return c.spill(ctx, b, errBufferFull)
 		}
 		select {

@@ -325,6 +325,13 @@ func (c *Client) delivered(topic string, messages int, jobs []int64, fromOutbox 
 	}
 }
 
+// buried notes that messages in the outbox became dead.
+func (c *Client) buried(event Event) {
+	c.log.error("dead", event.Topic, "server refuses messages for good: they are kept in the outbox as dead",
+		"topic", event.Topic, "messages", event.Messages, "error", event.Err)
+	emit(c.cfg.observer.Dead, event)
+}
+
 // stored notes that messages were committed to the outbox.
 func (c *Client) stored(topic string, records []outbox.Record, cause error) {
 	dead := 0
@@ -334,8 +341,7 @@ func (c *Client) stored(topic string, records []outbox.Record, cause error) {
 		}
 	}
 	if dead > 0 {
-		c.log.error("dead", topic, "server refuses messages for good: they are kept in the outbox as dead", "topic", topic, "messages", dead, "error", cause)
-		emit(c.cfg.observer.Dead, Event{Topic: topic, Messages: dead, Err: cause})
+		c.buried(Event{Topic: topic, Messages: dead, Err: cause})
 	}
 	if waiting := len(records) - dead; waiting > 0 {
 		c.log.warn("stored", topic, "messages could not be delivered: they are stored in the outbox", "topic", topic, "messages", waiting, "error", cause)

@@ -154,8 +154,8 @@ func (c *Client) BeginRequest(ctx context.Context, r *http.Request, options Opti
 // EndRequest tells the publisher in a context of BeginRequest that the
 // handler has returned, and with what status. Zero counts as 200, which is
 // what net/http answers for a handler that sets none, and so does a status
-// below 200 that is no final one. Without it the handler counts as panicked. Only Options.FlushOn asks for it. It is for authors of
-// adapters.
+// below 200 that is no final one. Without it the handler counts as panicked.
+// Only Options.FlushOn asks for it. It is for authors of adapters.
 func EndRequest(ctx context.Context, status int) {
 	p, ok := FromContext(ctx)
 	if !ok || p == nil || p.options.FlushOn == nil {

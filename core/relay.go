@@ -226,8 +226,7 @@ func (r *relay) settle(ctx context.Context, g *group, d *delivery) {
 	}
 	topic := g.batch.topic
 	if dead > 0 {
-		r.client.log.error("dead", topic, "server refuses messages for good: they are kept in the outbox as dead", "topic", topic, "messages", dead, "error", cause)
-		emit(r.client.cfg.observer.Dead, Event{Topic: topic, Messages: dead, FromOutbox: true, Err: cause})
+		r.client.buried(Event{Topic: topic, Messages: dead, FromOutbox: true, Err: cause})
 	}
 	if failed > 0 {
 		r.client.log.warn("relay", topic, "messages in the outbox could not be delivered; they are tried again", "topic", topic, "messages", failed, "error", cause)
