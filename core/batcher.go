@@ -22,13 +22,15 @@ type batcher struct {
 	// token holds the rows of messages that are stored and posted from
 	// memory.
 	token string
-	// used is what is held, reserved room included.
-	used usage
 	// lanes collect messages into batches. All callers use the first, so that
 	// batches become large, unless there is so much to do that every lane
 	// fills its own: then callers on different processors use different ones.
 	lanes []lane
 	busy  atomic.Bool
+	// used is what is held, reserved room included.
+	_    [cacheLine]byte
+	used usage
+	_    [cacheLine]byte
 
 	mu    sync.Mutex // taken after that of a lane
 	work  sync.Cond  // for ready and closing
@@ -41,7 +43,7 @@ type batcher struct {
 	room    chan struct{}
 	running bool // the workers were started
 	// spare holds the buffers of batches that were delivered.
-	spare   [][]byte
+	spare   []buffers
 	closing bool // nothing more comes
 	// lost counts messages that could neither be delivered nor stored when
 	// the client was stopped.
@@ -59,11 +61,8 @@ type parcelKey struct {
 type parcel struct {
 	key   parcelKey
 	batch batch
-	// body is the bulk request as far as it is known, and ends where in it
-	// the payloads end, each before a comma. They become the payloads of the
-	// batch when it is posted.
-	body []byte
-	ends []int
+	// What was collected becomes the payloads of the batch when it is posted.
+	buffers
 	// ids are the ids of rows in the outbox, when the messages are stored.
 	ids []string
 	// messages and bytes are what it counts for in the bounds of memory.
@@ -73,6 +72,13 @@ type parcel struct {
 	// attempts counts the failed attempts of a retry.
 	attempts int
 	done     chan struct{} // closed when all is delivered or stored
+}
+
+// buffers hold a bulk request as far as it is known, and where in it the
+// payloads end, each before a comma.
+type buffers struct {
+	body []byte
+	ends []int
 }
 
 // unpack makes the batch of what was collected.
@@ -87,7 +93,7 @@ func (p *parcel) unpack() {
 		start = end + len(",")
 	}
 	p.batch.bulk, p.batch.readers = appendBulkTail(p.body, p.batch.attributes), new(atomic.Int32)
-	p.body, p.ends = nil, nil
+	p.body = nil
 }
 
 func newBatcher(client *Client, batching Batching) *batcher {
@@ -130,14 +136,10 @@ func (b *batcher) reserve(messages, bytes int) (room <-chan struct{}, ok bool) {
 
 // put reserves room for a message and adds it; false if there is no room, or
 // the client is being stopped. The turn spreads callers over the lanes.
-func (b *batcher) put(m batch, payload []byte, turn uint32) bool {
-	if !b.used.add(1, len(payload), b.batching.MaxMessages, b.batching.MaxBytes) {
-		return false
-	}
+func (b *batcher) put(m *batch, payload []byte, turn uint32) bool {
 	l := b.lane(turn)
-	if l.stopping {
+	if l.stopping || !l.reserve(len(payload)) {
 		l.mu.Unlock()
-		b.release(1, len(payload))
 		return false
 	}
 	full := l.append(m, payload, "")
@@ -192,7 +194,7 @@ func (b *batcher) add(m batch, ids []string) {
 		if ids != nil {
 			id = ids[i]
 		}
-		l.append(m, payload, id)
+		l.append(&m, payload, id)
 	}
 }
 
@@ -200,7 +202,8 @@ func (b *batcher) add(m batch, ids []string) {
 func (b *batcher) expect(p *parcel) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p.body = appendBulkHead(b.buffer(), p.batch.topic)
+	p.buffers = b.takeSpare()
+	p.body = appendBulkHead(p.body, p.batch.topic)
 	b.unfinished[p] = struct{}{}
 	if b.running {
 		return
@@ -211,28 +214,28 @@ func (b *batcher) expect(p *parcel) {
 	}
 }
 
-// buffer returns a spare buffer, or none. Without one a batch begins small,
-// since it may stay so: there can be as many batches as messages.
-func (b *batcher) buffer() []byte {
+// takeSpare returns spare buffers, or none. Without them a batch begins
+// small, since it may stay so: there can be as many batches as messages.
+func (b *batcher) takeSpare() buffers {
 	last := len(b.spare) - 1
 	if last < 0 {
-		return nil
+		return buffers{}
 	}
-	buffer := b.spare[last]
+	spare := b.spare[last]
 	b.spare = b.spare[:last]
-	return buffer
+	return spare
 }
 
-// spares returns the buffer of a batch that was delivered, if nobody reads it
-// any more: not net/http, which tells by closing the body, and not the
+// spares returns the buffers of a batch that was delivered, if nobody reads
+// them any more: not net/http, which tells by closing the body, and not the
 // outbox, which has seen nothing of a batch without failures. Transports of
 // others are not relied on.
-func (b *batcher) spares(p *parcel, errs []*failure) []byte {
+func (b *batcher) spares(p *parcel, errs []*failure) *buffers {
 	if p.batch.readers == nil || p.batch.readers.Load() > 0 || b.client.transport.owned == nil ||
 		len(failedIndexes(errs)) > 0 || cap(p.batch.bulk) > 2*DefaultBatchBytes {
 		return nil
 	}
-	return p.batch.bulk[:0]
+	return &buffers{p.batch.bulk[:0], p.ends[:0]}
 }
 
 // run posts batches until the batcher is closed and empty.
@@ -324,12 +327,12 @@ func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (again *parcel,
 }
 
 // finish lets go of a batch, or of the part of it that is not to be posted
-// again after a pause. The spare buffer, if any, is used for another.
-func (b *batcher) finish(p, again *parcel, pause time.Duration, spare []byte) {
+// again after a pause. The spare buffers, if any, are used for another.
+func (b *batcher) finish(p, again *parcel, pause time.Duration, spare *buffers) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if spare != nil && len(b.spare) < 2*b.batching.InFlight {
-		b.spare = append(b.spare, spare)
+		b.spare = append(b.spare, *spare)
 	}
 	delete(b.unfinished, p)
 	p.batch = batch{} // which the order of batches would keep for a while

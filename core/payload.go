@@ -52,10 +52,10 @@ type payloadEncoder struct {
 	// turn differs between encoders: callers at the same time have
 	// different ones.
 	turn uint32
-	// lastTopic is the last topic that was found good, lastType the type of
-	// the last payload and plain whether it is: an encoder mostly meets the
-	// same few.
-	lastTopic string
+	// lastPlain is an empty batch without attributes for the last topic that
+	// was found good, lastType the type of the last payload and plain whether
+	// it is: an encoder mostly meets the same few.
+	lastPlain batch
 	lastType  reflect.Type
 	plain     bool
 }
@@ -68,7 +68,7 @@ var payloadEncoders = sync.Pool{New: payloadEncoderMaker()}
 func payloadEncoderMaker() func() any {
 	var made atomic.Uint32
 	return func() any {
-		encoder := &payloadEncoder{turn: made.Add(1)}
+		encoder := &payloadEncoder{turn: made.Add(1), lastPlain: batch{attributes: noAttributes}}
 		encoder.json = json.NewEncoder(encoder)
 		encoder.json.SetEscapeHTML(false)
 		return encoder

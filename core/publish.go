@@ -99,13 +99,13 @@ func (c *Client) publish(ctx context.Context, topic string, payload any, p *Publ
 func (c *Client) publishToMemory(ctx context.Context, topic string, payload any, p *Publisher, options []PublishOption) (Receipt, error) {
 	encoder := payloadEncoders.Get().(*payloadEncoder)
 	defer encoder.release()
-	b := batch{topic: topic, attributes: noAttributes}
-	if topic == "" || topic != encoder.lastTopic || len(options) > 0 || p.attributes != nil {
-		var err error
-		if b, err = newBatch(topic, p.base(), options); err != nil {
+	b := &encoder.lastPlain
+	if topic == "" || topic != b.topic || len(options) > 0 || p.attributes != nil {
+		made, err := newBatch(topic, p.base(), options)
+		if err != nil {
 			return Receipt{}, err
 		}
-		encoder.lastTopic = topic
+		encoder.lastPlain.topic, b = topic, &made
 	}
 	encoded, err := encoder.encode("payload", payload)
 	if err != nil {
@@ -117,8 +117,9 @@ func (c *Client) publishToMemory(ctx context.Context, topic string, payload any,
 	if !c.spillsNow() && c.batcher.put(b, encoded, encoder.turn) {
 		return Receipt{State: Queued}, nil
 	}
-	b.payloads = [][]byte{bytes.Clone(encoded)}
-	return c.accept(ctx, b, p)
+	with := *b
+	with.payloads = [][]byte{bytes.Clone(encoded)}
+	return c.accept(ctx, with, p)
 }
 
 // accept takes over checked messages in the publisher's mode.

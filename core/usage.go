@@ -12,17 +12,24 @@ type usage struct{ packed atomic.Uint64 }
 
 const usageBits = 40
 
+func pack(messages, bytes int) uint64 { return uint64(messages)<<usageBits + uint64(bytes) }
+
 // add counts messages, unless that would exceed a bound. What exceeds the
 // bounds alone is counted when there is nothing else.
 func (u *usage) add(messages, bytes, maxMessages, maxBytes int) bool {
+	alone := messages <= maxUsageMessages && u.packed.CompareAndSwap(0, pack(messages, bytes))
+	return alone || u.addWithin(messages, bytes, maxMessages, maxBytes)
+}
+
+// addWithin counts messages, unless that would exceed a bound.
+func (u *usage) addWithin(messages, bytes, maxMessages, maxBytes int) bool {
 	for {
 		packed := u.packed.Load()
 		newMessages, newBytes := int(packed>>usageBits)+messages, int(packed&(1<<usageBits-1))+bytes
-		fits := newMessages <= maxMessages && newBytes <= maxBytes || packed == 0
-		if !fits || newMessages > maxUsageMessages {
+		if newMessages > maxMessages || newBytes > maxBytes {
 			return false
 		}
-		if u.packed.CompareAndSwap(packed, uint64(newMessages)<<usageBits|uint64(newBytes)) {
+		if u.packed.CompareAndSwap(packed, pack(newMessages, newBytes)) {
 			return true
 		}
 	}
@@ -30,5 +37,5 @@ func (u *usage) add(messages, bytes, maxMessages, maxBytes int) bool {
 
 // remove takes messages off the count.
 func (u *usage) remove(messages, bytes int) {
-	u.packed.Add(-(uint64(messages)<<usageBits + uint64(bytes)))
+	u.packed.Add(-pack(messages, bytes))
 }

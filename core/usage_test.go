@@ -19,6 +19,7 @@ func TestUsageHasBounds(t *testing.T) {
 	assert.False(t, u.add(1, 1, 10, 100), "bytes")
 	u.remove(6, 100)
 	assert.Zero(t, u.packed.Load())
+	assert.False(t, u.addWithin(11, 1, 10, 100), "alone, but without the exception for that")
 	assert.False(t, u.add(maxUsageMessages+1, 1, 10, 100), "more than it can count")
 }
 
