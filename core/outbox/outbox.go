@@ -9,6 +9,8 @@
 //
 // Stores in this module: [github.com/postoffice-go/postoffice/core/outbox/sqlite]
 // keeps a file of its own and survives crashes;
+// [github.com/postoffice-go/postoffice/core/outbox/sqlstore] keeps a table in
+// a database of the caller's, which several processes may share;
 // [github.com/postoffice-go/postoffice/core/outbox/memory] is for tests.
 // A store of your own passes the suite in
 // [github.com/postoffice-go/postoffice/core/outbox/outboxtest].
@@ -16,6 +18,7 @@ package outbox
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"time"
@@ -216,4 +219,25 @@ type Store interface {
 	// Discard deletes the selected records without delivering them and
 	// returns how many there were.
 	Discard(ctx context.Context, selection Selection) (int, error)
+}
+
+// Tx is a transaction of the caller's, such as a *sql.Tx. Commit and Rollback
+// are never called: they tell a transaction from a connection or a pool, on
+// which a statement would take effect at once.
+type Tx interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	Commit() error
+	Rollback() error
+}
+
+// TxStore is a store that lives in a database of the caller's, and can insert
+// records in a transaction there.
+type TxStore interface {
+	Store
+
+	// InsertTx inserts records, due at once, as part of a transaction: they
+	// are in the store if and only if it commits. A record whose ID is in the
+	// store already is left as it is. After an error the transaction is to be
+	// rolled back. ErrFull when the store's bound is reached.
+	InsertTx(ctx context.Context, tx Tx, records ...Record) error
 }
