@@ -189,12 +189,17 @@ func (b *batcher) releaseLocked(messages, bytes int) {
 func (b *batcher) add(m batch, ids []string) {
 	l := b.lane(0)
 	defer l.mu.Unlock()
+	one := m
 	for i, payload := range m.payloads {
 		id := ""
 		if ids != nil {
 			id = ids[i]
 		}
-		l.append(&m, payload, id)
+		one.attributes = m.attributesOf(i)
+		if m.ids != nil {
+			one.ids = m.ids[i : i+1]
+		}
+		l.append(&one, payload, id)
 	}
 }
 
@@ -288,14 +293,14 @@ func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (again *parcel,
 		return nil, 0
 	}
 	if c.cfg.outbox != nil {
-		_, err := c.keep(c.hard, p.batch, errs, nil)
+		_, err := c.keep(c.hard, noPatience(), p.batch, errs, nil)
 		if err == nil {
 			return nil, 0
 		}
 		c.log.error("keep", p.batch.topic, "messages can neither be delivered nor stored; they wait in memory", "topic", p.batch.topic, "messages", len(failed), "error", err)
 	}
 	again = &parcel{
-		batch:    batch{topic: p.batch.topic, attributes: p.batch.attributes, deliverAt: p.batch.deliverAt},
+		batch:    batch{topic: p.batch.topic, attributes: p.batch.attributes, deliverAt: p.batch.deliverAt, ids: p.batch.ids},
 		attempts: p.attempts,
 		done:     p.done,
 	}

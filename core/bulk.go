@@ -67,8 +67,8 @@ func (d *delivery) send(ctx context.Context) {
 
 // chunk tells how many of the payloads go into the next request.
 func (d *delivery) chunk(indexes []int) int {
-	if d.batch.scheduled() {
-		return 1 // there is no bulk request for scheduled messages
+	if d.batch.scheduled() || d.batch.each != nil {
+		return 1 // there is no bulk request for scheduled messages, nor for different attributes
 	}
 	most, bytes := d.client.limits.of(d.batch.topic)
 	size := 0

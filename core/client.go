@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,6 +22,10 @@ type Client struct {
 	relay     *relay // nil without an outbox
 	batcher   *batcher
 	ensured   pacer
+	// full tells that the outbox had no room the last time; fullGate lets
+	// through one of those who wait for it.
+	full     atomic.Bool
+	fullGate chan struct{}
 
 	// stopping ends the background work; hard breaks off its requests too.
 	stopping, hard             context.Context
@@ -49,6 +54,8 @@ func NewClient(config Config) (*Client, error) {
 		log:     newLimitedLogger(cfg.logger),
 		limits:  newLimits(cfg.bulkLimit, bulkBytes),
 		stopped: make(chan struct{}),
+
+		fullGate: make(chan struct{}, 1),
 	}
 	c.batcher = newBatcher(c, cfg.batching)
 	if c.transport, err = newTransport(cfg, newBreaker(c.breakerChanged)); err != nil {

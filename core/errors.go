@@ -15,7 +15,8 @@ import (
 var (
 	// ErrClosed means that the client was stopped: it accepts nothing more.
 	ErrClosed = errors.New("postoffice: client is stopped")
-	// ErrOutboxFull means that the outbox has reached its bound.
+	// ErrOutboxFull means that the outbox has reached its bound, and no room
+	// was made before the caller's context ended.
 	ErrOutboxFull = outbox.ErrFull
 	// ErrInvalidConfig means that a Config or settings cannot be used. The
 	// error wraps one [*FieldError] for each field at fault.
@@ -32,6 +33,11 @@ var (
 	// stored when the client was stopped. It can happen with Memory and
 	// without an outbox only.
 	ErrUndelivered = errors.New("postoffice: neither delivered nor stored")
+	// ErrNoOutbox means that the client has no outbox to look after.
+	ErrNoOutbox = errors.New("postoffice: the client has no outbox")
+	// ErrNoTransactions means that the client's outbox cannot join the
+	// caller's transactions, or that there is none.
+	ErrNoTransactions = errors.New("postoffice: the outbox cannot join a transaction; one of core/outbox/sqlstore can")
 	// ErrNoPublisher means that the context holds no publisher: the
 	// middleware is missing in front of the handler.
 	ErrNoPublisher = errors.New("postoffice: no publisher in the context; is the middleware registered?")

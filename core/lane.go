@@ -88,7 +88,7 @@ func (l *lane) append(m *batch, payload []byte, id string) (full bool) {
 func (l *lane) openParcel(m *batch, key parcelKey) *parcel {
 	p := &parcel{
 		key:    key,
-		batch:  batch{topic: m.topic, attributes: m.attributes, deliverAt: m.deliverAt},
+		batch:  batch{topic: m.topic, attributes: m.attributes, deliverAt: m.deliverAt, ids: m.ids},
 		opened: time.Now(),
 		done:   make(chan struct{}),
 	}

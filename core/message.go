@@ -1,11 +1,10 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
 	"sync/atomic"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
@@ -17,6 +16,12 @@ type batch struct {
 	attributes []byte    // JSON object of strings
 	deliverAt  time.Time // zero: as soon as possible
 	payloads   [][]byte  // JSON objects
+	// identity says how the messages get ids of their own at once; nil for
+	// those that get one when they are stored. ids are these ids, and each
+	// the attributes of each message, if the id is one of them.
+	identity *identity
+	ids      []string
+	each     [][]byte
 	// bulk is the body of a bulk request with all the payloads, if it is at
 	// hand, and readers counts who may still read it, if somebody asks.
 	bulk    []byte
@@ -32,26 +37,29 @@ func (b batch) scheduled() bool {
 func (b batch) records() ([]outbox.Record, error) {
 	records := make([]outbox.Record, len(b.payloads))
 	for i, payload := range b.payloads {
-		id, err := uuid.NewV7()
+		id, err := b.idOf(i)
 		if err != nil {
-			return nil, fmt.Errorf("making a message id: %w", err)
+			return nil, err
 		}
 		records[i] = outbox.Record{
-			ID: id.String(), Topic: b.topic, Payload: payload, Attributes: b.attributes, DeliverAt: b.deliverAt,
+			ID: id, Topic: b.topic, Payload: payload, Attributes: b.attributesOf(i), DeliverAt: b.deliverAt,
 		}
 	}
 	return records, nil
 }
 
+// idOf returns the id of a message, which is a new one if it has none yet.
+func (b batch) idOf(index int) (string, error) {
+	if b.ids != nil {
+		return b.ids[index], nil
+	}
+	return newID()
+}
+
 // failedRecords makes the outbox's form of the payloads with the given
 // indexes, which failed as errs tells.
 func (b batch) failedRecords(indexes []int, errs []*failure) ([]outbox.Record, error) {
-	failed := b
-	failed.payloads = make([][]byte, len(indexes))
-	for i, index := range indexes {
-		failed.payloads[i] = b.payloads[index]
-	}
-	records, err := failed.records()
+	records, err := b.pick(indexes).records()
 	for i := range records {
 		f := errs[indexes[i]]
 		records[i].LastError = f.Error()
@@ -60,6 +68,36 @@ func (b batch) failedRecords(indexes []int, errs []*failure) ([]outbox.Record, e
 		}
 	}
 	return records, err
+}
+
+// pick returns the batch with only the payloads with the given indexes.
+func (b batch) pick(indexes []int) batch {
+	picked := b
+	picked.payloads = pickEach(b.payloads, indexes)
+	picked.ids = pickEach(b.ids, indexes)
+	picked.each = pickEach(b.each, indexes)
+	picked.bulk, picked.readers = nil, nil
+	return picked
+}
+
+// pickEach returns the items with the given indexes; nil of nil.
+func pickEach[T any](items []T, indexes []int) []T {
+	if items == nil {
+		return nil
+	}
+	picked := make([]T, len(indexes))
+	for i, index := range indexes {
+		picked[i] = items[index]
+	}
+	return picked
+}
+
+// attributesOf returns the attributes of a message.
+func (b batch) attributesOf(index int) []byte {
+	if b.each != nil {
+		return b.each[index]
+	}
+	return b.attributes
 }
 
 // ids returns the ids of records.
@@ -77,7 +115,9 @@ type PublishOption func(*publishOptions)
 type publishOptions struct {
 	attributes []map[string]any
 	deliverAt  time.Time
-	problem    *FieldError
+	identity   identity
+	// problems are those of the last option of a kind.
+	problems struct{ deliverAt, dedupKey *FieldError }
 }
 
 // WithAttributes adds attributes to the message. Values are cast to strings:
@@ -103,13 +143,12 @@ func WithAttribute(name string, value any) PublishOption {
 func DeliverAt(t time.Time) PublishOption {
 	return func(o *publishOptions) {
 		o.deliverAt = t
+		o.problems.deliverAt = nil
 		switch {
 		case t.IsZero():
-			o.problem = fieldError("DeliverAt", "is the zero time")
+			o.problems.deliverAt = fieldError("DeliverAt", "is the zero time")
 		case t.UTC().Year() > 9999:
-			o.problem = fieldError("DeliverAt", "is after the year 9999")
-		default:
-			o.problem = nil
+			o.problems.deliverAt = fieldError("DeliverAt", "is after the year 9999")
 		}
 	}
 }
@@ -148,19 +187,24 @@ func newBatch(topic string, base map[string]any, options []PublishOption) (batch
 	for _, option := range options {
 		option(&o)
 	}
-	if o.problem != nil {
-		return batch{}, invalid(o.problem)
+	if problem := cmp.Or(o.problems.deliverAt, o.problems.dedupKey); problem != nil {
+		return batch{}, invalid(problem)
 	}
 	attributes, err := encodeAttributes(o.attributes...)
 	if err != nil {
 		return batch{}, err
 	}
-	return batch{topic: topic, attributes: attributes, deliverAt: o.deliverAt}, nil
+	b := batch{topic: topic, attributes: attributes, deliverAt: o.deliverAt}
+	if o.identity.wanted() {
+		o.identity.attributes = o.attributes
+		b.identity = &o.identity
+	}
+	return b, nil
 }
 
-// checkSize checks a payload together with what all payloads share.
-func (b *batch) checkSize(field string, encoded []byte) error {
-	if size := len(encoded) + len(b.attributes) + len(b.topic); size > maxMessageBytes {
+// checkSize checks a payload together with its attributes and topic.
+func (b *batch) checkSize(field string, encoded, attributes []byte) error {
+	if size := len(encoded) + len(attributes) + len(b.topic); size > maxMessageBytes {
 		return invalid(fieldError(field, "is too large: %d bytes with its attributes, and the most is %d", size, maxMessageBytes))
 	}
 	return nil
@@ -172,9 +216,17 @@ func (b *batch) add(field string, payload any) error {
 	if err != nil {
 		return err
 	}
-	if err := b.checkSize(field, encoded); err != nil {
+	id, attributes, err := b.identity.next(b)
+	if err != nil {
+		return err
+	}
+	if err := b.checkSize(field, encoded, attributes); err != nil {
 		return err
 	}
 	b.payloads = append(b.payloads, encoded)
+	if b.identity != nil {
+		b.ids = append(b.ids, id)
+		b.each = append(b.each, attributes)
+	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Mode says when the messages of a request are posted.
@@ -61,26 +62,53 @@ func Succeeded(outcome Outcome) bool { return !outcome.Panicked && outcome.Statu
 // possible they are stored.
 func (c *Client) queue(ctx context.Context, b batch, p *Publisher) (Receipt, error) {
 	if c.spillsNow() && !p.holds() {
-		return c.spill(ctx, b, errBreakerOpen)
+		receipt, err := c.spill(ctx, b, errBreakerOpen)
+		if !errors.Is(err, ErrOutboxFull) {
+			return receipt, err
+		}
 	}
 	bytes := sizeOf(b)
+	gated := false // this call is the one that asks a full outbox for room
+	defer func() {
+		if gated {
+			<-c.fullGate
+		}
+	}()
 	for {
 		room, ok := c.batcher.reserve(len(b.payloads), bytes)
 		if ok {
 			break
 		}
-		switch {
-		case p.holds():
+		if p.holds() {
 			// It is not stored, for it could not be dropped then. Nor does it
 			// wait, perhaps for the end of its own request.
 			return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, errBufferFull)
-		case c.cfg.outbox != nil:
-			return c.spill(ctx, b, errBufferFull)
+		}
+		// Room in memory and room in the outbox are waited for together.
+		full := errBufferFull
+		var gate chan<- struct{}
+		var again <-chan time.Time
+		if c.cfg.outbox != nil {
+			if gated || !c.full.Load() {
+				receipt, err := c.spill(ctx, b, errBufferFull)
+				if !errors.Is(err, ErrOutboxFull) {
+					return receipt, err
+				}
+			}
+			full = errors.Join(errBufferFull, ErrOutboxFull)
+			if gated {
+				again = time.After(fullPoll)
+			} else {
+				gate = c.fullGate
+			}
 		}
 		select {
 		case <-room:
+		case <-again:
+		case gate <- struct{}{}:
+			gated = true
 		case <-ctx.Done():
-			return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, errors.Join(errBufferFull, context.Cause(ctx)))
+			return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, errors.Join(full, context.Cause(ctx)))
 		case <-c.stopping.Done():
 			return Receipt{}, ErrClosed
 		}
@@ -96,14 +124,14 @@ func (c *Client) spillsNow() bool {
 	return c.cfg.outbox != nil && c.transport.breaker.isOpen()
 }
 
-// spill stores messages that were not sent.
+// spill stores messages that were not sent. It does not wait for room.
 func (c *Client) spill(ctx context.Context, b batch, cause error) (Receipt, error) {
 	f := &failure{class: transient, cause: cause, untried: true}
 	errs := make([]*failure, len(b.payloads))
 	for i := range errs {
 		errs[i] = f
 	}
-	return c.keep(ctx, b, errs, nil)
+	return c.keep(ctx, noPatience(), b, errs, nil)
 }
 
 // commit stores messages, and has them posted from memory. Their rows are
@@ -127,9 +155,7 @@ func (c *Client) commit(ctx context.Context, b batch) (Receipt, error) {
 			records[i].LeaseToken = c.batcher.token
 		}
 	}
-	storing, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
-	defer cancel()
-	err = c.cfg.outbox.Insert(storing, delay, records...)
+	err = c.insert(ctx, noPatience(), delay, records...)
 	if fits && (err != nil || !held) {
 		c.batcher.release(len(records), bytes)
 	}

@@ -20,7 +20,8 @@ type Observer struct {
 	// nobody consumes: it has thrown them away.
 	NoConsumer func(Event)
 	// Discarded is called when the messages of a request were dropped because
-	// Options.FlushOn said so.
+	// Options.FlushOn said so, or when messages were discarded from the
+	// outbox.
 	Discarded func(Event)
 	// Recovered is called when the server's rescuer has fetched messages
 	// through the recovery list and confirmed them.
@@ -36,8 +37,8 @@ type Event struct {
 	Topic string
 	// Messages is how many there were.
 	Messages int
-	// FromOutbox tells that they were delivered from the outbox rather than
-	// by the call that published them.
+	// FromOutbox tells that they came from the outbox rather than from the
+	// call that published them.
 	FromOutbox bool
 	// Err is the reason of a failure; nil otherwise.
 	Err error

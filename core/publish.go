@@ -42,7 +42,8 @@ func (s State) String() string {
 // Receipt tells what became of accepted messages.
 type Receipt struct {
 	// IDs are the ids, in the outbox, of the messages that were stored, in
-	// the order of their payloads; empty if all were delivered.
+	// the order of their payloads; empty if all were delivered. With
+	// WithMessageID they are the ids of all messages.
 	IDs []string
 	// State is Delivered if all messages were delivered, otherwise the
 	// state of those that were not.
@@ -71,7 +72,9 @@ type Receipt struct {
 // The call takes no longer than Config.Timeout, plus the time to store the
 // message. The deadline of ctx shortens that; its cancellation does not end
 // the call, so that a client that hangs up on a handler does not leave a
-// message undecided between sent and lost.
+// message undecided between sent and lost. Only while the outbox is full
+// does the call wait, for room in it, until ctx ends; the error is
+// ErrOutboxFull then.
 //
 // Errors: ErrInvalidMessage when the message can never be delivered,
 // ErrClosed after Stop, ErrNotAccepted otherwise, wrapping the cause: a
@@ -105,13 +108,19 @@ func (c *Client) publishToMemory(ctx context.Context, topic string, payload any,
 		if err != nil {
 			return Receipt{}, err
 		}
+		if made.identity != nil {
+			if err := made.add("payload", payload); err != nil {
+				return Receipt{}, err
+			}
+			return c.accept(ctx, made, p)
+		}
 		encoder.lastPlain.topic, b = topic, &made
 	}
 	encoded, err := encoder.encode("payload", payload)
 	if err != nil {
 		return Receipt{}, err
 	}
-	if err := b.checkSize("payload", encoded); err != nil {
+	if err := b.checkSize("payload", encoded, b.attributes); err != nil {
 		return Receipt{}, err
 	}
 	if !c.spillsNow() && c.batcher.put(b, encoded, encoder.turn) {
@@ -131,10 +140,21 @@ func (c *Client) accept(ctx context.Context, b batch, p *Publisher) (Receipt, er
 	if len(b.payloads) == 0 {
 		return Receipt{}, nil
 	}
-	switch p.mode() {
-	case Memory:
+	receipt, err := c.acceptBy(ctx, p, b)
+	if err == nil && b.ids != nil {
+		receipt.IDs = b.ids
+	}
+	return receipt, err
+}
+
+// acceptBy chooses how to take over messages.
+func (c *Client) acceptBy(ctx context.Context, p *Publisher, b batch) (Receipt, error) {
+	switch mode := p.mode(); {
+	case b.deduplicated():
+		return c.admit(ctx, b)
+	case mode == Memory:
 		return c.queue(ctx, b, p)
-	case Durable:
+	case mode == Durable:
 		return c.commit(ctx, b)
 	default:
 		return c.sendNow(ctx, b)
@@ -152,14 +172,14 @@ func (c *Client) sendNow(ctx context.Context, b batch) (Receipt, error) {
 			c.delivered(b.topic, 1, jobs, false)
 			return Receipt{Jobs: jobs}, nil
 		}
-		return c.keep(ctx, b, []*failure{asFailure(err)}, nil)
+		return c.keep(ctx, caller, b, []*failure{asFailure(err)}, nil)
 	}
 	d := &delivery{client: c, batch: b, givenUp: caller.Err}
 	if c.cfg.outbox != nil {
 		d.deadline = time.Now().Add(c.cfg.bulkTimeout)
 	}
 	c.sendAll(ctx, d)
-	return c.keep(ctx, b, d.errs, d.jobs)
+	return c.keep(ctx, caller, b, d.errs, d.jobs)
 }
 
 // PublishBulk posts many messages to a topic: each payload becomes a message
@@ -182,6 +202,9 @@ func (c *Client) publishBulk(ctx context.Context, topic string, payloads []any, 
 	b, err := newBatch(topic, p.base(), options)
 	if err != nil {
 		return Receipt{}, err
+	}
+	if b.deduplicated() {
+		return Receipt{}, invalid(fieldError("WithDedupKey", "names one message, and PublishBulk makes many; use Publish for each"))
 	}
 	b.payloads = make([][]byte, 0, len(payloads))
 	for i, payload := range payloads {
@@ -248,8 +271,9 @@ func (c *Client) sendAll(ctx context.Context, d *delivery) {
 	d.send(ctx)
 }
 
-// keep stores what was not delivered and makes the receipt.
-func (c *Client) keep(ctx context.Context, b batch, errs []*failure, jobs []int64) (Receipt, error) {
+// keep stores what was not delivered and makes the receipt. While the outbox
+// is full it waits for room until the context patience ends.
+func (c *Client) keep(ctx, patience context.Context, b batch, errs []*failure, jobs []int64) (Receipt, error) {
 	receipt := Receipt{Jobs: jobs}
 	failed := failedIndexes(errs)
 	if len(failed) == 0 {
@@ -261,9 +285,7 @@ func (c *Client) keep(ctx context.Context, b batch, errs []*failure, jobs []int6
 	}
 	records, err := b.failedRecords(failed, errs)
 	if err == nil {
-		storing, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
-		defer cancel()
-		err = c.cfg.outbox.Insert(storing, backoff(1), records...)
+		err = c.insert(ctx, patience, backoff(1), records...)
 	}
 	if err != nil {
 		return receipt, c.notAccepted(errs, failed, errors.Join(cause, fmt.Errorf("outbox: %w", err)))

@@ -130,17 +130,6 @@ func TestNotAcceptedTellsBothCauses(t *testing.T) {
 	assert.NotContains(t, err.Error(), "4111")
 }
 
-func TestFullOutboxIsToldApart(t *testing.T) {
-	server := newServer(t, "orders")
-	server.Stop()
-	client := newTestClient(t, Config{URL: server.URL(), Outbox: memory.New(memory.WithMaxRecords(1))})
-	_, err := client.Publish(t.Context(), "orders", struct{}{})
-	require.NoError(t, err)
-	_, err = client.Publish(t.Context(), "orders", struct{}{})
-	require.ErrorIs(t, err, ErrNotAccepted)
-	require.ErrorIs(t, err, ErrOutboxFull)
-}
-
 func TestCancelledRequestStillPublishes(t *testing.T) {
 	server := newServer(t, "orders")
 	store := memory.New()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"sync"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
 // Options says how an adapter's middleware treats requests. The zero Options
@@ -132,6 +134,14 @@ func (p *Publisher) PublishBulk(ctx context.Context, topic string, payloads []an
 		return Receipt{}, ErrNoPublisher
 	}
 	return p.client.publishBulk(ctx, topic, payloads, p, options)
+}
+
+// PublishTx is [Client.PublishTx] with the attributes of the request added.
+func (p *Publisher) PublishTx(ctx context.Context, tx outbox.Tx, topic string, payload any, options ...PublishOption) (Receipt, error) {
+	if p == nil {
+		return Receipt{}, ErrNoPublisher
+	}
+	return p.client.publishTx(ctx, tx, topic, payload, p, options)
 }
 
 // BeginRequest makes the publisher of a request and puts it in a context

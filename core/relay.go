@@ -18,6 +18,9 @@ const (
 	// relayPoll is how often the outbox is looked at without being told, for
 	// messages that another process has stored in it.
 	relayPoll = 2 * time.Second
+	// expectMin is how soon after PublishTx the outbox is looked at, and half
+	// the time to the next look.
+	expectMin = time.Millisecond
 	// relayLease is the least time for which messages are claimed.
 	relayLease = time.Minute
 	// relayErrorMax bounds the pause after an error of the outbox.
@@ -37,6 +40,9 @@ type relay struct {
 	bell   chan struct{}
 
 	mu sync.Mutex
+	// soon is how long to wait before the next look for what a transaction
+	// may have committed; zero when none is expected.
+	soon time.Duration
 	// settled holds the ids of delivered messages that could not be deleted
 	// yet.
 	settled map[string]bool
@@ -56,6 +62,29 @@ func (r *relay) wake() {
 	case r.bell <- struct{}{}:
 	default:
 	}
+}
+
+// expect has the relay look for a message that a transaction is about to
+// commit: at once, and then less and less often.
+func (r *relay) expect() {
+	r.mu.Lock()
+	r.soon = expectMin
+	r.mu.Unlock()
+	r.wake()
+}
+
+// expected bounds a pause while a transaction's messages are expected.
+func (r *relay) expected(pause time.Duration) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.soon == 0 {
+		return pause
+	}
+	pause = min(pause, r.soon)
+	if r.soon *= 2; r.soon >= relayPoll {
+		r.soon = 0
+	}
+	return pause
 }
 
 // run delivers until stopping is done. Posts under way go on until they end
@@ -108,9 +137,9 @@ func (r *relay) step(stopping, hard context.Context) (time.Duration, error) {
 	if len(records) == 0 {
 		next, ok, err := r.store.Next(stopping)
 		if err != nil || !ok {
-			return relayPoll, err
+			return r.expected(relayPoll), err
 		}
-		return min(next, relayPoll), nil
+		return r.expected(min(next, relayPoll)), nil
 	}
 	// A request must end while the lease still holds its messages.
 	if !r.deliver(hard, records, claimed.Add(lease-2*r.client.cfg.bulkTimeout)) {

@@ -262,13 +262,13 @@ func quickRetryHelps(err error) bool {
 // the answer did not tell them.
 func (t *transport) postMessage(ctx context.Context, b batch, index int) ([]int64, error) {
 	path := wire.MessagePath
-	payload := b.payloads[index]
-	body := make([]byte, 0, len(b.topic)+len(b.attributes)+len(payload)+128)
+	payload, attributes := b.payloads[index], b.attributesOf(index)
+	body := make([]byte, 0, len(b.topic)+len(attributes)+len(payload)+128)
 	body = appendTopic(body, b.topic)
 	body = append(body, `,"payload":`...)
 	body = append(body, payload...)
 	body = append(body, `,"attributes":`...)
-	body = append(body, b.attributes...)
+	body = append(body, attributes...)
 	if b.scheduled() {
 		path = wire.SchedulePath
 		body = append(body, `,"schedule_at":"`...)

@@ -1,0 +1,141 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// fullPoll is how often a full outbox is asked for room.
+const fullPoll = 100 * time.Millisecond
+
+// insert stores records in the outbox. While that is full it waits for room
+// until patience ends or the client is stopped. Of all who wait only one
+// asks the outbox.
+func (c *Client) insert(ctx, patience context.Context, delay time.Duration, records ...outbox.Record) error {
+	err := outbox.ErrFull
+	if !c.full.Load() || patience.Err() != nil {
+		err = c.insertNow(ctx, delay, records)
+	}
+	if !errors.Is(err, outbox.ErrFull) || patience.Err() != nil {
+		return err
+	}
+	gaveUp := func() error {
+		if patience.Err() != nil {
+			return errors.Join(err, context.Cause(patience))
+		}
+		return errors.Join(err, ErrClosed)
+	}
+	select {
+	case c.fullGate <- struct{}{}:
+		defer func() { <-c.fullGate }()
+	case <-patience.Done():
+		return gaveUp()
+	case <-c.stopping.Done():
+		return gaveUp()
+	}
+	ticker := time.NewTicker(fullPoll)
+	defer ticker.Stop()
+	for {
+		if err = c.insertNow(ctx, delay, records); !errors.Is(err, outbox.ErrFull) {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-patience.Done():
+			return gaveUp()
+		case <-c.stopping.Done():
+			return gaveUp()
+		}
+	}
+}
+
+func (c *Client) insertNow(ctx context.Context, delay time.Duration, records []outbox.Record) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	defer cancel()
+	err := c.cfg.outbox.Insert(ctx, delay, records...)
+	c.full.Store(errors.Is(err, outbox.ErrFull))
+	return err
+}
+
+// noPatience is for those who do not wait for room.
+func noPatience() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+// admit stores messages that have a deduplication key, to be posted from the
+// outbox: only there is it known which of them are new.
+func (c *Client) admit(ctx context.Context, b batch) (Receipt, error) {
+	if c.cfg.outbox == nil {
+		return Receipt{}, invalid(fieldError("WithDedupKey", "needs Config.Outbox: it holds one message of each key"))
+	}
+	records, err := b.records()
+	if err == nil {
+		err = c.insert(ctx, ctx, 0, records...)
+	}
+	if err != nil {
+		return Receipt{}, fmt.Errorf("%w: outbox: %w", ErrNotAccepted, err)
+	}
+	c.relay.wake()
+	return Receipt{State: Stored, IDs: ids(records)}, nil
+}
+
+// PublishTx publishes a message as part of a transaction of the caller's: it
+// is delivered if, and only if, the transaction commits. The message is
+// inserted into the outbox, which must be a [outbox.TxStore] in the database
+// of the transaction, as those of core/outbox/sqlstore are. A *sql.Tx is
+// passed as it is; for pgx there is sqlstore.PgxTx.
+//
+// The Receipt has the state Stored and the id of the message. Both hold once
+// the caller has committed; the client never commits or rolls back. After an
+// error nothing is published, and the transaction is to be rolled back: in
+// PostgreSQL it can do nothing else. When the transaction has committed, this
+// client's relay finds the message within milliseconds if that is soon after
+// the call, otherwise within two seconds, as those of other processes do.
+//
+// The mode of a request has no influence. The call does not wait for room
+// in a full outbox, as it may hold locks: it returns ErrOutboxFull.
+//
+// Errors: ErrInvalidMessage when the message can never be delivered,
+// ErrClosed after Stop, ErrNoTransactions when there is no outbox or it
+// cannot join transactions, ErrNotAccepted otherwise, wrapping that of the
+// database.
+func (c *Client) PublishTx(ctx context.Context, tx outbox.Tx, topic string, payload any, options ...PublishOption) (Receipt, error) {
+	return c.publishTx(ctx, tx, topic, payload, nil, options)
+}
+
+func (c *Client) publishTx(ctx context.Context, tx outbox.Tx, topic string, payload any, p *Publisher, options []PublishOption) (Receipt, error) {
+	store, ok := c.cfg.outbox.(outbox.TxStore)
+	if !ok {
+		return Receipt{}, ErrNoTransactions
+	}
+	if v := reflect.ValueOf(tx); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return Receipt{}, invalid(fieldError("tx", "is nil"))
+	}
+	b, err := newBatch(topic, p.base(), options)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if err := b.add("payload", payload); err != nil {
+		return Receipt{}, err
+	}
+	if err := c.enter(); err != nil {
+		return Receipt{}, err
+	}
+	defer c.leave()
+	records, err := b.records()
+	if err == nil {
+		err = store.InsertTx(ctx, tx, records...)
+	}
+	if err != nil {
+		return Receipt{}, fmt.Errorf("%w: outbox: %w", ErrNotAccepted, err)
+	}
+	c.relay.expect()
+	return Receipt{State: Stored, IDs: ids(records)}, nil
+}

@@ -1,0 +1,208 @@
+package core
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+	"github.com/postoffice-go/postoffice/core/outbox/memory"
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+)
+
+// attribute returns an attribute of a message at the server.
+func attribute(message postofficetest.Message, name string) string {
+	var attributes map[string]string
+	if json.Unmarshal(message.Attributes, &attributes) != nil {
+		return ""
+	}
+	return attributes[name]
+}
+
+// messageIDs returns the ids that messages at the server have as attributes.
+func messageIDs(server *postofficetest.Server, topic string) []string {
+	var ids []string
+	for _, message := range server.MessagesOf(topic) {
+		ids = append(ids, attribute(message, MessageIDAttribute))
+	}
+	return ids
+}
+
+func TestMessageIDIsAnAttributeInEveryMode(t *testing.T) {
+	for _, mode := range []Mode{Off, Durable, Memory} {
+		t.Run(mode.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+				config.Outbox = memory.New()
+				client := startTestClient(t, config)
+				p := publisherIn(t, client, mode)
+				var want []string
+				for range 2 {
+					receipt, err := p.Publish(t.Context(), "orders", struct{}{}, WithMessageID(), WithAttribute("kind", "paid"))
+					require.NoError(t, err)
+					want = append(want, receipt.IDs...)
+				}
+				receipt, err := p.PublishBulk(t.Context(), "orders", []any{struct{}{}, struct{}{}, struct{}{}}, WithMessageID())
+				require.NoError(t, err)
+				want = append(want, receipt.IDs...)
+				require.Len(t, want, 5)
+				for _, id := range want {
+					parsed, err := uuid.Parse(id)
+					require.NoError(t, err)
+					assert.Equal(t, uuid.Version(7), parsed.Version())
+				}
+				time.Sleep(time.Second) // the relay's and the batcher's time
+				assert.ElementsMatch(t, want, messageIDs(server, "orders"))
+				assert.Equal(t, "paid", attribute(server.MessagesOf("orders")[0], "kind"))
+			})
+		})
+	}
+}
+
+func TestMessageIDStaysTheSameOnEveryTry(t *testing.T) {
+	for _, mode := range []Mode{Off, Durable, Memory} {
+		t.Run(mode.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+				store := memory.New()
+				config.Outbox = store
+				client := startTestClient(t, config)
+				server.FailNext(3, http.StatusInternalServerError)
+				p := publisherIn(t, client, mode)
+				receipt, err := p.PublishBulk(t.Context(), "orders", []any{struct{}{}, struct{}{}}, WithMessageID())
+				require.NoError(t, err)
+				time.Sleep(DefaultBatchDelay + time.Millisecond)
+				synctest.Wait()
+				for _, record := range records(t, store) {
+					assert.Contains(t, receipt.IDs, record.ID)
+					assert.JSONEq(t, `{"message_id":"`+record.ID+`"}`, string(record.Attributes))
+				}
+				time.Sleep(10 * time.Minute)
+				assert.ElementsMatch(t, receipt.IDs, messageIDs(server, "orders"))
+				assert.Empty(t, records(t, store))
+			})
+		})
+	}
+}
+
+func TestMessageIDSurvivesAnOutboxThatFails(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := &closedStore{Store: memory.New()}
+		store.shut.Store(true)
+		config.Outbox = store
+		client := newTestClient(t, config)
+		server.FailNext(1, http.StatusBadRequest)
+		receipt, err := publisherIn(t, client, Memory).Publish(t.Context(), "orders", struct{}{}, WithMessageID())
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		store.shut.Store(false)
+		require.NoError(t, client.Flush(t.Context()))
+		ids := messageIDs(server, "orders")
+		for _, record := range records(t, store) {
+			ids = append(ids, record.ID)
+		}
+		assert.Equal(t, receipt.IDs, ids)
+	})
+}
+
+func TestMessageIDReplacesAnAttributeOfItsName(t *testing.T) {
+	server := newServer(t, "orders")
+	client := newTestClient(t, Config{URL: server.URL()})
+	receipt, err := client.Publish(t.Context(), "orders", struct{}{}, WithMessageID(), WithAttribute(MessageIDAttribute, "mine"))
+	require.NoError(t, err)
+	assert.Equal(t, receipt.IDs, messageIDs(server, "orders"))
+}
+
+func TestMessageWithItsIDMayNotBeTooLarge(t *testing.T) {
+	client := newTestClient(t, Config{URL: testServer})
+	payload := map[string]string{"text": strings.Repeat("x", maxMessageBytes-len(`{"text":""}`)-len("orders")-len("{}"))}
+	_, err := client.Publish(t.Context(), "orders", payload, WithMessageID())
+	require.ErrorIs(t, err, ErrInvalidMessage)
+	assert.ErrorContains(t, err, "payload is too large")
+}
+
+func TestDedupKeyHoldsOneMessage(t *testing.T) {
+	for _, mode := range []Mode{Off, Durable, Memory} {
+		t.Run(mode.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+				store := memory.New()
+				config.Outbox = store
+				client := newTestClient(t, config)
+				p := publisherIn(t, client, mode)
+				publish := func(topic, key string, n int) string {
+					receipt, err := p.Publish(t.Context(), topic, map[string]int{"n": n}, WithDedupKey(key), WithMessageID())
+					require.NoError(t, err)
+					assert.Equal(t, Stored, receipt.State)
+					require.Len(t, receipt.IDs, 1)
+					return receipt.IDs[0]
+				}
+				first := publish("orders", "4711 paid", 1)
+				assert.Equal(t, first, publish("orders", "4711 paid", 2))
+				assert.NotEqual(t, first, publish("orders", "4712 paid", 3))
+				assert.NotEqual(t, first, publish("bills", "4711 paid", 4))
+				assert.Len(t, records(t, store), 3)
+				assert.Empty(t, server.Messages(), "it is delivered from the outbox")
+
+				require.NoError(t, client.Start(t.Context()))
+				synctest.Wait()
+				assert.ElementsMatch(t, []string{`{"n":1}`, `{"n":3}`}, payloadsOf(server, "orders"))
+				assert.Empty(t, records(t, store))
+				assert.Equal(t, first, publish("orders", "4711 paid", 5), "the key is free again")
+				synctest.Wait()
+				assert.Len(t, payloadsOf(server, "orders"), 3)
+				assert.Contains(t, messageIDs(server, "orders"), first)
+			})
+		})
+	}
+}
+
+func TestDedupKeyIsChecked(t *testing.T) {
+	client := newTestClient(t, Config{URL: testServer, Outbox: memory.New()})
+	for problem, key := range map[string]string{
+		"WithDedupKey is empty":           "",
+		"WithDedupKey has 1025 bytes":     strings.Repeat("k", 1025),
+		"WithDedupKey is not valid UTF-8": "\xff",
+	} {
+		_, err := client.Publish(t.Context(), "orders", struct{}{}, WithDedupKey(key))
+		require.ErrorIs(t, err, ErrInvalidMessage)
+		assert.ErrorContains(t, err, problem)
+	}
+	_, err := client.Publish(t.Context(), "orders", struct{}{}, WithDedupKey(""), WithDedupKey("good"))
+	require.NoError(t, err, "the last one counts")
+	_, err = client.PublishBulk(t.Context(), "orders", []any{struct{}{}}, WithDedupKey("k"))
+	require.ErrorIs(t, err, ErrInvalidMessage)
+	assert.ErrorContains(t, err, "WithDedupKey names one message")
+
+	without := newTestClient(t, Config{URL: testServer})
+	_, err = without.Publish(t.Context(), "orders", struct{}{}, WithDedupKey("k"))
+	require.ErrorIs(t, err, ErrInvalidMessage)
+	assert.ErrorContains(t, err, "WithDedupKey needs Config.Outbox")
+}
+
+func TestDedupKeyInABrokenOutbox(t *testing.T) {
+	client := newTestClient(t, Config{URL: testServer, Outbox: brokenStore{memory.New()}})
+	_, err := client.Publish(t.Context(), "orders", struct{}{}, WithDedupKey("k"))
+	require.ErrorIs(t, err, ErrNotAccepted)
+	require.ErrorIs(t, err, errBrokenStore)
+}
+
+func TestIdentifiedMessagesInTheOutbox(t *testing.T) {
+	server := newServer(t, "orders")
+	server.Stop()
+	store := memory.New()
+	client := newTestClient(t, Config{URL: server.URL(), Outbox: store})
+	receipt, err := client.PublishBulk(t.Context(), "orders", []any{map[string]int{"n": 1}, map[string]int{"n": 2}}, WithMessageID())
+	require.NoError(t, err)
+	stored := records(t, store)
+	require.Len(t, stored, 2)
+	for i, record := range stored {
+		assert.Equal(t, receipt.IDs[i], record.ID)
+		assert.Equal(t, json.RawMessage(`{"n":`+string(rune('1'+i))+`}`), record.Payload)
+		assert.Equal(t, outbox.Pending, record.State)
+	}
+}
