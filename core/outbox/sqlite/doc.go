@@ -32,6 +32,13 @@
 // when a process closes any descriptor of a file, a process must not open
 // the database by other means while a store uses it.
 //
+// # Clock
+//
+// Leases and delays follow the time that passes, not the wall clock, while
+// the store is open: setting the clock ends none early and prolongs none.
+// Across a restart the wall clock counts: where it was set back meanwhile,
+// what waits is due that much later.
+//
 // # Files
 //
 // Next to the database, NAME, is NAME-wal while the store is open and after a

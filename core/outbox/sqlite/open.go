@@ -72,6 +72,7 @@ func Open(ctx context.Context, path string, options ...Option) (*Store, error) {
 // open makes a store that does not serve requests yet.
 func open(ctx context.Context, path string, options []Option) (*Store, error) {
 	s := &Store{
+		clock:    newClock(),
 		requests: make(chan *request),
 		closing:  make(chan struct{}),
 		closed:   make(chan struct{}),

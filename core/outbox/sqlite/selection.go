@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
@@ -66,7 +65,7 @@ func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, 
 // returns how many it changed beside the error.
 func (s *Store) Retry(ctx context.Context, selection outbox.Selection) (int, error) {
 	return s.selectEach(ctx, selection, func(w *writer, r selected) error {
-		if err := w.exec(retryRecord, time.Now().UnixMicro(), r.seq); err != nil {
+		if err := w.exec(retryRecord, w.store.clock.now().UnixMicro(), r.seq); err != nil {
 			return err
 		}
 		w.counts.add(r.state, -1, -r.size)

@@ -21,6 +21,7 @@ type Store struct {
 	file       os.FileInfo
 	maxRecords int
 	maxBytes   int64
+	clock      clock
 
 	writer    *writer
 	requests  chan *request
@@ -117,7 +118,7 @@ func (w *writer) room(records []outbox.Record) (full, err error) {
 
 // insertAll stores records that are due after a delay.
 func (w *writer) insertAll(delay time.Duration, records []outbox.Record) error {
-	now := time.Now()
+	now := w.store.clock.now()
 	for _, record := range records {
 		if err := w.insert(now, delay, record); err != nil {
 			return err
@@ -196,10 +197,10 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 }
 
 func (w *writer) claim(options outbox.ClaimOptions) ([]outbox.Record, error) {
-	now := time.Now()
+	now := w.store.clock.now()
 	query, args := selectDue, []any{now.UnixMicro(), options.Limit}
 	if options.SkipScheduled {
-		query, args = selectDueUnscheduled, []any{now.UnixMicro(), now.UnixMicro(), options.Limit}
+		query, args = selectDueUnscheduled, []any{now.UnixMicro(), time.Now().UnixMicro(), options.Limit}
 	}
 	var seqs []int64
 	var claimed []outbox.Record
@@ -275,7 +276,7 @@ func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, 
 	changed := 0
 	err := s.write(ctx, func(w *writer) error {
 		changed = 0
-		now := time.Now()
+		now := w.store.clock.now()
 		for _, change := range changes {
 			untried, state := 0, outbox.Pending
 			if change.Untried {
@@ -312,7 +313,7 @@ func (s *Store) Next(ctx context.Context) (time.Duration, bool, error) {
 		var dueAt int64
 		var err error
 		pending, err = w.row(selectNext, nil, &dueAt)
-		wait = time.Duration(max(dueAt-time.Now().UnixMicro(), 0)) * time.Microsecond
+		wait = time.Duration(max(dueAt-s.clock.now().UnixMicro(), 0)) * time.Microsecond
 		return err
 	})
 	if err != nil || !pending {
@@ -328,7 +329,7 @@ func (s *Store) Stats(ctx context.Context) (outbox.Stats, error) {
 	var stats outbox.Stats
 	err := s.read(ctx, func(w *writer) error {
 		stats = outbox.Stats{Pending: w.counts.pending, Dead: w.counts.dead, Bytes: w.counts.bytes}
-		if _, err := w.row(countHeld, []any{time.Now().UnixMicro()}, &stats.Held); err != nil {
+		if _, err := w.row(countHeld, []any{s.clock.now().UnixMicro()}, &stats.Held); err != nil {
 			return err
 		}
 		var createdAt int64
