@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -94,18 +95,61 @@ func TestFullOutboxIsWaitedForUntilThereIsRoom(t *testing.T) {
 				time.Sleep(time.Minute)
 				assert.Empty(t, accepted)
 				assert.LessOrEqual(t, int(store.inserts.Load()), 4*callers+int(time.Minute/fullPoll), "only one of those who wait asks")
+				before := store.inserts.Load()
+				var newcomers sync.WaitGroup
+				for range 100 * callers {
+					newcomers.Go(func() {
+						ctx, cancel := context.WithTimeout(t.Context(), DefaultTimeout+fullPoll)
+						defer cancel()
+						_, err := p.Publish(ctx, "orders", struct{}{})
+						assert.ErrorIs(t, err, ErrOutboxFull)
+					})
+				}
+				newcomers.Wait()
+				if mode != Durable { // which asks before it posts
+					assert.LessOrEqual(t, int(store.inserts.Load()-before), callers, "newcomers do not ask")
+				}
 				_, err := store.Discard(t.Context(), outbox.Selection{Topic: "bills"})
 				require.NoError(t, err)
 				for range callers {
 					require.NoError(t, <-accepted)
 				}
 				assert.Len(t, records(t, store), callers)
+				assert.False(t, client.full.Load(), "those who come now ask themselves")
 				// So that the message in memory has room when the client stops.
 				_, err = store.Discard(t.Context(), outbox.Selection{All: true})
 				require.NoError(t, err)
 			})
 		})
 	}
+}
+
+// meetingStore has an Insert wait for another one.
+type meetingStore struct {
+	outbox.Store
+	both *sync.WaitGroup
+}
+
+func (s meetingStore) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
+	s.both.Done()
+	s.both.Wait()
+	return s.Store.Insert(ctx, delay, records...)
+}
+
+func TestOutboxWithRoomIsNotQueuedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := meetingStore{memory.New(), new(sync.WaitGroup)}
+		client := newTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: refusing}, Outbox: store})
+		store.both.Add(2)
+		var callers sync.WaitGroup
+		for range 2 {
+			callers.Go(func() {
+				_, err := client.Publish(t.Context(), "orders", struct{}{})
+				assert.NoError(t, err)
+			})
+		}
+		callers.Wait()
+	})
 }
 
 func TestStopEndsTheWaitForAFullOutbox(t *testing.T) {
@@ -176,6 +220,7 @@ func (s *txStore) InsertTx(_ context.Context, tx outbox.Tx, records ...outbox.Re
 func TestPublishTxIsFoundSoonAfterTheCommit(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
 		store := &txStore{Store: memory.New()}
+		require.NoError(t, store.Insert(t.Context(), 1000*time.Hour, outbox.Record{ID: "later", Topic: "orders", Payload: []byte("{}")}))
 		config.Outbox = store
 		client := startTestClient(t, config)
 		for _, takes := range []time.Duration{0, 3 * time.Millisecond, 100 * time.Millisecond, time.Second, time.Minute} {
@@ -207,6 +252,10 @@ func TestPublishTxLooksLessAndLessOften(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(relayPoll)
 		assert.InDelta(t, 12, counting.claims.Load()-before, 2)
+		time.Sleep(relayPoll)
+		client.relay.mu.Lock()
+		defer client.relay.mu.Unlock()
+		assert.Zero(t, client.relay.soon)
 	})
 }
 

@@ -96,17 +96,16 @@ func TestMessageIDSurvivesAnOutboxThatFails(t *testing.T) {
 		store.shut.Store(true)
 		config.Outbox = store
 		client := newTestClient(t, config)
-		server.FailNext(1, http.StatusBadRequest)
+		server.FailWhen(func(*http.Request, []byte) (int, bool) { return http.StatusBadRequest, true })
 		receipt, err := publisherIn(t, client, Memory).Publish(t.Context(), "orders", struct{}{}, WithMessageID())
 		require.NoError(t, err)
 		time.Sleep(time.Second)
 		store.shut.Store(false)
 		require.NoError(t, client.Flush(t.Context()))
-		ids := messageIDs(server, "orders")
-		for _, record := range records(t, store) {
-			ids = append(ids, record.ID)
-		}
-		assert.Equal(t, receipt.IDs, ids)
+		stored := records(t, store)
+		require.Len(t, stored, 1)
+		assert.Equal(t, receipt.IDs[0], stored[0].ID)
+		assert.JSONEq(t, `{"message_id":"`+stored[0].ID+`"}`, string(stored[0].Attributes))
 	})
 }
 
@@ -189,6 +188,25 @@ func TestDedupKeyInABrokenOutbox(t *testing.T) {
 	_, err := client.Publish(t.Context(), "orders", struct{}{}, WithDedupKey("k"))
 	require.ErrorIs(t, err, ErrNotAccepted)
 	require.ErrorIs(t, err, errBrokenStore)
+}
+
+func TestMessageIDsOfABulkThatFailsInPart(t *testing.T) {
+	server := newServer(t, "orders")
+	server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
+		return http.StatusBadRequest, strings.Contains(string(body), `"n":2`)
+	})
+	store := memory.New()
+	client := newTestClient(t, Config{URL: server.URL(), Outbox: store})
+	receipt, err := client.PublishBulk(t.Context(), "orders", []any{
+		map[string]int{"n": 1}, map[string]int{"n": 2}, map[string]int{"n": 3},
+	}, WithMessageID())
+	require.NoError(t, err)
+	require.Len(t, receipt.IDs, 3)
+	assert.Equal(t, []string{receipt.IDs[0], receipt.IDs[2]}, messageIDs(server, "orders"))
+	stored := records(t, store)
+	require.Len(t, stored, 1)
+	assert.Equal(t, receipt.IDs[1], stored[0].ID)
+	assert.JSONEq(t, `{"message_id":"`+stored[0].ID+`"}`, string(stored[0].Attributes))
 }
 
 func TestIdentifiedMessagesInTheOutbox(t *testing.T) {
