@@ -1,0 +1,30 @@
+package testdb
+
+import (
+	"database/sql"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+	_ "github.com/lib/pq" // the driver "postgres"
+)
+
+// Open opens a database by what [Server.Create] returned. It is for a child
+// process of a test, which knows nothing but that string: it needs no server of
+// its own and no testing.TB. Options may follow the string of a MariaDB
+// database, as in dsn+"?parseTime=true". The driver is lib/pq for PostgreSQL, and
+// that of MariaDB logs nothing.
+func Open(dsn string) (*sql.DB, error) {
+	if strings.HasPrefix(dsn, "postgres://") {
+		return sql.Open("postgres", dsn)
+	}
+	config, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		return nil, err
+	}
+	config.Logger = &mysql.NopLogger{}
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}

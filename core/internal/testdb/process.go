@@ -1,0 +1,180 @@
+package testdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Goroutine is the name of the function whose goroutine waits for the end of a
+// server, for goleak.IgnoreAnyFunction.
+const Goroutine = "github.com/postoffice-go/postoffice/core/internal/testdb.(*process).supervise"
+
+// process is a running or ended program. The methods running and output may be
+// called on nil, which has not run.
+type process struct {
+	command *exec.Cmd
+	log     string
+	offset  int64 // where its part of the log begins
+
+	done chan struct{} // closed when it has ended
+	err  error         // how, if not well; set before done is closed
+}
+
+// launch starts a program as the user to whom the directory belongs. What it
+// prints is appended to a log file. On Linux it gets the signal when this process
+// ends.
+func launch(dir *directory, death syscall.Signal, log string, variables []string, program string, arguments ...string) (_ *process, err error) {
+	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	// The program's life is no context's.
+	command := exec.CommandContext(context.Background(), program, arguments...)
+	command.Dir = dir.path
+	command.Env = variables
+	command.Stdout, command.Stderr = file, file
+	command.SysProcAttr = attributes(dir.owner, death)
+	p := &process{command: command, log: log, offset: info.Size(), done: make(chan struct{})}
+	started := make(chan error)
+	go p.supervise(started)
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("starting %s: %w", program, err)
+	}
+	return p, nil
+}
+
+// supervise starts the program and waits for its end. Linux ends a program when
+// the thread that has started it ends, so the goroutine keeps its thread as long
+// as that.
+func (p *process) supervise(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := p.command.Start()
+	started <- err
+	if err != nil {
+		return
+	}
+	p.err = p.command.Wait()
+	close(p.done)
+}
+
+func (p *process) pid() int { return p.command.Process.Pid }
+
+func (p *process) running() bool {
+	if p == nil {
+		return false
+	}
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// output returns the end of what the program has printed.
+func (p *process) output() string {
+	if p == nil {
+		return ""
+	}
+	return tail(p.log, p.offset)
+}
+
+// says tells whether the program has printed a text lately.
+func (p *process) says(text string) bool { return strings.Contains(p.output(), text) }
+
+// kill ends the program at once and waits for that.
+func (p *process) kill() {
+	_ = p.command.Process.Kill() // it fails if the program has ended
+	<-p.done
+}
+
+// end asks the program to end and waits for it. It is killed when the context
+// ends.
+func (p *process) end(ctx context.Context, signal syscall.Signal) error {
+	if err := p.command.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+		output := p.output()
+		return errors.Join(fmt.Errorf("no end after the signal %q: %w\n%s", signal, ctx.Err(), output), p.killAll())
+	}
+}
+
+// killAll ends the program and its descendants at once and waits until they
+// are gone.
+func (p *process) killAll() error {
+	deadline := time.After(patience)
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	wait := func(condition func(map[int]entry) bool) error {
+		for {
+			table, err := processTable()
+			if err != nil || condition(table) {
+				return err
+			}
+			select {
+			case <-ticker.C:
+			case <-deadline:
+				return errors.New("the processes of the server do not end")
+			}
+		}
+	}
+
+	// A stopped process makes no more children. They would not be found by
+	// their process group: each makes its own.
+	var doomed []int
+	pause(p.pid())
+	err := wait(func(table map[int]entry) bool {
+		doomed = descendants(table, p.pid())
+		return !p.running() || table[p.pid()].state == 'T'
+	})
+	if err != nil {
+		return err
+	}
+	for _, pid := range doomed {
+		kill(pid)
+	}
+	p.kill()
+	return wait(func(table map[int]entry) bool {
+		for _, pid := range doomed {
+			// A zombie waits for its new parent and holds nothing.
+			if entry, found := table[pid]; found && entry.state != 'Z' {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// entry is what the process table says of a process.
+type entry struct {
+	parent int
+	state  byte // as ps has it: T is stopped, Z is a zombie
+}
+
+// descendants returns the children of a process, theirs and so on.
+func descendants(table map[int]entry, ancestor int) []int {
+	var found []int
+	for pid, entry := range table {
+		if entry.parent == ancestor {
+			found = append(append(found, pid), descendants(table, pid)...)
+		}
+	}
+	return found
+}
