@@ -11,6 +11,9 @@ import (
 	"github.com/google/uuid"
 )
 
+// memoryRetryMax bounds the pause before messages in memory are tried again.
+const memoryRetryMax = 30 * time.Second
+
 var errBufferFull = errors.New("postoffice: too many messages wait in memory")
 
 // batcher holds messages in memory that are posted after the response. It
@@ -328,7 +331,7 @@ func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (again *parcel,
 	if again.messages == 0 {
 		return nil, 0
 	}
-	return again, max(pause, min(backoff(again.attempts), relayErrorMax))
+	return again, max(pause, min(backoff(again.attempts), memoryRetryMax))
 }
 
 // finish lets go of a batch, or of the part of it that is not to be posted

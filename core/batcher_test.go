@@ -448,7 +448,7 @@ func TestMemoryWithoutOutboxTriesAgain(t *testing.T) {
 		synctest.Wait()
 		assert.Empty(t, server.MessagesOf("orders"))
 		down.Store(false)
-		time.Sleep(relayErrorMax + time.Second)
+		time.Sleep(memoryRetryMax + time.Second)
 		synctest.Wait()
 		assert.Len(t, payloadsOf(server, "orders"), 999, "the one that the server refuses for good is gone")
 		lost := 0

@@ -52,6 +52,12 @@ func TestDependenciesOfCore(t *testing.T) {
 	}
 }
 
+func TestDependenciesOfTheSQLStore(t *testing.T) {
+	for _, name := range dependencies(t, "core/outbox/sqlstore") {
+		assert.True(t, within(name, module+"core/outbox"), "core/outbox/sqlstore depends on %s: the driver is the caller's", name)
+	}
+}
+
 func TestDependenciesOfAdapters(t *testing.T) {
 	t.Run("nethttp", func(t *testing.T) {
 		for _, name := range dependencies(t, "nethttp") {

@@ -23,8 +23,9 @@ const (
 	expectMin = time.Millisecond
 	// relayLease is the least time for which messages are claimed.
 	relayLease = time.Minute
-	// relayErrorMax bounds the pause after an error of the outbox.
-	relayErrorMax = 30 * time.Second
+	// relayErrorMax bounds the pause after an error of the outbox: a database
+	// that is back is to be noticed within seconds.
+	relayErrorMax = 3 * time.Second
 	// storeTries is how often a result is written to the outbox in a row.
 	storeTries = 3
 )
