@@ -18,26 +18,52 @@ import (
 // written to, and full, so that appending to it makes a copy.
 var noAttributes = []byte("{}")
 
+// attributeSet is attributes that were given together: many, or a single one.
+type attributeSet struct {
+	many   map[string]any
+	single bool
+	name   string
+	value  any
+}
+
+func (s *attributeSet) len() int {
+	if s.single {
+		return 1
+	}
+	return len(s.many)
+}
+
 // encodeAttributes encodes attributes as a JSON object of strings, its keys
 // in order, so that equal attributes have equal bytes. Later sets override
 // earlier ones. Errors are ErrInvalidMessage and name the attribute, never
 // its value. The result must not be written to.
-func encodeAttributes(sets ...map[string]any) ([]byte, error) {
+func encodeAttributes(sets ...attributeSet) ([]byte, error) {
 	count, last := 0, 0
-	for i, set := range sets {
-		if len(set) > 0 {
-			count += len(set)
+	for i := range sets {
+		if n := sets[i].len(); n > 0 {
+			count += n
 			last = i
 		}
 	}
 	if count == 0 {
 		return noAttributes[:2:2], nil
 	}
-	all := sets[last]
+	if count == 1 && sets[last].single {
+		encoded := append(make([]byte, 0, 64), '{')
+		encoded, err := appendAttribute(encoded, sets[last].name, sets[last].value)
+		if err != nil {
+			return nil, err
+		}
+		return append(encoded, '}'), nil
+	}
+	all := sets[last].many
 	if count > len(all) {
 		all = make(map[string]any, count)
 		for _, set := range sets {
-			maps.Copy(all, set)
+			if set.single {
+				all[set.name] = set.value
+			}
+			maps.Copy(all, set.many)
 		}
 	}
 	names := make([]string, 0, len(all))
@@ -49,17 +75,24 @@ func encodeAttributes(sets ...map[string]any) ([]byte, error) {
 	encoded := make([]byte, 0, 32*len(names))
 	separator := byte('{')
 	for _, name := range names {
-		text, err := attributeText(name, all[name])
-		if err != nil {
-			return nil, err
-		}
 		encoded = append(encoded, separator)
 		separator = ','
-		encoded = appendJSONString(encoded, name)
-		encoded = append(encoded, ':')
-		encoded = appendJSONString(encoded, text)
+		var err error
+		if encoded, err = appendAttribute(encoded, name, all[name]); err != nil {
+			return nil, err
+		}
 	}
 	return append(encoded, '}'), nil
+}
+
+// appendAttribute appends an attribute's name and text.
+func appendAttribute(to []byte, name string, value any) ([]byte, error) {
+	text, err := attributeText(name, value)
+	if err != nil {
+		return nil, err
+	}
+	to = append(appendJSONString(to, name), ':')
+	return appendJSONString(to, text), nil
 }
 
 // attributeText casts the value of an attribute to a string: strings as they

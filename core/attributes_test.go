@@ -130,7 +130,9 @@ func TestAttributeTextFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := attributeText("user", test.value)
 			assertAttributeFault(t, err, `attributes["user"]`, test.problem)
-			_, err = encodeAttributes(map[string]any{"a": 1, "user": test.value})
+			_, err = encodeAttributes(many(map[string]any{"a": 1, "user": test.value}))
+			assertAttributeFault(t, err, `attributes["user"]`, test.problem)
+			_, err = encodeAttributes(attributeSet{single: true, name: "user", value: test.value})
 			assertAttributeFault(t, err, `attributes["user"]`, test.problem)
 		})
 	}
@@ -156,6 +158,9 @@ func assertAttributeFault(t *testing.T, err error, field, problem string) {
 	assert.NotContains(t, err.Error(), "SECRET")
 }
 
+// many makes a set of a map.
+func many(attributes map[string]any) attributeSet { return attributeSet{many: attributes} }
+
 func TestEncodeAttributes(t *testing.T) {
 	type set = map[string]any
 	for name, test := range map[string]struct {
@@ -173,9 +178,19 @@ func TestEncodeAttributes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := fmt.Sprint(test.sets)
-			encoded, err := encodeAttributes(test.sets...)
+			var sets, singly []attributeSet
+			for _, set := range test.sets {
+				sets = append(sets, many(set))
+				for name, value := range set {
+					singly = append(singly, attributeSet{single: true, name: name, value: value})
+				}
+			}
+			encoded, err := encodeAttributes(sets...)
 			require.NoError(t, err)
 			assert.Equal(t, test.want, string(encoded))
+			encoded, err = encodeAttributes(singly...)
+			require.NoError(t, err)
+			assert.Equal(t, test.want, string(encoded), "given one by one")
 			assert.Equal(t, before, fmt.Sprint(test.sets), "the callers' maps stay as they are")
 		})
 	}
@@ -186,7 +201,7 @@ func TestEncodeAttributesSharesNothingThatAppendWrites(t *testing.T) {
 	require.NoError(t, err)
 	_ = append(encoded, "SECRET"...)
 	assert.Equal(t, len(encoded), cap(encoded))
-	assert.Zero(t, testing.AllocsPerRun(100, func() { _, _ = encodeAttributes(nil, nil) }))
+	assert.Zero(t, testing.AllocsPerRun(100, func() { _, _ = encodeAttributes(attributeSet{}, attributeSet{}) }))
 }
 
 func FuzzEncodeAttributes(f *testing.F) {
@@ -194,7 +209,7 @@ func FuzzEncodeAttributes(f *testing.F) {
 		f.Add(seed, seed)
 	}
 	f.Fuzz(func(t *testing.T, name, value string) {
-		encoded, err := encodeAttributes(map[string]any{name: value})
+		encoded, err := encodeAttributes(attributeSet{single: true, name: name, value: value})
 		if err != nil {
 			require.ErrorIs(t, err, ErrInvalidMessage)
 			good := name != "" && utf8.ValidString(name+"|"+value) && !strings.ContainsRune(name+value, 0)
@@ -213,13 +228,19 @@ func BenchmarkEncodeAttributes(b *testing.B) {
 	b.Run("one set", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			_, _ = encodeAttributes(base)
+			_, _ = encodeAttributes(many(base))
+		}
+	})
+	b.Run("one attribute", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_, _ = encodeAttributes(attributeSet{single: true, name: "tenant", value: "acme"})
 		}
 	})
 	b.Run("two sets", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			_, _ = encodeAttributes(base, added)
+			_, _ = encodeAttributes(many(base), many(added))
 		}
 	})
 }

@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -64,9 +65,9 @@ func WithDedupKey(key string) PublishOption {
 
 // identity says how messages get ids of their own.
 type identity struct {
-	attribute  bool             // the id is to be an attribute
-	dedupKey   string           // the id is to be made of it
-	attributes []map[string]any // what else the attributes are
+	attribute  bool           // the id is to be an attribute
+	dedupKey   string         // the id is to be made of it
+	attributes []attributeSet // what else the attributes are
 }
 
 func (i *identity) wanted() bool { return i.attribute || i.dedupKey != "" }
@@ -87,7 +88,7 @@ func (i *identity) next(b *batch) (id string, attributes []byte, err error) {
 	if !i.attribute {
 		return id, b.attributes, nil
 	}
-	sets := append(append(make([]map[string]any, 0, len(i.attributes)+1), i.attributes...), map[string]any{MessageIDAttribute: id})
+	sets := append(slices.Clone(i.attributes), attributeSet{single: true, name: MessageIDAttribute, value: id})
 	attributes, err = encodeAttributes(sets...)
 	return id, attributes, err
 }

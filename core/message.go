@@ -113,7 +113,8 @@ func ids(records []outbox.Record) []string {
 type PublishOption func(*publishOptions)
 
 type publishOptions struct {
-	attributes []map[string]any
+	attributes []attributeSet
+	room       [2]attributeSet // for the first of them
 	deliverAt  time.Time
 	identity   identity
 	// problems are those of the last option of a kind.
@@ -125,12 +126,14 @@ type publishOptions struct {
 // others by [encoding.TextMarshaler] or [fmt.Stringer]. A later attribute
 // replaces an earlier one of the same name.
 func WithAttributes(attributes map[string]any) PublishOption {
-	return func(o *publishOptions) { o.attributes = append(o.attributes, attributes) }
+	return func(o *publishOptions) { o.attributes = append(o.attributes, attributeSet{many: attributes}) }
 }
 
 // WithAttribute adds one attribute to the message, as WithAttributes does.
 func WithAttribute(name string, value any) PublishOption {
-	return WithAttributes(map[string]any{name: value})
+	return func(o *publishOptions) {
+		o.attributes = append(o.attributes, attributeSet{single: true, name: name, value: value})
+	}
 }
 
 // DeliverAt has the server hold the message back until t, to the
@@ -183,7 +186,10 @@ func newBatch(topic string, base map[string]any, options []PublishOption) (batch
 		return batch{topic: topic, attributes: attributes}, err
 	}
 	var o publishOptions // on the heap, for the options take its address
-	o.attributes = append(make([]map[string]any, 0, len(options)+1), base)
+	o.attributes = o.room[:0]
+	if len(base) > 0 {
+		o.attributes = append(o.attributes, attributeSet{many: base})
+	}
 	for _, option := range options {
 		option(&o)
 	}
