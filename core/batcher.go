@@ -276,7 +276,8 @@ func (b *batcher) deliver(p *parcel) {
 	d := &delivery{client: c, batch: p.batch, givenUp: c.hard.Err}
 	stored := p.key.stored
 	if stored {
-		d.deadline = p.opened.Add(c.relay.lease() - 2*c.cfg.bulkTimeout)
+		// The lease has begun before, when the first row was inserted.
+		d.deadline = p.opened.Add(c.relay.lease() - 2*c.cfg.bulkTimeout - storeTimeout)
 	}
 	c.sendAll(c.hard, d)
 	again, pause := (*parcel)(nil), time.Duration(0)

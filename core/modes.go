@@ -61,7 +61,7 @@ func Succeeded(outcome Outcome) bool { return !outcome.Panicked && outcome.Statu
 // queue keeps messages in memory to be posted soon. Where that is not
 // possible they are stored.
 func (c *Client) queue(ctx context.Context, b batch, p *Publisher) (Receipt, error) {
-	if c.spillsNow() && !p.holds() {
+	if c.spillsNow() && !p.holds() && !c.full.Load() {
 		receipt, err := c.spill(ctx, b, errBreakerOpen)
 		if !errors.Is(err, ErrOutboxFull) {
 			return receipt, err

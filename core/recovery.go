@@ -135,10 +135,21 @@ func (c *Client) listRecovery(w http.ResponseWriter, r *http.Request) {
 			c.recoveryFailed(w, err)
 			return
 		}
+		var early []outbox.Change
 		for _, record := range records {
+			if record.DeliverAt.After(time.Now()) {
+				// The store's clock is ahead of this one. The server would
+				// deliver it at once.
+				early = append(early, outbox.Change{ID: record.ID, LeaseToken: record.LeaseToken, Untried: true, After: backoff(1)})
+				continue
+			}
 			items = append(items, wire.RecoveryItem{
 				ID: record.ID, Topic: record.Topic, Payload: record.Payload, Attributes: record.Attributes,
 			})
+		}
+		if len(early) > 0 {
+			// Should this fail, they come back when their lease ends.
+			_, _ = c.cfg.outbox.Reschedule(r.Context(), early...)
 		}
 	}
 	if len(items) > 0 {

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -262,4 +263,35 @@ func TestServersRescuerRecovers(t *testing.T) {
 	assert.JSONEq(t, `{"region":"north"}`, string(server.MessagesOf("orders")[0].Attributes))
 	assert.Empty(t, records(t, store))
 	assert.Len(t, seen.of("recovered"), 3)
+}
+
+// fastStore has a clock that is ahead of everybody's.
+type fastStore struct{ outbox.Store }
+
+func (s fastStore) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
+	options.SkipScheduled = false
+	return s.Store.Claim(ctx, options)
+}
+
+func TestScheduledMessagesAreNotRecoveredByAClockThatIsAhead(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+		store := fastStore{memory.New()}
+		scheduled := outbox.Record{ID: uuid.NewString(), Topic: "orders", Payload: []byte("{}"), Attributes: []byte("{}"), DeliverAt: time.Now().Add(time.Minute)}
+		require.NoError(t, store.Insert(t.Context(), 0, scheduled))
+		config.Outbox, config.AllowOpenRecovery = store, true
+		client := newTestClient(t, config)
+		list := func() string {
+			w := httptest.NewRecorder()
+			client.RecoveryHandler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, DefaultRecoveryPath, nil))
+			require.Equal(t, http.StatusOK, w.Code)
+			return w.Body.String()
+		}
+		assert.Equal(t, "[]", list())
+		kept := records(t, store)
+		require.Len(t, kept, 1)
+		assert.Empty(t, kept[0].LeaseToken, "it is given back")
+		assert.Zero(t, kept[0].Attempts)
+		time.Sleep(time.Minute)
+		assert.Contains(t, list(), scheduled.ID)
+	})
 }

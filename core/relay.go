@@ -23,6 +23,9 @@ const (
 	expectMin = time.Millisecond
 	// relayLease is the least time for which messages are claimed.
 	relayLease = time.Minute
+	// lockedPause is how long what is due, and cannot be claimed, is left
+	// alone.
+	lockedPause = 200 * time.Millisecond
 	// relayErrorMax bounds the pause after an error of the outbox: a database
 	// that is back is to be noticed within seconds.
 	relayErrorMax = 3 * time.Second
@@ -131,14 +134,19 @@ func (r *relay) step(stopping, hard context.Context) (time.Duration, error) {
 	}
 	claimed := time.Now()
 	lease := r.lease()
-	records, err := r.store.Claim(stopping, outbox.ClaimOptions{Limit: limit, MaxBytes: bulkBytes * relayParallel, Lease: lease})
+	asking, cancel := context.WithTimeout(stopping, storeTimeout)
+	defer cancel()
+	records, err := r.store.Claim(asking, outbox.ClaimOptions{Limit: limit, MaxBytes: bulkBytes * relayParallel, Lease: lease})
 	if err != nil {
 		return 0, err
 	}
 	if len(records) == 0 {
-		next, ok, err := r.store.Next(stopping)
+		next, ok, err := r.store.Next(asking)
 		if err != nil || !ok {
 			return r.expected(relayPoll), err
+		}
+		if next <= 0 {
+			next = lockedPause // somebody's transaction has locked it
 		}
 		return r.expected(min(next, relayPoll)), nil
 	}
@@ -316,6 +324,8 @@ func (r *relay) deleteSettled(ctx context.Context) error {
 	if len(ids) == 0 {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
 	if _, err := r.store.Delete(ctx, ids...); err != nil {
 		return err
 	}

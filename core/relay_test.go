@@ -322,6 +322,60 @@ func (s *countingStore) Claim(ctx context.Context, options outbox.ClaimOptions) 
 	return s.Store.Claim(ctx, options)
 }
 
+// lockedStore has a due row that a transaction of somebody's has locked.
+type lockedStore struct{ *countingStore }
+
+func (s lockedStore) Claim(context.Context, outbox.ClaimOptions) ([]outbox.Record, error) {
+	s.claims.Add(1)
+	return nil, nil
+}
+
+func TestRelayLeavesLockedRowsAlone(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+		store := lockedStore{&countingStore{Store: memory.New()}}
+		insert(t, store, "orders", 1)
+		config.Outbox = store
+		startTestClient(t, config)
+		time.Sleep(time.Minute)
+		claims := store.claims.Load()
+		assert.LessOrEqual(t, claims, int64(time.Minute/lockedPause)+1)
+		assert.Greater(t, claims, int64(time.Minute/relayPoll))
+	})
+}
+
+// silentStore answers nothing for a while, as a database behind a firewall
+// that drops packets.
+type silentStore struct {
+	outbox.Store
+	until time.Time
+}
+
+func (s *silentStore) wait(ctx context.Context) error {
+	if time.Now().After(s.until) {
+		return nil
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (s *silentStore) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
+	if err := s.wait(ctx); err != nil {
+		return nil, err
+	}
+	return s.Store.Claim(ctx, options)
+}
+
+func TestRelayGivesUpOnASilentOutbox(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := &silentStore{memory.New(), time.Now().Add(time.Minute)}
+		insert(t, store, "orders", 1)
+		config.Outbox = store
+		startTestClient(t, config)
+		time.Sleep(time.Minute + storeTimeout + relayErrorMax)
+		assert.Len(t, payloadsOf(server, "orders"), 1)
+	})
+}
+
 func TestOpenBreakerKeepsTheRelayFromClaiming(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
 		store := &countingStore{Store: memory.New()}

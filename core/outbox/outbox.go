@@ -57,9 +57,9 @@ func (s State) String() string {
 type Record struct {
 	// ID is a UUIDv7 (RFC 9562) in its canonical text form, so that records
 	// sort by the time they were made. Stores take any text of up to 255
-	// bytes.
+	// bytes, in UTF-8 and without NUL.
 	ID string
-	// Topic is the topic to publish to.
+	// Topic is the topic to publish to, in UTF-8 and without NUL.
 	Topic string
 	// Payload is the JSON object to publish.
 	Payload json.RawMessage
@@ -74,7 +74,7 @@ type Record struct {
 	// CreatedAt is when the record was inserted, by the store's clock.
 	CreatedAt time.Time
 	// DueAt is when a pending record may be claimed: the end of its backoff
-	// or of its lease, by the store's clock.
+	// or of its lease, by the store's clock. That of a dead one means nothing.
 	DueAt time.Time
 	// Attempts counts the claims, the current one included.
 	Attempts int
@@ -170,8 +170,12 @@ type Stats struct {
 // the store's own: callers pass durations, so that the clocks of several
 // processes need not agree.
 //
-// An error of Insert means that none of the records is kept. Every method
-// honours the context's end and says so with the context's error.
+// An error of Insert means that none of the records is kept. Only where the
+// connection to a database server fails, or the context ends, while the
+// server commits, nobody knows: the insert can be repeated, for records that
+// are in the store already are left as they are. Every method honours the
+// context's end and says so with the context's error. Methods that return a
+// count beside an error have changed so many records before it.
 type Store interface {
 	// Check reports whether the store can be used, naming what is missing.
 	Check(ctx context.Context) error
@@ -238,6 +242,7 @@ type TxStore interface {
 	// InsertTx inserts records, due at once, as part of a transaction: they
 	// are in the store if and only if it commits. A record whose ID is in the
 	// store already is left as it is. After an error the transaction is to be
-	// rolled back. ErrFull when the store's bound is reached.
+	// rolled back. ErrFull when the store's bound is reached, perhaps also
+	// for records that are in the store already.
 	InsertTx(ctx context.Context, tx Tx, records ...Record) error
 }

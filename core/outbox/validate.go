@@ -3,6 +3,8 @@ package outbox
 import (
 	"cmp"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 )
 
 // MaxIDLength is how many bytes an ID may have.
@@ -21,8 +23,12 @@ func ValidateRecords(records ...Record) error {
 			problem = "ID is empty"
 		case len(record.ID) > MaxIDLength:
 			problem = fmt.Sprintf("ID has %d bytes, more than %d", len(record.ID), MaxIDLength)
+		case !isText(record.ID):
+			problem = "ID is not UTF-8 without NUL"
 		case record.Topic == "":
 			problem = "Topic is empty"
+		case !isText(record.Topic):
+			problem = "Topic is not UTF-8 without NUL"
 		case record.State != Pending && record.State != Dead:
 			problem = fmt.Sprintf("State is %d, which is neither Pending nor Dead", int(record.State))
 		default:
@@ -32,6 +38,9 @@ func ValidateRecords(records ...Record) error {
 	}
 	return nil
 }
+
+// isText tells whether a database can keep a string as text.
+func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
 // Validate says what is wrong with the options, for stores. The error is
 // ErrInvalid and names the field.

@@ -32,7 +32,7 @@ const redoLog = "--innodb-log-file-size=16M"
 
 func (mariadb) initialise(data string) []string {
 	return []string{
-		"--no-defaults", "--datadir=" + data, "--auth-root-authentication-method=normal", "--skip-test-db", redoLog,
+		"--no-defaults", "--datadir=" + data, "--tmpdir=" + data, "--auth-root-authentication-method=normal", "--skip-test-db", redoLog,
 	}
 }
 
@@ -40,6 +40,9 @@ func (mariadb) serve(data string, port int) []string {
 	return []string{
 		"--no-defaults",
 		"--datadir=" + data,
+		// That of the machine is shared with other servers, and their
+		// temporary tables have the same names.
+		"--tmpdir=" + data,
 		"--bind-address=127.0.0.1",
 		"--port=" + strconv.Itoa(port),
 		// The names of sockets are short, so this one is relative to the data.

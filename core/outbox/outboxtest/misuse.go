@@ -32,6 +32,10 @@ func testArguments(e *env) {
 	}
 	invalid(insert(func(r *outbox.Record) { r.ID = "" }), "empty ID")
 	invalid(insert(func(r *outbox.Record) { r.Topic = "" }), "empty topic")
+	for _, text := range []string{"\xff", "a\x00b"} {
+		invalid(insert(func(r *outbox.Record) { r.ID = text }), "ID that is no text")
+		invalid(insert(func(r *outbox.Record) { r.Topic = text }), "topic that is no text")
+	}
 	invalid(insert(func(r *outbox.Record) { r.State = 7 }), "unknown state")
 
 	claim := func(options outbox.ClaimOptions) error {

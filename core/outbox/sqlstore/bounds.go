@@ -1,0 +1,150 @@
+package sqlstore
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// countPatience is how long InsertTx waits for a count, which needs a
+// connection beside that of the transaction.
+const countPatience = time.Second
+
+// insertBounded stores all records or none, within the bounds.
+func (s *Store) insertBounded(ctx context.Context, delay time.Duration, records []outbox.Record) error {
+	room := s.room
+	if room.old(countAge) {
+		if err := s.count(ctx, false); err != nil {
+			return err
+		}
+	}
+	if err := room.gate.share(ctx); err != nil {
+		return err
+	}
+	err := room.reserve(usageOf(records))
+	if err == nil {
+		defer room.gate.leave()
+		return s.insertReserved(ctx, delay, records, usageOf(records))
+	}
+	room.gate.leave()
+
+	// Near the bound it matters which of them are there already, and nobody
+	// else of this store inserts.
+	if err := room.gate.hold(ctx); err != nil {
+		return err
+	}
+	defer room.gate.release()
+	fresh, err := s.fresh(ctx, records)
+	if err != nil || len(fresh) == 0 {
+		return err
+	}
+	full := room.reserve(usageOf(fresh))
+	if full != nil && !room.sure() {
+		if err := s.count(ctx, true); err != nil {
+			return err
+		}
+		full = room.reserve(usageOf(fresh))
+	}
+	if full != nil {
+		return full
+	}
+	return s.insertReserved(ctx, delay, fresh, usageOf(fresh))
+}
+
+// insertReserved inserts records for which room is reserved.
+func (s *Store) insertReserved(ctx context.Context, delay time.Duration, records []outbox.Record, reserved usage) error {
+	inserted, err := s.insert(ctx, delay, records)
+	result := unclear
+	switch {
+	case err == nil && inserted == len(records):
+		result = kept
+	case err != nil && classify(s.dialect, err) != other:
+		result = dropped
+	}
+	s.room.settle(reserved, result)
+	return err
+}
+
+// fresh returns the records that are not in the table, each ID once.
+func (s *Store) fresh(ctx context.Context, records []outbox.Record) ([]outbox.Record, error) {
+	seen := make(map[string]bool, len(records))
+	ids := make([]string, len(records))
+	for i, record := range records {
+		ids[i] = record.ID
+	}
+	for group := range slices.Chunk(sorted(ids), listed) {
+		v := s.dialect.querying()
+		query := "SELECT id FROM " + s.table.sql() + " WHERE id" + v.among(group) + v.planned()
+		err := each(ctx, s.db, query, v.args, func(scan func(...any) error) error {
+			var id string
+			err := scan(&id)
+			seen[id] = true
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	var fresh []outbox.Record
+	for _, record := range records {
+		if !seen[record.ID] {
+			seen[record.ID] = true
+			fresh = append(fresh, record)
+		}
+	}
+	return fresh, nil
+}
+
+// count counts the table. Unless it must be exact, for which the caller holds
+// the gate, a count that is going on already is left to itself.
+func (s *Store) count(ctx context.Context, exact bool) error {
+	start, ok := s.room.begin(exact)
+	if !ok {
+		return nil
+	}
+	var found usage
+	_, err := first(ctx, s.db, s.countText(), nil, &found.records, &found.bytes)
+	s.room.end(start, found, err)
+	return err
+}
+
+// recount counts the table anew if the last count is old. The relay, which
+// nobody waits for, does it here before an insert has to.
+func (s *Store) recount(ctx context.Context) {
+	if s.room != nil && s.room.old(countAge/2) {
+		// An insert that needs the count finds out what is wrong.
+		_ = s.count(ctx, false)
+	}
+}
+
+// reserveTx makes room for an insert whose transaction is the caller's. Whether
+// it commits is not known, so it counts as kept until the next count.
+func (s *Store) reserveTx(ctx context.Context, records []outbox.Record) error {
+	room := s.room
+	reserve := func() error {
+		err := room.reserve(usageOf(records))
+		if err == nil {
+			room.settle(usageOf(records), unclear)
+		}
+		return err
+	}
+	never := room.old(time.Duration(1<<63 - 1))
+	if !never {
+		if err := reserve(); err == nil {
+			return nil
+		}
+	}
+	// The pool may be too small for a connection beside the transaction's.
+	pool := s.db.Stats()
+	if room.old(fullAge) && (pool.MaxOpenConnections == 0 || pool.InUse < pool.MaxOpenConnections) {
+		patient, cancel := context.WithTimeout(ctx, countPatience)
+		_ = s.count(patient, false)
+		cancel()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return reserve()
+}

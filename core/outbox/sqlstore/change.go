@@ -1,0 +1,156 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Delete removes records, whoever holds them, a thousand in a statement. If
+// one of several statements fails, it returns how many records are deleted
+// beside the error.
+func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
+	ids = sorted(ids)
+	deleted := 0
+	err := s.do(ctx, "delete", func() error { return nil })
+	for group := range slices.Chunk(ids, listed) {
+		if err != nil {
+			break
+		}
+		err = s.do(ctx, "delete", func() error {
+			n, err := s.remove(ctx, group, func(*values) string { return "" })
+			deleted += n
+			return err
+		})
+	}
+	return deleted, err
+}
+
+// sorted returns IDs in order, each once: statements that lock rows in one
+// order do not lock each other out.
+func sorted(ids []string) []string {
+	ids = slices.Clone(ids)
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// among returns the rows of some IDs as a joined table for MySQL, under the
+// name outbox. Each ID finds its row by the primary key: where a statement
+// lists them in a condition, the planner reads all of a small table, and waits
+// for every row that somebody's transaction has locked.
+func (s *Store) among(ids []string) string {
+	var list strings.Builder
+	for i, id := range ids {
+		if i == 0 {
+			list.WriteString("SELECT " + s.dialect.text(id) + " AS id")
+			continue
+		}
+		list.WriteString(" UNION ALL SELECT " + s.dialect.text(id))
+	}
+	return "(" + list.String() + ") AS named STRAIGHT_JOIN " + s.table.sql() +
+		" AS outbox FORCE INDEX (PRIMARY) ON outbox.id = named.id"
+}
+
+// remove deletes the rows of some IDs that a filter lets through.
+func (s *Store) remove(ctx context.Context, ids []string, filter func(*values) string) (int, error) {
+	condition := func(v *values) string { return "id" + v.among(ids) + filter(v) }
+	statement := "DELETE FROM " + s.table.sql() + " WHERE " + condition(s.dialect.literals())
+	if s.dialect == MySQL {
+		statement = "DELETE outbox FROM " + s.among(ids) + " WHERE 1 = 1" + filter(s.dialect.literals())
+	}
+	if s.room == nil {
+		return change(ctx, s.db, statement)
+	}
+	var records int
+	var bytes int64
+	if s.room.maxBytes > 0 {
+		v := s.dialect.querying()
+		query := s.countText() + " WHERE " + condition(v) + v.planned()
+		if _, err := first(ctx, s.db, query, v.args, &records, &bytes); err != nil {
+			return 0, err
+		}
+	}
+	n, err := change(ctx, s.db, statement)
+	s.room.removed(n, records, bytes, err)
+	return n, err
+}
+
+// Reschedule gives claimed records back, as many in a statement as fit. A wait
+// below zero counts as zero. If one of several statements fails, it returns
+// how many records are changed beside the error. Bytes of LastError that are
+// no text are replaced.
+func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, error) {
+	changed := 0
+	err := s.do(ctx, "reschedule", func() error { return nil })
+	for group := range slices.Chunk(effective(changes), rescheduled) {
+		if err != nil {
+			break
+		}
+		err = s.do(ctx, "reschedule", func() error {
+			n, err := change(ctx, s.db, s.rescheduleText(group))
+			changed += n
+			return err
+		})
+	}
+	return changed, err
+}
+
+// rescheduled is how many changes one statement makes. LastErrors can be long.
+const rescheduled = 100
+
+// effective returns the changes that can take effect, sorted by ID: those with
+// a token, and the first of those that name the same claim.
+func effective(changes []outbox.Change) []outbox.Change {
+	type claim struct{ id, token string }
+	seen := make(map[claim]bool, len(changes))
+	var list []outbox.Change
+	for _, c := range changes {
+		if name := (claim{c.ID, c.LeaseToken}); c.LeaseToken != "" && !seen[name] {
+			seen[name] = true
+			list = append(list, c)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b outbox.Change) int { return strings.Compare(a.ID, b.ID) })
+	return list
+}
+
+// rescheduleText returns the statement that makes changes.
+func (s *Store) rescheduleText(changes []outbox.Change) string {
+	var values strings.Builder
+	for i, c := range changes {
+		dead, untried := 0, 0
+		if c.Dead {
+			dead = 1
+		}
+		if c.Untried {
+			untried = 1
+		}
+		id, token, lastError := s.dialect.text(c.ID), s.dialect.text(c.LeaseToken), s.dialect.words(words(c.LastError))
+		switch {
+		case s.dialect != MySQL:
+			fmt.Fprintf(&values, ", (%s, %s, %d, %d, %d, %s)", id, token, micros(c.After), untried, dead, lastError)
+		case i == 0:
+			fmt.Fprintf(&values, "SELECT %s AS id, %s AS token, %d AS wait, %d AS untried, %d AS dead, %s AS said",
+				id, token, micros(c.After), untried, dead, lastError)
+		default:
+			fmt.Fprintf(&values, " UNION ALL SELECT %s, %s, %d, %d, %d, %s", id, token, micros(c.After), untried, dead, lastError)
+		}
+	}
+	holds := "outbox.id = made.id AND outbox.token = made.token AND outbox.token <> '' AND " + s.dialect.filter("outbox.state = 0")
+	text := `WITH made (id, token, wait, untried, dead, said) AS (VALUES CHANGES)
+UPDATE TABLE AS outbox SET token = '', due_at = CASE WHEN made.dead = 0 THEN NOW + made.wait ELSE 0 END,
+	attempts = CASE WHEN outbox.attempts > made.untried THEN outbox.attempts - made.untried ELSE 0 END, state = made.dead,
+	last_error = CASE WHEN made.said = '' THEN outbox.last_error ELSE made.said END
+FROM made WHERE ` + holds
+	if s.dialect == MySQL {
+		// The changes come first, and each finds its row by the primary key.
+		text = `UPDATE (CHANGES) AS made STRAIGHT_JOIN TABLE AS outbox FORCE INDEX (PRIMARY) ON ` + holds + `
+SET outbox.token = '', outbox.due_at = CASE WHEN made.dead = 0 THEN NOW + made.wait ELSE 0 END,
+	outbox.attempts = GREATEST(outbox.attempts - made.untried, 0), outbox.state = made.dead,
+	outbox.last_error = CASE WHEN made.said = '' THEN outbox.last_error ELSE made.said END`
+	}
+	return strings.NewReplacer("CHANGES", strings.TrimPrefix(values.String(), ", "), "TABLE", s.table.sql(), "NOW", s.dialect.now()).Replace(text)
+}

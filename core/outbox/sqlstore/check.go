@@ -1,0 +1,212 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// remedy says how to get the schema.
+const remedy = "sqlstore.Migrate creates what is missing, or the statements of sqlstore.Schema do (schema/*.sql)"
+
+// Check reports whether the table can be used: that it has the columns, of
+// types that hold what the store puts there, and the indexes, that nothing
+// else in it must be filled in, and that rows may be read and written. It
+// changes nothing.
+//
+// The error is [ErrSchema] where the table does not fit, and names all that is
+// missing or wrong. What the database refuses, such as a missing privilege, is
+// in its own words.
+func (s *Store) Check(ctx context.Context) error {
+	return s.do(ctx, "check", func() error {
+		found, err := s.describe(ctx)
+		if err != nil {
+			return err
+		}
+		if len(found.columns) == 0 {
+			return fmt.Errorf("%w: table %s is missing; %s", ErrSchema, s.table, remedy)
+		}
+		if problems := s.problems(found); len(problems) > 0 {
+			return fmt.Errorf("%w: table %s: %s; %s", ErrSchema, s.table, strings.Join(problems, "; "), remedy)
+		}
+		return s.probe(ctx)
+	})
+}
+
+// probe runs statements of each kind that touch no row: the database checks
+// the privileges, and that it is not read-only, all the same.
+func (s *Store) probe(ctx context.Context) error {
+	name := s.table.sql()
+	for _, statement := range []string{
+		"INSERT INTO " + name + " (" + columns + ", size) SELECT " + columns + ", size FROM " + name + " WHERE 1 = 0",
+		"UPDATE " + name + " SET due_at = due_at, token = token, attempts = attempts, state = state, last_error = last_error WHERE 1 = 0",
+		"DELETE FROM " + name + " WHERE 1 = 0",
+	} {
+		if _, err := s.db.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// layout is what a database tells of a table.
+type layout struct {
+	columns []column
+	indexes []index
+	// engine is that of MySQL.
+	engine string
+}
+
+// column is a column of a table.
+type column struct {
+	name, typ string
+	// required is set if an insert must name it.
+	required bool
+	// misfit says what else is wrong with it, if it is a column of the store's.
+	misfit string
+}
+
+// index is an index of a table.
+type index struct {
+	name string
+	// columns are those of the key, separated by commas.
+	columns string
+	// where is the condition of a partial index, without blanks and brackets.
+	where  string
+	unique bool
+	// broken is set if the database does not use the index.
+	broken bool
+}
+
+// kind is what a column holds.
+type kind int
+
+const (
+	nameKind kind = iota
+	wordsKind
+	stateKind
+	countKind
+	timeKind
+	bytesKind
+)
+
+// kinds are the columns of the store, in the order of the schema files.
+var kinds = []struct {
+	name string
+	kind kind
+}{
+	{"id", nameKind}, {"state", stateKind}, {"due_at", timeKind}, {"token", nameKind}, {"attempts", countKind},
+	{"created_at", timeKind}, {"deliver_at", timeKind}, {"size", timeKind}, {"topic", nameKind},
+	{"last_error", wordsKind}, {"attributes", bytesKind}, {"payload", bytesKind},
+}
+
+// problems names all that is missing or wrong.
+func (s *Store) problems(found layout) []string {
+	var problems []string
+	say := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	for _, want := range kinds {
+		i := slices.IndexFunc(found.columns, func(c column) bool { return c.name == want.name })
+		if i < 0 {
+			say("column %s is missing", want.name)
+			continue
+		}
+		c := found.columns[i]
+		if fitting := s.dialect.fitting(want.name, want.kind); !fitting.has(c.typ) {
+			say("column %s is %s, not %s", c.name, c.typ, fitting[0])
+		} else if c.misfit != "" {
+			say("column %s %s", c.name, c.misfit)
+		}
+	}
+	for _, c := range found.columns {
+		known := slices.ContainsFunc(kinds, func(k struct {
+			name string
+			kind kind
+		}) bool {
+			return k.name == c.name
+		})
+		if !known && c.required {
+			say("column %s is none of the store's and has no default", c.name)
+		}
+	}
+	if s.dialect == MySQL && !strings.EqualFold(found.engine, "InnoDB") {
+		say("its engine is %s, not InnoDB, which has transactions", found.engine)
+	}
+	if !slices.ContainsFunc(found.indexes, func(i index) bool {
+		return i.unique && i.columns == "id" && i.where == "" && !i.broken
+	}) {
+		say("the primary key on (id) is missing")
+	}
+	for _, want := range s.indexes() {
+		if !slices.ContainsFunc(found.indexes, want.fits(s.dialect)) {
+			say("index %s is missing", want)
+		}
+	}
+	return problems
+}
+
+// indexes are those that the table needs beside its primary key.
+func (s *Store) indexes() []index {
+	if s.dialect == MySQL {
+		return []index{{name: s.table.due(), columns: "state,due_at,id"}}
+	}
+	return []index{
+		{name: s.table.due(), columns: "due_at,id", where: condition(s.dialect.pending())},
+		{name: s.table.dead(), columns: "id", where: "state=1"},
+	}
+}
+
+// fits tells whether an index is as wanted. Its name matters where statements
+// name it, that is not on PostgreSQL.
+func (i index) fits(dialect Dialect) func(index) bool {
+	return func(found index) bool {
+		return found.columns == i.columns && found.where == i.where && !found.broken &&
+			(dialect == Postgres || strings.EqualFold(found.name, i.name))
+	}
+}
+
+// String describes the index for people.
+func (i index) String() string {
+	text := i.name + " on (" + strings.ReplaceAll(i.columns, ",", ", ") + ")"
+	if i.where != "" {
+		text += " where " + strings.NewReplacer("=", " = ", "<>", " <> ").Replace(i.where)
+	}
+	return text
+}
+
+// condition brings the condition of an index into the form of index.where.
+func condition(text string) string {
+	return strings.ToLower(strings.NewReplacer(" ", "", "\t", "", "\n", "", "(", "", ")", "", `"`, "").Replace(text))
+}
+
+// types are names of types that do, the first of them that of the schema file.
+type types []string
+
+// has reports whether a type is one of them.
+func (t types) has(name string) bool {
+	return slices.Contains(t, strings.ToLower(name))
+}
+
+// fitting returns the types that a column may have.
+func (d Dialect) fitting(name string, k kind) types {
+	switch d {
+	case Postgres:
+		return fittingPostgres(k)
+	case MySQL:
+		return fittingMySQL(name, k)
+	default:
+		return fittingSQLite(k)
+	}
+}
+
+// describe reads what the database tells of the table.
+func (s *Store) describe(ctx context.Context) (layout, error) {
+	switch s.dialect {
+	case Postgres:
+		return s.describePostgres(ctx)
+	case MySQL:
+		return s.describeMySQL(ctx)
+	default:
+		return s.describeSQLite(ctx)
+	}
+}

@@ -1,0 +1,187 @@
+package sqlstore
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Claim leases due records, the longest due first, of those the lowest ID. Its
+// cost is that of the records it returns, whatever else waits; with
+// SkipScheduled, also that of passing the due ones it skips.
+//
+// A record that another claim is just taking, or that another statement is
+// just changing, is passed over.
+func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
+	if err := options.Validate(); err != nil {
+		return nil, err
+	}
+	var claimed []outbox.Record
+	err := s.do(ctx, "claim", func() error {
+		claimed = nil
+		var err error
+		switch s.dialect {
+		case Postgres:
+			query, args := s.claimQuery(options, rand.Text())
+			err = each(ctx, s.db, query, args, scanRecords(&claimed))
+		case MySQL:
+			err = s.transact(ctx, func(tx *sql.Tx) error {
+				claimed, err = s.claimLocked(ctx, tx, options)
+				return err
+			})
+		default:
+			claimed, err = s.claimOptimistic(ctx, options)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.recount(ctx)
+	return claimed, nil
+}
+
+// dueText returns the query that finds due rows, in the order of claims.
+func (s *Store) dueText(what string, options outbox.ClaimOptions, v *values) string {
+	now := s.dialect.now()
+	text := "SELECT " + what + " FROM " + s.table.using(s.table.due()) + " WHERE " + s.dialect.pending() + " AND due_at <= " + now
+	if options.SkipScheduled {
+		text += " AND (deliver_at IS NULL OR deliver_at <= " + now + ")"
+	}
+	text += v.planned() + " ORDER BY due_at, id LIMIT " + v.number(int64(options.Limit))
+	if s.dialect != SQLite {
+		text += " FOR UPDATE SKIP LOCKED"
+	}
+	return text
+}
+
+// claimQuery returns the one statement that claims on PostgreSQL.
+//
+// The rows to lease are found by an array of their IDs, so that they are read
+// by the primary key however many the planner expects.
+func (s *Store) claimQuery(options outbox.ClaimOptions, token string) (string, []any) {
+	maxBytes := options.MaxBytes
+	if maxBytes == 0 {
+		maxBytes = math.MaxInt64
+	}
+	v := s.dialect.querying()
+	return strings.NewReplacer(
+		"DUE", s.dueText("id, due_at, size", options, v),
+		"MAXBYTES", v.number(maxBytes),
+		"TABLE", s.table.sql(),
+		"NOW", s.dialect.now(),
+		"LEASE", v.number(micros(options.Lease)),
+		"TOKEN", v.text(token),
+		"COLUMNS", columns,
+	).Replace(`WITH due AS (
+	DUE
+), fitting AS (
+	SELECT id, due_at AS was_due FROM (
+		SELECT id, due_at, sum(size) OVER (ORDER BY due_at, id) AS bytes, row_number() OVER (ORDER BY due_at, id) AS place FROM due
+	) AS counted WHERE place = 1 OR bytes <= MAXBYTES
+), claimed AS (
+	UPDATE TABLE SET due_at = NOW + LEASE, token = TOKEN, attempts = attempts + 1
+	WHERE id = ANY (ARRAY(SELECT id FROM fitting)) RETURNING COLUMNS
+)
+SELECT COLUMNS FROM claimed JOIN fitting USING (id) ORDER BY was_due, id`), v.args
+}
+
+// candidates finds due rows and returns the IDs of those that fit into the
+// claim's bytes, in order, and the database's time.
+func (s *Store) candidates(ctx context.Context, db runner, options outbox.ClaimOptions) (ids []string, now int64, err error) {
+	var bytes int64
+	full := false
+	query := s.dueText("id, size, "+s.dialect.now(), options, s.dialect.literals())
+	err = each(ctx, db, query, nil, func(scan func(...any) error) error {
+		var id string
+		var size int64
+		if err := scan(&id, &size, &now); err != nil {
+			return err
+		}
+		bytes += size
+		full = full || options.MaxBytes > 0 && bytes > options.MaxBytes && len(ids) > 0
+		if !full {
+			ids = append(ids, id)
+		}
+		return nil
+	})
+	return ids, now, err
+}
+
+// listed is how many IDs a statement lists. It keeps the statement well below
+// the megabyte that SQLite takes, and is how many records Retry and Discard
+// change in a step.
+const listed = 1000
+
+// claimLocked claims in a transaction in which the rows are locked first. The
+// payloads are read last, and only those that are claimed.
+func (s *Store) claimLocked(ctx context.Context, tx *sql.Tx, options outbox.ClaimOptions) ([]outbox.Record, error) {
+	ids, now, err := s.candidates(ctx, tx, options)
+	if err != nil {
+		return nil, err
+	}
+	var claimed []outbox.Record
+	token := s.dialect.text(rand.Text())
+	for group := range slices.Chunk(ids, listed) {
+		if _, err := change(ctx, tx, fmt.Sprintf("UPDATE %s SET due_at = %d, token = %s, attempts = attempts + 1",
+			s.among(group), now+micros(options.Lease), token)); err != nil {
+			return nil, err
+		}
+		list := s.dialect.texts(group)
+		if err := each(ctx, tx, fmt.Sprintf("SELECT %s FROM %s WHERE id IN (%s)", columns, s.table.sql(), list), nil, scanRecords(&claimed)); err != nil {
+			return nil, err
+		}
+	}
+	return ordered(claimed, ids), nil
+}
+
+// claimOptimistic claims by one statement that takes the rows found before if
+// they are still due. Where another claim was faster with all of them, it
+// looks again.
+func (s *Store) claimOptimistic(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
+	for {
+		ids, _, err := s.candidates(ctx, s.db, options)
+		if err != nil || len(ids) == 0 {
+			return nil, err
+		}
+		var claimed []outbox.Record
+		token := rand.Text()
+		for group := range slices.Chunk(ids, listed) {
+			err := each(ctx, s.db, s.leaseText(group, options, token), nil, scanRecords(&claimed))
+			if err != nil {
+				return nil, err
+			}
+		}
+		if len(claimed) > 0 {
+			return ordered(claimed, ids), nil
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// leaseText returns the statement that takes rows if they are still due.
+func (s *Store) leaseText(ids []string, options outbox.ClaimOptions, token string) string {
+	now := s.dialect.now()
+	return fmt.Sprintf("UPDATE %s SET due_at = %s + %d, token = %s, attempts = attempts + 1 "+
+		"WHERE id IN (%s) AND %s AND %s RETURNING %s",
+		s.table.sql(), now, micros(options.Lease), s.dialect.text(token), s.dialect.texts(ids),
+		s.dialect.filter("state = 0"), s.dialect.filter("due_at <= "+now), columns)
+}
+
+// ordered puts records in the order of their IDs in a list.
+func ordered(records []outbox.Record, ids []string) []outbox.Record {
+	place := make(map[string]int, len(ids))
+	for i, id := range ids {
+		place[id] = i
+	}
+	slices.SortFunc(records, func(a, b outbox.Record) int { return place[a.ID] - place[b.ID] })
+	return records
+}

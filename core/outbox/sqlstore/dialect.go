@@ -1,0 +1,143 @@
+package sqlstore
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Dialect is the SQL that a database speaks. The zero Dialect is none.
+type Dialect int
+
+const (
+	// Postgres is PostgreSQL 12 or newer.
+	Postgres Dialect = iota + 1
+	// MySQL is MySQL 8, and MariaDB 10.6 or newer.
+	MySQL
+	// SQLite is SQLite 3.35 or newer.
+	SQLite
+)
+
+// String returns "postgres", "mysql" or "sqlite".
+func (d Dialect) String() string {
+	switch d {
+	case Postgres:
+		return "postgres"
+	case MySQL:
+		return "mysql"
+	case SQLite:
+		return "sqlite"
+	default:
+		return fmt.Sprintf("Dialect(%d)", int(d))
+	}
+}
+
+// validate says that the dialect is none.
+func (d Dialect) validate() error {
+	if d < Postgres || d > SQLite {
+		return fmt.Errorf("%w: dialect is %s; it must be Postgres, MySQL or SQLite", outbox.ErrInvalid, d)
+	}
+	return nil
+}
+
+// now is the database's clock in microseconds since 1970. It does not change
+// within a statement, so that an index can be searched by it, and does not
+// depend on the time zone of the session.
+func (d Dialect) now() string {
+	switch d {
+	case Postgres:
+		return `CAST(extract(epoch FROM statement_timestamp()) * 1000000 AS bigint)`
+	case MySQL:
+		return `TIMESTAMPDIFF(MICROSECOND, TIMESTAMP '1970-01-01 00:00:00', UTC_TIMESTAMP(6))`
+	default:
+		// SQLite's clock goes in milliseconds.
+		return `(CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000)`
+	}
+}
+
+// pending is the condition of the index for claims. On PostgreSQL it is the one
+// that a planner without statistics expects to let most rows through: if it
+// expected few, it would read and sort all that are due instead of walking
+// along the index.
+func (d Dialect) pending() string {
+	if d == Postgres {
+		return "state <> 1"
+	}
+	return "state = 0"
+}
+
+// filter returns a condition on a column that is to filter what an index has
+// found by another. SQLite, if its statistics are out of date, may otherwise
+// read all that is pending to find a few IDs; a plus before the column keeps it
+// from looking for an index.
+func (d Dialect) filter(condition string) string {
+	if d == SQLite {
+		return "+" + condition
+	}
+	return condition
+}
+
+// integer is the name of the 64-bit type in a cast.
+func (d Dialect) integer() string {
+	if d == MySQL {
+		return "SIGNED"
+	}
+	return "bigint"
+}
+
+// text returns a literal of a string.
+//
+// All statements but inserts, and queries of PostgreSQL, carry their values as
+// literals. So each is one round trip with any driver and goes through any
+// pooler, and PostgreSQL plans it for the table as it is now: a plan prepared
+// while the table was empty would read all of it later. What is not plain is
+// written in hexadecimal, so that no setting of the server can make it anything
+// but a string.
+func (d Dialect) text(s string) string {
+	if plain(s) {
+		return "'" + s + "'"
+	}
+	code := hex.EncodeToString([]byte(s))
+	switch d {
+	case Postgres:
+		return "convert_from(decode('" + code + "', 'hex'), 'UTF8')"
+	case MySQL:
+		return "x'" + code + "'"
+	default:
+		return "CAST(x'" + code + "' AS TEXT)"
+	}
+}
+
+// plain reports whether a string has nothing that a quoted literal could
+// misread.
+func plain(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte(" -_.:/", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// texts returns literals of strings, separated by commas.
+func (d Dialect) texts(list []string) string {
+	literals := make([]string, len(list))
+	for i, s := range list {
+		literals[i] = d.text(s)
+	}
+	return strings.Join(literals, ", ")
+}
+
+// words returns a literal of a string for people to read, for a column that
+// has a character set.
+func (d Dialect) words(s string) string {
+	if d == MySQL {
+		return "CONVERT(" + d.text(s) + " USING utf8mb4)"
+	}
+	return d.text(s)
+}

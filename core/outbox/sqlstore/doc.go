@@ -1,0 +1,122 @@
+// Package sqlstore is the [outbox.Store] in a table of the caller's database,
+// over database/sql with the caller's driver. Several processes may share the
+// table, and records can be inserted in the caller's own transactions.
+//
+//	db, err := sql.Open("pgx", dsn)
+//	…
+//	store, err := sqlstore.New(db, sqlstore.Postgres)
+//	…
+//	client, err := core.NewClient(core.Config{Outbox: store})
+//
+// # Set-up
+//
+// The table comes with the user's own migrations, from the statements of
+// [Schema] or the files of [Files], or from [Migrate] where the application
+// calls it. Nothing else changes the schema. [Store.Check], which the client
+// calls at its start, names what is missing.
+//
+//   - PostgreSQL 12 or newer ([Postgres]): github.com/jackc/pgx/v5/stdlib, which
+//     is faster, or github.com/lib/pq. With a pooler that gives each
+//     transaction another connection, such as PgBouncer in transaction mode,
+//     set what the driver needs there: default_query_exec_mode=exec of pgx, or
+//     binary_parameters=yes of lib/pq.
+//   - MySQL 8, MariaDB 10.6 or newer ([MySQL]): github.com/go-sql-driver/mysql,
+//     with any of its options; parseTime and loc do not matter. The binary log
+//     must not have the format STATEMENT. The statements are those that both
+//     databases have; the tests run on MariaDB.
+//   - SQLite 3.35 or newer ([SQLite]): modernc.org/sqlite, or a driver that is
+//     used like it, such as github.com/mattn/go-sqlite3, with which it is not
+//     tested. Open the file in WAL mode and with a busy timeout,
+//     "file:app.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)". A
+//     database in memory is another one for each connection. For a file of the
+//     outbox's own, package sqlite beside this one is simpler.
+//
+// The user of the connections needs SELECT, INSERT, UPDATE and DELETE on the
+// table, and for [Migrate] the right to create it.
+//
+// # Promises
+//
+// When a method that changes something returns nil, the database has committed
+// it, as durably as it is set to. When Insert returns an error, none of its
+// records is kept, but for one case: if the connection fails or the context
+// ends while the statement is under way, the server may still carry it out.
+// Such an insert can be repeated, since an ID is stored once.
+//
+// No method holds a transaction or a connection after it has returned, and
+// none needs two connections at once, so a pool of one is enough. The relay of
+// a client uses at most one for claims and one for each outcome that it notes
+// at the time; inserts use one each.
+//
+// All times are those of the database's clock, so the clocks of the processes
+// need not agree, nor its time zone be set. SQLite's clock goes in
+// milliseconds, the others in microseconds.
+//
+// Nothing that is undelivered is ever deleted by itself: dead records stay
+// until a person retries or discards them, so the table grows as long as
+// nobody looks. A delivered record is deleted at once.
+//
+// # Isolation
+//
+// Each method is right at any isolation level that the database has as its
+// default. Claims on PostgreSQL are one statement; those on MySQL are a
+// transaction of their own at READ COMMITTED; those on SQLite are one statement
+// that takes what is still due. Deadlocks, serialization failures and timeouts
+// of locks are run again up to ten times; a locked SQLite file is waited for as
+// long as the context lasts.
+//
+// An InsertTx that fails leaves the transaction to the caller, who rolls it
+// back: PostgreSQL refuses every other statement in it.
+//
+// # Bounds
+//
+// [WithMaxRecords] and [WithMaxBytes] are exact for one store. It counts the
+// table at its first insert and then every ten seconds, less often if counting
+// takes long, and in between it adds what it has inserted itself. Several
+// stores on a table each know what the others did at their last count: the
+// bound may be exceeded by what the others insert within those ten seconds,
+// and a store that is full sees within about a second that others have
+// deleted. What InsertTx inserts counts from the call on, whether the
+// transaction commits or not, until the next count; what has not committed by
+// then is not counted, so the bound may be exceeded by that too.
+//
+// # Performance
+//
+// Claim, Delete, Reschedule, Next and Insert cost the same whatever waits. They
+// are one statement each, except for claims on MySQL and SQLite. Stats reads
+// the whole table, and so does what selects by topic.
+//
+// PostgreSQL keeps deleted rows until they are vacuumed, and claims walk over
+// what they leave behind in the index. The schema has the table vacuumed often.
+// A transaction that stays open for long, wherever in the database, keeps the
+// rows that are deleted meanwhile from being removed: a claim then takes about
+// one or two milliseconds more for each 5000 of them.
+//
+// # Other databases
+//
+// Databases that speak the protocol of PostgreSQL, such as CockroachDB and
+// YugabyteDB, are not tested. They need: partial indexes; INSERT … ON CONFLICT
+// (id) DO NOTHING; FOR UPDATE SKIP LOCKED, inside a common table expression;
+// UPDATE … FROM and UPDATE … RETURNING in one; window functions; arrays of text
+// that are cast from text; statement_timestamp, decode and convert_from; for
+// Check the catalogs pg_attribute, pg_index, pg_class and pg_collation with
+// to_regclass, format_type and pg_get_expr; for Migrate pg_advisory_xact_lock.
+// The storage parameters of the schema (WITH …) may be left out. A key that
+// begins with the time, such as a UUIDv7, and an index by due time make one
+// range of a distributed table hot.
+//
+// # Versions of the schema
+//
+// A table has no version of its own: it is what it has. A later version of this
+// package that needs a column or an index will bring a file of statements that
+// add it, with defaults, for those who have the table; Migrate will run it and
+// Check name it where it is missing. Statements name the columns they use, so
+// older processes go on working beside newer ones meanwhile. Columns and
+// indexes of the user's own are left alone.
+//
+// # Errors
+//
+// Errors carry the driver's own, for [errors.As], but neither the data source
+// name nor payloads. If the context has ended, the error is the context's.
+// [ErrSchema] means that the table does not fit. When the cause of an error is
+// gone, the store goes on working.
+package sqlstore

@@ -1,0 +1,296 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core/internal/testdb"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// every calls each method of a store and returns their errors by name.
+func every(ctx context.Context, tb testing.TB, store *Store) map[string]error {
+	record := message(tb)
+	errs := map[string]error{
+		"Check":       store.Check(ctx),
+		"Insert":      store.Insert(ctx, 0, record),
+		"Insert many": store.Insert(ctx, 0, messages(tb, 600)...),
+	}
+	_, errs["Claim"] = store.Claim(ctx, outbox.ClaimOptions{Limit: 1, Lease: time.Hour})
+	_, errs["Delete"] = store.Delete(ctx, record.ID)
+	_, errs["Reschedule"] = store.Reschedule(ctx, outbox.Change{ID: record.ID, LeaseToken: "none"})
+	_, _, errs["Next"] = store.Next(ctx)
+	_, errs["Stats"] = store.Stats(ctx)
+	_, errs["List"] = store.List(ctx, outbox.Query{})
+	_, errs["Retry"] = store.Retry(ctx, outbox.Selection{All: true})
+	_, errs["Discard"] = store.Discard(ctx, outbox.Selection{All: true})
+	return errs
+}
+
+// TestTableMissing shows that each method says what is the matter.
+func TestTableMissing(t *testing.T) {
+	onEach(t, append(stands, variants...), func(t *testing.T, stand stand) {
+		store, err := New(stand.open(t), stand.dialect)
+		require.NoError(t, err)
+		for method, err := range every(t.Context(), t, store) {
+			require.ErrorIs(t, err, ErrSchema, method)
+			assert.ErrorContains(t, err, DefaultTable, method)
+			assert.ErrorContains(t, err, "sqlstore.Migrate", method)
+		}
+	})
+}
+
+// TestServerDown shows that a store may be made while the server is down, says
+// so, and works as soon as the server is there, at the start and later.
+func TestServerDown(t *testing.T) {
+	const secret = "hush-hush"
+	withPassword := func(dsn string) string {
+		u, err := url.Parse(dsn)
+		require.NoError(t, err)
+		u.User = url.UserPassword("postgres", secret)
+		return u.String()
+	}
+	for name, c := range map[string]struct {
+		dialect Dialect
+		server  func(testing.TB, ...testdb.Option) *testdb.Server
+		open    func(t *testing.T, dsn string) *sql.DB
+	}{
+		"pgx": {Postgres, testdb.NewPostgres, func(t *testing.T, dsn string) *sql.DB { return connect(t, "pgx", withPassword(dsn)) }},
+		"pq":  {Postgres, testdb.NewPostgres, func(t *testing.T, dsn string) *sql.DB { return connect(t, "postgres", withPassword(dsn)) }},
+		"mariadb": {MySQL, testdb.NewMariaDB, func(t *testing.T, dsn string) *sql.DB {
+			return connectMySQL(t, dsn, func(c *mysql.Config) { c.Passwd = secret })
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := c.server(t)
+			dsn := server.Create(t)
+			if c.dialect == MySQL {
+				admin := connectMySQL(t, dsn, nil)
+				run(t, admin, "CREATE USER app IDENTIFIED BY '"+secret+"'", "GRANT ALL ON *.* TO app",
+					"CREATE USER app@localhost IDENTIFIED BY '"+secret+"'", "GRANT ALL ON *.* TO app@localhost")
+				require.NoError(t, admin.Close())
+				dsn = strings.Replace(dsn, "root@", "app@", 1)
+			}
+			server.Stop(t)
+
+			db := c.open(t, dsn)
+			store, err := New(db, c.dialect)
+			require.NoError(t, err)
+			down := func() {
+				t.Helper()
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				for method, err := range every(ctx, t, store) {
+					require.Error(t, err, method)
+					require.NoError(t, ctx.Err(), "%s says so at once", method)
+					assert.ErrorContains(t, err, "outbox/sqlstore: ", method)
+					assert.NotContains(t, err.Error(), secret, method)
+					assert.NotContains(t, err.Error(), `{"id"`, method)
+				}
+				require.Error(t, Migrate(ctx, db, c.dialect))
+			}
+			up := func() {
+				t.Helper()
+				record := message(t)
+				require.Eventually(t, func() bool { return store.Insert(t.Context(), 0, record) == nil }, 20*time.Second, 20*time.Millisecond)
+				require.Eventually(t, func() bool {
+					claimed, err := store.Claim(t.Context(), outbox.ClaimOptions{Limit: 10, Lease: time.Hour})
+					return err == nil && len(claimed) == 1 && claimed[0].ID == record.ID
+				}, 20*time.Second, 20*time.Millisecond)
+				require.Len(t, stored(t, store), 1, "an insert that is repeated is there once")
+				n, err := store.Discard(t.Context(), outbox.Selection{All: true})
+				require.NoError(t, err)
+				require.Equal(t, 1, n)
+			}
+			down()
+			server.Start(t)
+			require.NoError(t, Migrate(t.Context(), db, c.dialect))
+			require.NoError(t, store.Check(t.Context()))
+			up()
+			server.Kill(t)
+			down()
+			server.Start(t)
+			up()
+		})
+	}
+}
+
+// TestContextEnds shows that a call which waits for a lock ends with its
+// context, with its error, and holds no connection afterwards.
+func TestContextEnds(t *testing.T) {
+	onEach(t, append(stands, variants[:5]...), func(t *testing.T, stand stand) {
+		store := opened(t, stand.open(t), stand.dialect)
+		record := message(t)
+		require.NoError(t, store.Insert(t.Context(), 0, record))
+		tx, err := store.db.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		_, err = tx.ExecContext(t.Context(), "UPDATE "+store.table.sql()+" SET attempts = 5")
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		begin := time.Now()
+		_, err = store.Delete(ctx, record.ID)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Less(t, time.Since(begin), 20*time.Second)
+
+		cancelled, cancelNow := context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, cancelNow)
+		_, err = store.Delete(cancelled, record.ID)
+		require.ErrorIs(t, err, context.Canceled)
+		require.NoError(t, tx.Rollback())
+		// Some drivers leave the statement to a server that carries it out.
+		_, err = store.Delete(t.Context(), record.ID)
+		require.NoError(t, err)
+		assert.Empty(t, stored(t, store), "and then it goes on")
+		assert.Zero(t, store.db.Stats().InUse)
+	})
+}
+
+// TestSQLiteBusy shows that a store waits for the file also where the driver
+// does not.
+func TestSQLiteBusy(t *testing.T) {
+	db := connect(t, "sqlite", "file:"+sqliteFile(t)+"?_pragma=busy_timeout(0)")
+	store := opened(t, db, SQLite)
+	tx, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = tx.ExecContext(t.Context(), "DELETE FROM "+store.table.sql())
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, store.Insert(ctx, 0, message(t)), context.DeadlineExceeded)
+
+	done, many := make(chan error, 1), messages(t, 300)
+	go func() { done <- store.Insert(t.Context(), 0, many...) }()
+	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, store.Insert(ctx, 0, message(t)), context.DeadlineExceeded, "a second one waits, so the first does")
+	require.NoError(t, tx.Commit())
+	require.NoError(t, <-done)
+	assert.Len(t, stored(t, store), 300)
+}
+
+// TestConflicts makes a real deadlock with each driver and shows that it is
+// recognised, and that a call of the store which meets one is run again.
+func TestConflicts(t *testing.T) {
+	onEach(t, append(stands[:2:2], variants[:4]...), func(t *testing.T, stand stand) {
+		store := opened(t, stand.open(t), stand.dialect)
+		records := messages(t, 2)
+		require.NoError(t, store.Insert(t.Context(), 0, records...))
+		touch := func(tx *sql.Tx, id string) error {
+			_, err := tx.ExecContext(t.Context(), "UPDATE "+store.table.sql()+" SET attempts = attempts + 1 WHERE id = "+store.dialect.text(id))
+			return err
+		}
+		attempts := 0
+		once := func() error {
+			attempts++
+			return store.transact(t.Context(), func(tx *sql.Tx) error {
+				if err := touch(tx, records[0].ID); err != nil || attempts > 1 {
+					return err
+				}
+				// The other transaction holds the second and waits for the first.
+				other, err := store.db.BeginTx(t.Context(), nil)
+				require.NoError(t, err)
+				require.NoError(t, touch(other, records[1].ID))
+				done := make(chan error, 1)
+				go func() { done <- touch(other, records[0].ID) }()
+				err = touch(tx, records[1].ID)
+				if err == nil { // the other was chosen
+					err = <-done
+				} else {
+					require.NoError(t, tx.Rollback())
+					require.NoError(t, <-done)
+				}
+				require.NoError(t, other.Rollback())
+				require.Error(t, err)
+				assert.Equal(t, conflict, classify(stand.dialect, err), "%T: %v", err, err)
+				return err
+			})
+		}
+		require.NoError(t, store.do(t.Context(), "test", once))
+		assert.Equal(t, 2, attempts)
+	})
+}
+
+// TestConflictsEnd shows that a call is not run again for ever.
+func TestConflictsEnd(t *testing.T) {
+	for dialect, failure := range map[Dialect]error{
+		Postgres: stateError("40001"),
+		MySQL:    fmt.Errorf("joined: %w", errors.Join(errors.New("x"), errors.New("Error 1205 (HY000): Lock wait timeout exceeded"))),
+	} {
+		attempts := 0
+		err := retry(t.Context(), dialect, func() error { attempts++; return failure })
+		require.ErrorIs(t, err, failure)
+		assert.Equal(t, conflictAttempts, attempts)
+		ctx, cancel := context.WithCancel(t.Context())
+		err = retry(ctx, dialect, func() error { cancel(); return failure })
+		require.ErrorIs(t, err, context.Canceled)
+	}
+}
+
+type stateError string
+
+func (e stateError) Error() string    { return "conflict" }
+func (e stateError) SQLState() string { return string(e) }
+
+// TestClassify tells errors apart that are written in the words of drivers
+// which are not here.
+func TestClassify(t *testing.T) {
+	for _, c := range []struct {
+		dialect Dialect
+		err     error
+		want    trouble
+	}{
+		{Postgres, fmt.Errorf("x: %w", stateError("40P01")), conflict},
+		{Postgres, stateError("42P01"), noTable},
+		{Postgres, stateError("23505"), other},
+		{Postgres, errors.New("Error 1213"), other},
+		{MySQL, errors.New("Error 1213: Deadlock found when trying to get lock"), conflict},
+		{MySQL, errors.New("Error 1020 (HY000): Record has changed since last read"), conflict},
+		{MySQL, errors.New("Error 1146 (42S02): Table 'a.b' doesn't exist"), noTable},
+		{MySQL, errors.New("Error 1062 (23000): Duplicate entry 'Error 1213 ' for key"), other},
+		{MySQL, errors.New("Error "), other},
+		{SQLite, errors.New("database is locked"), busy}, // mattn's text
+		{SQLite, errors.New("database table is locked: a"), busy},
+		{SQLite, errors.New("no such table: a"), noTable},
+		{SQLite, errors.New("UNIQUE constraint failed: a.id"), other},
+	} {
+		assert.Equal(t, c.want, classify(c.dialect, c.err), "%s: %v", c.dialect, c.err)
+	}
+}
+
+// TestClosedWhileInUse shows that what a call meets when the store is closed
+// under it is ErrClosed.
+func TestClosedWhileInUse(t *testing.T) {
+	onEach(t, stands, func(t *testing.T, stand stand) {
+		store := opened(t, stand.open(t), stand.dialect)
+		stop := make(chan error, 1)
+		started := make(chan struct{})
+		record := message(t)
+		go func() {
+			for i := 0; ; i++ {
+				if err := store.Insert(t.Context(), 0, record); err != nil {
+					stop <- err
+					return
+				}
+				if i == 5 {
+					close(started)
+				}
+			}
+		}()
+		<-started
+		require.NoError(t, store.Close())
+		require.ErrorIs(t, <-stop, outbox.ErrClosed)
+		require.NoError(t, store.db.PingContext(t.Context()), "the database is the caller's")
+		require.NoError(t, store.Close())
+	})
+}

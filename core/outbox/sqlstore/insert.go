@@ -1,0 +1,250 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// What one insert statement carries at most. The rows bound the parameters,
+// of which SQLite takes 32766 and the others 65535; the bytes keep it well
+// below the 16 MB that MariaDB takes, except where one record has more.
+const (
+	insertRows  = 256
+	insertBytes = 4 << 20
+)
+
+// execer runs a statement with parameters.
+type execer func(ctx context.Context, query string, args ...any) (sql.Result, error)
+
+// Insert stores all records or none. A delay below zero counts as zero. A
+// record that is Dead is held by nobody and has no DueAt.
+//
+// One record is one statement. Many are one statement for each 256 records or
+// 4 MB; several of them are one transaction.
+//
+// When the connection fails or the context ends while the database commits,
+// nobody knows whether the records are kept. The error says that they are not;
+// the insert can be repeated.
+func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
+	if err := s.validate(records); err != nil {
+		return err
+	}
+	if len(records) == 0 {
+		return s.do(ctx, "insert", func() error { return nil })
+	}
+	return s.do(ctx, "insert", func() error {
+		if s.room == nil {
+			_, err := s.insert(ctx, delay, records)
+			return err
+		}
+		return s.insertBounded(ctx, delay, records)
+	})
+}
+
+// InsertTx inserts records, due at once, in a transaction of the caller's on
+// the same database: a *sql.Tx, or what [PgxTx] makes of a pgx.Tx. Only its
+// ExecContext is called.
+//
+// After an error roll the transaction back. PostgreSQL refuses every other
+// statement of a transaction in which one has failed; and the other databases
+// may have kept some of the records.
+//
+// Conflicts are not tried again here, because the database undoes the whole
+// transaction, which only the caller can repeat.
+func (s *Store) InsertTx(ctx context.Context, tx outbox.Tx, records ...outbox.Record) error {
+	if pointer, ok := tx.(*sql.Tx); tx == nil || ok && pointer == nil {
+		return fmt.Errorf("%w: tx is nil", outbox.ErrInvalid)
+	}
+	if err := s.validate(records); err != nil {
+		return err
+	}
+	if s.closed.Load() {
+		return outbox.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.room != nil {
+		if err := s.reserveTx(ctx, records); err != nil {
+			return err
+		}
+	}
+	_, err := s.insertChunks(ctx, tx.ExecContext, 0, records)
+	return s.wrap(ctx, "insert in a transaction", err)
+}
+
+// maxNames are how many bytes the columns of MySQL hold; a server whose SQL
+// mode is not strict would cut what is longer.
+const (
+	maxTopicMySQL = 1024
+	maxTokenMySQL = 255
+)
+
+// validate says what is wrong with records to insert.
+func (s *Store) validate(records []outbox.Record) error {
+	if err := outbox.ValidateRecords(records...); err != nil {
+		return err
+	}
+	if s.dialect != MySQL {
+		return nil
+	}
+	for i, record := range records {
+		if n := len(record.Topic); n > maxTopicMySQL {
+			return fmt.Errorf("%w: records[%d].Topic has %d bytes, more than %d", outbox.ErrInvalid, i, n, maxTopicMySQL)
+		}
+		if n := len(record.LeaseToken); n > maxTokenMySQL {
+			return fmt.Errorf("%w: records[%d].LeaseToken has %d bytes, more than %d", outbox.ErrInvalid, i, n, maxTokenMySQL)
+		}
+	}
+	return nil
+}
+
+// insert stores all records or none, and returns how many were not there yet.
+func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbox.Record) (int, error) {
+	if chunk(records) == len(records) {
+		// A statement alone is a transaction.
+		return s.insertChunks(ctx, s.execer(nil), delay, records)
+	}
+	inserted := 0
+	err := s.transact(ctx, func(tx *sql.Tx) error {
+		var err error
+		inserted, err = s.insertChunks(ctx, s.execer(tx), delay, records)
+		return err
+	})
+	return inserted, err
+}
+
+// execer returns what runs a statement, in a transaction unless it is nil:
+// prepared if the store prepares.
+func (s *Store) execer(tx *sql.Tx) execer {
+	return func(ctx context.Context, query string, args ...any) (sql.Result, error) {
+		switch {
+		case !s.prepare && tx == nil:
+			return s.db.ExecContext(ctx, query, args...)
+		case !s.prepare:
+			return tx.ExecContext(ctx, query, args...)
+		case tx != nil:
+			// Preparing on the database could wait for a second connection.
+			s.mutex.Lock()
+			statement := s.prepared[query]
+			s.mutex.Unlock()
+			if statement == nil {
+				return tx.ExecContext(ctx, query, args...)
+			}
+			return tx.StmtContext(ctx, statement).ExecContext(ctx, args...)
+		}
+		statement, err := s.statement(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		return statement.ExecContext(ctx, args...)
+	}
+}
+
+// insertChunks inserts records in as many statements as it takes, and returns
+// how many were not there yet.
+func (s *Store) insertChunks(ctx context.Context, exec execer, delay time.Duration, records []outbox.Record) (int, error) {
+	inserted := 0
+	for len(records) > 0 {
+		n := chunk(records)
+		query, args := s.insertStatement(delay, records[:n])
+		result, err := exec(ctx, query, args...)
+		if err != nil {
+			return 0, err
+		}
+		fresh, err := result.RowsAffected()
+		if err != nil {
+			return 0, err
+		}
+		inserted += int(fresh)
+		records = records[n:]
+	}
+	return inserted, nil
+}
+
+// chunk returns how many of the records the next statement carries.
+func chunk(records []outbox.Record) int {
+	var bytes int64
+	for i, record := range records {
+		bytes += record.Size()
+		if i == insertRows || i > 0 && bytes > insertBytes {
+			return i
+		}
+	}
+	return len(records)
+}
+
+// insertStatement returns the statement that inserts up to insertRows records.
+// The number of its rows is a power of two, so that there are few different
+// statements to be prepared. Rows that fill up repeat the last ID, so they are
+// left out like any record that is there already.
+func (s *Store) insertStatement(delay time.Duration, records []outbox.Record) (string, []any) {
+	rows := 1
+	for rows < len(records) {
+		rows *= 2
+	}
+	const perRow = 12
+	args := make([]any, 0, rows*perRow)
+	for _, record := range records {
+		var deliverAt any
+		if !record.DeliverAt.IsZero() {
+			// Rounded up, because consumers must not get the message before.
+			deliverAt = record.DeliverAt.Add(time.Microsecond - 1).UnixMicro()
+		}
+		if record.State == outbox.Dead {
+			record.LeaseToken = ""
+		}
+		args = append(args, record.ID, int64(record.State), int64(record.State), micros(delay), record.LeaseToken, deliverAt,
+			record.Size(), record.Topic, words(record.LastError), blob(record.Attributes), blob(record.Payload))
+	}
+	last := records[len(records)-1].ID
+	for range rows - len(records) {
+		args = append(args, last, int64(0), int64(0), int64(0), "", nil, int64(0), "", "", []byte{}, []byte{})
+	}
+	return s.insertText(rows), args
+}
+
+// insertText returns the text of the statement that inserts so many rows.
+func (s *Store) insertText(rows int) string {
+	now, integer := s.dialect.now(), s.dialect.integer()
+	row := strings.NewReplacer("NOW", now, "INTEGER", integer).Replace(
+		`(?, ?, CASE WHEN CAST(? AS INTEGER) = 0 THEN NOW + CAST(? AS INTEGER) ELSE 0 END, ?, 0, NOW, CAST(? AS INTEGER), ?, ?, ?, ?, ?)`)
+	var text strings.Builder
+	text.WriteString("INSERT INTO " + s.table.sql() +
+		" (id, state, due_at, token, attempts, created_at, deliver_at, size, topic, last_error, attributes, payload) VALUES ")
+	for i := range rows {
+		if i > 0 {
+			text.WriteString(", ")
+		}
+		text.WriteString(row)
+	}
+	if s.dialect == MySQL {
+		// INSERT IGNORE would hide every other error too.
+		text.WriteString(" ON DUPLICATE KEY UPDATE id = id")
+	} else {
+		text.WriteString(" ON CONFLICT (id) DO NOTHING")
+	}
+	if s.dialect != Postgres {
+		return text.String()
+	}
+	return numbered(text.String())
+}
+
+// numbered replaces the question marks of a statement by $1, $2 and so on.
+func numbered(query string) string {
+	var text strings.Builder
+	for n := 1; ; n++ {
+		before, after, found := strings.Cut(query, "?")
+		text.WriteString(before)
+		if !found {
+			return text.String()
+		}
+		fmt.Fprintf(&text, "$%d", n)
+		query = after
+	}
+}

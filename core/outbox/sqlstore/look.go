@@ -1,0 +1,127 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Next returns how long it takes until the first pending record is due.
+func (s *Store) Next(ctx context.Context) (time.Duration, bool, error) {
+	var wait int64
+	var pending bool
+	err := s.do(ctx, "next", func() error {
+		query, args := s.nextQuery()
+		var err error
+		pending, err = first(ctx, s.db, query, args, &wait)
+		return err
+	})
+	if err != nil || !pending {
+		return 0, false, err
+	}
+	return time.Duration(max(wait, 0)) * time.Microsecond, true, nil
+}
+
+func (s *Store) nextQuery() (string, []any) {
+	v := s.dialect.querying()
+	return fmt.Sprintf("SELECT due_at - %s FROM %s WHERE %s%s ORDER BY due_at, id LIMIT 1",
+		s.dialect.now(), s.table.using(s.table.due()), s.dialect.pending(), v.planned()), v.args
+}
+
+// Stats counts the records. It reads the whole table: it is for people and for
+// measurements now and then.
+func (s *Store) Stats(ctx context.Context) (outbox.Stats, error) {
+	var stats outbox.Stats
+	err := s.do(ctx, "stats", func() error {
+		var oldest sql.NullInt64
+		stats = outbox.Stats{}
+		_, err := first(ctx, s.db, s.statsText(), nil, &stats.Pending, &stats.Dead, &stats.Held, &stats.Bytes, &oldest)
+		if oldest.Valid {
+			stats.Oldest = time.UnixMicro(oldest.Int64).UTC()
+		}
+		return err
+	})
+	if err != nil {
+		return outbox.Stats{}, err
+	}
+	return stats, nil
+}
+
+func (s *Store) statsText() string {
+	return fmt.Sprintf(`SELECT count(CASE WHEN state = 0 THEN 1 END), count(CASE WHEN state = 1 THEN 1 END),
+	count(CASE WHEN state = 0 AND token <> '' AND due_at > %s THEN 1 END), CAST(coalesce(sum(size), 0) AS %s),
+	min(CASE WHEN state = 0 THEN created_at END) FROM %s`, s.dialect.now(), s.dialect.integer(), s.table.sql())
+}
+
+// countText returns the statement that counts records and bytes, of all rows
+// unless a condition is added.
+func (s *Store) countText() string {
+	return fmt.Sprintf("SELECT count(*), CAST(coalesce(sum(size), 0) AS %s) FROM %s", s.dialect.integer(), s.table.sql())
+}
+
+// List returns records by ascending ID, that is by its bytes. A page costs as
+// much as the records that it looks at: dead ones of all topics have an index,
+// and others that a filter leaves out are passed one by one.
+func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, error) {
+	if err := query.Validate(); err != nil {
+		return nil, err
+	}
+	var records []outbox.Record
+	err := s.do(ctx, "list", func() error {
+		records = nil
+		if !knownState(query.State) {
+			return nil
+		}
+		text, args := s.listQuery(columns, query)
+		return each(ctx, s.db, text, args, scanRecords(&records))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return records, nil
+}
+
+// listQuery returns the query that lists rows by ascending ID.
+func (s *Store) listQuery(what string, query outbox.Query) (string, []any) {
+	from := s.table.sql()
+	if query.State != nil && *query.State == outbox.Dead {
+		switch s.dialect {
+		case MySQL:
+			from = s.table.using(s.table.due())
+		case SQLite:
+			from = s.table.using(s.table.dead())
+		}
+	}
+	v := s.dialect.querying()
+	return fmt.Sprintf("SELECT %s FROM %s WHERE id > %s%s%s ORDER BY id LIMIT %s",
+		what, from, v.text(query.After), s.filter(v, query.Topic, query.State), v.planned(), v.number(int64(query.Limit))), v.args
+}
+
+// filter returns conditions for rows of a topic and state. An empty topic and
+// a nil state mean any.
+func (s *Store) filter(v *values, topic string, state *outbox.State) string {
+	text := ""
+	if topic != "" {
+		text += " AND topic = " + v.text(topic)
+	}
+	switch {
+	case state == nil:
+	case *state == outbox.Pending:
+		text += " AND " + s.dialect.filter(s.dialect.pending())
+	case s.dialect == MySQL:
+		// All dead rows are due at 0, so the index of claims has them by ID.
+		text += " AND state = 1 AND due_at = 0"
+	default:
+		text += " AND state = 1"
+	}
+	return text
+}
+
+// knownState reports whether a filter's state is one that records can have;
+// another is not worth a statement.
+func knownState(state *outbox.State) bool {
+	return state == nil || *state == outbox.Pending || *state == outbox.Dead
+}

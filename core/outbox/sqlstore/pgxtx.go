@@ -1,0 +1,52 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// PgxTx makes the transaction of [outbox.TxStore] of a pgx.Tx of
+// github.com/jackc/pgx/v5:
+//
+//	tx, err := pool.Begin(ctx)
+//	…
+//	err = store.InsertTx(ctx, sqlstore.PgxTx(tx), record)
+//
+// The store needs a *sql.DB on the same database all the same, for its other
+// methods; stdlib.OpenDBFromPool makes one of a pool.
+func PgxTx[T interface{ RowsAffected() int64 }](tx interface {
+	Exec(ctx context.Context, sql string, args ...any) (T, error)
+	Commit(ctx context.Context) error
+	Rollback(ctx context.Context) error
+}) outbox.Tx {
+	if tx == nil {
+		return nil
+	}
+	return pgxTx[T]{tx}
+}
+
+type pgxTx[T interface{ RowsAffected() int64 }] struct {
+	tx interface {
+		Exec(ctx context.Context, sql string, args ...any) (T, error)
+		Commit(ctx context.Context) error
+		Rollback(ctx context.Context) error
+	}
+}
+
+// ExecContext runs a statement in the transaction.
+func (t pgxTx[T]) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	tag, err := t.tx.Exec(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	return driver.RowsAffected(tag.RowsAffected()), nil
+}
+
+// Commit commits the transaction. No store calls it.
+func (t pgxTx[T]) Commit() error { return t.tx.Commit(context.Background()) }
+
+// Rollback rolls the transaction back. No store calls it.
+func (t pgxTx[T]) Rollback() error { return t.tx.Rollback(context.Background()) }

@@ -1,0 +1,255 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// explained returns how the database goes about a statement, as lines of text.
+func explained(tb testing.TB, store *Store, db runner, prefix, statement string, args ...any) string {
+	tb.Helper()
+	rows, err := db.QueryContext(tb.Context(), prefix+" "+statement, args...)
+	require.NoError(tb, err, statement)
+	defer func() { require.NoError(tb, rows.Close()) }()
+	names, err := rows.Columns()
+	require.NoError(tb, err)
+	var lines []string
+	for rows.Next() {
+		values := make([]sql.NullString, len(names))
+		into := make([]any, len(names))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		require.NoError(tb, rows.Scan(into...))
+		var line []string
+		for i, value := range values {
+			if store.dialect == Postgres || value.Valid {
+				line = append(line, names[i]+"="+value.String)
+			}
+		}
+		lines = append(lines, strings.Join(line, " "))
+	}
+	require.NoError(tb, rows.Err())
+	return strings.Join(lines, "\n")
+}
+
+// planned is a statement with its arguments.
+type planned struct {
+	text string
+	args []any
+}
+
+// planStatements are those whose cost must not grow with the backlog.
+func planStatements(store *Store, ids []string) map[string]planned {
+	claim := outbox.ClaimOptions{Limit: 100, Lease: time.Hour}
+	unscheduled := claim
+	unscheduled.SkipScheduled = true
+	changes := make([]outbox.Change, len(ids))
+	for i, id := range ids {
+		changes[i] = outbox.Change{ID: id, LeaseToken: "token"}
+	}
+	pending, dead := outbox.Pending, outbox.Dead
+	name, literals := store.table.sql(), store.dialect.literals()
+	due := func(options outbox.ClaimOptions) planned {
+		v := store.dialect.querying()
+		text := store.dueText("id, size", options, v)
+		return planned{text, v.args}
+	}
+	query := func(text string, args []any) planned { return planned{text, args} }
+	v := store.dialect.querying()
+	read := "SELECT " + columns + " FROM " + name + " WHERE id" + v.among(ids) + v.planned()
+	statements := map[string]planned{
+		"due":             due(claim),
+		"due unscheduled": due(unscheduled),
+		"next":            query(store.nextQuery()),
+		"delete":          {text: "DELETE FROM " + name + " WHERE id" + literals.among(ids)},
+		"reschedule":      {text: store.rescheduleText(changes)},
+		"list":            query(store.listQuery(columns, outbox.Query{After: ids[0], Limit: 100})),
+		"list dead":       query(store.listQuery(columns, outbox.Query{State: &dead, After: ids[0], Limit: 100})),
+		"read":            {read, v.args},
+		"list pending":    query(store.listQuery(columns, outbox.Query{State: &pending, After: ids[0], Limit: 100})),
+		"retry pending":   {text: "UPDATE " + name + " SET token = '' WHERE id" + literals.among(ids) + store.filter(literals, "orders", &pending)},
+		"retry dead":      {text: "UPDATE " + name + " SET token = '' WHERE id" + literals.among(ids) + store.filter(literals, "", &dead)},
+	}
+	if store.dialect == Postgres {
+		statements["claim"] = query(store.claimQuery(claim, "token"))
+	}
+	if store.dialect == SQLite {
+		statements["lease"] = planned{text: store.leaseText(ids, claim, "token")}
+	}
+	return statements
+}
+
+// TestPlans shows that each statement searches an index, in the order that it
+// needs, whatever the database knows of the table: nothing, what it was when it
+// was empty, or what it is.
+func TestPlans(t *testing.T) {
+	onEach(t, stands, func(t *testing.T, stand stand) {
+		for _, analyzed := range []string{"never", "when empty", "when full"} {
+			store := opened(t, stand.open(t), stand.dialect)
+			analyze := map[Dialect]string{Postgres: "VACUUM ANALYZE ", MySQL: "ANALYZE TABLE ", SQLite: "ANALYZE "}[stand.dialect] + store.table.sql()
+			if stand.dialect == Postgres {
+				// The test decides when.
+				run(t, store.db, "ALTER TABLE "+store.table.sql()+" SET (autovacuum_enabled = off)")
+			}
+			if analyzed == "when empty" {
+				run(t, store.db, analyze)
+			}
+			load(t, store, 20_000)
+			if analyzed == "when full" {
+				run(t, store.db, analyze)
+			}
+			var ids []string
+			for i := range 50 {
+				ids = append(ids, fmt.Sprintf("00000000-0000-7000-8000-%012x", 100*i+1))
+			}
+			for name, statement := range planStatements(store, ids) {
+				checkPlan(t, store, name, statement, "analyzed "+analyzed)
+			}
+		}
+	})
+}
+
+func checkPlan(t *testing.T, store *Store, name string, statement planned, when string) {
+	t.Helper()
+	due := strings.HasPrefix(name, "due") || name == "next" || name == "claim"
+	switch store.dialect {
+	case Postgres:
+		plan := explained(t, store, store.db, "EXPLAIN", statement.text, statement.args...)
+		assert.NotContains(t, plan, "Seq Scan", "%s, %s: %s", name, when, plan)
+		if due {
+			assert.Regexp(t, `Index (Only )?Scan using "?\w+_due`, plan, "%s, %s", name, when)
+		}
+		if due && name != "claim" || name == "list" || name == "list pending" {
+			assert.NotContains(t, plan, "Sort", "%s, %s: %s", name, when, plan)
+		}
+	case SQLite:
+		plan := explained(t, store, store.db, "EXPLAIN QUERY PLAN", statement.text, statement.args...)
+		assert.NotContains(t, plan, "TEMP B-TREE", "%s, %s: %s", name, when, plan)
+		want := "SEARCH"
+		if name == "next" {
+			want = "USING COVERING INDEX " + store.table.due()
+		} else if due {
+			want = "USING INDEX " + store.table.due() + " (due_at<?)"
+		}
+		assert.Contains(t, plan, want, "%s, %s", name, when)
+		assert.NotContains(t, strings.ReplaceAll(plan, "SCAN "+store.table.name+" USING COVERING INDEX", ""), "SCAN "+store.table.name,
+			"%s, %s: %s", name, when, plan)
+	case MySQL:
+		plan := explained(t, store, store.db, "EXPLAIN", statement.text, statement.args...)
+		want := "key=PRIMARY"
+		if name == "retry dead" {
+			want = "key_len=2" // either: both find rows by ID
+		}
+		if due || name == "list dead" {
+			want = "key=" + store.table.due()
+		}
+		assert.Contains(t, plan, want, "%s, %s", name, when)
+		assert.NotContains(t, plan, "filesort", "%s, %s: %s", name, when, plan)
+		for line := range strings.SplitSeq(plan, "\n") {
+			if !strings.Contains(line, "derived") && !strings.Contains(line, "table=made") {
+				assert.NotContains(t, line, "type=ALL", "%s, %s: %s", name, when, plan)
+			}
+		}
+	}
+}
+
+// TestPreparedPlans shows that what pgx prepares is planned anew for the table
+// as it is, and that there are few such statements, however much is done.
+func TestPreparedPlans(t *testing.T) {
+	db := stands[0].open(t)
+	db.SetMaxOpenConns(1)
+	store := opened(t, db, Postgres, WithMaxRecords(50), WithMaxBytes(1<<30))
+	run(t, db, "ALTER TABLE "+store.table.sql()+" SET (autovacuum_enabled = off)", "VACUUM ANALYZE "+store.table.sql())
+	ctx := t.Context()
+	for range 20 {
+		_, _, err := store.Next(ctx)
+		require.NoError(t, err)
+		records := claimed(t, store, 10)
+		_, err = store.Delete(ctx, idsOf(records)...)
+		require.NoError(t, err)
+		require.NoError(t, store.Insert(ctx, 0, messages(t, 50-len(stored(t, store)))...))
+		require.ErrorIs(t, store.Insert(ctx, 0, message(t)), outbox.ErrFull)
+		_, err = store.Retry(ctx, outbox.Selection{Topic: "orders"})
+		require.NoError(t, err)
+	}
+	statements, executions := 0, 0
+	require.NoError(t, each(ctx, db, `SELECT statement, custom_plans, generic_plans FROM pg_prepared_statements
+WHERE statement LIKE '%due_at%' OR statement LIKE '%SELECT id%'`, nil, func(scan func(...any) error) error {
+		var text string
+		var own, fixed int
+		require.NoError(t, scan(&text, &own, &fixed))
+		if strings.HasPrefix(text, "INSERT") || strings.Contains(text, "pg_prepared_statements") {
+			return nil // an insert has no plan to choose
+		}
+		statements++
+		executions += own
+		assert.Zero(t, fixed, "executions of a plan that was not made for them: %s", text)
+		return nil
+	}))
+	assert.Greater(t, executions, 100)
+	assert.LessOrEqual(t, statements, 10)
+}
+
+// TestClaimReadsWhatItClaims measures what PostgreSQL reads for a claim, with
+// a thousand rows waiting and with fifty thousand.
+func TestClaimReadsWhatItClaims(t *testing.T) {
+	var buffers []float64
+	for _, rows := range []int{1000, 50_000} {
+		store := opened(t, stands[0].open(t), Postgres)
+		load(t, store, rows)
+		tx, err := store.db.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		query, args := store.claimQuery(outbox.ClaimOptions{Limit: 100, Lease: time.Hour}, "token")
+		plan := explained(t, store, tx, "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)", query, args...)
+		require.NoError(t, tx.Rollback())
+		var parsed []struct {
+			Plan struct {
+				Hit  float64 `json:"Shared Hit Blocks"`
+				Read float64 `json:"Shared Read Blocks"`
+			}
+		}
+		require.NoError(t, json.Unmarshal([]byte(strings.TrimPrefix(plan, "QUERY PLAN=")), &parsed))
+		buffers = append(buffers, parsed[0].Plan.Hit+parsed[0].Plan.Read)
+	}
+	assert.Greater(t, buffers[0], 100.0)
+	assert.Less(t, buffers[1], 1.5*buffers[0], "buffers that were looked at, with 1000 and with 50000 rows")
+}
+
+// TestClaimReadsWhatItClaimsInMariaDB does the same by the rows that InnoDB's
+// handler was asked for.
+func TestClaimReadsWhatItClaimsInMariaDB(t *testing.T) {
+	var reads []int
+	for _, rows := range []int{1000, 50_000} {
+		db := stands[1].open(t)
+		db.SetMaxOpenConns(1)
+		store := opened(t, db, MySQL)
+		load(t, store, rows)
+		run(t, db, "FLUSH STATUS")
+		require.Len(t, claimed(t, store, 100), 100)
+		_, _, err := store.Next(t.Context())
+		require.NoError(t, err)
+		sum := 0
+		require.NoError(t, each(context.Background(), db, "SHOW SESSION STATUS LIKE 'Handler_read%'", nil, func(scan func(...any) error) error {
+			var name string
+			var n int
+			err := scan(&name, &n)
+			sum += n
+			return err
+		}))
+		reads = append(reads, sum)
+	}
+	assert.GreaterOrEqual(t, reads[0], 300)
+	assert.Less(t, reads[0], 700, "each row is found, locked, changed and read, by a list of IDs")
+	assert.Less(t, reads[1], reads[0]+20, "rows that were looked at, with 1000 and with 50000 rows")
+}

@@ -1,0 +1,131 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// conflictAttempts is how often a transaction is tried that the database
+// chooses to give way.
+const conflictAttempts = 10
+
+// Pauses between attempts: each is random, up to a bound that doubles.
+const (
+	firstPause = 2 * time.Millisecond
+	longPause  = 100 * time.Millisecond
+)
+
+// runner runs statements: a *sql.DB, *sql.Conn or *sql.Tx.
+type runner interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// do runs a call of the store, and runs it again where the database asks for
+// that: after a conflict a number of times, and as long as the context lasts
+// while SQLite's file is locked. The function takes effect as a whole or not
+// at all, and starts afresh each time.
+func (s *Store) do(ctx context.Context, what string, run func() error) error {
+	if s.closed.Load() {
+		return outbox.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.wrap(ctx, what, retry(ctx, s.dialect, run))
+}
+
+// retry is the part of do that has no store.
+func retry(ctx context.Context, dialect Dialect, run func() error) error {
+	pause := firstPause
+	for attempt := 1; ; attempt++ {
+		err := run()
+		if err == nil {
+			return nil
+		}
+		switch classify(dialect, err) {
+		case busy:
+		case conflict:
+			if attempt == conflictAttempts {
+				return err
+			}
+		default:
+			return err
+		}
+		timer := time.NewTimer(rand.N(pause))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
+		pause = min(2*pause, longPause)
+	}
+}
+
+// transact runs a function in a transaction, which it rolls back if the
+// function fails.
+func (s *Store) transact(ctx context.Context, run func(*sql.Tx) error) error {
+	var options *sql.TxOptions
+	if s.dialect == MySQL {
+		// Without locks on the gaps between rows, which would hold up inserts.
+		options = &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	}
+	tx, err := s.db.BeginTx(ctx, options)
+	if err != nil {
+		return err
+	}
+	if err := run(tx); err != nil {
+		_ = tx.Rollback() // fails only where the database has done it
+		return err
+	}
+	return tx.Commit()
+}
+
+// change runs a statement and returns how many rows it changed.
+func change(ctx context.Context, db runner, statement string) (int, error) {
+	result, err := db.ExecContext(ctx, statement)
+	if err != nil {
+		return 0, err
+	}
+	n, err := result.RowsAffected()
+	return int(n), err
+}
+
+// each runs a query and calls a function for each row.
+func each(ctx context.Context, db runner, query string, args []any, row func(scan func(...any) error) error) (err error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if failed := rows.Close(); err == nil {
+			err = failed
+		}
+	}()
+	for rows.Next() {
+		if err := row(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// first runs a query for one row and reports whether there was one.
+func first(ctx context.Context, db runner, query string, args []any, into ...any) (bool, error) {
+	found := false
+	err := each(ctx, db, query, args, func(scan func(...any) error) error {
+		if found {
+			return errors.New("more than one row")
+		}
+		found = true
+		return scan(into...)
+	})
+	return found && err == nil, err
+}

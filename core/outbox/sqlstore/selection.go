@@ -1,0 +1,112 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Retry makes the selected records pending and due now. It goes through many
+// records in steps of 1000; if one fails, or the context ends between them, it
+// returns how many it changed beside the error.
+func (s *Store) Retry(ctx context.Context, selection outbox.Selection) (int, error) {
+	return s.selectEach(ctx, "retry", selection, func(ids []string, filter func(*values) string) (int, error) {
+		v := s.dialect.literals()
+		if s.dialect == MySQL {
+			return change(ctx, s.db, fmt.Sprintf("UPDATE %s SET state = 0, due_at = %s, token = '' WHERE 1 = 1%s",
+				s.among(ids), s.dialect.now(), filter(v)))
+		}
+		return change(ctx, s.db, fmt.Sprintf("UPDATE %s SET state = 0, due_at = %s, token = '' WHERE id%s%s",
+			s.table.sql(), s.dialect.now(), v.among(ids), filter(v)))
+	})
+}
+
+// Discard deletes the selected records. It goes through many records in steps
+// of 1000; if one fails, or the context ends between them, it returns how many
+// it deleted beside the error.
+func (s *Store) Discard(ctx context.Context, selection outbox.Selection) (int, error) {
+	return s.selectEach(ctx, "discard", selection, func(ids []string, filter func(*values) string) (int, error) {
+		return s.remove(ctx, ids, filter)
+	})
+}
+
+// selectEach calls a function with IDs and a filter that name each record that
+// any part of the selection names once, and returns how many it changed.
+func (s *Store) selectEach(ctx context.Context, what string, selection outbox.Selection, apply func(ids []string, filter func(*values) string) (int, error)) (int, error) {
+	err := s.do(ctx, what, func() error { return nil })
+	if err != nil || !knownState(selection.State) {
+		return 0, err
+	}
+	total := 0
+	step := func(ids []string, filter func(*values) string) error {
+		return s.do(ctx, what, func() error {
+			n, err := apply(ids, filter)
+			total += n
+			return err
+		})
+	}
+	if selection.All {
+		selection.Topic = ""
+	} else {
+		filter := func(v *values) string {
+			text := s.filter(v, "", selection.State)
+			if selection.Topic != "" {
+				text += " AND topic <> " + v.text(selection.Topic)
+			}
+			return text
+		}
+		for ids := range slices.Chunk(sorted(selection.IDs), listed) {
+			if err := step(ids, filter); err != nil {
+				return total, err
+			}
+		}
+		if selection.Topic == "" {
+			return total, nil
+		}
+	}
+
+	// Records that come while this goes on are not waited for.
+	var last string
+	var found bool
+	err = s.do(ctx, what, func() error {
+		v := s.dialect.querying()
+		query := "SELECT id FROM " + s.table.sql() + " WHERE id > ''" + v.planned() + " ORDER BY id DESC LIMIT 1"
+		found, err = first(ctx, s.db, query, v.args, &last)
+		return err
+	})
+	if err != nil || !found {
+		return total, err
+	}
+	query := outbox.Query{Topic: selection.Topic, State: selection.State, Limit: listed}
+	filter := func(v *values) string { return s.filter(v, selection.Topic, selection.State) }
+	for {
+		var ids []string
+		err := s.do(ctx, what, func() error {
+			ids = nil
+			text, args := s.listQuery("id", query)
+			return each(ctx, s.db, text, args, func(scan func(...any) error) error {
+				var id string
+				err := scan(&id)
+				ids = append(ids, id)
+				return err
+			})
+		})
+		if err != nil {
+			return total, err
+		}
+		full := len(ids) == listed
+		ids = slices.DeleteFunc(ids, func(id string) bool { return id > last })
+		if len(ids) == 0 {
+			return total, nil
+		}
+		if err := step(ids, filter); err != nil {
+			return total, err
+		}
+		if !full || len(ids) < listed {
+			return total, nil
+		}
+		query.After = ids[listed-1]
+	}
+}

@@ -1,0 +1,27 @@
+package sqlstore
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+	"github.com/postoffice-go/postoffice/core/outbox/outboxtest"
+)
+
+// TestStore runs the suite of every store on each database and driver.
+func TestStore(t *testing.T) {
+	onEach(t, append(stands, variants...), func(t *testing.T, stand stand) {
+		db := stand.open(t)
+		outboxtest.Run(t,
+			func(t *testing.T) outbox.Store { return opened(t, db, stand.dialect) },
+			outboxtest.Reopening(func(t *testing.T, store outbox.Store) outbox.Store {
+				old := store.(*Store)
+				require.NoError(t, old.Close())
+				return another(t, old)
+			}),
+			outboxtest.Bounded(func(t *testing.T, maxRecords int, maxBytes int64) outbox.Store {
+				return opened(t, db, stand.dialect, WithMaxRecords(maxRecords), WithMaxBytes(maxBytes))
+			}))
+	})
+}
