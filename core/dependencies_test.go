@@ -58,6 +58,15 @@ func TestDependenciesOfTheSQLStore(t *testing.T) {
 	}
 }
 
+func TestDependenciesOfDelivery(t *testing.T) {
+	for _, name := range dependencies(t, "core/delivery") {
+		assert.True(t, ofCore(name) || name == module+"core/delivery", "core/delivery depends on %s", name)
+	}
+	for _, name := range dependencies(t, "core/delivery/sqldedup") {
+		assert.True(t, ofCore(name) || within(name, module+"core/delivery", module+"core/outbox/sqlstore"), "core/delivery/sqldedup depends on %s", name)
+	}
+}
+
 func TestDependenciesOfAdapters(t *testing.T) {
 	t.Run("nethttp", func(t *testing.T) {
 		for _, name := range dependencies(t, "nethttp") {
