@@ -245,7 +245,7 @@ func (s *Server) mayGo(j *job) bool {
 		j.state = Discarded
 		return false
 	case consumer.Paused:
-		s.plan(j, s.clock().Add(snooze))
+		s.plan(j, s.clock().Add(s.settings.gap(snooze)))
 		return false
 	}
 	return true
@@ -275,7 +275,7 @@ func (s *Server) try(j *job) {
 	case j.attempts >= maxAttempts:
 		j.state = GivenUp
 	default:
-		s.plan(j, s.clock().Add(retryGap(j.attempts)))
+		s.plan(j, s.clock().Add(s.settings.gap(retryGap(j.attempts))))
 	}
 }
 

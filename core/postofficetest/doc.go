@@ -43,6 +43,15 @@
 // [Server.DropNext], [Server.ResetNext] and [Server.Stop] may be used at any
 // time; [Server.Resume] and [Server.Restart] end them.
 //
+// # Programs
+//
+// For programs that run a server for people to develop against there are
+// [WithFront] for pages beside the API, [WithHistory] and [WithMaxGap] for its
+// bounds, [Server.Break] and [Server.Trouble] to break it as a whole,
+// [Server.RetryNow] and [Server.Publish] for what an operator does,
+// [Server.RecentMessages] and its like to show it, and [Server.Journal] and
+// [WithRecords] to let what it holds outlive it.
+//
 // # Limits
 //
 // It differs from the real server in this:
@@ -72,5 +81,6 @@
 //   - Numbers arrive with the value they have on a real server, but perhaps
 //     in another notation; the order of keys is lost there and here, not
 //     alike for objects of more than 32 keys.
-//   - Nothing is stored beyond the process, and there is one node.
+//   - Nothing is stored beyond the process, unless a program does it by
+//     [Server.Journal], and there is one node.
 package postofficetest

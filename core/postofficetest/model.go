@@ -78,6 +78,8 @@ func (v Via) String() string {
 
 // Message is a message that the server accepted.
 type Message struct {
+	// Number is given by the server, which counts what it accepts from 1.
+	Number int64
 	// Topic is the message's topic.
 	Topic string
 	// Payload and Attributes are the JSON texts as they came; nil when the

@@ -1,6 +1,7 @@
 package postofficetest
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/postoffice-go/postoffice/core/internal/wire"
@@ -18,6 +19,9 @@ type settings struct {
 	bulkLimit int
 	bodyLimit int
 	history   int
+	maxGap    time.Duration
+	front     func(*Server) http.Handler
+	records   []Record
 }
 
 // Option changes how a [Server] behaves.

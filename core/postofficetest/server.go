@@ -82,6 +82,10 @@ func Listen(address string, options ...Option) (*Server, error) {
 	s.store = newStore()
 	s.changed = make(chan struct{})
 	s.deliveries = newDeliveries(s.settings)
+	if err := s.restore(); err != nil {
+		s.cancel()
+		return nil, err
+	}
 	if err := s.Restart(); err != nil {
 		s.cancel()
 		return nil, err
@@ -145,7 +149,7 @@ func (s *Server) Restart() error {
 		return fmt.Errorf("postofficetest: %w", err)
 	}
 	s.address = socket.Addr().String()
-	s.current = listen(socket, s.Handler())
+	s.current = listen(socket, s.front())
 	return nil
 }
 

@@ -54,6 +54,7 @@ type store struct {
 	lastTopic    int64
 	lastConsumer int64
 	lastJob      int64
+	lastMessage  int64
 }
 
 func newStore() store {
@@ -301,7 +302,9 @@ func jobsFor(c *Consumer, payloads int) int {
 
 // accept records a message. The mutex is held.
 func (s *Server) accept(topic string, fields map[string]json.RawMessage, via Via) *Message {
+	s.lastMessage++
 	message := &Message{
+		Number:     s.lastMessage,
 		Topic:      topic,
 		Payload:    fields["payload"],
 		Attributes: fields["attributes"],

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/redact"
+)
+
+// app is what all commands share.
+type app struct {
+	stdin, stdout, stderr *os.File
+	// asJSON and verbose are flags of every command.
+	asJSON, verbose bool
+	// secrets are passwords that nothing on stderr may show.
+	secrets redact.Secrets
+}
+
+func newApp(stdin, stdout, stderr *os.File) *app {
+	return &app{stdin: stdin, stdout: stdout, stderr: stderr}
+}
+
+// run runs the command that the arguments name and returns its exit code.
+func (a *app) run(arguments []string) int {
+	// Writing to a pipe that nobody reads fails, as to a full disk: a bulk
+	// under way is not broken off by it.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, cancel := untilSignal(context.Background())
+	defer cancel()
+	root := a.rootCommand()
+	root.SetArgs(arguments)
+	command, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exit.OK
+	}
+	return a.fail(ctx, command, err)
+}
+
+// untilSignal returns a context that ends at the first SIGINT or SIGTERM; the
+// second one ends the process.
+func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case caught := <-signals:
+			signal.Stop(signals)
+			cancel(exit.SignalError{Signal: caught})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel(nil)
+	}
+}
+
+// fail tells what went wrong, and returns the exit code.
+func (a *app) fail(ctx context.Context, command *cobra.Command, err error) int {
+	if written, ok := errors.AsType[*outputError](err); ok && errors.Is(written, syscall.EPIPE) {
+		return exit.ClosedPipe
+	}
+	known, ok := errors.AsType[*exit.Error](err)
+	switch {
+	case ok:
+	case exit.OfSignal(ctx) != exit.OK:
+		known = &exit.Error{Code: exit.OfSignal(ctx), Err: errors.New("interrupted")}
+	case errors.As(err, new(*outputError)):
+		known = &exit.Error{Code: exit.Failed, Err: err}
+	default: // cobra's own errors are about arguments and flags
+		known = &exit.Error{Code: exit.Usage, Err: err}
+	}
+	if known.Code == exit.Usage && known.Hint == "" {
+		known.Hint = "see: " + command.CommandPath() + " --help"
+	}
+	// The client begins its errors with the name that this line begins with.
+	a.say("postoffice: %s", strings.ReplaceAll(known.Err.Error(), "postoffice: ", ""))
+	if known.Hint != "" {
+		a.say("  %s", known.Hint)
+	}
+	return known.Code
+}
+
+// say writes a line to stderr, without credentials.
+func (a *app) say(format string, arguments ...any) {
+	// There is nowhere to tell that stderr is gone.
+	_, _ = fmt.Fprintln(a.stderr, a.secrets.Text(fmt.Sprintf(format, arguments...)))
+}
+
+// logger returns what takes the client's log: stderr with --verbose, nothing
+// otherwise, for commands tell of errors themselves.
+func (a *app) logger() *slog.Logger {
+	if !a.verbose {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(redactingWriter{a}, nil))
+}
+
+// redactingWriter writes to stderr without credentials.
+type redactingWriter struct{ app *app }
+
+func (w redactingWriter) Write(text []byte) (int, error) {
+	if _, err := io.WriteString(w.app.stderr, w.app.secrets.Text(string(text))); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}
+
+// isTerminal tells whether a person sits at a file.
+func isTerminal(file *os.File) bool { return term.IsTerminal(int(file.Fd())) }
+
+// errorText is an error without credentials, for JSON; empty for none.
+func (a *app) errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return a.secrets.Text(err.Error())
+}
+
+// hintOf returns what an error says to do next.
+func hintOf(err error) string {
+	if known, ok := errors.AsType[*exit.Error](err); ok {
+		return known.Hint
+	}
+	return ""
+}

@@ -1,0 +1,248 @@
+package devserver
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+)
+
+// maxForm is how many bytes a form may have.
+const maxForm = 10 << 20
+
+// Notes are what a page says after a form was sent. They are told by a code in
+// the address, so that no address can make a page say anything else.
+const (
+	notePublished = "published"
+	noteThrown    = "thrown-away"
+	noteRetried   = "retried"
+	notePaused    = "paused"
+	noteResumed   = "resumed"
+	noteRescue    = "rescue"
+	noteBroken    = "broken"
+	noteMended    = "mended"
+	noteNoJob     = "no-job"
+	noteIsPaused  = "is-paused"
+	noteUnderWay  = "under-way"
+	noteSettled   = "settled"
+)
+
+var notes = map[string]badge{
+	noteThrown:   {"The message was accepted and thrown away: its topic has no consumer. The real server does the same.", "bad"},
+	notePaused:   {"The consumer is paused. Its messages wait.", "good"},
+	noteResumed:  {"The consumer is active again. Waiting messages follow within 30 seconds, or at once with “Retry all”.", "good"},
+	noteRescue:   {"The rescuer is on its way to the origin hosts.", "good"},
+	noteBroken:   {"The server is broken now.", "good"},
+	noteMended:   {"The server is well again.", "good"},
+	noteNoJob:    {"There is no such delivery, or it was forgotten.", "bad"},
+	noteIsPaused: {"The consumer is paused. Resume it first.", "bad"},
+	noteUnderWay: {"An attempt is under way already.", "bad"},
+	noteSettled:  {"Nothing is left to deliver.", "bad"},
+}
+
+// noteOf reads the note of an address.
+func noteOf(query url.Values) badge {
+	count, err := strconv.Atoi(query.Get("count"))
+	if err != nil || count < 0 {
+		count = 0
+	}
+	switch code := query.Get("note"); code {
+	case notePublished:
+		return badge{"Published: " + counted(count, "delivery", "deliveries") + ".", "good"}
+	case noteRetried:
+		return badge{counted(count, "delivery is", "deliveries are") + " tried now.", "good"}
+	default:
+		return notes[code]
+	}
+}
+
+// back leads to the page from which a form was sent, with a note.
+func back(w http.ResponseWriter, r *http.Request, note string, count int) {
+	address := r.PostFormValue("back")
+	if !local(address) {
+		address = "/"
+	}
+	to, err := url.Parse(address)
+	if err != nil {
+		to = &url.URL{Path: "/"}
+	}
+	query := to.Query()
+	query.Set("note", note)
+	query.Del("count")
+	if count > 0 {
+		query.Set("count", strconv.Itoa(count))
+	}
+	to.RawQuery, to.Fragment = query.Encode(), ""
+	http.Redirect(w, r, to.String(), http.StatusSeeOther)
+}
+
+// read reads the form of a request, or answers that it cannot be read.
+func (a *app) read(w http.ResponseWriter, r *http.Request) bool {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	err := r.ParseForm()
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		a.notice(w, r, http.StatusRequestEntityTooLarge, "Too large", "A form may have 10 MB.")
+	case err != nil:
+		a.notice(w, r, http.StatusBadRequest, "Not understood", "The form cannot be read.")
+	}
+	return err == nil
+}
+
+// publishForm is the form that publishes a message.
+type publishForm struct {
+	Topics                     []string
+	More                       int
+	Topic, Payload, Attributes string
+	// Errors says what is wrong with the fields of these names.
+	Errors map[string]string
+}
+
+// check returns the payload and the attributes, which are valid when there are
+// no errors.
+func (f *publishForm) check(known []string) (payload, attributes json.RawMessage) {
+	f.Errors = make(map[string]string)
+	if !slices.Contains(known, f.Topic) {
+		f.Errors["Topic"] = "Choose a topic that exists."
+	}
+	payload = json.RawMessage(strings.TrimSpace(f.Payload))
+	if !isObject(payload) {
+		f.Errors["Payload"] = "The payload must be a JSON object, such as {\"order\": 17}."
+	}
+	attributes = json.RawMessage(strings.TrimSpace(f.Attributes))
+	if len(attributes) == 0 {
+		attributes = json.RawMessage("{}")
+	}
+	var texts map[string]*string
+	if err := json.Unmarshal(attributes, &texts); err != nil || texts == nil {
+		f.Errors["Attributes"] = "The attributes must be a JSON object of strings, such as {\"kind\": \"new\"}, or empty."
+	}
+	for _, value := range texts {
+		if value == nil {
+			f.Errors["Attributes"] = "The attributes must be strings; one is null."
+		}
+	}
+	return payload, attributes
+}
+
+// isObject reports whether a text is a JSON object.
+func isObject(text json.RawMessage) bool {
+	return len(text) > 0 && text[0] == '{' && json.Valid(text)
+}
+
+func (a *app) publish(w http.ResponseWriter, r *http.Request) {
+	if !a.read(w, r) {
+		return
+	}
+	form := publishForm{Topic: r.PostForm.Get("topic"), Payload: r.PostForm.Get("payload"), Attributes: r.PostForm.Get("attributes")}
+	var known []string
+	for _, topic := range a.server.Topics() {
+		known = append(known, topic.Name)
+	}
+	payload, attributes := form.check(known)
+	if len(form.Errors) == 0 {
+		ids, err := a.server.Publish(form.Topic, payload, attributes)
+		if err == nil {
+			note := notePublished
+			if len(ids) == 0 {
+				note = noteThrown
+			}
+			back(w, r, note, len(ids))
+			return
+		}
+		form.Errors["Payload"] = "The server does not accept it: " + strings.TrimPrefix(err.Error(), "postofficetest: ") + "."
+	}
+	a.showOverview(w, r, http.StatusUnprocessableEntity, form)
+}
+
+// number reads the id in a path; zero, which nothing has, when it is none.
+func number(r *http.Request) int64 {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return id
+}
+
+// steerConsumer pauses, resumes, or retries a consumer.
+func (a *app) steerConsumer(w http.ResponseWriter, r *http.Request) {
+	if !a.read(w, r) {
+		return
+	}
+	id := number(r)
+	consumers := a.server.Consumers()
+	index := slices.IndexFunc(consumers, func(c postofficetest.Consumer) bool { return c.ID == id && !c.Deleted })
+	if index < 0 {
+		a.notice(w, r, http.StatusNotFound, "No such consumer", "There is no consumer of this number, or it was deleted.")
+		return
+	}
+	switch r.PathValue("action") {
+	case "pause":
+		a.server.SetPaused(id, true)
+		back(w, r, notePaused, 0)
+	case "resume":
+		a.server.SetPaused(id, false)
+		back(w, r, noteResumed, 0)
+	case "retry":
+		switch retried := a.server.RetryConsumer(id); {
+		case retried > 0:
+			back(w, r, noteRetried, retried)
+		case consumers[index].Paused:
+			back(w, r, noteIsPaused, 0)
+		default:
+			back(w, r, noteSettled, 0)
+		}
+	default:
+		a.notice(w, r, http.StatusNotFound, "There is nothing here", "A consumer can be paused, resumed and retried.")
+	}
+}
+
+// retry makes the next attempt of a job at once.
+func (a *app) retry(w http.ResponseWriter, r *http.Request) {
+	if !a.read(w, r) {
+		return
+	}
+	switch err := a.server.RetryNow(number(r)); {
+	case err == nil:
+		back(w, r, noteRetried, 1)
+	case errors.Is(err, postofficetest.ErrPaused):
+		back(w, r, noteIsPaused, 0)
+	case errors.Is(err, postofficetest.ErrUnderWay):
+		back(w, r, noteUnderWay, 0)
+	case errors.Is(err, postofficetest.ErrSettled):
+		back(w, r, noteSettled, 0)
+	default:
+		back(w, r, noteNoJob, 0)
+	}
+}
+
+// rescue runs the rescuer, which may take long.
+func (a *app) rescue(w http.ResponseWriter, r *http.Request) {
+	if !a.read(w, r) {
+		return
+	}
+	a.start(func() { a.server.RunRescuer(a.ctx) })
+	back(w, r, noteRescue, 0)
+}
+
+// start runs a function beside the requests, until the server ends.
+func (a *app) start(function func()) {
+	a.starting.Lock()
+	defer a.starting.Unlock()
+	if a.ctx.Err() == nil {
+		a.work.Go(function)
+	}
+}
+
+// finish waits for what start began. The context has ended.
+func (a *app) finish() {
+	a.starting.Lock()
+	a.starting.Unlock() //nolint:staticcheck // whoever came before has counted itself
+	a.work.Wait()
+}

@@ -1,0 +1,172 @@
+package devserver
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+)
+
+// Bounds of what can be broken how far.
+const (
+	maxTimes   = 1_000_000
+	maxSeconds = 300
+)
+
+// statuses are what a broken server can answer.
+var statuses = []int{500, 502, 503, 504, 429, 401, 404, 413}
+
+// breakBody is what the page that breaks the server shows.
+type breakBody struct {
+	Broken   bool
+	Statuses []statusChoice
+	// Values are what was typed, Errors what is wrong with it, by field.
+	Values, Errors map[string]string
+}
+
+type statusChoice struct {
+	Status   int
+	Text     string
+	Selected bool
+}
+
+func (a *app) breaking(w http.ResponseWriter, r *http.Request) {
+	a.showBreak(w, r, http.StatusOK, map[string]string{"slow": "2", "refuse": "15"}, nil)
+}
+
+func (a *app) showBreak(w http.ResponseWriter, r *http.Request, status int, values, wrong map[string]string) {
+	body := breakBody{
+		Broken: a.server.Trouble() != (postofficetest.Trouble{}), Values: values, Errors: wrong,
+	}
+	for _, choice := range statuses {
+		body.Statuses = append(body.Statuses, statusChoice{
+			choice, strconv.Itoa(choice) + " " + http.StatusText(choice),
+			values["status"] == strconv.Itoa(choice) || values["status"] == "" && choice == http.StatusServiceUnavailable,
+		})
+	}
+	a.render(w, status, "break", a.newPage(r, "Break the server", "break", body))
+}
+
+// breakForm reads a form that breaks the server.
+type breakForm struct {
+	values, errors map[string]string
+}
+
+// whole reads a field that holds a whole number from 1 on; zero when it is
+// empty and need not be there.
+func (f *breakForm) whole(field string, needed bool, most int) int {
+	text := strings.TrimSpace(f.values[field])
+	if text == "" && !needed {
+		return 0
+	}
+	number, err := strconv.Atoi(text)
+	if err != nil || number < 1 || number > most {
+		f.errors[field] = fmt.Sprintf("Give a whole number from 1 to %d.", most)
+	}
+	return number
+}
+
+// seconds reads a field that holds a number of seconds.
+func (f *breakForm) seconds(field string) time.Duration {
+	number, err := strconv.ParseFloat(strings.TrimSpace(f.values[field]), 64)
+	if err != nil || !(number >= 0.1 && number <= maxSeconds) {
+		f.errors[field] = fmt.Sprintf("Give a number of seconds from 0.1 to %d.", maxSeconds)
+		return 0
+	}
+	return time.Duration(number * float64(time.Second))
+}
+
+func (a *app) breakServer(w http.ResponseWriter, r *http.Request) {
+	if !a.read(w, r) {
+		return
+	}
+	form := breakForm{values: make(map[string]string), errors: make(map[string]string)}
+	for _, field := range []string{"status", "times", "retry", "slow", "refuse"} {
+		form.values[field] = r.PostForm.Get(field)
+	}
+	var trouble postofficetest.Trouble
+	var refuse time.Duration
+	switch r.PostForm.Get("how") {
+	case "status":
+		status, err := strconv.Atoi(form.values["status"])
+		if err != nil || !slices.Contains(statuses, status) {
+			form.errors["status"] = "Choose one of the answers."
+		}
+		trouble.Status, trouble.Times = status, form.whole("times", false, maxTimes)
+		trouble.RetryAfter = time.Duration(form.whole("retry", false, maxSeconds)) * time.Second
+	case "slow":
+		trouble.Delay = form.seconds("slow")
+	case "hang":
+		trouble.Hang = true
+	case "reset":
+		trouble.Reset = true
+	case "drop":
+		trouble.Drop = true
+	case "unwell":
+		trouble.Unwell = true
+	case "refuse":
+		refuse = time.Duration(form.whole("refuse", true, maxSeconds)) * time.Second
+	default:
+		a.notice(w, r, http.StatusBadRequest, "Not understood", "The form does not say how to break the server.")
+		return
+	}
+	switch {
+	case len(form.errors) > 0:
+		a.showBreak(w, r, http.StatusUnprocessableEntity, form.values, form.errors)
+	case refuse > 0:
+		a.refuse(w, r, refuse)
+	default:
+		a.server.Break(trouble)
+		back(w, r, noteBroken, 0)
+	}
+}
+
+func (a *app) mend(w http.ResponseWriter, r *http.Request) {
+	if !a.read(w, r) {
+		return
+	}
+	a.server.Break(postofficetest.Trouble{})
+	back(w, r, noteMended, 0)
+}
+
+// refuse stops listening for a while: the page, too, cannot be reached then,
+// so the answer says when it comes back, and lets the browser look.
+func (a *app) refuse(w http.ResponseWriter, r *http.Request, d time.Duration) {
+	until := momentOf(time.Now().Add(d), time.Now())
+	content := a.newPage(r, "Connections are refused", "break",
+		"Nobody reaches the server until "+until.Short+", this page included. It comes back by itself, and you are led to it.")
+	content.Refresh = fmt.Sprintf("%d; url=/dev/break", int(d.Seconds())+1)
+	w.Header().Set("Connection", "close")
+	a.render(w, http.StatusOK, "notice", content)
+	_ = http.NewResponseController(w).Flush() // a browser that is gone is no concern
+	a.start(func() { a.stayAway(d) })
+}
+
+// comeBack is how often the server tries to listen again when it cannot.
+const comeBack = 500 * time.Millisecond
+
+func (a *app) stayAway(d time.Duration) {
+	a.server.Stop()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for told := false; ; {
+		select {
+		case <-a.ctx.Done():
+			return
+		case <-timer.C:
+		}
+		err := a.server.Restart()
+		if err == nil {
+			return
+		}
+		if !told && a.ctx.Err() == nil {
+			a.options.Logger.Error("the development server cannot listen again; it goes on trying", "error", err)
+			told = true
+		}
+		timer.Reset(comeBack)
+	}
+}

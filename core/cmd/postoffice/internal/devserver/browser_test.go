@@ -1,0 +1,423 @@
+package devserver
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp/kb"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core/internal/testbrowser"
+	"github.com/postoffice-go/postoffice/core/internal/wire"
+)
+
+// screenshots is the environment variable with the directory in which the
+// tests leave pictures of the pages.
+const screenshots = "POSTOFFICE_TEST_SCREENSHOTS"
+
+func picture(p *testbrowser.Page, name string) {
+	if directory := os.Getenv(screenshots); directory != "" {
+		p.Screenshot(filepath.Join(directory, "devserver-"+name+".png"))
+	}
+}
+
+// allPages are the addresses of the pages of a server that has a message.
+var allPages = []string{"/", "/dev/topics", "/dev/consumers", "/dev/messages", "/dev/messages/1", "/dev/attempts", "/dev/break", "/dev/nothing"}
+
+// busy starts a server with something in each list.
+func busy(t *testing.T) (s *running, good, bad *consumer) {
+	t.Helper()
+	s = start(t, Options{})
+	good, bad = newConsumer(t, 200), newConsumer(t, 503)
+	s.addTopic("orders", good.URL+"/postoffice/orders", bad.URL+"/hooks/billing")
+	s.accept(wire.TopicsPath, fmt.Sprintf(`{"name":"parcels.shipped","origin_host":%q,"recovery_enabled":true}`, bad.URL+"/postoffice/messages/"))
+	s.accept(wire.ConsumersPath, `{"topic":"parcels.shipped","target":"projects/shop/topics/parcels","type":"pubsub","active":true}`)
+	s.addTopic("audit")
+	s.addTopicNamed(strings.ReplaceAll(hostile, `"`, `\"`) + strings.Repeat("x", 150))
+	for i := range 3 {
+		s.publish("orders", fmt.Sprintf(`{"order":%d,"customer":{"name":"Ada","city":"Málaga"},"long":%q}`, 1000+i, strings.Repeat("long", 50)))
+	}
+	s.publish("parcels.shipped", `{"parcel":"PX-1"}`)
+	s.publish("audit", `{"who":"ada"}`)
+	s.post("/dev/rescue", url.Values{})
+	eventually(t, func() bool {
+		body := s.get("/")
+		return strings.Contains(body, "3 delivered") && strings.Contains(body, "3 waiting") && strings.Contains(body, "GET: status 503")
+	}, "something is in each list")
+	return s, good, bad
+}
+
+// live waits until a page follows the server.
+func live(p *testbrowser.Page) { p.See("#freshness", "Live.") }
+
+func TestBrowserFollows(t *testing.T) {
+	s := start(t, Options{})
+	consumer := newConsumer(t, 503)
+	p := testbrowser.Open(t, s.url)
+	live(p)
+	testbrowser.Eval[string](p, `window.mark = "not loaded anew"`)
+	p.See("#topics", "No topics yet")
+	s.addTopic("orders", consumer.URL)
+	p.See("#topic-1", "orders")
+	p.See("#consumer-1", consumer.URL)
+	p.Until(`document.querySelector("#topic").value === "orders"`)
+
+	// What a person is typing stays, and so does the focus.
+	p.Type("#payload", `{"typed": tr`)
+	s.publish("orders", `{"order":17}`)
+	p.See("#message-1", `{"order":17}`)
+	p.See("#message-1", "waits for retry")
+	p.See("#attempt-1", "503 Service Unavailable")
+	p.Keys("ue}")
+	assert.Equal(t, `{"typed": true}`, testbrowser.Eval[string](p, `document.querySelector("#payload").value`))
+
+	consumer.status.Store(200)
+	s.post("/dev/jobs/1/retry", url.Values{})
+	p.See("#attempt-2", "200 OK")
+	p.See("#message-1", "delivered")
+	p.Gone("#retry-1")
+	assert.Equal(t, "not loaded anew", testbrowser.Eval[string](p, "window.mark"))
+	p.Until(`[...document.querySelectorAll("#attempts tbody tr")].map((row) => row.id).join() === "attempt-2,attempt-1"`)
+}
+
+// What a person does meanwhile is not undone: a chosen topic stays chosen, and
+// a row that did not change is not replaced under the pointer.
+func TestBrowserLeavesAlone(t *testing.T) {
+	s := start(t, Options{})
+	s.addTopic("orders", "http://127.0.0.1:9/")
+	s.addTopic("bills")
+	p := testbrowser.Open(t, s.url)
+	live(p)
+	p.Choose("#topic", "bills")
+	testbrowser.Eval[int](p, `document.querySelector("#consumer-1").mark = 1`)
+	testbrowser.Eval[int](p, `document.querySelector("#topic-2").mark = 1`)
+	s.addTopic("parcels")
+	p.See("#topic-3", "parcels")
+	p.Until(`document.querySelectorAll("#topic option").length === 3`)
+	assert.Equal(t, "bills", testbrowser.Eval[string](p, `document.querySelector("#topic").value`))
+	assert.Equal(t, 1, testbrowser.Eval[int](p, `document.querySelector("#consumer-1").mark ?? 0`))
+	assert.Equal(t, 1, testbrowser.Eval[int](p, `document.querySelector("#topic-2").mark ?? 0`))
+}
+
+// The focus stays on the button of a row although others come before it.
+func TestBrowserKeepsFocus(t *testing.T) {
+	s, _, _ := busy(t)
+	p := testbrowser.Open(t, s.url)
+	live(p)
+	button := testbrowser.Eval[string](p, `document.querySelector("#attempts button").id`)
+	testbrowser.Eval[struct{}](p, fmt.Sprintf("document.getElementById(%q).focus()", button))
+	s.publish("orders", `{"newest":true}`)
+	p.See("#attempts", "message-id 9")
+	assert.Equal(t, button, testbrowser.Eval[string](p, "document.activeElement.id"))
+}
+
+func TestBrowserPublishes(t *testing.T) {
+	s := start(t, Options{})
+	consumer := newConsumer(t, 200)
+	s.addTopic("orders", consumer.URL)
+	p := testbrowser.Open(t, s.url)
+	live(p)
+	p.Tolerate("422") // a browser tells of each answer that is an error
+	p.Type("#payload", `{"order": `)
+	p.Press("#publish-button")
+	p.See("#payload-error", "must be a JSON object")
+	assert.Equal(t, "payload", testbrowser.Eval[string](p, "document.activeElement.id"), "the field at fault has the focus")
+	assert.Equal(t, `{"order": `, testbrowser.Eval[string](p, `document.querySelector("#payload").value`))
+	p.Type("#payload", `{"order": 17}`)
+	p.Type("#attributes", `{"kind": "new"}`)
+	p.Press("#publish-button")
+	p.See("[role=status]", "Published: 1 delivery.")
+	p.See("#message-1", "delivered")
+	assert.JSONEq(t, `{"order":17,"attributes":{"kind":"new"}}`, consumer.bodies[0])
+	p.Press("#message-1 a")
+	p.See("h1", "Message 1")
+	p.See("pre", `"order": 17`)
+}
+
+func TestBrowserRetriesAndPauses(t *testing.T) {
+	s := start(t, Options{})
+	consumer := newConsumer(t, 500)
+	s.addTopic("orders", consumer.URL)
+	s.publish("orders", `{}`)
+	p := testbrowser.Open(t, s.url)
+	p.See("#attempt-1", "500 Internal Server Error")
+	consumer.status.Store(200)
+	p.Press("#retry-1")
+	p.See("[role=status]", "1 delivery is tried now.")
+	p.See("#attempt-2", "200 OK")
+
+	p.Press("#pause-1")
+	p.See("[role=status]", "The consumer is paused.")
+	p.See("#consumer-1", "paused")
+	s.publish("orders", `{}`)
+	p.See("#message-2", "paused")
+	p.See("#consumer-1", "1 waiting")
+	p.Press("#resume-1")
+	p.See("#consumer-1", "active")
+	p.Press("#retry-all-1")
+	p.See("#attempt-3", "200 OK")
+	p.See("#message-2", "delivered")
+}
+
+func TestBrowserBreaksAndMends(t *testing.T) {
+	s := start(t, Options{})
+	p := testbrowser.Open(t, s.url+"/dev/break")
+	live(p)
+	watching := testbrowser.Open(t, s.url)
+	live(watching)
+	p.Choose("#status", "429")
+	p.Type("#retry", "9")
+	p.Press("#break-status")
+	p.See("#trouble", "429 Too Many Requests and Retry-After: 9")
+	watching.See("#trouble", "429 Too Many Requests")
+	got, err := s.health()
+	require.NoError(t, err)
+	assert.Equal(t, 429, got.status)
+	p.Press("#mend")
+	p.See("[role=status]", "The server is well again.")
+	p.Gone("#mend")
+	watching.Gone("#mend")
+	got, err = s.health()
+	require.NoError(t, err)
+	assert.Equal(t, 200, got.status)
+}
+
+// While connections are refused the page says so, and comes back by itself.
+func TestBrowserSeesTheServerAway(t *testing.T) {
+	s := start(t, Options{})
+	watching := testbrowser.Open(t, s.url)
+	live(watching)
+	p := testbrowser.Open(t, s.url+"/dev/break")
+	live(p)
+	for _, page := range []*testbrowser.Page{p, watching} {
+		page.Tolerate("ERR_CONNECTION_REFUSED")
+		page.Tolerate("ERR_CONNECTION_RESET")
+		page.Tolerate("ERR_INCOMPLETE_CHUNKED_ENCODING")
+	}
+	p.Type("#refuse", "2")
+	p.Press("#break-refuse")
+	p.See("h1", "Connections are refused")
+	watching.See("#freshness", "The server is away.")
+	p.See("h1", "Break the server")
+	live(watching)
+	s.addTopic("orders")
+	watching.See("#topic-1", "orders")
+}
+
+func TestBrowserWithoutJavaScript(t *testing.T) {
+	s := start(t, Options{})
+	consumer := newConsumer(t, 503)
+	s.addTopic("orders", consumer.URL)
+	p := testbrowser.New(t)
+	p.WithoutJavaScript()
+	p.Go(s.url)
+	p.See("#freshness", "Reload to see what is new")
+	p.Type("#payload", `{"order": 17}`)
+	p.Press("#publish-button")
+	p.See("[role=status]", "Published")
+	eventually(t, func() bool { return len(consumer.received()) == 1 }, "it is delivered")
+	eventually(t, func() bool { return strings.Contains(s.get("/"), "retry-1") }, "the attempt has ended")
+	p.Press("#freshness a")
+	p.See("#attempt-1", "503 Service Unavailable")
+	consumer.status.Store(200)
+	p.Press("#retry-1")
+	p.See("[role=status]", "tried now")
+	eventually(t, func() bool { return strings.Contains(s.get("/"), "1 delivered") }, "it is delivered")
+	p.Reload()
+	p.See("#message-1", "delivered")
+	p.Press("#pause-1")
+	p.See("#consumer-1", "paused")
+	p.Press("#resume-1")
+	p.See("#consumer-1", "active")
+	p.Go(s.url + "/dev/break")
+	p.Press("#break-reset")
+	p.See("#trouble", "resets every connection")
+	p.Press("#mend")
+	p.See("[role=status]", "well again")
+	// The page that goes away comes back without a script, too.
+	p.Tolerate("ERR_CONNECTION_REFUSED")
+	p.Type("#refuse", "1")
+	p.Press("#break-refuse")
+	p.See("h1", "Connections are refused")
+	p.See("h1", "Break the server")
+}
+
+// Everything can be done by keyboard, and one sees where one is.
+func TestBrowserByKeyboard(t *testing.T) {
+	s := start(t, Options{})
+	consumer := newConsumer(t, 503)
+	s.addTopic("orders", consumer.URL)
+	p := testbrowser.Open(t, s.url)
+	live(p)
+	p.Tab(".skip", 1)
+	assert.GreaterOrEqual(t, testbrowser.Eval[float64](p, "document.activeElement.getBoundingClientRect().left"), 0.0, "the link is seen when it has the focus")
+	p.Keys(kb.Enter)
+	p.Until(`document.activeElement.id === "main"`)
+	p.Tab("#payload", 20)
+	testbrowser.Eval[struct{}](p, "document.activeElement.select()")
+	p.Keys(`{"order": 17}`)
+	p.Tab("#publish-button", 3)
+	outline := testbrowser.Eval[string](p, "getComputedStyle(document.activeElement).outlineStyle + getComputedStyle(document.activeElement).outlineWidth")
+	assert.Equal(t, "solid3px", outline)
+	p.Keys(kb.Enter)
+	p.See("[role=status]", "Published")
+	p.See("#attempt-1", "503")
+	consumer.status.Store(200)
+	p.Tab("#retry-1", 40)
+	p.Keys(" ")
+	p.See("#attempt-2", "200 OK")
+	p.Tab("#pause-1", 40)
+	p.Keys(kb.Enter)
+	p.See("#consumer-1", "paused")
+	p.Tab("nav a[href='/dev/break']", 40)
+	p.Keys(kb.Enter)
+	p.See("h1", "Break the server")
+	p.Tab("#break-status", 40)
+	p.Keys(kb.Enter)
+	p.See("#trouble", "503")
+	p.Tab("#mend", 40)
+	p.Keys(kb.Enter)
+	p.Gone("#mend")
+}
+
+func TestBrowserNarrow(t *testing.T) {
+	s, _, _ := busy(t)
+	s.post("/dev/break", url.Values{"how": {"status"}, "status": {"429"}, "retry": {"300"}, "times": {"1000000"}})
+	p := testbrowser.New(t)
+	p.Tolerate("404")
+	for _, path := range allPages {
+		p.Size(1280, 800)
+		p.Go(s.url + path)
+		assert.False(t, p.Overflows(), "%s at 1280 pixels", path)
+		for _, width := range []int64{320, 360, 400, 600, 700, 800, 896, 897, 1151, 1152} {
+			p.Size(width, 740)
+			assert.False(t, p.Overflows(), "%s at %d pixels", path, width)
+			wide := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("main *")].filter((e) => e.checkVisibility() && !e.closest("pre, .unseen, thead") && e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML.slice(0, 80))`)
+			assert.Empty(t, wide, "%s at %d pixels", path, width)
+		}
+	}
+	p.Go(s.url)
+	p.Size(360, 740)
+	picture(p, "phone")
+	p.Go(s.url + "/dev/break")
+	picture(p, "break-phone")
+}
+
+func TestBrowserContrast(t *testing.T) {
+	s, _, _ := busy(t)
+	s.post("/dev/break", url.Values{"how": {"unwell"}})
+	s.post("/dev/consumers/1/pause", url.Values{})
+	p := testbrowser.New(t)
+	p.Tolerate("404")
+	grounds := make(map[string]bool)
+	for _, dark := range []bool{false, true} {
+		p.Dark(dark)
+		for _, path := range append(allPages, "/?note=retried&count=2", "/?note=is-paused") {
+			p.Go(s.url + path)
+			found := p.Contrasts()
+			require.Greater(t, len(found), 10, path)
+			for _, contrast := range found {
+				assert.GreaterOrEqual(t, contrast.Ratio, contrast.Needed, "%s, dark %t: %+v", path, dark, contrast)
+			}
+			grounds[testbrowser.Eval[string](p, "getComputedStyle(document.body).backgroundColor")] = true
+		}
+		p.Go(s.url)
+		live(p)
+		picture(p, map[bool]string{false: "light", true: "dark"}[dark])
+	}
+	assert.Len(t, grounds, 2, "dark is not light")
+	p.Dark(false)
+	for name, path := range map[string]string{"break": "/dev/break", "message": "/dev/messages/1"} {
+		p.Go(s.url + path)
+		live(p)
+		picture(p, name)
+	}
+}
+
+// Every control has a name, every page its landmarks and one first heading.
+func TestBrowserStructure(t *testing.T) {
+	s, _, _ := busy(t)
+	p := testbrowser.New(t)
+	p.Tolerate("404")
+	for _, path := range allPages {
+		p.Go(s.url + path)
+		nameless := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("button, select, textarea, input:not([type=hidden]), a")]
+			.filter((e) => !(e.labels?.length || e.getAttribute("aria-label")?.trim() || e.textContent.trim())).map((e) => e.outerHTML)`)
+		assert.Empty(t, nameless, path)
+		for selector, count := range map[string]int{"h1": 1, "main": 1, "header": 1, "footer": 1, "nav[aria-label=Pages]": 1, "html[lang=en]": 1} {
+			assert.Equal(t, count, testbrowser.Eval[int](p, fmt.Sprintf("document.querySelectorAll(%q).length", selector)), "%s: %s", path, selector)
+		}
+		twice := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("[id]")].map((e) => e.id).filter((id, i, all) => all.indexOf(id) !== i)`)
+		assert.Empty(t, twice, "%s: ids", path)
+		broken := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("[aria-labelledby], [aria-describedby]")].flatMap((e) =>
+			((e.getAttribute("aria-labelledby") ?? "") + " " + (e.getAttribute("aria-describedby") ?? "")).trim().split(/\s+/)).filter((id) => !document.getElementById(id))`)
+		assert.Empty(t, broken, "%s: references", path)
+		levels := testbrowser.Eval[[]int](p, `[...document.querySelectorAll("h1, h2, h3")].map((e) => Number(e.tagName[1]))`)
+		for i, level := range levels {
+			assert.LessOrEqual(t, level, append([]int{0}, levels...)[i]+1, "%s: headings", path)
+		}
+	}
+}
+
+// Hostile texts do nothing, neither in the page that is loaded nor in the one
+// that follows.
+func TestBrowserHostileTexts(t *testing.T) {
+	s := start(t, Options{})
+	p := testbrowser.Open(t, s.url)
+	live(p)
+	quoted := strings.ReplaceAll(hostile, `"`, `\"`)
+	s.addTopicNamed(quoted)
+	s.accept(wire.ConsumersPath, `{"topic":"`+quoted+`","target":"http://127.0.0.1:9/`+quoted+`","type":"http","active":true}`)
+	s.accept(wire.MessagePath, `{"topic":"`+quoted+`","payload":{"k":"`+quoted+`"},"attributes":{"a":"`+quoted+`"}}`)
+	p.See("#message-1", "<script>")
+	p.See("#attempt-1", "<script>")
+	inert := func(path string) {
+		assert.NotContains(t, testbrowser.Eval[string](p, "document.title"), "owned", path)
+		assert.Zero(t, testbrowser.Eval[int](p, `document.querySelectorAll("img, main script").length`), path)
+	}
+	inert("followed")
+	for _, path := range []string{"/", "/dev/topics", "/dev/consumers", "/dev/messages", "/dev/messages/1", "/dev/attempts", "/dev/messages?topic=" + url.QueryEscape(hostile)} {
+		p.Go(s.url + path)
+		live(p)
+		inert(path)
+		assert.False(t, testbrowser.Eval[bool](p, `document.body.innerText.includes("\u202e")`), path)
+	}
+	// The topic can be published to from the page, whatever its name is.
+	p.Go(s.url)
+	p.Press("#publish-button")
+	p.See("[role=status]", "Published: 1 delivery.")
+	// The payload as it came is no page.
+	p.Go(s.url + "/dev/messages/1/payload")
+	inert("payload")
+	assert.Equal(t, "text/plain", testbrowser.Eval[string](p, "document.contentType"))
+}
+
+// Ten thousand messages are no burden: the pages stay as small as they are
+// with a hundred.
+func TestBrowserManyMessages(t *testing.T) {
+	s := start(t, Options{})
+	s.addTopic("orders", "http://127.0.0.1:9/")
+	s.post("/dev/consumers/1/pause", url.Values{})
+	item := `{"order":"` + strings.Repeat("x", 200) + `"},`
+	for range 5 {
+		body := `{"topic":"orders","attributes":{},"payload":[` + strings.TrimSuffix(strings.Repeat(item, 2000), ",") + `]}`
+		s.accept(wire.BulkPath, body)
+	}
+	p := testbrowser.Open(t, s.url)
+	p.See("#message-10000", "orders")
+	p.Press("#messages .head a")
+	p.See("h1", "Messages")
+	assert.Equal(t, pageRows, testbrowser.Eval[int](p, `document.querySelectorAll("tbody tr").length`))
+	p.Press("[rel=next]")
+	p.See("#message-9950", "orders")
+	p.Go(s.url + "/dev/messages?before=11")
+	p.See("#message-10", "paused")
+	assert.Less(t, len(s.get("/dev/messages")), 60_000)
+	assert.Equal(t, http.StatusOK, s.do(http.MethodGet, "/dev/messages/1", nil).status)
+}

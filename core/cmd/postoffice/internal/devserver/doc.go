@@ -1,0 +1,30 @@
+// Package devserver is the development server of "postoffice dev": the fake
+// Postoffice server of package postofficetest as a program, with a page to
+// watch and steer it.
+//
+// The API, everything but the paths below, answers as
+// [postofficetest.Server.Handler] does, and delivers, retries and rescues by
+// the wall clock. Pubsub consumers are shown, and nothing is sent to them.
+//
+// # The page
+//
+// "/" and what begins with "/dev/" is the page: topics, consumers, messages
+// and each attempt to deliver one. It lets a person publish a message, retry a
+// delivery at once, pause a consumer, and break the server on purpose: it then
+// fails towards the app, and not towards the page. It is rendered here and
+// works without JavaScript; with it, it keeps itself up to date.
+//
+// The page shows payloads, so the server listens on the loopback interface
+// unless it is told otherwise, and then answers the page under the names of
+// this machine alone, so that no foreign site can read it by a name of its own.
+// Forms of other sites are refused. Passwords in addresses are never shown.
+//
+// # The file
+//
+// With [Options.File], what the server holds outlives it, in an SQLite
+// database. An answer to the API is given only when what it says is in the
+// file, so that it survives a crash of the process; a crash of the machine may
+// lose the last moments, and damages nothing. What came by the rescuer is
+// written a moment later. After a crash a delivery that was under way is made
+// once more.
+package devserver

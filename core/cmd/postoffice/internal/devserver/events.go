@@ -1,0 +1,34 @@
+package devserver
+
+import (
+	"io"
+	"net/http"
+	"time"
+)
+
+// calm is how long the page is left alone after it was told of a change.
+const calm = 250 * time.Millisecond
+
+// events tells a page, as server-sent events, each time that something has
+// changed. The page then looks for itself what it was.
+func (a *app) events(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.WriteHeader(http.StatusOK)
+	controller := http.NewResponseController(w)
+	ctx := r.Context()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	// The wait ends with the connection or the server.
+	_ = a.server.Wait(ctx, func() bool {
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return true
+		}
+		timer.Reset(calm)
+		if _, err := io.WriteString(w, "data: changed\n\n"); err != nil {
+			return true
+		}
+		return controller.Flush() != nil
+	})
+}

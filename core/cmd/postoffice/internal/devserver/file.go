@@ -1,0 +1,195 @@
+package devserver
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	driver "modernc.org/sqlite"
+	codes "modernc.org/sqlite/lib"
+
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+)
+
+// Reasons for which a file cannot be used.
+var (
+	// ErrFileInUse means that another server uses the file.
+	ErrFileInUse = errors.New("the file is in use by another development server")
+	// ErrFileForeign means that the file is something else.
+	ErrFileForeign = errors.New("the file is none of a development server")
+	// ErrFileNewer means that a newer version wrote the file.
+	ErrFileNewer = errors.New("the file was written by a newer version")
+	// ErrFileDamaged means that the file cannot be read any more.
+	ErrFileDamaged = errors.New("the file is damaged")
+)
+
+const (
+	// applicationID is in the head of the file: "PODv".
+	applicationID = 0x504f4476
+	fileVersion   = 1
+)
+
+// file keeps records in an SQLite database.
+type file struct {
+	path string
+	db   *sql.DB
+}
+
+// openFile opens the file, which it creates if it is missing, and keeps it for
+// itself.
+func openFile(ctx context.Context, path string) (*file, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("file %s: %w", path, err)
+	}
+	f := &file{path: absolute}
+	if err := f.create(); err != nil {
+		return nil, f.wrap(err)
+	}
+	name := filepath.ToSlash(absolute)
+	if !strings.HasPrefix(name, "/") {
+		name = "/" + name // a drive letter
+	}
+	source := url.URL{Scheme: "file", Path: name, RawQuery: "mode=rw"}
+	connector, err := driver.NewConnector(source.String())
+	if err != nil {
+		return nil, f.wrap(err)
+	}
+	f.db = sql.OpenDB(connector)
+	f.db.SetMaxOpenConns(1)
+	if err := f.prepare(ctx); err != nil {
+		return nil, errors.Join(f.wrap(err), f.db.Close())
+	}
+	return f, nil
+}
+
+// create creates the file, empty and private, if it is missing.
+func (f *file) create() error {
+	info, err := os.Stat(f.path)
+	switch {
+	case err == nil && !info.Mode().IsRegular():
+		return ErrFileForeign
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	created, err := os.OpenFile(f.path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return created.Close()
+}
+
+// prepare takes the file's lock and makes or checks its schema.
+func (f *file) prepare(ctx context.Context) error {
+	for _, pragma := range []string{"locking_mode = EXCLUSIVE", "busy_timeout = 0", "journal_mode = WAL", "synchronous = NORMAL"} {
+		if _, err := f.db.ExecContext(ctx, "PRAGMA "+pragma); err != nil {
+			return err
+		}
+	}
+	var id, version, tables int
+	for query, value := range map[string]*int{
+		"PRAGMA application_id": &id, "PRAGMA user_version": &version, "SELECT count(*) FROM sqlite_schema": &tables,
+	} {
+		if err := f.db.QueryRowContext(ctx, query).Scan(value); err != nil {
+			return err
+		}
+	}
+	switch {
+	case id == 0 && tables == 0:
+	case id != applicationID:
+		return ErrFileForeign
+	case version > fileVersion:
+		return ErrFileNewer
+	}
+	// A transaction, also where all is there: it takes the lock.
+	_, err := f.db.ExecContext(ctx, fmt.Sprintf(`BEGIN IMMEDIATE;
+		CREATE TABLE IF NOT EXISTS records (kind TEXT NOT NULL, number INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (kind, number)) STRICT, WITHOUT ROWID;
+		PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT`, applicationID, fileVersion))
+	return err
+}
+
+// load returns the records.
+func (f *file) load(ctx context.Context) (_ []postofficetest.Record, err error) {
+	rows, err := f.db.QueryContext(ctx, "SELECT kind, number, data FROM records")
+	if err != nil {
+		return nil, f.wrap(err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	var records []postofficetest.Record
+	for rows.Next() {
+		var record postofficetest.Record
+		if err := rows.Scan(&record.Kind, &record.Number, &record.Data); err != nil {
+			return nil, f.wrap(err)
+		}
+		records = append(records, record)
+	}
+	return records, f.wrap(rows.Err())
+}
+
+// save writes changes, all or none.
+func (f *file) save(ctx context.Context, changes postofficetest.Changes) (err error) {
+	tx, err := f.db.BeginTx(ctx, nil)
+	if err != nil {
+		return f.wrap(err)
+	}
+	defer func() {
+		if err != nil {
+			err = f.wrap(errors.Join(err, tx.Rollback()))
+		}
+	}()
+	put, err := tx.PrepareContext(ctx, "INSERT INTO records (kind, number, data) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET data = excluded.data")
+	if err != nil {
+		return err
+	}
+	remove, err := tx.PrepareContext(ctx, "DELETE FROM records WHERE kind = ? AND number = ?")
+	if err != nil {
+		return err
+	}
+	if changes.All {
+		if _, err = tx.ExecContext(ctx, "DELETE FROM records"); err != nil {
+			return err
+		}
+	}
+	for _, record := range changes.Records {
+		if _, err = put.ExecContext(ctx, string(record.Kind), record.Number, string(record.Data)); err != nil {
+			return err
+		}
+	}
+	for _, key := range changes.Forgotten {
+		if _, err = remove.ExecContext(ctx, string(key.Kind), key.Number); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+func (f *file) close() error { return f.wrap(f.db.Close()) }
+
+// wrap names the file, and says in plain words what is wrong with it.
+func (f *file) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	var failure *driver.Error
+	if errors.As(err, &failure) {
+		switch failure.Code() & 0xff {
+		case codes.SQLITE_BUSY, codes.SQLITE_LOCKED:
+			err = fmt.Errorf("%w: %w", ErrFileInUse, err)
+		case codes.SQLITE_NOTADB:
+			err = fmt.Errorf("%w: %w", ErrFileForeign, err)
+		case codes.SQLITE_CORRUPT:
+			err = fmt.Errorf("%w: %w", ErrFileDamaged, err)
+		case codes.SQLITE_FULL:
+			err = fmt.Errorf("no space left on the disk: %w", err)
+		case codes.SQLITE_READONLY, codes.SQLITE_PERM, codes.SQLITE_CANTOPEN:
+			err = fmt.Errorf("the file or its directory cannot be written: %w", err)
+		}
+	}
+	return fmt.Errorf("file %s: %w", f.path, err)
+}

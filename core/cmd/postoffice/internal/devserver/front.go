@@ -1,0 +1,121 @@
+package devserver
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+)
+
+// app is the server with its pages.
+type app struct {
+	options Options
+	// loopback reports whether only this machine reaches the server.
+	loopback bool
+	keeper   keeper
+
+	ctx  context.Context //nolint:containedctx // ends what the pages have started
+	work sync.WaitGroup
+	// starting guards the beginning of work against its end.
+	starting sync.Mutex
+
+	once   sync.Once
+	server *postofficetest.Server
+	pages  http.Handler
+}
+
+func newApp(ctx context.Context, o Options) *app {
+	return &app{
+		ctx: ctx, options: o, loopback: isLoopback(o.Addr),
+		keeper: keeper{store: nowhere{}, logger: o.Logger},
+	}
+}
+
+// isLoopback reports whether an address to listen on is of this machine alone.
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && loopbackName(host)
+}
+
+// loopbackName reports whether a host is this machine under a name that only
+// it has.
+func loopbackName(host string) bool {
+	host = strings.ToLower(host)
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && ip.IsLoopback()
+}
+
+// front answers at the server's address: the pages where they are, the API
+// everywhere else.
+func (a *app) front(server *postofficetest.Server) http.Handler {
+	a.once.Do(func() {
+		a.server, a.keeper.server, a.keeper.journal = server, server, server.Journal()
+		a.pages = a.newPages()
+	})
+	api := server.Handler()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case ofPages(r):
+			a.pages.ServeHTTP(w, r)
+		case r.Method == http.MethodGet || r.Method == http.MethodHead:
+			api.ServeHTTP(w, r)
+		default:
+			api.ServeHTTP(&keptWriter{ResponseWriter: w, keeper: &a.keeper, ctx: a.ctx}, r)
+		}
+	})
+}
+
+// ofPages reports whether a request is for the pages. The API has nothing at
+// these paths.
+func ofPages(r *http.Request) bool {
+	if r.URL.Path == "/" {
+		return r.Method == http.MethodGet || r.Method == http.MethodHead
+	}
+	return r.URL.Path == "/dev" || strings.HasPrefix(r.URL.Path, "/dev/")
+}
+
+// keptWriter holds an answer of the API back until what it says is in the
+// store. When that fails the answer is that of a server in trouble, and the
+// app tries again.
+type keptWriter struct {
+	http.ResponseWriter
+	keeper *keeper
+	ctx    context.Context //nolint:containedctx // of the program: a client that is gone changes nothing
+	failed bool
+}
+
+// WriteHeader is part of http.ResponseWriter.
+func (w *keptWriter) WriteHeader(status int) {
+	if w.failed {
+		return
+	}
+	if err := w.keeper.flush(context.WithoutCancel(w.ctx)); err != nil {
+		w.failed = true
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		w.ResponseWriter.WriteHeader(http.StatusInternalServerError)
+		_, _ = w.ResponseWriter.Write([]byte(`{"errors":{"detail":"Internal Server Error"}}`)) // a client that is gone is no concern
+		return
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write is part of http.ResponseWriter. The API writes the header first.
+func (w *keptWriter) Write(body []byte) (int, error) {
+	if w.failed {
+		return len(body), nil
+	}
+	return w.ResponseWriter.Write(body)
+}
+
+// Hijack is part of http.Hijacker: faults reset connections.
+func (w *keptWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(w.ResponseWriter).Hijack()
+}

@@ -1,0 +1,386 @@
+package devserver
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+)
+
+// paging is where a list goes on; empty addresses where it does not.
+type paging struct{ Newer, Older string }
+
+// topicList is a part of the topics.
+type topicList struct {
+	Rows  []topicRow
+	Total int
+	paging
+}
+
+type topicRow struct {
+	ID                   int64
+	Name, OriginHost     string
+	Recovery             bool
+	Consumers            int
+	Messages             int
+	MessagesLink, Choose string
+}
+
+// pages pages a list by numbers, from 0.
+func pages(address string, number, rows, total int) (first, last int, links paging) {
+	first = min(number*rows, max(total-1, 0)/rows*rows)
+	last = min(first+rows, total)
+	at := func(page int) string { return address + "?page=" + strconv.Itoa(page) }
+	if first > 0 {
+		links.Newer = at(first/rows - 1)
+	}
+	if last < total {
+		links.Older = at(first/rows + 1)
+	}
+	return first, last, links
+}
+
+func (a *app) listTopics(number, rows int) topicList {
+	topics, counts := a.server.Topics(), a.server.MessageCounts()
+	consumers := make(map[string]int)
+	for _, consumer := range a.server.Consumers() {
+		if !consumer.Deleted {
+			consumers[consumer.Topic]++
+		}
+	}
+	first, last, links := pages("/dev/topics", number, rows, len(topics))
+	list := topicList{Total: len(topics), paging: links}
+	for _, topic := range topics[first:last] {
+		list.Rows = append(list.Rows, topicRow{
+			ID: topic.ID, Name: topic.Name, OriginHost: topic.PublicOriginHost(), Recovery: topic.RecoveryEnabled,
+			Consumers: consumers[topic.Name], Messages: counts[topic.Name],
+			MessagesLink: "/dev/messages?" + url.Values{"topic": {topic.Name}}.Encode(),
+			Choose:       "/?" + url.Values{"topic": {topic.Name}}.Encode() + "#publish",
+		})
+	}
+	return list
+}
+
+// topicChoices returns the topics to which a person can publish, and how many
+// more there are.
+func (a *app) topicChoices() (names []string, more int) {
+	for i, topic := range a.server.Topics() {
+		if i == choices {
+			return names, len(a.server.Topics()) - choices
+		}
+		names = append(names, topic.Name)
+	}
+	return names, 0
+}
+
+// consumerList is a part of the consumers.
+type consumerList struct {
+	Rows  []consumerRow
+	Total int
+	paging
+}
+
+type consumerRow struct {
+	ID                  int64
+	Topic, Target, Type string
+	State               badge
+	Timeout             string
+	Paused, Steerable   bool
+	Totals              postofficetest.Totals
+}
+
+func (a *app) listConsumers(number, rows int) consumerList {
+	consumers, totals := a.server.Consumers(), a.server.ConsumerTotals()
+	// Deleted ones come last.
+	slices.SortStableFunc(consumers, func(x, y postofficetest.Consumer) int {
+		switch {
+		case x.Deleted == y.Deleted:
+			return 0
+		case x.Deleted:
+			return 1
+		default:
+			return -1
+		}
+	})
+	first, last, links := pages("/dev/consumers", number, rows, len(consumers))
+	list := consumerList{Total: len(consumers), paging: links}
+	for _, consumer := range consumers[first:last] {
+		row := consumerRow{
+			ID: consumer.ID, Topic: consumer.Topic, Target: consumer.PublicTarget(), Type: consumer.Type,
+			State: badge{"active", "good"}, Timeout: seconds(consumer.Timeout),
+			Paused: consumer.Paused, Steerable: !consumer.Deleted && consumer.Type == postofficetest.TypeHTTP,
+			Totals: totals[consumer.ID],
+		}
+		switch {
+		case consumer.Deleted:
+			row.State = badge{"deleted", ""}
+		case consumer.Paused:
+			row.State = badge{"paused", "busy"}
+		case consumer.Type == postofficetest.TypePubSub:
+			row.State = badge{"shown, not sent", ""}
+		}
+		list.Rows = append(list.Rows, row)
+	}
+	return list
+}
+
+// messageList is a part of the messages, newest first.
+type messageList struct {
+	Rows []messageRow
+	// Topic is the only one of which messages are listed; empty for all.
+	Topic string
+	paging
+}
+
+type messageRow struct {
+	Number         int64
+	At             moment
+	Topic, Preview string
+	Via            string
+	Results        []badge
+}
+
+func (a *app) listMessages(topic string, below int64, rows int) messageList {
+	now := time.Now()
+	messages := a.server.RecentMessages(topic, below, rows+1)
+	list := messageList{Topic: topic}
+	query := url.Values{}
+	if topic != "" {
+		query.Set("topic", topic)
+	}
+	if below > 0 {
+		list.Newer = "/dev/messages?" + query.Encode()
+	}
+	if len(messages) > rows {
+		messages = messages[:rows]
+		query.Set("before", strconv.FormatInt(messages[rows-1].Number, 10))
+		list.Older = "/dev/messages?" + query.Encode()
+	}
+	var ids []int64
+	for _, message := range messages {
+		ids = append(ids, message.JobIDs...)
+	}
+	statuses := make(map[int64]postofficetest.JobStatus, len(ids))
+	for _, status := range a.server.JobStatuses(ids) {
+		statuses[status.ID] = status
+	}
+	paused := a.pausedConsumers()
+	for _, message := range messages {
+		const most = 4 * maxPreview // bytes are enough for so many characters
+		list.Rows = append(list.Rows, messageRow{
+			Number: message.Number, At: momentOf(message.AcceptedAt, now), Topic: message.Topic,
+			Preview: shown(string(message.Payload[:min(len(message.Payload), most)]), maxPreview),
+			Via:     message.Via.String(), Results: results(message, statuses, paused),
+		})
+	}
+	return list
+}
+
+// results sums up what became of a message's jobs.
+func results(message postofficetest.Message, statuses map[int64]postofficetest.JobStatus, paused map[int64]bool) []badge {
+	if message.ThrownAway() {
+		return []badge{{"no consumer, thrown away", "bad"}}
+	}
+	var order []badge
+	counts := make(map[badge]int)
+	for _, id := range slices.Backward(message.JobIDs) {
+		status, known := statuses[id]
+		if !known {
+			continue // forgotten
+		}
+		result := jobBadge(status, paused[status.ConsumerID])
+		if counts[result]++; counts[result] == 1 {
+			order = append(order, result)
+		}
+	}
+	for i, result := range order {
+		if counts[result] > 1 {
+			order[i].Text = fmt.Sprintf("%d × %s", counts[result], result.Text)
+		}
+	}
+	return order
+}
+
+func (a *app) pausedConsumers() map[int64]bool {
+	paused := make(map[int64]bool)
+	for _, consumer := range a.server.Consumers() {
+		if consumer.Paused {
+			paused[consumer.ID] = true
+		}
+	}
+	return paused
+}
+
+// attemptList is a part of the attempts, newest first.
+type attemptList struct {
+	Rows []attemptRow
+	paging
+}
+
+type attemptRow struct {
+	Number, Message, Job int64
+	Attempt              int
+	At                   moment
+	Topic, Target        string
+	Outcome              badge
+	// Retry is set for the last attempt of a job that can be retried now; Due
+	// is when it is tried next.
+	Retry bool
+	Due   moment
+}
+
+// listAttempts lists attempts, those for one message unless it is zero.
+func (a *app) listAttempts(message, below int64, rows int) attemptList {
+	now := time.Now()
+	wanted := func(made postofficetest.Attempt) bool { return message == 0 || made.Message == message }
+	attempts := a.server.RecentAttempts(below, rows+1, wanted)
+	list := attemptList{}
+	if below > 0 {
+		list.Newer = "/dev/attempts"
+	}
+	if len(attempts) > rows {
+		attempts = attempts[:rows]
+		list.Older = "/dev/attempts?before=" + strconv.FormatInt(attempts[rows-1].Number, 10)
+	}
+	ids := make([]int64, 0, len(attempts))
+	for _, made := range attempts {
+		if !made.Acknowledged() {
+			ids = append(ids, made.JobID)
+		}
+	}
+	statuses := make(map[int64]postofficetest.JobStatus, len(ids))
+	for _, status := range a.server.JobStatuses(ids) {
+		statuses[status.ID] = status
+	}
+	paused := a.pausedConsumers()
+	for _, made := range attempts {
+		status := statuses[made.JobID]
+		row := attemptRow{
+			Number: made.Number, Message: made.Message, Job: made.JobID, Attempt: made.Attempt,
+			At: momentOf(made.StartedAt, now), Topic: made.Topic, Target: made.Target, Outcome: outcome(made.Delivery),
+		}
+		if status.Attempts == made.Attempt && retryable(status, paused[status.ConsumerID]) {
+			row.Retry = true
+			if status.State == postofficetest.Pending {
+				row.Due = momentOf(status.DueAt, now)
+			}
+		}
+		list.Rows = append(list.Rows, row)
+	}
+	return list
+}
+
+// retryable reports whether a job's next attempt can be made now.
+func retryable(status postofficetest.JobStatus, paused bool) bool {
+	switch status.State {
+	case postofficetest.Pending:
+		return !status.UnderWay && !paused
+	case postofficetest.GivenUp:
+		return !paused
+	default:
+		return false
+	}
+}
+
+// runRow is a run of the rescuer.
+type runRow struct {
+	At         moment
+	OriginHost string
+	Listed     int
+	Published  int
+	Result     badge
+}
+
+// listRuns lists the newest runs of the rescuer.
+func (a *app) listRuns() []runRow {
+	const most = 5
+	now := time.Now()
+	var rows []runRow
+	for _, run := range a.server.RecentRuns(most) {
+		row := runRow{
+			At: momentOf(run.At, now), OriginHost: run.OriginHost, Listed: run.Listed, Published: run.Published,
+			Result: badge{"ok", "good"},
+		}
+		if len(run.Errors) > 0 {
+			row.Result = badge{shown(run.Errors[0], maxReason), "bad"}
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// messageBody is what the page of a message shows.
+type messageBody struct {
+	Number                int64
+	Topic, Via, TopicLink string
+	At                    moment
+	DeliverAt             moment
+	Payload, Attributes   text
+	Jobs                  []jobRow
+	ThrownAway            bool
+	Attempts              attemptList
+}
+
+// text is a part of a message.
+type text struct {
+	Shown string
+	Bytes int
+	// Cut reports whether Shown is not all of it; Missing whether the message
+	// came without it.
+	Cut, Missing bool
+	Link         string
+}
+
+type jobRow struct {
+	ID       int64
+	Target   string
+	Consumer int64
+	State    badge
+	Attempts int
+	Due      moment
+	Retry    bool
+}
+
+func (a *app) messageBody(message postofficetest.Message) messageBody {
+	now := time.Now()
+	address := "/dev/messages/" + strconv.FormatInt(message.Number, 10)
+	body := messageBody{
+		Number: message.Number, Topic: message.Topic, Via: message.Via.String(), At: momentOf(message.AcceptedAt, now),
+		TopicLink: "/dev/messages?" + url.Values{"topic": {message.Topic}}.Encode(),
+		Payload:   textOf(message.Payload, address+"/payload"), Attributes: textOf(message.Attributes, address+"/attributes"),
+		ThrownAway: message.ThrownAway(), Attempts: a.listAttempts(message.Number, 0, pageRows),
+	}
+	body.Attempts.paging = paging{}
+	if !message.DeliverAt.IsZero() {
+		body.DeliverAt = momentOf(message.DeliverAt, now)
+	}
+	targets := make(map[int64]string)
+	paused := make(map[int64]bool)
+	for _, consumer := range a.server.Consumers() {
+		targets[consumer.ID], paused[consumer.ID] = consumer.PublicTarget(), consumer.Paused
+	}
+	for _, status := range a.server.JobStatuses(message.JobIDs) {
+		row := jobRow{
+			ID: status.ID, Target: targets[status.ConsumerID], Consumer: status.ConsumerID,
+			State: jobBadge(status, paused[status.ConsumerID]), Attempts: status.Attempts,
+			Retry: retryable(status, paused[status.ConsumerID]),
+		}
+		if status.State == postofficetest.Pending && !status.UnderWay {
+			row.Due = momentOf(status.DueAt, now)
+		}
+		body.Jobs = append(body.Jobs, row)
+	}
+	slices.SortFunc(body.Jobs, func(x, y jobRow) int { return int(x.ID - y.ID) })
+	return body
+}
+
+func textOf(raw []byte, link string) text {
+	full := indented(raw)
+	return text{
+		Shown: shownLines(full, maxPayload), Bytes: len(raw), Missing: raw == nil, Link: link,
+		Cut: len(raw) > len(full) || len([]rune(full)) > maxPayload,
+	}
+}

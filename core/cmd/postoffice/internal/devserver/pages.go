@@ -1,0 +1,280 @@
+package devserver
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+)
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+//go:embed assets
+var assetFiles embed.FS
+
+// Page sizes.
+const (
+	overviewRows = 10
+	pageRows     = 50
+	// choices is how many topics can be chosen from.
+	choices = 1000
+)
+
+// policy lets a page load nothing but its own script, style and picture.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// templates are the pages by name; each stands in the layout.
+var templates = parseTemplates("overview", "topics", "consumers", "messages", "message", "attempts", "break", "notice")
+
+func parseTemplates(names ...string) map[string]*template.Template {
+	parsed := make(map[string]*template.Template, len(names))
+	for _, name := range names {
+		parsed[name] = template.Must(template.New("layout.html").Funcs(template.FuncMap{
+			"name": func(text string) string { return shown(text, maxName) },
+			"both": func(row, page any) map[string]any { return map[string]any{"Row": row, "Page": page} },
+		}).ParseFS(templateFiles, "templates/layout.html", "templates/lists.html", "templates/"+name+".html"))
+	}
+	return parsed
+}
+
+// newPages returns the handler of the pages.
+func (a *app) newPages() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", a.overview)
+	mux.Handle("GET /dev", http.RedirectHandler("/", http.StatusSeeOther))
+	mux.Handle("GET /dev/{$}", http.RedirectHandler("/", http.StatusSeeOther))
+	mux.HandleFunc("GET /dev/topics", a.topics)
+	mux.HandleFunc("GET /dev/consumers", a.consumers)
+	mux.HandleFunc("GET /dev/messages", a.messages)
+	mux.HandleFunc("GET /dev/messages/{number}", a.message)
+	mux.HandleFunc("GET /dev/messages/{number}/{part}", a.part)
+	mux.HandleFunc("GET /dev/attempts", a.attempts)
+	mux.HandleFunc("GET /dev/break", a.breaking)
+	mux.HandleFunc("GET /dev/events", a.events)
+	mux.HandleFunc("GET /dev/assets/{file}", asset)
+	mux.HandleFunc("POST /dev/publish", a.publish)
+	mux.HandleFunc("POST /dev/consumers/{id}/{action}", a.steerConsumer)
+	mux.HandleFunc("POST /dev/jobs/{id}/retry", a.retry)
+	mux.HandleFunc("POST /dev/rescue", a.rescue)
+	mux.HandleFunc("POST /dev/break", a.breakServer)
+	mux.HandleFunc("POST /dev/mend", a.mend)
+	mux.HandleFunc("/dev/", func(w http.ResponseWriter, r *http.Request) {
+		a.notice(w, r, http.StatusNotFound, "There is nothing here", "This page does not exist, or takes no such request.")
+	})
+	protection := http.NewCrossOriginProtection()
+	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.notice(w, r, http.StatusForbidden, "Refused", "This form was sent by another site, or by a browser that does not say which.")
+	}))
+	return a.guarded(protection.Handler(mux))
+}
+
+// guarded sets the headers of every page, and refuses names that a foreign
+// site may have given to this machine.
+func (a *app) guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", policy)
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Referrer-Policy", "same-origin")
+		header.Set("Cache-Control", "no-store")
+		if a.loopback && !loopbackName(hostname(r.Host)) {
+			http.Error(w, "The page of the development server is shown under the names of this machine alone, such as localhost.", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// hostname takes the port off a Host header.
+func hostname(host string) string {
+	parsed := url.URL{Host: host}
+	return parsed.Hostname()
+}
+
+// page is what the layout shows.
+type page struct {
+	Title string
+	// Part is the part of the navigation, Self the address of the page.
+	Part, Self string
+	// Trouble says how the server fails; empty when it is well.
+	Trouble string
+	Note    badge
+	// Refresh is what a meta refresh says; empty for none.
+	Refresh string
+	Now     moment
+	// Body is the page's own.
+	Body any
+}
+
+// newPage begins a page.
+func (a *app) newPage(r *http.Request, title, part string, body any) page {
+	self := *r.URL
+	query := self.Query()
+	note := noteOf(query)
+	query.Del("note")
+	query.Del("count")
+	self.RawQuery = query.Encode()
+	address := self.RequestURI()
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		// A form that was not taken has an address that shows nothing.
+		address = "/"
+		if part == "break" {
+			address = "/dev/break"
+		}
+	}
+	return page{
+		Title: title, Part: part, Self: address, Note: note,
+		Trouble: troubleText(a.server.Trouble()), Now: momentOf(time.Now(), time.Now()), Body: body,
+	}
+}
+
+// render sends a page.
+func (a *app) render(w http.ResponseWriter, status int, name string, content page) {
+	var out bytes.Buffer
+	if err := templates[name].Execute(&out, content); err != nil {
+		a.options.Logger.Error("a page of the development server cannot be made", "page", name, "error", err)
+		http.Error(w, "the page cannot be made", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(out.Len()))
+	w.WriteHeader(status)
+	_, _ = w.Write(out.Bytes()) // a browser that is gone is no concern
+}
+
+// notice is a page that says one thing.
+func (a *app) notice(w http.ResponseWriter, r *http.Request, status int, title, text string) {
+	a.render(w, status, "notice", a.newPage(r, title, "", text))
+}
+
+// asset sends a file of the pages.
+func asset(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("file")
+	content, err := assetFiles.ReadFile("assets/" + path.Base(name))
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	kinds := map[string]string{".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+	w.Header().Set("Content-Type", kinds[path.Ext(name)]+"; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-cache")
+	_, _ = w.Write(content) // a browser that is gone is no concern
+}
+
+// overviewBody is what the first page shows.
+type overviewBody struct {
+	Topics    topicList
+	Consumers consumerList
+	Messages  messageList
+	Attempts  attemptList
+	Runs      []runRow
+	Rescues   bool
+	Form      publishForm
+}
+
+func (a *app) overview(w http.ResponseWriter, r *http.Request) {
+	a.showOverview(w, r, http.StatusOK, publishForm{Topic: r.URL.Query().Get("topic"), Payload: "{}"})
+}
+
+func (a *app) showOverview(w http.ResponseWriter, r *http.Request, status int, form publishForm) {
+	form.Topics, form.More = a.topicChoices()
+	body := overviewBody{
+		Topics: a.listTopics(0, overviewRows), Consumers: a.listConsumers(0, overviewRows),
+		Messages: a.listMessages("", 0, overviewRows), Attempts: a.listAttempts(0, 0, overviewRows),
+		Runs: a.listRuns(), Form: form,
+	}
+	for _, topic := range a.server.Topics() {
+		body.Rescues = body.Rescues || topic.RecoveryEnabled
+	}
+	a.render(w, status, "overview", a.newPage(r, "Overview", "overview", body))
+}
+
+func (a *app) topics(w http.ResponseWriter, r *http.Request) {
+	list := a.listTopics(pageNumber(r), pageRows)
+	a.render(w, http.StatusOK, "topics", a.newPage(r, "Topics", "topics", list))
+}
+
+func (a *app) consumers(w http.ResponseWriter, r *http.Request) {
+	list := a.listConsumers(pageNumber(r), pageRows)
+	a.render(w, http.StatusOK, "consumers", a.newPage(r, "Consumers", "consumers", list))
+}
+
+func (a *app) messages(w http.ResponseWriter, r *http.Request) {
+	list := a.listMessages(r.URL.Query().Get("topic"), before(r), pageRows)
+	a.render(w, http.StatusOK, "messages", a.newPage(r, "Messages", "messages", list))
+}
+
+func (a *app) attempts(w http.ResponseWriter, r *http.Request) {
+	list := a.listAttempts(0, before(r), pageRows)
+	a.render(w, http.StatusOK, "attempts", a.newPage(r, "Attempts", "attempts", list))
+}
+
+// pageNumber reads which page of a list is asked for, from 0.
+func pageNumber(r *http.Request) int {
+	number, err := strconv.Atoi(r.URL.Query().Get("page"))
+	if err != nil || number < 0 || number > 1_000_000 {
+		return 0
+	}
+	return number
+}
+
+// before reads the number below which a list begins; zero for the newest.
+func before(r *http.Request) int64 {
+	number, err := strconv.ParseInt(r.URL.Query().Get("before"), 10, 64)
+	if err != nil || number < 0 {
+		return 0
+	}
+	return number
+}
+
+// found returns the message that a path names, or answers that there is none.
+func (a *app) found(w http.ResponseWriter, r *http.Request) (postofficetest.Message, bool) {
+	number, err := strconv.ParseInt(r.PathValue("number"), 10, 64)
+	message, found := a.server.MessageNumbered(number)
+	if err != nil || !found {
+		a.notice(w, r, http.StatusNotFound, "No such message", "There is no message of this number, or the server has forgotten it.")
+		return message, false
+	}
+	return message, true
+}
+
+func (a *app) message(w http.ResponseWriter, r *http.Request) {
+	if message, found := a.found(w, r); found {
+		title := "Message " + strconv.FormatInt(message.Number, 10)
+		a.render(w, http.StatusOK, "message", a.newPage(r, title, "messages", a.messageBody(message)))
+	}
+}
+
+// part sends the payload or the attributes of a message, uncut, as plain text.
+func (a *app) part(w http.ResponseWriter, r *http.Request) {
+	message, found := a.found(w, r)
+	if !found {
+		return
+	}
+	parts := map[string][]byte{"payload": message.Payload, "attributes": message.Attributes}
+	text, known := parts[r.PathValue("part")]
+	if !known {
+		a.notice(w, r, http.StatusNotFound, "There is nothing here", "A message has a payload and attributes.")
+		return
+	}
+	w.Header().Set("Content-Security-Policy", "sandbox; "+policy)
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write(text) // a browser that is gone is no concern
+}
+
+// local reports whether an address is one of a page, so that a form may lead
+// back to it.
+func local(address string) bool {
+	parsed, err := url.Parse(address)
+	return err == nil && parsed.Scheme == "" && parsed.Host == "" && parsed.User == nil &&
+		(parsed.Path == "/" || strings.HasPrefix(parsed.Path, "/dev/")) && !strings.ContainsAny(address, "\\\r\n")
+}

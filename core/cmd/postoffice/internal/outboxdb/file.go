@@ -1,0 +1,130 @@
+package outboxdb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	driver "modernc.org/sqlite"
+	codes "modernc.org/sqlite/lib"
+
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
+	"github.com/postoffice-go/postoffice/core/outbox/sqlite"
+	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
+)
+
+// inUse says what to do about a file that another process has.
+const inUse = `an app that runs keeps its outbox file to itself: look at its outbox page (core/outboxpage), have the app do it (Client.Outbox), or stop it first`
+
+// openFile opens an SQLite file: one of the embedded store, or an app's
+// database with a table of sqlstore's in it.
+func openFile(ctx context.Context, path string, options Options) (*Outbox, error) {
+	if path == "" {
+		return nil, exit.Usagef("the outbox's name is empty: --outbox names an SQLite file or the URL of a database")
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && options.Create && options.Table == "":
+		return openEmbedded(ctx, path)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, unusable("check the path: the file is created by the app that publishes, or by publish --outbox", fmt.Errorf("there is no file %s", path))
+	case err != nil:
+		return nil, unusable("check the path and its permissions", err)
+	case !info.Mode().IsRegular():
+		return nil, unusable("check the path", fmt.Errorf("%s is no regular file", path))
+	}
+	shared := options.Table != ""
+	if !shared && info.Size() > 0 {
+		if shared, err = holdsTable(ctx, path); err != nil {
+			return nil, fileError(path, err)
+		}
+	}
+	if !shared {
+		return openEmbedded(ctx, path)
+	}
+	db, err := sql.Open("sqlite", dataSource(path))
+	if err != nil {
+		return nil, fileError(path, err)
+	}
+	return openDatabase(ctx, db, sqlstore.SQLite, options)
+}
+
+func openEmbedded(ctx context.Context, path string) (*Outbox, error) {
+	store, err := sqlite.Open(ctx, path)
+	if err != nil {
+		return nil, fileError(path, err)
+	}
+	o := &Outbox{Store: store, Embedded: true}
+	o.close = append(o.close, store)
+	return o, nil
+}
+
+// fileError adds what to do.
+func fileError(path string, err error) error {
+	var failure *driver.Error
+	locked := errors.As(err, &failure) && (failure.Code()&0xff == codes.SQLITE_BUSY || failure.Code()&0xff == codes.SQLITE_LOCKED)
+	switch {
+	case locked:
+		return exit.New(exit.InUse, inUse, fmt.Errorf("the outbox %s is in use by another process: %w", path, err))
+	case errors.Is(err, sqlite.ErrInUse):
+		return exit.New(exit.InUse, inUse, fmt.Errorf("the outbox cannot be used now: %w", err))
+	case errors.Is(err, sqlite.ErrForeign):
+		return unusable("an outbox in a table of an app's database needs --table NAME, unless the table has the default name", err)
+	case errors.Is(err, sqlite.ErrNewer):
+		return unusable("update this program", err)
+	case errors.Is(err, sqlite.ErrCorrupt):
+		return unusable("restore the file from a backup, or save what is readable with the program sqlite3 (.recover)", err)
+	default:
+		return unusable("check the path, its permissions and the disk", err)
+	}
+}
+
+// dataSource is the name of an app's database for the driver. It waits a
+// little for locks, which the store does too.
+func dataSource(path string) string {
+	if absolute, err := filepath.Abs(path); err == nil {
+		path = absolute
+	}
+	path = filepath.ToSlash(path)
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path // a drive letter
+	}
+	name := url.URL{Scheme: "file", Path: path, RawQuery: "mode=rw&_pragma=busy_timeout(1000)"}
+	return name.String()
+}
+
+// embeddedID is the application id in the header of the embedded store's
+// files: "POOB".
+const embeddedID = 0x504f4f42
+
+// holdsTable tells whether a file is an app's database with an outbox table
+// of the default name, and none of the embedded store's. A file that is no database, and what else is wrong with
+// it, is left to the store to tell.
+func holdsTable(ctx context.Context, path string) (bool, error) {
+	db, err := sql.Open("sqlite", dataSource(path))
+	if err != nil {
+		return false, err
+	}
+	var application, tables int
+	err = db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&application)
+	if err == nil && application != embeddedID {
+		err = db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?", sqlstore.DefaultTable).Scan(&tables)
+	}
+	if err = errors.Join(err, db.Close()); err == nil {
+		return tables > 0, nil
+	}
+	var failure *driver.Error
+	if errors.As(err, &failure) {
+		switch failure.Code() & 0xff {
+		case codes.SQLITE_NOTADB, codes.SQLITE_CORRUPT:
+			return false, nil
+		}
+	}
+	return false, err
+}

@@ -1,0 +1,81 @@
+// Package outboxdb opens outboxes by a name: the path of an SQLite file, or
+// the URL of a database.
+package outboxdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Options says how to open an outbox.
+type Options struct {
+	// Table is the table of a database; empty for the default name. With a
+	// Table an SQLite file is taken for a database of an app, whatever is in
+	// it.
+	Table string
+	// Create makes a file that is missing. Tables are never created.
+	Create bool
+}
+
+// Outbox is an open outbox.
+type Outbox struct {
+	outbox.Store
+	// Embedded tells that it is a file of the embedded store, which one
+	// process uses at a time.
+	Embedded bool
+	close    []io.Closer
+}
+
+// Close closes the store and its database.
+func (o *Outbox) Close() error {
+	var errs []error
+	for _, closer := range o.close {
+		errs = append(errs, closer.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Open opens an outbox and checks that it can be used. Errors have an exit
+// code and a hint, and never hold a password.
+func Open(ctx context.Context, name string, options Options) (*Outbox, error) {
+	scheme, _, isURL := strings.Cut(name, "://")
+	if !isURL {
+		return openFile(ctx, name, options)
+	}
+	address, err := url.Parse(name)
+	if err != nil {
+		// Its text would repeat the URL, and with it the password.
+		return nil, exit.Usagef("the outbox's URL cannot be parsed: special characters in user name and password must be percent-encoded")
+	}
+	switch strings.ToLower(scheme) {
+	case "postgres", "postgresql":
+		return openPostgres(ctx, name, options)
+	case "mysql", "mariadb":
+		return openMySQL(ctx, address, options)
+	default:
+		return nil, exit.Usagef("the outbox's URL begins with %q; it must begin with postgres:// or mysql://, or the outbox be the path of an SQLite file", scheme+"://")
+	}
+}
+
+// closed adds the error of closing to another, which there is already.
+func closed(err error, closers ...io.Closer) error {
+	for _, closer := range closers {
+		err = errors.Join(err, closer.Close())
+	}
+	return err
+}
+
+// hint says what to do about a database that cannot be used.
+const hint = "check the address and the credentials of --outbox (POSTOFFICE_OUTBOX), and that the database runs"
+
+// unusable is the error of a database that cannot be used.
+func unusable(hint string, err error) error {
+	return exit.New(exit.Failed, hint, fmt.Errorf("the outbox cannot be used: %w", err))
+}

@@ -1,0 +1,70 @@
+// Package redact takes credentials out of texts that people get to see.
+package redact
+
+import (
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// mask stands where a credential was.
+const mask = "xxxxx"
+
+// userinfo is what stands before the host of a URL, whatever characters are
+// in it: passwords are not always encoded as they should be.
+var userinfo = regexp.MustCompile("([A-Za-z][A-Za-z0-9+.-]*://)[^\\s\"'`<>]*@")
+
+// shortest is the length from which a password is masked wherever it stands.
+// A shorter one would mask parts of words.
+const shortest = 4
+
+// Secrets are the passwords that a command has been given. The zero Secrets
+// knows none, and still masks the userinfo of URLs.
+type Secrets struct{ words []string }
+
+// AddURL notes the password of a URL, as it is written and as it is meant. A
+// text that is no URL, or has no password, adds nothing.
+func (s *Secrets) AddURL(address string) {
+	_, rest, ok := strings.Cut(address, "://")
+	if !ok {
+		rest = address // an origin host needs no scheme
+	}
+	at := strings.LastIndexByte(rest, '@')
+	if at < 0 {
+		return
+	}
+	_, password, _ := strings.Cut(rest[:at], ":")
+	s.add(password)
+	if decoded, err := url.PathUnescape(password); err == nil {
+		s.add(decoded)
+	}
+}
+
+func (s *Secrets) add(word string) {
+	if len(word) >= shortest && !slices.Contains(s.words, word) {
+		s.words = append(s.words, word)
+		// The longest first: one password may be a part of another.
+		slices.SortFunc(s.words, func(a, b string) int { return len(b) - len(a) })
+	}
+}
+
+// Text returns a text without the userinfo of URLs and without the passwords.
+func (s *Secrets) Text(text string) string {
+	text = userinfo.ReplaceAllString(text, "${1}"+mask+"@")
+	for _, word := range s.words {
+		text = strings.ReplaceAll(text, word, mask)
+	}
+	return text
+}
+
+// URL returns the address of a server without its userinfo and its query,
+// which may hold a credential too.
+func URL(address string) string {
+	address, _, _ = strings.Cut(address, "?")
+	scheme, rest, ok := strings.Cut(address, "://")
+	if !ok {
+		return address[strings.LastIndexByte(address, '@')+1:]
+	}
+	return scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
+}

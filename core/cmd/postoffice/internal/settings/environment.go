@@ -1,0 +1,45 @@
+package settings
+
+import (
+	"os"
+	"strings"
+
+	"github.com/postoffice-go/postoffice/core"
+)
+
+// variables are what [core.SettingsFromEnv] reads, each with the field that
+// it sets.
+var variables = map[string]func(into, from *core.Config){
+	"POSTOFFICE_URL":                 func(into, from *core.Config) { into.URL = from.URL },
+	"POSTOFFICE_TOPICS":              func(into, from *core.Config) { into.Topics = from.Topics },
+	"POSTOFFICE_CONSUMERS":           func(into, from *core.Config) { into.Consumers = from.Consumers },
+	"POSTOFFICE_ORIGIN_HOST":         func(into, from *core.Config) { into.OriginHost = from.OriginHost },
+	"POSTOFFICE_RECOVERY_PATH":       func(into, from *core.Config) { into.RecoveryPath = from.RecoveryPath },
+	"POSTOFFICE_RECOVERY_ENABLED":    func(into, from *core.Config) { into.RecoveryEnabled = from.RecoveryEnabled },
+	"POSTOFFICE_ALLOW_OPEN_RECOVERY": func(into, from *core.Config) { into.AllowOpenRecovery = from.AllowOpenRecovery },
+	"POSTOFFICE_TIMEOUT":             func(into, from *core.Config) { into.Timeout = from.Timeout },
+	"POSTOFFICE_BULK_TIMEOUT":        func(into, from *core.Config) { into.BulkTimeout = from.BulkTimeout },
+	"POSTOFFICE_BULK_LIMIT":          func(into, from *core.Config) { into.BulkLimit = from.BulkLimit },
+	"POSTOFFICE_SETUP_REQUIRED":      func(into, from *core.Config) { into.SetupRequired = from.SetupRequired },
+}
+
+// overrideFromEnv sets what the variables that are set say. The file that
+// POSTOFFICE_SETTINGS names was read before, if it is the one that counts.
+func overrideFromEnv(config *core.Config) error {
+	if path, ok := os.LookupEnv(fileVariable); ok {
+		if err := os.Unsetenv(fileVariable); err != nil {
+			return err
+		}
+		defer func() { _ = os.Setenv(fileVariable, path) }() // it was valid before
+	}
+	environment, err := core.SettingsFromEnv()
+	if err != nil {
+		return err
+	}
+	for name, set := range variables {
+		if strings.TrimSpace(os.Getenv(name)) != "" {
+			set(config, &environment)
+		}
+	}
+	return nil
+}

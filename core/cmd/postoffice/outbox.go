@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/outboxdb"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// outboxVariable names the outbox where no flag does.
+const outboxVariable = "POSTOFFICE_OUTBOX"
+
+// outboxTimeout is how long one call of an outbox may take.
+const outboxTimeout = 30 * time.Second
+
+// outboxFlags say which outbox.
+type outboxFlags struct{ name, table string }
+
+func (f *outboxFlags) add(flags *pflag.FlagSet, usage string) {
+	flags.StringVarP(&f.name, "outbox", "o", "", usage)
+	flags.StringVar(&f.table, "table", "", "`name` of the outbox's table in an app's database (default \"postoffice_outbox\")")
+}
+
+// path returns the name of the outbox; empty if there is none.
+func (f *outboxFlags) path() string {
+	if f.name != "" {
+		return f.name
+	}
+	return strings.TrimSpace(os.Getenv(outboxVariable))
+}
+
+func (f *outboxFlags) given() bool { return f.path() != "" }
+
+// open opens the outbox. With create a file that is missing is created.
+func (f *outboxFlags) open(ctx context.Context, a *app, create bool) (*outboxdb.Outbox, error) {
+	name := f.path()
+	if name == "" {
+		return nil, exit.Usagef("there is no outbox: --outbox (or %s) names an SQLite file, or a database such as postgres://HOST/DATABASE", outboxVariable)
+	}
+	a.secrets.AddURL(name)
+	ctx, cancel := context.WithTimeout(ctx, outboxTimeout)
+	defer cancel()
+	return outboxdb.Open(ctx, name, outboxdb.Options{Table: f.table, Create: create})
+}
+
+const outboxHelp = `Looks after an outbox: the messages that an app has accepted and that are not
+delivered yet. Pending ones are delivered when they are due; dead ones were
+refused by the server for good, and are kept until a person retries or discards
+them.
+
+--outbox names the outbox. The path of an SQLite file is that of an embedded
+outbox (core/outbox/sqlite), which one process uses at a time: while an app
+runs with it, these commands exit with 5. It may also be an app's database
+with an outbox table (core/outbox/sqlstore); such a table is found under its
+default name, or under that of --table. postgres://USER:PASSWORD@HOST/DATABASE
+and mysql://USER:PASSWORD@HOST/DATABASE name tables in a database server.
+Databases may be in use.`
+
+func (a *app) outboxCommand() *cobra.Command {
+	parent := group("outbox", "Look after the messages that wait in an outbox",
+		a.outboxCountCommand(),
+		a.outboxListCommand(),
+		a.outboxShowCommand(),
+		a.outboxRetryCommand(),
+		a.outboxDiscardCommand(),
+		a.outboxDeliverCommand(),
+	)
+	parent.Long = outboxHelp
+	parent.Example = `  postoffice outbox count --outbox outbox.db
+  POSTOFFICE_OUTBOX=postgres://app:secret@db/shop postoffice outbox list --state dead`
+	return parent
+}
+
+// outboxRun makes the function of a command that works on an open outbox.
+func (a *app) outboxRun(flags *outboxFlags, run func(ctx context.Context, store *outboxdb.Outbox, arguments []string) error) func(*cobra.Command, []string) error {
+	return func(command *cobra.Command, arguments []string) error {
+		store, err := flags.open(command.Context(), a, false)
+		if err != nil {
+			return err
+		}
+		err = run(command.Context(), store, arguments)
+		if failed := store.Close(); err == nil && failed != nil {
+			err = exit.New(exit.Failed, "", failed)
+		}
+		return err
+	}
+}
+
+// call runs one call of an outbox within its time.
+func call[T any](ctx context.Context, run func(context.Context) (T, error)) (T, error) {
+	limited, cancel := context.WithTimeout(ctx, outboxTimeout)
+	defer cancel()
+	result, err := run(limited)
+	if err == nil || ctx.Err() != nil {
+		return result, err
+	}
+	return result, exit.New(exit.Failed, "", err)
+}
+
+// addRequired adds the flags of a command of the group.
+func (f *outboxFlags) addRequired(flags *pflag.FlagSet) {
+	f.add(flags, "SQLite file or `database` URL of the outbox (or POSTOFFICE_OUTBOX)")
+}
+
+// selectionFlags say which messages.
+type selectionFlags struct{ topic, state string }
+
+func (f *selectionFlags) add(command *cobra.Command) {
+	command.Flags().StringVar(&f.topic, "topic", "", "only messages of a `topic`")
+	command.Flags().StringVar(&f.state, "state", "", "only messages that are `pending` or dead")
+	// It fails only for flags that do not exist.
+	_ = command.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(
+		[]cobra.Completion{outbox.Pending.String(), outbox.Dead.String()}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// stateOf returns the state that was asked for; nil for all.
+func (f *selectionFlags) stateOf() (*outbox.State, error) {
+	for _, state := range []outbox.State{outbox.Pending, outbox.Dead} {
+		if f.state == state.String() {
+			return &state, nil
+		}
+	}
+	if f.state != "" {
+		return nil, exit.Usagef("--state must be pending or dead")
+	}
+	return nil, nil
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// changeFlags say which messages to retry or discard.
+type changeFlags struct {
+	selectionFlags
+	all bool
+}
+
+func (f *changeFlags) add(command *cobra.Command) {
+	f.selectionFlags.add(command)
+	command.Flags().BoolVar(&f.all, "all", false, "all messages, or all of --state")
+}
+
+// selection makes the selection of ids and flags.
+func (f *changeFlags) selection(ids []string) (outbox.Selection, error) {
+	state, err := f.stateOf()
+	if err != nil {
+		return outbox.Selection{}, err
+	}
+	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
+	switch {
+	case f.all && (f.topic != "" || len(ids) > 0):
+		return outbox.Selection{}, exit.Usagef("--all stands alone, or with --state: leave out the ids and --topic, or --all")
+	case f.topic != "" && len(ids) > 0:
+		return outbox.Selection{}, exit.Usagef("there are ids and --topic: give one of them")
+	case !f.all && f.topic == "" && len(ids) == 0:
+		return outbox.Selection{}, exit.Usagef("which messages? Give ids, --topic or --all, perhaps with --state dead")
+	}
+	return outbox.Selection{IDs: ids, Topic: f.topic, All: f.all, State: state}, nil
+}
+
+// describe says which messages are selected.
+func describe(selection outbox.Selection) string {
+	what := "messages"
+	if selection.State != nil {
+		what = selection.State.String() + " " + what
+	}
+	switch {
+	case selection.All:
+		return "all " + what
+	case selection.Topic != "":
+		return fmt.Sprintf("all %s of the topic %q", what, selection.Topic)
+	case len(selection.IDs) == 1:
+		return "1 message"
+	default:
+		return fmt.Sprintf("%d %s", len(selection.IDs), what)
+	}
+}
+
+// change runs a call that changes the selected messages and writes how many
+// there were, under a name in JSON.
+func (a *app) change(ctx context.Context, selection outbox.Selection, name string, run func(context.Context, outbox.Selection) (int, error)) (int, error) {
+	n, err := call(ctx, func(ctx context.Context) (int, error) { return run(ctx, selection) })
+	if err != nil {
+		return 0, err
+	}
+	err = a.result(map[string]int{name: n}, func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s %s\n", plural(n, "message"), name) })
+	if missing := len(selection.IDs) - n; err == nil && missing > 0 {
+		code := exit.Partly
+		if n == 0 {
+			code = exit.Failed
+		}
+		err = exit.New(code, "they may have been delivered; see: postoffice outbox list",
+			fmt.Errorf("%d of %d messages are not in the outbox, or not in that state", missing, len(selection.IDs)))
+	}
+	return n, err
+}

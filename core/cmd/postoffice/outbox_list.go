@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/outboxdb"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Pages of a list: a store returns whole messages, so that a page of large
+// ones has few.
+const (
+	firstPage = 20
+	mostPage  = 500
+	pageBytes = 16_000_000
+)
+
+// recordResult is the JSON of a message.
+type recordResult struct {
+	ID        string          `json:"id"`
+	Topic     string          `json:"topic"`
+	State     string          `json:"state"`
+	Attempts  int             `json:"attempts"`
+	CreatedAt *time.Time      `json:"created_at"`
+	DueAt     *time.Time      `json:"due_at"`
+	DeliverAt *time.Time      `json:"deliver_at,omitempty"`
+	LastError string          `json:"last_error,omitempty"`
+	Bytes     int64           `json:"bytes"`
+	Attrs     json.RawMessage `json:"attributes,omitempty"`
+	Payload   json.RawMessage `json:"payload,omitempty"`
+}
+
+func newRecordResult(record outbox.Record) recordResult {
+	return recordResult{
+		ID: record.ID, Topic: record.Topic, State: record.State.String(), Attempts: record.Attempts,
+		CreatedAt: timeJSON(record.CreatedAt), DueAt: timeJSON(record.DueAt), DeliverAt: timeJSON(record.DeliverAt),
+		LastError: record.LastError, Bytes: record.Size(),
+	}
+}
+
+func (a *app) outboxListCommand() *cobra.Command {
+	var flags outboxFlags
+	var selection selectionFlags
+	var limit int
+	var after string
+	command := &cobra.Command{
+		Use:   "list",
+		Short: "List the messages, the oldest first",
+		Long: `Lists the messages, the oldest first, without payloads and attributes.
+
+JSON Lines: {"id", "topic", "state", "attempts", "created_at", "due_at",
+"deliver_at", "last_error", "bytes"}, one for each message. due_at is when it
+is tried next, deliver_at when consumers are to get it, if it has such a time.`,
+		Example: `  postoffice outbox list --outbox outbox.db --state dead
+  postoffice outbox list --outbox outbox.db --json | jq -r 'select(.attempts > 9) | .id'`,
+		Args: cobra.NoArgs,
+		RunE: a.outboxRun(&flags, func(ctx context.Context, store *outboxdb.Outbox, _ []string) error {
+			state, err := selection.stateOf()
+			if err != nil {
+				return err
+			}
+			if limit < 0 {
+				return exit.Usagef("--limit is negative")
+			}
+			return a.list(ctx, store, outbox.Query{Topic: selection.topic, State: state, After: after}, limit)
+		}),
+	}
+	flags.addRequired(command.Flags())
+	selection.add(command)
+	command.Flags().IntVar(&limit, "limit", 0, "the most messages to list (default all)")
+	command.Flags().StringVar(&after, "after", "", "go on after the message with this `id`")
+	return command
+}
+
+// list writes messages page by page. A limit of zero means all.
+func (a *app) list(ctx context.Context, store outbox.Store, query outbox.Query, limit int) error {
+	const row = "%-36s  %-7s  %8v  %-20s  %-20s  %8v  %s  %s\n"
+	o := a.output()
+	if !o.asJSON {
+		_, _ = fmt.Fprintf(o.buffer, row, "ID", "STATE", "ATTEMPTS", "CREATED", "DUE", "BYTES", "TOPIC", "LAST ERROR")
+	}
+	listed := 0
+	err := pages(ctx, store, query, limit, func(record outbox.Record) error {
+		listed++
+		return o.write(newRecordResult(record), func(w io.Writer) {
+			_, _ = fmt.Fprintf(w, row, shown(record.ID), record.State, record.Attempts,
+				timeText(record.CreatedAt), timeText(record.DueAt), record.Size(), shown(record.Topic), shown(record.LastError))
+		})
+	}, o.flush)
+	if err != nil {
+		return err
+	}
+	if listed == 0 {
+		a.say("postoffice: there are no such messages in the outbox")
+	}
+	return o.flush()
+}
+
+// pages calls a function for each message that a query selects, and another
+// after each page.
+func pages(ctx context.Context, store outbox.Store, query outbox.Query, limit int, each func(outbox.Record) error, page func() error) error {
+	next := firstPage
+	for listed := 0; limit == 0 || listed < limit; {
+		query.Limit = next
+		if limit > 0 {
+			query.Limit = min(next, limit-listed)
+		}
+		records, err := call(ctx, func(ctx context.Context) ([]outbox.Record, error) { return store.List(ctx, query) })
+		if err != nil {
+			return err
+		}
+		size := int64(0)
+		for _, record := range records {
+			size += record.Size()
+			if err := each(record); err != nil {
+				return err
+			}
+		}
+		if err := page(); err != nil {
+			return err
+		}
+		if len(records) < query.Limit {
+			return nil
+		}
+		listed += len(records)
+		query.After = records[len(records)-1].ID
+		next = int(min(max(pageBytes*int64(len(records))/max(size, 1), 1), mostPage))
+	}
+	return nil
+}

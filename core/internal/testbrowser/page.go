@@ -1,0 +1,292 @@
+package testbrowser
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	logs "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// patience is how long a step may take before the test fails.
+const patience = 30 * time.Second
+
+// Page is a tab. Its methods are steps of a test: they wait for what they are
+// about, and end the test when it does not come within 30 seconds. They are
+// called by the goroutine of the test.
+type Page struct {
+	tb  testing.TB
+	ctx context.Context //nolint:containedctx // the tab lives as long as it
+
+	mu         sync.Mutex
+	complaints []string
+	tolerated  []string
+}
+
+// New opens an empty tab, 1280 by 800 pixels, which is closed when the test
+// ends.
+func New(tb testing.TB) *Page {
+	tb.Helper()
+	if !usesMain.Load() {
+		tb.Fatal("testbrowser: TestMain of this package must call testbrowser.Main, which stops the browser")
+	}
+	parent, err := shared.get()
+	need(tb, err)
+	ctx, cancel := chromedp.NewContext(parent, chromedp.WithNewBrowserContext())
+	tb.Cleanup(cancel)
+	p := &Page{tb: tb, ctx: ctx}
+	if err := chromedp.Listen(ctx, p.hear); err != nil {
+		tb.Fatalf("testbrowser: opening a tab: %v", err)
+	}
+	tb.Cleanup(p.judge)
+	p.Size(1280, 800)
+	return p
+}
+
+// Open opens a tab and loads a page in it.
+func Open(tb testing.TB, url string) *Page {
+	tb.Helper()
+	p := New(tb)
+	p.Go(url)
+	return p
+}
+
+// hear collects complaints.
+func (p *Page) hear(event any) {
+	var text string
+	switch event := event.(type) {
+	case *runtime.EventExceptionThrown:
+		text = event.ExceptionDetails.Text
+		if exception := event.ExceptionDetails.Exception; exception != nil {
+			text += " " + exception.Description
+		}
+	case *logs.EventEntryAdded:
+		if event.Entry.Level != logs.EntryLevelError && event.Entry.Level != logs.EntryLevelWarning {
+			return
+		}
+		text = event.Entry.Text + " " + event.Entry.URL
+	default:
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.complaints = append(p.complaints, text)
+}
+
+// Complaints returns what the browser complained about so far, and was not
+// tolerated.
+func (p *Page) Complaints() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(p.complaints), func(complaint string) bool {
+		return slices.ContainsFunc(p.tolerated, func(part string) bool { return strings.Contains(complaint, part) })
+	})
+}
+
+// Tolerate says that complaints which contain the text are part of the test.
+func (p *Page) Tolerate(part string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tolerated = append(p.tolerated, part)
+}
+
+func (p *Page) judge() {
+	for _, complaint := range p.Complaints() {
+		p.tb.Errorf("testbrowser: the page complained: %s", complaint)
+	}
+}
+
+// Do runs actions of chromedp in the tab.
+func (p *Page) Do(what string, steps ...chromedp.Action[chromedp.Void]) {
+	p.tb.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		p.tb.Fatalf("testbrowser: %s: %v", what, err)
+	}
+}
+
+// Go loads a page.
+func (p *Page) Go(url string) {
+	p.tb.Helper()
+	p.Do("loading "+url, chromedp.Navigate(url))
+}
+
+// Reload loads the page again.
+func (p *Page) Reload() {
+	p.tb.Helper()
+	p.Do("reloading", chromedp.Reload())
+}
+
+// Eval evaluates a JavaScript expression in the page. It works, too, in a tab
+// without JavaScript.
+func Eval[T any](p *Page, expression string) T {
+	p.tb.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		p.tb.Fatalf("testbrowser: evaluating %s: %v", expression, err)
+	}
+	return value
+}
+
+// Until waits until a JavaScript expression is true. It survives that the
+// page is loaded anew meanwhile.
+func (p *Page) Until(expression string) {
+	p.tb.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	const interval = 20 * time.Millisecond
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		// A page that is just being left has no answer; the next one has.
+		held, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("!!("+expression+")"))
+		if held {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			p.tb.Fatalf("testbrowser: waiting in vain for %s (last error: %v); the page is\n%s", expression, err, p.text())
+		}
+	}
+}
+
+// text returns the text of the page, for a failing test.
+func (p *Page) text() string {
+	ctx, cancel := context.WithTimeout(p.ctx, time.Second)
+	defer cancel()
+	text, _ := chromedp.Run(ctx, chromedp.Evaluate[string]("document.body.innerText"))
+	return text
+}
+
+// See waits until an element's text contains the given one.
+func (p *Page) See(selector, text string) {
+	p.tb.Helper()
+	p.Until(fmt.Sprintf("(document.querySelector(%q)?.innerText ?? '').includes(%q)", selector, text))
+}
+
+// Gone waits until there is no such element.
+func (p *Page) Gone(selector string) {
+	p.tb.Helper()
+	p.Until(fmt.Sprintf("document.querySelector(%q) === null", selector))
+}
+
+// Text returns the visible text of an element.
+func (p *Page) Text(selector string) string {
+	p.tb.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	text, err := chromedp.Run(ctx, chromedp.Text(chromedp.CSS(selector)))
+	if err != nil {
+		p.tb.Fatalf("testbrowser: reading %s: %v", selector, err)
+	}
+	return text
+}
+
+// Press clicks an element with the mouse.
+func (p *Page) Press(selector string) {
+	p.tb.Helper()
+	p.Do("clicking "+selector, chromedp.Click(chromedp.CSS(selector)))
+}
+
+// Type puts text into a field instead of what is there.
+func (p *Page) Type(selector, text string) {
+	p.tb.Helper()
+	p.Do("waiting for "+selector, chromedp.Focus(chromedp.CSS(selector)))
+	Eval[struct{}](p, fmt.Sprintf("document.querySelector(%q).select()", selector))
+	if text == "" {
+		text = kb.Delete
+	}
+	p.Do("typing into "+selector, chromedp.KeyEvent(text))
+}
+
+// Choose selects the option of a select element that has the value.
+func (p *Page) Choose(selector, value string) {
+	p.tb.Helper()
+	p.Do("choosing in "+selector, chromedp.SetValue(chromedp.CSS(selector), value))
+}
+
+// Keys presses keys one after the other, wherever the focus is: text, or
+// constants of chromedp's package kb.
+func (p *Page) Keys(keys string) {
+	p.tb.Helper()
+	p.Do("pressing keys", chromedp.KeyEvent(keys))
+}
+
+// Tab presses the tabulator key until an element has the focus, and fails the
+// test when that takes more than the given number of times.
+func (p *Page) Tab(selector string, most int) {
+	p.tb.Helper()
+	focused := fmt.Sprintf("document.activeElement?.matches(%q) ?? false", selector)
+	for range most {
+		p.Keys(kb.Tab)
+		if Eval[bool](p, focused) {
+			return
+		}
+	}
+	p.tb.Fatalf("testbrowser: %s has no focus after pressing the tabulator key %d times", selector, most)
+}
+
+// Size sets the size of the tab in CSS pixels.
+func (p *Page) Size(width, height int64) {
+	p.tb.Helper()
+	p.Do("setting the size", chromedp.EmulateViewport(width, height))
+}
+
+// Dark lets the tab prefer a dark colour scheme, or a light one.
+func (p *Page) Dark(dark bool) {
+	p.tb.Helper()
+	value := "light"
+	if dark {
+		value = "dark"
+	}
+	p.Do("setting the colour scheme", chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}},
+		})
+		return err
+	}))
+}
+
+// WithoutJavaScript turns the scripts of pages off that are loaded from now
+// on. [Eval] and [Page.Until] go on working.
+func (p *Page) WithoutJavaScript() {
+	p.tb.Helper()
+	p.Do("turning JavaScript off", chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+		return err
+	}))
+}
+
+// Overflows reports whether the page is wider than the tab, so that it must be
+// scrolled sideways.
+func (p *Page) Overflows() bool {
+	p.tb.Helper()
+	return Eval[bool](p, "document.documentElement.scrollWidth > window.innerWidth")
+}
+
+// Screenshot writes a picture of the whole page into a PNG file.
+func (p *Page) Screenshot(file string) {
+	p.tb.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err == nil {
+		err = os.WriteFile(file, picture, 0o600)
+	}
+	if err != nil {
+		p.tb.Fatalf("testbrowser: taking a picture: %v", err)
+	}
+}

@@ -1,0 +1,184 @@
+package postofficetest
+
+import "slices"
+
+// The accessors below are for pages that show a long-lived server: they return
+// a few items, newest first, at a cost that does not grow with the payloads.
+// Payload, Attributes and Body belong to the server and must not be changed.
+
+// Attempt is a delivery with its place among all.
+type Attempt struct {
+	// Number counts the attempts that have ended from 1.
+	Number int64
+	// Message is the number of the message, the first of a chunk.
+	Message int64
+	// Delivery has no Body.
+	Delivery
+}
+
+// JobStatus is a job as it is right now.
+type JobStatus struct {
+	Job
+	// UnderWay means that an attempt is under way or about to start.
+	UnderWay bool
+}
+
+// Totals is what became of the jobs of a consumer that the server remembers.
+type Totals struct{ Waiting, Delivered, Failed, Kept int }
+
+// RecentMessages returns at most limit messages with a number below before,
+// or the newest when that is zero; of one topic, unless it is empty.
+func (s *Server) RecentMessages(topic string, before int64, limit int) []Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var recent []Message
+	for _, message := range slices.Backward(s.messages) {
+		if len(recent) >= limit {
+			break
+		}
+		if (before == 0 || message.Number < before) && (topic == "" || message.Topic == topic) {
+			recent = append(recent, shared(message))
+		}
+	}
+	return recent
+}
+
+// MessageNumbered returns the message of that number; false when there is
+// none, or it was forgotten.
+func (s *Server) MessageNumbered(number int64) (Message, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	index, found := slices.BinarySearchFunc(s.messages, number, func(m *Message, number int64) int { return int(m.Number - number) })
+	if found {
+		return shared(s.messages[index]), true
+	}
+	for j := range s.unsettled {
+		for _, message := range j.messages {
+			if message.Number == number {
+				return shared(message), true
+			}
+		}
+	}
+	return Message{}, false
+}
+
+// shared copies a message, but not its texts.
+func shared(m *Message) Message {
+	copied := *m
+	copied.JobIDs = slices.Clone(m.JobIDs)
+	return copied
+}
+
+// JobStatuses returns the jobs of the ids, without those that were forgotten.
+func (s *Server) JobStatuses(ids []int64) []JobStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	underWay := make(map[int64]bool, len(s.flying)+len(s.ready))
+	for j := range s.flying {
+		underWay[j.id] = true
+	}
+	for _, j := range s.ready {
+		underWay[j.id] = true
+	}
+	statuses := make([]JobStatus, 0, len(ids))
+	for _, id := range ids {
+		if j := s.findJob(id); j != nil {
+			statuses = append(statuses, JobStatus{UnderWay: underWay[id], Job: Job{
+				ID: j.id, Topic: j.messages[0].Topic, ConsumerID: j.consumer.ID, Messages: len(j.messages),
+				State: j.state, Attempts: j.attempts, DueAt: j.due,
+			}})
+		}
+	}
+	return statuses
+}
+
+// RecentAttempts returns at most limit attempts that have ended, with a number
+// below before, or the newest when that is zero; those for which wanted says
+// true, unless it is nil. It must not call the server.
+func (s *Server) RecentAttempts(before int64, limit int, wanted func(Attempt) bool) []Attempt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var recent []Attempt
+	for i, made := range slices.Backward(s.history) {
+		if len(recent) >= limit {
+			break
+		}
+		listed := Attempt{Number: s.attemptNumber(i), Message: made.message.Number, Delivery: made.Delivery}
+		if (before == 0 || listed.Number < before) && (wanted == nil || wanted(listed)) {
+			recent = append(recent, listed)
+		}
+	}
+	return recent
+}
+
+// attemptNumber is the number of the attempt at an index of the history. The
+// mutex is held.
+func (s *Server) attemptNumber(index int) int64 {
+	return int64(s.attempted - len(s.history) + index + 1)
+}
+
+// MessageCounts returns how many messages each topic has had, also those that
+// were forgotten.
+func (s *Server) MessageCounts() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts := make(map[string]int, len(s.counts))
+	for topic, count := range s.counts {
+		counts[topic] = count
+	}
+	return counts
+}
+
+// ConsumerTotals returns what became of the jobs of each consumer, by its id.
+func (s *Server) ConsumerTotals() map[int64]Totals {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	totals := make(map[int64]Totals, len(s.consumers))
+	oldest := s.lastJob + 1
+	if len(s.jobs) > 0 {
+		oldest = s.jobs[0].id
+	}
+	count := func(j *job) {
+		total := totals[j.consumer.ID]
+		switch j.state {
+		case Pending:
+			total.Waiting++
+		case Delivered:
+			total.Delivered++
+		case Kept:
+			total.Kept++
+		default:
+			total.Failed++
+		}
+		totals[j.consumer.ID] = total
+	}
+	for _, j := range s.jobs {
+		count(j)
+	}
+	for j := range s.unsettled {
+		if j.id < oldest {
+			count(j)
+		}
+	}
+	return totals
+}
+
+// PublicTarget returns the target without userinfo, to be shown.
+func (c Consumer) PublicTarget() string { return withoutUserinfo(c.Target) }
+
+// PublicOriginHost returns the origin host without userinfo, to be shown.
+func (t Topic) PublicOriginHost() string { return withoutUserinfo(t.OriginHost) }
+
+// RecentRuns returns at most limit runs of the rescuer that have ended.
+func (s *Server) RecentRuns(limit int) []RescuerRun {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var recent []RescuerRun
+	for _, run := range slices.Backward(s.rescuerRuns) {
+		if len(recent) >= limit {
+			break
+		}
+		recent = append(recent, run.clone())
+	}
+	return recent
+}

@@ -1,0 +1,89 @@
+package postofficetest_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+)
+
+func numbersOf(messages []postofficetest.Message) []int64 {
+	var numbers []int64
+	for _, message := range messages {
+		numbers = append(numbers, message.Number)
+	}
+	return numbers
+}
+
+func TestRecent(t *testing.T) {
+	server := postofficetest.Start(t, postofficetest.WithHistory(5))
+	consumer := newPeer(t, nil)
+	addTopic(t, server, "orders", consumer.URL)
+	addTopic(t, server, "bills")
+	for i := range 12 {
+		publish(t, server, []string{"orders", "bills"}[i%2], fmt.Sprintf(`{"n":%d}`, i+1))
+	}
+	require.NoError(t, server.WaitForDeliveries(limited(t), 6))
+	require.NoError(t, server.WaitIdle(limited(t)))
+	assert.Equal(t, []int64{12, 11, 10}, numbersOf(server.RecentMessages("", 0, 3)))
+	assert.Equal(t, []int64{9, 8, 7, 6}, numbersOf(server.RecentMessages("", 10, 100)), "older ones are forgotten")
+	assert.Equal(t, []int64{11, 9}, numbersOf(server.RecentMessages("orders", 0, 2)))
+	assert.Empty(t, server.RecentMessages("none", 0, 2))
+	assert.Equal(t, map[string]int{"orders": 6, "bills": 6}, server.MessageCounts(), "forgotten ones are counted")
+
+	message, found := server.MessageNumbered(11)
+	require.True(t, found)
+	assert.JSONEq(t, `{"n":11}`, string(message.Payload))
+	for _, number := range []int64{0, 1, 13} {
+		_, found := server.MessageNumbered(number)
+		assert.False(t, found, number)
+	}
+
+	attempts := server.RecentAttempts(0, 100, nil)
+	require.Len(t, attempts, 6)
+	for i, made := range attempts {
+		assert.Equal(t, int64(6-i), made.Number)
+		assert.Nil(t, made.Body)
+		assert.Equal(t, 200, made.Status)
+	}
+	attempts = server.RecentAttempts(5, 2, func(a postofficetest.Attempt) bool { return a.Number%2 == 0 })
+	require.Len(t, attempts, 2)
+	assert.Equal(t, []int64{4, 2}, []int64{attempts[0].Number, attempts[1].Number})
+	made := attempts[0]
+	message, found = server.MessageNumbered(made.Message)
+	require.True(t, found)
+	assert.Equal(t, []int64{made.JobID}, message.JobIDs)
+	assert.Empty(t, server.RecentRuns(3))
+	origin := newOrigin(t)
+	recovering(t, server, origin.URL+"/o/")
+	for range 3 {
+		server.RunRescuer(limited(t))
+	}
+	assert.Len(t, server.RecentRuns(2), 2)
+}
+
+// What is still to be delivered is found although the history has gone on.
+func TestRecentOfOldJobs(t *testing.T) {
+	server := postofficetest.Start(t, postofficetest.WithHistory(2))
+	addTopic(t, server, "orders", "http://127.0.0.1:1/")
+	for range 9 {
+		publish(t, server, "orders", `{}`)
+	}
+	require.NoError(t, server.WaitForDeliveries(limited(t), 9))
+	require.NoError(t, server.WaitIdle(limited(t)))
+	message, found := server.MessageNumbered(1)
+	require.True(t, found)
+	assert.Equal(t, []int64{1}, message.JobIDs)
+	assert.Equal(t, 1, server.JobStatuses([]int64{1})[0].Attempts)
+	assert.Equal(t, 9, server.ConsumerTotals()[1].Waiting)
+	require.NoError(t, server.RetryNow(1))
+	require.NoError(t, server.WaitForDeliveries(limited(t), 10))
+}
+
+func TestPublicAddresses(t *testing.T) {
+	assert.Equal(t, "http://h/p", postofficetest.Consumer{Target: "http://user:secret@h/p"}.PublicTarget())
+	assert.Equal(t, "http://h/o/", postofficetest.Topic{OriginHost: "http://user:secret@h/o/"}.PublicOriginHost())
+}

@@ -1,0 +1,35 @@
+package postofficetest
+
+import (
+	"net/http"
+	"time"
+)
+
+// WithFront sets what answers at the server's address instead of its API
+// alone: for programs that serve pages beside it. The function gets the
+// server, of which it mounts [Server.Handler]; it is called each time that the
+// server begins to listen, and must not call Stop, Restart or Close itself.
+func WithFront(front func(*Server) http.Handler) Option {
+	return func(s *settings) { s.front = front }
+}
+
+// front returns what answers at the server's address.
+func (s *Server) front() http.Handler {
+	if s.settings.front == nil {
+		return s.Handler()
+	}
+	return s.settings.front(s)
+}
+
+// WithMaxGap bounds how long a job waits for its next attempt: after a failed
+// one, and while its consumer is paused. The default, zero, waits as long as
+// the real server does, from 16 s to 12 days, or 30 s when paused.
+func WithMaxGap(d time.Duration) Option { return func(s *settings) { s.maxGap = max(d, 0) } }
+
+// gap is how long a job waits that would wait so long on a real server.
+func (c settings) gap(d time.Duration) time.Duration {
+	if c.maxGap > 0 {
+		return min(d, c.maxGap)
+	}
+	return d
+}

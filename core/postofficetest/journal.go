@@ -1,0 +1,233 @@
+package postofficetest
+
+import (
+	"encoding/json"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Changes is what happened to the records of a server.
+type Changes struct {
+	// All means that Records are all there are: what was kept before is to be
+	// deleted.
+	All bool
+	// Records are new, or instead of earlier ones with the same key.
+	Records []Record
+	// Forgotten are the keys of records that are no more.
+	Forgotten []RecordKey
+}
+
+// None reports whether nothing happened.
+func (c Changes) None() bool { return !c.All && len(c.Records) == 0 && len(c.Forgotten) == 0 }
+
+// Journal follows what a server holds, for programs that keep it beyond their
+// end. See [Server.Wait] for when to look.
+type Journal struct {
+	server *Server
+
+	mu      sync.Mutex
+	started bool
+	// What was given out already. Messages, jobs and attempts are numbered in
+	// the order in which they come.
+	topics                            map[string]int // messages of the topic
+	consumers                         map[int64]Consumer
+	lastMessage, lastJob, lastAttempt int64
+	messages                          map[int64]bool
+	jobs                              map[int64]*job
+	open                              map[int64]jobMark // jobs that may change
+	firstMessage, firstJob            int64             // of the history, when it was last swept
+	firstAttempt                      int64
+}
+
+// jobMark is what changes about a job.
+type jobMark struct {
+	state    JobState
+	attempts int
+	due      time.Time
+}
+
+func markOf(j *job) jobMark { return jobMark{j.state, j.attempts, j.due} }
+
+// Journal returns a journal that has given out nothing yet.
+func (s *Server) Journal() *Journal {
+	return &Journal{
+		server: s, topics: make(map[string]int), consumers: make(map[int64]Consumer),
+		messages: make(map[int64]bool), jobs: make(map[int64]*job), open: make(map[int64]jobMark),
+		firstAttempt: 1,
+	}
+}
+
+// Changes returns what has changed since the last call: the first time, all
+// there is. What it returns is in step with itself: a job's messages are
+// among the records that were given out, and so on.
+func (j *Journal) Changes() Changes {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	changes := Changes{All: !j.started}
+	j.started = true
+	taken := j.take(&changes)
+	// Texts are made outside the server's lock: they may be long, and what
+	// they are made of does not change.
+	for _, item := range taken {
+		data, _ := json.Marshal(item.data) // texts, numbers and times always encode
+		changes.Records = append(changes.Records, Record{item.key, data})
+	}
+	return changes
+}
+
+// item is a record whose text is not made yet.
+type item struct {
+	key  RecordKey
+	data any
+}
+
+// take collects what has changed.
+func (j *Journal) take(changes *Changes) []item {
+	s := j.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var items []item
+	give := func(kind Kind, number int64, data any) {
+		items = append(items, item{RecordKey{kind, number}, data})
+	}
+	for _, name := range s.topicNames {
+		if count, known := j.topics[name]; !known || count != s.counts[name] {
+			j.topics[name] = s.counts[name]
+			t := s.topics[name]
+			give(TopicRecord, t.ID, topicData{t.Name, t.OriginHost, t.RecoveryEnabled, s.counts[name]})
+		}
+	}
+	for id, consumer := range s.consumers {
+		if j.consumers[id] != *consumer {
+			j.consumers[id] = *consumer
+			give(ConsumerRecord, id, consumerData{
+				consumer.Topic, consumer.Target, consumer.Type, consumer.Paused, consumer.Deleted, consumer.Timeout, consumer.ChunkSize,
+			})
+		}
+	}
+	giveMessage := func(m *Message) {
+		if !j.messages[m.Number] {
+			j.messages[m.Number] = true
+			give(MessageRecord, m.Number, messageData{
+				m.Topic, textOf(m.Payload), textOf(m.Attributes), m.Via, m.AcceptedAt, m.DeliverAt, m.JobIDs,
+			})
+		}
+	}
+	giveJob := func(one *job) {
+		numbers := make([]int64, 0, len(one.messages))
+		for _, message := range one.messages {
+			giveMessage(message)
+			numbers = append(numbers, message.Number)
+		}
+		give(JobRecord, one.id, jobData{
+			numbers, one.consumer.ID, one.target, one.stateOf, one.state, one.attempts, one.due,
+		})
+		j.jobs[one.id] = one
+		if one.state == Pending || one.state == GivenUp {
+			j.open[one.id] = markOf(one)
+		} else {
+			delete(j.open, one.id)
+		}
+	}
+	for id, mark := range j.open {
+		if one := j.jobs[id]; markOf(one) != mark {
+			giveJob(one)
+		}
+	}
+	for _, message := range newSince(s.messages, func(m *Message) int64 { return m.Number }, j.lastMessage) {
+		giveMessage(message)
+	}
+	fresh := newSince(s.jobs, func(one *job) int64 { return one.id }, j.lastJob)
+	for _, one := range fresh {
+		giveJob(one)
+	}
+	if len(fresh) == len(s.jobs) {
+		// Perhaps more came than the history holds.
+		for one := range s.unsettled {
+			if one.id > j.lastJob && j.jobs[one.id] == nil {
+				giveJob(one)
+			}
+		}
+	}
+	for i := max(0, int(j.lastAttempt-s.attemptNumber(0))+1); i < len(s.history); i++ {
+		number, made := s.attemptNumber(i), s.history[i]
+		giveMessage(made.message)
+		reason := ""
+		if made.Err != nil {
+			reason = made.Err.Error()
+		}
+		give(AttemptRecord, number, attemptData{
+			made.JobID, made.Attempt, made.message.Number, made.ConsumerID, made.Target, made.StartedAt, made.Status, reason,
+		})
+	}
+	j.lastMessage, j.lastJob = s.lastMessage, s.lastJob
+	j.sweep(changes)
+	j.lastAttempt = int64(s.attempted)
+	return items
+}
+
+// newSince returns the end of a list whose numbers are greater than the last.
+func newSince[T any](list []T, number func(T) int64, last int64) []T {
+	first := len(list)
+	for first > 0 && number(list[first-1]) > last {
+		first--
+	}
+	return list[first:]
+}
+
+// sweep names the records that the server has forgotten, if the history has
+// moved. The server's mutex is held.
+func (j *Journal) sweep(changes *Changes) {
+	s := j.server
+	var firstMessage, firstJob int64
+	if len(s.messages) > 0 {
+		firstMessage = s.messages[0].Number
+	}
+	if len(s.jobs) > 0 {
+		firstJob = s.jobs[0].id
+	}
+	firstAttempt := s.attemptNumber(0)
+	if firstMessage == j.firstMessage && firstJob == j.firstJob && firstAttempt == j.firstAttempt {
+		return
+	}
+	for number := j.firstAttempt; number < min(firstAttempt, j.lastAttempt+1); number++ {
+		changes.Forgotten = append(changes.Forgotten, RecordKey{AttemptRecord, number})
+	}
+	j.firstMessage, j.firstJob, j.firstAttempt = firstMessage, firstJob, firstAttempt
+
+	jobs := make(map[int64]bool, len(s.jobs))
+	messages := make(map[int64]bool, len(s.messages))
+	keep := func(one *job) {
+		jobs[one.id] = true
+		for _, message := range one.messages {
+			messages[message.Number] = true
+		}
+	}
+	for _, one := range s.jobs {
+		keep(one)
+	}
+	for one := range s.unsettled {
+		keep(one)
+	}
+	for _, message := range s.messages {
+		messages[message.Number] = true
+	}
+	for _, made := range s.history {
+		messages[made.message.Number] = true
+	}
+	for id := range j.jobs {
+		if !jobs[id] {
+			delete(j.jobs, id)
+			delete(j.open, id)
+			changes.Forgotten = append(changes.Forgotten, RecordKey{JobRecord, id})
+		}
+	}
+	for number := range j.messages {
+		if !messages[number] {
+			delete(j.messages, number)
+			changes.Forgotten = append(changes.Forgotten, RecordKey{MessageRecord, number})
+		}
+	}
+	slices.SortFunc(changes.Forgotten, func(a, b RecordKey) int { return int(a.Number - b.Number) })
+}

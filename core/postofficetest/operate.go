@@ -1,0 +1,144 @@
+package postofficetest
+
+import (
+	"container/heap"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Reasons for which a job cannot be retried at once.
+var (
+	// ErrNoJob means that the server has no such job, or has forgotten it.
+	ErrNoJob = errors.New("postofficetest: no such job")
+	// ErrPaused means that the job's consumer is paused.
+	ErrPaused = errors.New("postofficetest: consumer is paused")
+	// ErrUnderWay means that an attempt is under way, or about to start.
+	ErrUnderWay = errors.New("postofficetest: job is under way")
+	// ErrSettled means that nothing is left to deliver.
+	ErrSettled = errors.New("postofficetest: job is settled")
+)
+
+// Publish accepts a message as POST /api/messages does, without a request:
+// faults do not touch it. It returns the ids of its jobs, none when the topic
+// has no consumer. Payload and attributes are JSON. The error says what is
+// wrong with an argument.
+func (s *Server) Publish(topic string, payload, attributes json.RawMessage) ([]int64, error) {
+	name, err := json.Marshal(topic)
+	if err != nil {
+		return nil, fmt.Errorf("postofficetest: topic: %w", err)
+	}
+	fields := map[string]json.RawMessage{"topic": name}
+	for field, text := range map[string]json.RawMessage{"payload": payload, "attributes": attributes} {
+		if !validJSON(text) {
+			return nil, errors.New("postofficetest: " + field + " is no JSON that the server would read")
+		}
+		fields[field] = slices.Clone(text[skip(text, 0):])
+	}
+	ids, err := s.receive(fields, Single)
+	if err != nil {
+		return nil, fmt.Errorf("postofficetest: %w", err)
+	}
+	return ids, nil
+}
+
+// RetryNow makes the next attempt of a job at once, as an operator can: of one
+// that waits for it, also of a scheduled one, or of one that was given up. The
+// error is ErrNoJob, ErrPaused, ErrUnderWay or ErrSettled.
+func (s *Server) RetryNow(id int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	index := slices.IndexFunc(s.planned, func(j *job) bool { return j.id == id })
+	var waiting *job
+	switch {
+	case index >= 0:
+		waiting = s.planned[index]
+	default:
+		waiting = s.findJob(id)
+	}
+	switch {
+	case waiting == nil:
+		return ErrNoJob
+	case index < 0 && waiting.state == Pending:
+		return ErrUnderWay
+	case waiting.state != Pending && waiting.state != GivenUp:
+		return ErrSettled
+	case s.paused(waiting):
+		return ErrPaused
+	}
+	if index >= 0 {
+		heap.Remove(&s.planned, index)
+	}
+	waiting.state, waiting.due = Pending, s.clock()
+	s.start(waiting)
+	s.notify()
+	return nil
+}
+
+// RetryConsumer makes the next attempt of all jobs of a consumer at once that
+// wait for it, but for those that are scheduled for a later time. It returns
+// how many. A paused consumer has none.
+func (s *Server) RetryConsumer(id int64) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.clock()
+	var due, rest []*job
+	for _, j := range s.planned {
+		if j.consumer.ID == id && !s.paused(j) && !j.messages[0].DeliverAt.After(now) {
+			due = append(due, j)
+		} else {
+			rest = append(rest, j)
+		}
+	}
+	if len(due) == 0 {
+		return 0
+	}
+	s.planned = rest
+	heap.Init(&s.planned)
+	slices.SortFunc(due, func(a, b *job) int { return int(a.id - b.id) })
+	for _, j := range due {
+		j.due = now
+		s.start(j)
+	}
+	s.notify()
+	return len(due)
+}
+
+// paused reports whether a job waits for the end of a pause. The mutex is
+// held.
+func (s *Server) paused(j *job) bool {
+	consumer := s.consumers[j.stateOf]
+	return consumer != nil && consumer.Paused
+}
+
+// findJob returns the job of an id; nil when there is none. The mutex is held.
+func (s *Server) findJob(id int64) *job {
+	index, found := slices.BinarySearchFunc(s.jobs, id, func(j *job, id int64) int { return int(j.id - id) })
+	if found {
+		return s.jobs[index]
+	}
+	// Jobs that are still to be delivered may be older than the history.
+	for j := range s.unsettled {
+		if j.id == id {
+			return j
+		}
+	}
+	return nil
+}
+
+// unsettled yields the jobs that are still to be delivered. The mutex is held.
+func (s *Server) unsettled(yield func(*job) bool) {
+	for _, list := range [][]*job{s.planned, s.ready} {
+		for _, j := range list {
+			if !yield(j) {
+				return
+			}
+		}
+	}
+	for j := range s.flying {
+		if !yield(j) {
+			return
+		}
+	}
+}
