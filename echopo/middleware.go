@@ -85,7 +85,7 @@ func Register(app *echo.Echo, client *core.Client, options Options) error {
 	if err := client.Start(context.Background()); err != nil {
 		return err
 	}
-	app.Use(Middleware(client, options))
+	app.Use(checkConsumers(app, client), Middleware(client, options))
 	Mount(app, client)
 	return nil
 }

@@ -68,7 +68,7 @@ func Register(app *gin.Engine, client *core.Client, options Options) error {
 	if err := client.Start(context.Background()); err != nil {
 		return err
 	}
-	app.Use(Middleware(client, options))
+	app.Use(checkConsumers(app, client), Middleware(client, options))
 	Mount(app, client)
 	return nil
 }

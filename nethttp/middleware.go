@@ -76,7 +76,9 @@ func Register(server *http.Server, client *core.Client, options Options) error {
 	}
 	routes := http.NewServeMux()
 	Mount(routes, client)
+	check := checkConsumers(app, client)
 	server.Handler = Middleware(client, options)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		check()
 		// The app's requests do not pass through the mux of the routes,
 		// which would clean their paths.
 		if _, pattern := routes.Handler(r); pattern != "" {

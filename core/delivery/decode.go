@@ -1,0 +1,129 @@
+package delivery
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/postoffice-go/postoffice/core/internal/wire"
+)
+
+// DecodeError says why a message could not be decoded. Its text holds no
+// values of the message; what it wraps may.
+type DecodeError struct {
+	// Field is the path of the field at fault, such as "payload.customer.id"
+	// or "attributes"; "body" for the whole.
+	Field string
+	// Reason says what is wrong with it.
+	Reason string
+
+	cause error
+}
+
+// Error tells the field and the reason.
+func (e *DecodeError) Error() string { return "delivery: " + e.Field + " " + e.Reason }
+
+// Unwrap returns the error of encoding/json or of the payload's own
+// UnmarshalJSON, if there is one.
+func (e *DecodeError) Unwrap() error { return e.cause }
+
+// decodeError puts an error of encoding/json into words without values.
+func decodeError(field string, err error) *DecodeError {
+	const unknown = "json: unknown field "
+	e := &DecodeError{Field: field, cause: err}
+	wrongType, isType := errors.AsType[*json.UnmarshalTypeError](err)
+	syntax, isSyntax := errors.AsType[*json.SyntaxError](err)
+	switch {
+	case isType:
+		if wrongType.Field != "" {
+			e.Field += "." + wrongType.Field
+		}
+		kind, _, _ := strings.Cut(wrongType.Value, " ") // "number 12" tells the number
+		e.Reason = fmt.Sprintf("is %s, which does not fit %v", kind, wrongType.Type)
+	case isSyntax:
+		e.Reason = fmt.Sprintf("is no JSON, at byte %d", syntax.Offset)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		e.Reason = "is no JSON: it ends too early"
+	case strings.HasPrefix(err.Error(), unknown):
+		e.Reason = fmt.Sprintf("has a field that is not expected: %.100s", strings.TrimPrefix(err.Error(), unknown))
+	default:
+		e.Reason = fmt.Sprintf("is refused by its type (%T)", err)
+	}
+	return e
+}
+
+// split takes the member "attributes" out of the object that the server
+// delivers; what is left is the payload.
+func split(body []byte) (payload []byte, attributes json.RawMessage, err error) {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	first, err := decoder.Token()
+	if err != nil {
+		return nil, nil, decodeError("body", err)
+	}
+	if first != json.Delim('{') {
+		return nil, nil, &DecodeError{Field: "body", Reason: "is no JSON object"}
+	}
+	payload = append(make([]byte, 0, len(body)), '{')
+	for decoder.More() {
+		start := decoder.InputOffset() // a comma and blanks may follow
+		key, err := decoder.Token()
+		if err != nil {
+			return nil, nil, decodeError("body", err)
+		}
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return nil, nil, decodeError("body", err)
+		}
+		if key == wire.AttributesKey {
+			attributes = value
+			continue
+		}
+		if len(payload) > 1 {
+			payload = append(payload, ',')
+		}
+		member := body[start:decoder.InputOffset()]
+		payload = append(payload, member[bytes.IndexByte(member, '"'):]...)
+	}
+	if _, err := decoder.Token(); err != nil {
+		return nil, nil, decodeError("body", err)
+	}
+	if len(bytes.TrimSpace(body[decoder.InputOffset():])) > 0 {
+		return nil, nil, &DecodeError{Field: "body", Reason: "goes on after its JSON object"}
+	}
+	return append(payload, '}'), attributes, nil
+}
+
+// decodeAttributes reads attributes, which may be missing or null.
+func decodeAttributes(raw json.RawMessage) (map[string]string, error) {
+	attributes := map[string]string{}
+	if len(raw) == 0 {
+		return attributes, nil
+	}
+	var values map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &values); err != nil {
+		return nil, decodeError(wire.AttributesKey, err)
+	}
+	for name, value := range values {
+		var text string
+		if len(value) == 0 || value[0] != '"' || json.Unmarshal(value, &text) != nil {
+			text = string(value)
+		}
+		attributes[name] = text
+	}
+	return attributes, nil
+}
+
+// decodePayload decodes a payload into what a pointer points to.
+func decodePayload(payload []byte, into any, strict bool) error {
+	decoder := json.NewDecoder(bytes.NewReader(payload))
+	if strict {
+		decoder.DisallowUnknownFields()
+	}
+	if err := decoder.Decode(into); err != nil {
+		return decodeError("payload", err)
+	}
+	return nil
+}

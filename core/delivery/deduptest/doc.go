@@ -1,0 +1,8 @@
+// Package deduptest is the suite that every [delivery.Deduplicator] passes:
+//
+//	func TestDeduplicator(t *testing.T) {
+//		deduptest.Run(t, func(t *testing.T) delivery.Deduplicator { return newOne(t) })
+//	}
+//
+// The suite waits for leases of a fraction of a second to end.
+package deduptest

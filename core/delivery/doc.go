@@ -1,0 +1,82 @@
+// Package delivery is the receiving side: it makes an [net/http.Handler] of a
+// typed function, for what the server posts to a consumer.
+//
+//	orders := core.Consumer{Topic: "orders", Target: "http://user:secret@billing:8080/consume/orders"}
+//	...
+//	handler := delivery.Handler(func(ctx context.Context, m delivery.Message[Order]) error {
+//		return bill(ctx, m.Payload)
+//	}, delivery.WithConsumer(orders))
+//	ginpo.Consume(router, "/consume/orders", handler)
+//
+// The adapters' Consume puts it into an app; any other router will do, too.
+//
+// # Answers
+//
+// The server knows two answers: 2xx acknowledges a message, and all others
+// are alike. It then posts the message again, after 15 s at first and after
+// days in the end, a hundred times in 85 days, and drops it. All consumers
+// share the server's 50 connections, so a consumer that is slow, or fails
+// slowly, holds up the others: it should answer fast.
+//
+//	the function returns nil                     204
+//	it returns Discard(err)                      204, reported
+//	it returns another error, or panics          500, reported
+//	the payload does not fit T, or is no JSON    400, reported; see below
+//	a duplicate of a message that was handled    204
+//	a duplicate of one that is being handled     409
+//	the deduplicator fails                       503, reported
+//	credentials are missing or wrong             401, reported
+//	another method than POST                     405, reported
+//	the body is too large                        413, reported
+//	the body is not application/json             415, reported
+//
+// What is reported goes to the log, once in ten seconds for each kind of
+// [Problem], with a count of those left out, and each to the function of
+// [WithOnError]. An answer never says more than the kind of problem. A panic
+// with [net/http.ErrAbortHandler] passes on.
+//
+// # Messages that cannot be decoded
+//
+// A message that is no JSON or does not fit T fails however often it comes.
+// To acknowledge it would lose it in silence, so by default it is not
+// acknowledged: the server keeps it for 85 days, each attempt costs little and
+// is reported, and a consumer that is mended meanwhile gets it after all.
+// [WithUndecodable] gives such a message to a function instead, which may put
+// it aside, and acknowledges it when the function returns nil.
+//
+// Unless [WithStrict] is set, fields that T does not have are passed over,
+// so that publishers can add fields.
+//
+// # Time
+//
+// The server waits for an answer as long as the consumer's Timeout says, 5 s
+// by default, and hangs up. The function's context ends then, and earlier
+// with [WithTimeout]. Nobody hears the answer any more, and the message comes
+// again, whatever the function has done. A function that is to finish all the
+// same detaches its context by [context.WithoutCancel], and needs
+// deduplication, which remembers its success for the next attempt.
+//
+// # Duplicates
+//
+// Messages are delivered at least once. With [WithDeduplication] copies of a
+// message are told apart: one copy is handled at a time, and none after one
+// was handled with success. Copies have the same message_id attribute, which
+// publishers add by [core.WithMessageID]; without it the server's message-id
+// and the body are compared, which finds the server's own retries, but not
+// copies that came by a publisher's retry or by recovery.
+//
+// A success is remembered for a day by default, which is longer than any pause
+// between the server's first 80 attempts. A copy that comes while another is
+// being handled gets 409 at once, because waiting would hold one of the
+// server's connections; it comes again later.
+//
+// A failure releases the message at once, and a crash when the lease ends, one
+// minute by default. The function's context ends with the lease. One that goes
+// on after that can run beside a copy; [DoneTx] closes that gap, for
+// effects in the database of the deduplicator: it makes remembering the
+// message a part of the function's own transaction, which fails if a copy has
+// taken over. The effect then happens exactly once.
+//
+// [NewMemory] remembers in the process: enough for one instance, as long as
+// it lives. The package sqldedup remembers in a table, for all instances.
+package delivery

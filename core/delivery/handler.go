@@ -1,0 +1,281 @@
+package delivery
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/internal/wire"
+)
+
+// Handler makes an http.Handler of a function that handles messages whose
+// payload is decoded into a T, such as a struct, a map or json.RawMessage.
+// nil acknowledges the message; an error has the server deliver it again. The
+// package's documentation lists all answers.
+//
+// Handler panics, as [http.Handle] does, when the function is nil or an
+// option is invalid, which is a mistake in the program; [New] returns an
+// error instead.
+func Handler[T any](handle func(ctx context.Context, m Message[T]) error, options ...Option) http.Handler {
+	handler, err := New(handle, options...)
+	if err != nil {
+		panic(err)
+	}
+	return handler
+}
+
+// New is [Handler] for options that come from outside the program, such as a
+// consumer's target. The error names the option.
+func New[T any](handle func(ctx context.Context, m Message[T]) error, options ...Option) (http.Handler, error) {
+	if handle == nil {
+		return nil, errors.New("delivery: the function is nil")
+	}
+	settings, err := configure(options)
+	if err != nil {
+		return nil, err
+	}
+	return &endpoint{
+		settings: settings,
+		reporter: reporter{logger: settings.logger, onError: settings.onError},
+		decode: func(e *envelope) (func(context.Context) error, error) {
+			m := Message[T]{ID: e.id, Topic: settings.topic, Attributes: e.attributes, Received: e.received}
+			if err := decodePayload(e.payload, &m.Payload, settings.strict); err != nil {
+				return nil, err
+			}
+			return func(ctx context.Context) error { return handle(ctx, m) }, nil
+		},
+	}, nil
+}
+
+// endpoint is the part of a handler that does not know the type.
+type endpoint struct {
+	settings
+	reporter
+	// decode decodes the payload and returns the call of the function.
+	decode func(e *envelope) (func(context.Context) error, error)
+}
+
+// envelope is a message as it came.
+type envelope struct {
+	id         string
+	path       string // of the request
+	body       []byte
+	payload    []byte
+	attributes map[string]string
+	received   time.Time
+}
+
+// ServeHTTP takes a message from the server.
+func (h *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	e := &envelope{id: r.Header.Get(wire.MessageIDHeader), path: r.URL.Path, received: time.Now()}
+	if status, err := h.read(w, r, e); err != nil {
+		h.answer(ctx, w, e, Refused, status, err)
+		return
+	}
+	call, err := h.open(e)
+	if err != nil {
+		h.notDecoded(ctx, w, e, err)
+		return
+	}
+	extended, err := h.extend(ctx, e)
+	if err != nil {
+		h.settle(ctx, w, e, err)
+		return
+	}
+	ctx = extended
+	if h.deduplicator == nil {
+		h.settle(ctx, w, e, run(ctx, h.timeout, call))
+		return
+	}
+	key, ok := h.keyOf(r, e)
+	if !ok {
+		h.answer(ctx, w, e, Refused, http.StatusBadRequest, errors.New("the message has no id to tell copies by"))
+		return
+	}
+	h.deduplicate(ctx, w, e, key, call)
+}
+
+// read checks a request and reads its body, or tells how to refuse it.
+func (h *endpoint) read(w http.ResponseWriter, r *http.Request, e *envelope) (status int, err error) {
+	if !h.credentials.present(r) {
+		w.Header().Set("WWW-Authenticate", `Basic realm="postoffice consumer", charset="UTF-8"`)
+		return http.StatusUnauthorized, errors.New("credentials are missing or wrong")
+	}
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return http.StatusMethodNotAllowed, errors.New("method is not POST")
+	}
+	if !isJSON(r.Header) {
+		return http.StatusUnsupportedMediaType, errors.New("body is not application/json")
+	}
+	if r.ContentLength > h.maxBytes {
+		w.Header().Set("Connection", "close") // not to read what nobody wants
+		return http.StatusRequestEntityTooLarge, fmt.Errorf("body has %d bytes; the most is %d", r.ContentLength, h.maxBytes)
+	}
+	var body bytes.Buffer
+	body.Grow(int(min(max(r.ContentLength, 0)+bytes.MinRead, maxGrow)))
+	_, err = body.ReadFrom(http.MaxBytesReader(w, r.Body, h.maxBytes))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return http.StatusRequestEntityTooLarge, fmt.Errorf("body has more than %d bytes", h.maxBytes)
+	}
+	if err != nil {
+		return http.StatusBadRequest, fmt.Errorf("body cannot be read: %w", err)
+	}
+	e.body = body.Bytes()
+	return 0, nil
+}
+
+// maxGrow is how much room is made for a body before any of it has come.
+const maxGrow = 1 << 20
+
+// isJSON tells whether a body is JSON as it stands.
+func isJSON(header http.Header) bool {
+	if encoding := header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return false
+	}
+	mediaType, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+	return err == nil && (mediaType == "application/json" || strings.HasSuffix(mediaType, "+json"))
+}
+
+// open decodes a message.
+func (h *endpoint) open(e *envelope) (call func(context.Context) error, err error) {
+	defer catch(&err) // of a type's own UnmarshalJSON
+	payload, attributes, err := split(e.body)
+	if err != nil {
+		return nil, err
+	}
+	if e.attributes, err = decodeAttributes(attributes); err != nil {
+		return nil, err
+	}
+	e.payload = payload
+	return h.decode(e)
+}
+
+// extend makes the context of a message.
+func (h *endpoint) extend(ctx context.Context, e *envelope) (extended context.Context, err error) {
+	if h.context == nil {
+		return ctx, nil
+	}
+	defer catch(&err)
+	if extended = h.context(ctx, e.attributes); extended == nil {
+		return nil, errors.New("the function of WithContext has returned nil")
+	}
+	return extended, nil
+}
+
+// catch makes an error of a panic, but for the one that net/http means to
+// get. It is to be deferred.
+func catch(err *error) {
+	switch value := recover(); value {
+	case nil:
+	case http.ErrAbortHandler:
+		panic(value)
+	default:
+		*err = &PanicError{Value: value, Stack: debug.Stack()}
+	}
+}
+
+// run calls a function, with a context that ends after a time unless that is
+// zero.
+func run(ctx context.Context, within time.Duration, call func(context.Context) error) (err error) {
+	if within > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, within)
+		defer cancel()
+	}
+	defer catch(&err)
+	return call(ctx)
+}
+
+// notDecoded answers a message that could not be decoded.
+func (h *endpoint) notDecoded(ctx context.Context, w http.ResponseWriter, e *envelope, err error) {
+	if kindOf(err) == Panicked {
+		h.settle(ctx, w, e, err)
+		return
+	}
+	status := http.StatusBadRequest
+	if h.undecodable != nil {
+		status = http.StatusNoContent
+		m := Undecodable{ID: e.id, Topic: h.topic, Body: e.body, Err: err, Received: e.received}
+		failed := run(ctx, h.timeout, func(ctx context.Context) error { return h.undecodable(ctx, m) })
+		if failed != nil {
+			status = http.StatusInternalServerError
+			err = fmt.Errorf("%w; putting it aside: %w", err, failed)
+		}
+	}
+	h.answer(ctx, w, e, NotDecoded, status, err)
+}
+
+// deduplicate handles a message that is not being handled and was not.
+func (h *endpoint) deduplicate(ctx context.Context, w http.ResponseWriter, e *envelope, key string, call func(context.Context) error) {
+	state, token, err := h.deduplicator.Begin(ctx, key, h.lease)
+	switch {
+	case err != nil:
+		h.answer(ctx, w, e, NotDeduplicated, http.StatusServiceUnavailable, err)
+		return
+	case state == Handled:
+		w.WriteHeader(http.StatusNoContent)
+		return
+	case state == Running:
+		http.Error(w, "a copy of the message is being handled", http.StatusConflict)
+		return
+	}
+	claimed := &claim{deduplicator: h.deduplicator, key: key, token: token, keep: h.keep}
+	returned := false
+	defer func() {
+		if !returned { // the function aborts the connection, or has ended the goroutine
+			_ = claimed.abort(ctx)
+		}
+	}()
+	within := h.lease
+	if h.timeout > 0 {
+		within = min(within, h.timeout)
+	}
+	err = run(context.WithValue(ctx, claimKey{}, claimed), within, call)
+	returned = true
+	if acknowledges(err) {
+		if failed := claimed.done(ctx); failed != nil { // but what is done is done: no retry
+			h.report(ctx, h.problem(e, NotDeduplicated, http.StatusNoContent, failed))
+		}
+	} else if failed := claimed.abort(ctx); failed != nil { // copies have to wait for the lease's end
+		h.report(ctx, h.problem(e, NotDeduplicated, http.StatusInternalServerError, failed))
+	}
+	h.settle(ctx, w, e, err)
+}
+
+// acknowledges tells whether a message does not come again after an error.
+func acknowledges(err error) bool { return err == nil || kindOf(err) == Discarded }
+
+// settle answers a message that was given to the function.
+func (h *endpoint) settle(ctx context.Context, w http.ResponseWriter, e *envelope, err error) {
+	status := http.StatusInternalServerError
+	if acknowledges(err) {
+		status = http.StatusNoContent
+	}
+	if err == nil {
+		w.WriteHeader(status)
+		return
+	}
+	h.answer(ctx, w, e, kindOf(err), status, err)
+}
+
+// answer reports a problem and answers with its kind alone.
+func (h *endpoint) answer(ctx context.Context, w http.ResponseWriter, e *envelope, kind Kind, status int, err error) {
+	h.report(ctx, h.problem(e, kind, status, err))
+	if status == http.StatusNoContent {
+		w.WriteHeader(status)
+		return
+	}
+	http.Error(w, kind.String(), status)
+}
+
+func (h *endpoint) problem(e *envelope, kind Kind, status int, err error) Problem {
+	return Problem{Kind: kind, Topic: h.topic, ID: e.id, Path: e.path, Status: status, Err: err}
+}

@@ -1,0 +1,172 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// logInterval is how often a handler logs a problem of one kind.
+const logInterval = 10 * time.Second
+
+// Kind is a kind of [Problem].
+type Kind int
+
+const (
+	// Refused requests are none of the server, or not for this handler:
+	// credentials, method, content type or size are wrong.
+	Refused Kind = iota + 1
+	// NotDecoded messages are no JSON, or do not fit the type.
+	NotDecoded
+	// Failed messages were given to the function, which returned an error.
+	Failed
+	// Panicked messages were given to the function, which panicked: the error
+	// is a *PanicError.
+	Panicked
+	// Discarded messages are those for which the function returned [Discard].
+	Discarded
+	// NotDeduplicated messages met an error of the deduplicator: before the
+	// function was called, and then it was not, or after its success.
+	NotDeduplicated
+
+	kinds // how many there are, and one
+)
+
+// String says the kind in words.
+func (k Kind) String() string {
+	switch k {
+	case Refused:
+		return "delivery refused"
+	case NotDecoded:
+		return "message cannot be decoded"
+	case Failed:
+		return "message not handled"
+	case Panicked:
+		return "handling a message has panicked"
+	case Discarded:
+		return "message discarded"
+	case NotDeduplicated:
+		return "deduplication failed"
+	default:
+		return fmt.Sprintf("Kind(%d)", int(k))
+	}
+}
+
+// Problem is what is reported of a request.
+type Problem struct {
+	Kind Kind
+	// Topic is that of the Message, and ID, too; it may be empty.
+	Topic, ID string
+	// Path is the path of the request.
+	Path string
+	// Status is what is answered: 204 if the message is acknowledged, any
+	// other status has the server deliver it again.
+	Status int
+	// Err says what is wrong.
+	Err error
+}
+
+// PanicError is a panic while a message was handled.
+type PanicError struct {
+	// Value is what the function has panicked with.
+	Value any
+	// Stack is the stack of the goroutine then.
+	Stack []byte
+}
+
+// Error tells the value.
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// Unwrap returns the value if it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// discard marks an error whose message is acknowledged.
+type discard struct{ err error }
+
+func (d *discard) Error() string { return "discarded: " + d.err.Error() }
+func (d *discard) Unwrap() error { return d.err }
+
+// Discard makes the error by which a function acknowledges a message that it
+// could not handle and never will: the problem is reported, and the message
+// does not come again. It may be wrapped. Discard of nil is nil.
+func Discard(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &discard{err}
+}
+
+// kindOf tells how the error of a function is reported.
+func kindOf(err error) Kind {
+	if _, ok := errors.AsType[*PanicError](err); ok {
+		return Panicked
+	}
+	if _, ok := errors.AsType[*discard](err); ok {
+		return Discarded
+	}
+	return Failed
+}
+
+// reporter logs problems, each kind once in a while, so that a message that
+// comes again and again does not flood the log.
+type reporter struct {
+	logger  *slog.Logger
+	onError func(ctx context.Context, p Problem)
+
+	mu    sync.Mutex
+	kinds [kinds]struct {
+		until   time.Time
+		omitted int
+	}
+}
+
+func (r *reporter) report(ctx context.Context, p Problem) {
+	if omitted, ok := r.admit(p.Kind); ok {
+		r.log(ctx, p, omitted)
+	}
+	if r.onError != nil {
+		r.onError(ctx, p)
+	}
+}
+
+func (r *reporter) log(ctx context.Context, p Problem, omitted int) {
+	fields := []any{"path", p.Path, "status", p.Status, "error", p.Err}
+	if p.Topic != "" {
+		fields = append(fields, "topic", p.Topic)
+	}
+	if p.ID != "" {
+		fields = append(fields, "id", p.ID)
+	}
+	if panicked, ok := errors.AsType[*PanicError](p.Err); ok {
+		fields = append(fields, "stack", string(panicked.Stack))
+	}
+	if omitted > 0 {
+		fields = append(fields, "omitted", omitted)
+	}
+	level := slog.LevelError
+	if p.Kind == Refused || p.Kind == Discarded {
+		level = slog.LevelWarn
+	}
+	r.logger.Log(ctx, level, "postoffice: "+p.Kind.String(), fields...)
+}
+
+// admit tells whether to log a problem of a kind, and how many were left out
+// before.
+func (r *reporter) admit(kind Kind) (omitted int, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	seen := &r.kinds[kind]
+	if now.Before(seen.until) {
+		seen.omitted++
+		return 0, false
+	}
+	omitted, seen.omitted, seen.until = seen.omitted, 0, now.Add(logInterval)
+	return omitted, true
+}

@@ -1,0 +1,190 @@
+package sqldedup
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"strings"
+
+	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
+)
+
+// ErrSchema means that the table is not as the store needs it. The error says
+// what is missing.
+var ErrSchema = errors.New("schema does not fit")
+
+// remedy says how to get the schema.
+const remedy = "sqldedup.Migrate creates what is missing, or the statements of sqldedup.Schema do (schema/*.sql)"
+
+//go:embed schema/*.sql
+var files embed.FS
+
+// Files returns the schema files: postgres.sql, mysql.sql and sqlite.sql, for
+// a table of the name [DefaultTable]. They can be run again without effect.
+func Files() fs.FS {
+	directory, err := fs.Sub(files, "schema")
+	if err != nil {
+		panic(err) // the name is a constant
+	}
+	return directory
+}
+
+// Schema returns the statements that create the table and its index, for a
+// migration of the user's. An empty name means [DefaultTable]. They can be run
+// again without effect. The error is [ErrInvalid] and names the argument.
+func Schema(dialect sqlstore.Dialect, name string) (string, error) {
+	if name == "" {
+		name = DefaultTable
+	}
+	t, err := parseTable(dialect, name)
+	if err != nil {
+		return "", err
+	}
+	return t.schemaText()
+}
+
+// names are where a schema file names the table and its index.
+var names = regexp.MustCompile(`\b(CREATE TABLE IF NOT EXISTS |ON |INDEX IF NOT EXISTS |KEY )` + DefaultTable + `(\w*)`)
+
+// schemaText is the schema file with the names of this table.
+func (t table) schemaText() (string, error) {
+	file, err := files.ReadFile("schema/" + t.dialect.String() + ".sql")
+	if err != nil {
+		return "", err
+	}
+	return names.ReplaceAllStringFunc(string(file), func(found string) string {
+		parts := names.FindStringSubmatch(found)
+		before, name := parts[1], t.name+parts[2]
+		// An index lives where its table is. SQLite wants to be told so at
+		// the index, PostgreSQL at the table.
+		qualified := before == "CREATE TABLE IF NOT EXISTS " || before == "ON "
+		if t.dialect == sqlstore.SQLite {
+			qualified = before != "ON "
+		}
+		if qualified {
+			return before + t.qualified(name)
+		}
+		return before + t.quote(name)
+	}), nil
+}
+
+// lockKey is the advisory lock of migrations on PostgreSQL, "posthand".
+const lockKey = 0x706f737468616e64
+
+// Migrate creates the table and its index where they are missing, and then
+// checks them like [Store.Check]. It changes nothing that is there already,
+// and several processes may run it at the same time. It needs the right to
+// create tables, which the store itself does not.
+func Migrate(ctx context.Context, db *sql.DB, dialect sqlstore.Dialect, options ...Option) error {
+	s, err := New(db, dialect, options...)
+	if err != nil {
+		return err
+	}
+	text, err := Schema(dialect, s.table)
+	if err != nil {
+		return err
+	}
+	if err := s.retry(ctx, func() error { return s.migrate(ctx, text) }); err != nil {
+		return s.wrap(ctx, "migrate", err)
+	}
+	return s.Check(ctx)
+}
+
+func (s *Store) migrate(ctx context.Context, text string) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
+	if s.dialect == sqlstore.Postgres {
+		if _, err := tx.ExecContext(ctx, fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", int64(lockKey))); err != nil {
+			return err
+		}
+	}
+	for statement := range strings.SplitSeq(text, ";\n") {
+		if strings.Contains(statement, "CREATE") {
+			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return err
+			}
+		}
+	}
+	return tx.Commit()
+}
+
+// Check reports whether the table can be used: that it has the columns and
+// the key, and that rows may be read and written. It changes nothing. The
+// error is [ErrSchema], or what the database says about a privilege.
+func (s *Store) Check(ctx context.Context) error {
+	for _, column := range []string{"id", "token", "done", "ends_at"} {
+		if err := s.probe(ctx, "SELECT "+column+" FROM "+s.sql.table+" WHERE 1 = 0"); err != nil {
+			return s.unfit(ctx, "column "+column+" cannot be read", err)
+		}
+	}
+	// The database checks privileges, and that the key is one, though no row
+	// is touched.
+	end := " ON CONFLICT (id) DO NOTHING"
+	if s.dialect == sqlstore.MySQL {
+		end = ""
+		if err := s.checkMySQL(ctx); err != nil {
+			return err
+		}
+	}
+	const columns = "id, token, done, ends_at"
+	insert := "INSERT INTO " + s.sql.table + " (" + columns + ") SELECT " + columns + " FROM " + s.sql.table + " WHERE 1 = 0" + end
+	if err := s.probe(ctx, insert); err != nil {
+		return s.unfit(ctx, "rows cannot be inserted by the primary key (id)", err)
+	}
+	for what, statement := range map[string]string{
+		"updated": "UPDATE " + s.sql.table + " SET token = token, done = done, ends_at = ends_at WHERE 1 = 0",
+		"deleted": "DELETE FROM " + s.sql.table + " WHERE 1 = 0",
+	} {
+		if err := s.probe(ctx, statement); err != nil {
+			return s.unfit(ctx, "rows cannot be "+what, err)
+		}
+	}
+	return nil
+}
+
+// checkMySQL looks at what statements that touch no row do not show there.
+func (s *Store) checkMySQL(ctx context.Context) error {
+	schema, name := "DATABASE()", s.table
+	if before, after, ok := strings.Cut(s.table, "."); ok {
+		schema, name = "'"+before+"'", after
+	}
+	where := fmt.Sprintf(" WHERE table_schema = %s AND table_name = '%s'", schema, name)
+	var engine sql.NullString
+	var keys int
+	err := s.retry(ctx, func() error {
+		return s.db.QueryRowContext(ctx, `SELECT (SELECT engine FROM information_schema.tables`+where+`), (SELECT COUNT(*) FROM (
+SELECT index_name FROM information_schema.statistics`+where+` AND non_unique = 0
+GROUP BY index_name HAVING COUNT(*) = 1 AND MAX(column_name) = 'id') AS fitting)`).Scan(&engine, &keys)
+	})
+	switch {
+	case err != nil:
+		return s.wrap(ctx, "check", err)
+	case !strings.EqualFold(engine.String, "InnoDB"):
+		return s.wrap(ctx, "check", fmt.Errorf("%w: its engine is %s, not InnoDB, which has transactions", ErrSchema, engine.String))
+	case keys == 0:
+		return s.wrap(ctx, "check", fmt.Errorf("%w: the primary key (id) is missing; %s", ErrSchema, remedy))
+	}
+	return nil
+}
+
+// probe runs a statement that touches no row.
+func (s *Store) probe(ctx context.Context, statement string) error {
+	return s.retry(ctx, func() error {
+		_, err := s.db.ExecContext(ctx, statement)
+		return err
+	})
+}
+
+func (s *Store) unfit(ctx context.Context, what string, err error) error {
+	if ctx.Err() == nil {
+		err = fmt.Errorf("%w: %s: %w; %s", ErrSchema, what, err, remedy)
+	}
+	return s.wrap(ctx, "check", err)
+}

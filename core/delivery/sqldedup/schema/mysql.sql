@@ -1,0 +1,17 @@
+-- What consumers of Postoffice have handled, for MySQL 8 and MariaDB 10.6 or
+-- newer, version 1.
+--
+-- id is the SHA-256 of the message's key in hexadecimal. done is 0 while the
+-- message is being handled, and ends_at the end of the lease; 1 when it was
+-- handled, and ends_at the time at which it is forgotten. Times are
+-- microseconds since 1970 by the database's clock.
+
+CREATE TABLE IF NOT EXISTS postoffice_handled (
+	id      VARBINARY(64) NOT NULL,
+	token   VARBINARY(64) NOT NULL,
+	done    TINYINT       NOT NULL,
+	ends_at BIGINT        NOT NULL,
+	PRIMARY KEY (id),
+	-- What Prune walks along.
+	KEY postoffice_handled_ends (ends_at)
+) ENGINE = InnoDB;

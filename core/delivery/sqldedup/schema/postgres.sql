@@ -1,0 +1,16 @@
+-- What consumers of Postoffice have handled, for PostgreSQL, version 1.
+--
+-- id is the SHA-256 of the message's key in hexadecimal. done is 0 while the
+-- message is being handled, and ends_at the end of the lease; 1 when it was
+-- handled, and ends_at the time at which it is forgotten. Times are
+-- microseconds since 1970 by the database's clock.
+
+CREATE TABLE IF NOT EXISTS postoffice_handled (
+	id      varchar(64) NOT NULL PRIMARY KEY,
+	token   varchar(64) NOT NULL,
+	done    smallint    NOT NULL,
+	ends_at bigint      NOT NULL
+);
+
+-- What Prune walks along.
+CREATE INDEX IF NOT EXISTS postoffice_handled_ends ON postoffice_handled (ends_at);

@@ -1,0 +1,183 @@
+package sqldedup
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/delivery"
+	"github.com/postoffice-go/postoffice/core/outbox"
+	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
+)
+
+// ErrInvalid means that an argument cannot be used.
+var ErrInvalid = errors.New("sqldedup: invalid argument")
+
+// Figures of removing what is over: more is removed than comes in between.
+const (
+	pruneEvery = 64
+	pruneBatch = 256
+)
+
+// Store is a deduplicator in a table. It is safe for concurrent use, and any
+// number of stores, in one process or many, share a table. Use [New] to get
+// one.
+type Store struct {
+	db      *sql.DB
+	dialect sqlstore.Dialect
+	table   string // in parts, unquoted, for people
+	sql     statements
+	begun   atomic.Uint64
+}
+
+var _ delivery.TxDeduplicator = (*Store)(nil)
+
+// Option changes a default of [New] or [Migrate].
+type Option func(*settings)
+
+type settings struct{ table string }
+
+// WithTable names the table, NAME or SCHEMA.NAME, of letters, digits and
+// underscores; without the option it is [DefaultTable]. The name is quoted.
+func WithTable(name string) Option { return func(s *settings) { s.table = name } }
+
+// New returns the deduplicator in a table of a database, whose driver is the
+// caller's. It does not use the database yet: [Store.Check] tells whether the
+// table is there, and [Migrate] creates it. The error is [ErrInvalid] and
+// names the argument.
+func New(db *sql.DB, dialect sqlstore.Dialect, options ...Option) (*Store, error) {
+	if db == nil {
+		return nil, fmt.Errorf("%w: db is nil", ErrInvalid)
+	}
+	chosen := settings{table: DefaultTable}
+	for _, option := range options {
+		option(&chosen)
+	}
+	t, err := parseTable(dialect, chosen.table)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{db: db, dialect: dialect, table: chosen.table, sql: newStatements(t)}, nil
+}
+
+// Begin is part of [delivery.Deduplicator].
+func (s *Store) Begin(ctx context.Context, key string, lease time.Duration) (delivery.State, string, error) {
+	if s.begun.Add(1)%pruneEvery == 0 {
+		// What could not be removed now is the next time; a database that
+		// fails will tell so below.
+		_, _ = s.prune(ctx)
+	}
+	id, token := hash(key), hash(rand.Text())
+	for {
+		state, err := s.begin(ctx, id, token, lease)
+		if err != nil {
+			return 0, "", s.wrap(ctx, "begin", err)
+		}
+		switch state {
+		case delivery.Begun:
+			return state, token, nil
+		case delivery.Running, delivery.Handled:
+			return state, "", nil
+		}
+		// The row was removed or taken over between two statements.
+	}
+}
+
+// begin tries to begin a message once; no state means to try again.
+func (s *Store) begin(ctx context.Context, id, token string, lease time.Duration) (delivery.State, error) {
+	inserted, err := s.change(ctx, s.sql.insert(id, token, lease))
+	if err != nil || inserted > 0 {
+		return delivery.Begun, err
+	}
+	var holder string
+	var done, ended bool
+	err = s.retry(ctx, func() error {
+		return s.db.QueryRowContext(ctx, s.sql.look(id)).Scan(&holder, &done, &ended)
+	})
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return 0, nil
+	case err != nil:
+		return 0, err
+	case holder == token: // the answer to the insert was lost
+		return delivery.Begun, nil
+	case !ended && done:
+		return delivery.Handled, nil
+	case !ended:
+		return delivery.Running, nil
+	}
+	taken, err := s.change(ctx, s.sql.takeOver(id, holder, token, lease))
+	if err != nil || taken == 0 {
+		return 0, err
+	}
+	return delivery.Begun, nil
+}
+
+// Done is part of [delivery.Deduplicator].
+func (s *Store) Done(ctx context.Context, key, token string, keep time.Duration) error {
+	n, err := s.change(ctx, s.sql.done(hash(key), plain(token), keep))
+	if err == nil && n == 0 {
+		return delivery.ErrLeaseLost
+	}
+	return s.wrap(ctx, "done", err)
+}
+
+// DoneTx is part of [delivery.TxDeduplicator]. The transaction must be one of
+// the same database: with a *sql.DB or *sql.Conn the message would be done at
+// once.
+func (s *Store) DoneTx(ctx context.Context, tx outbox.Tx, key, token string, keep time.Duration) error {
+	if tx == nil {
+		return fmt.Errorf("%w: tx is nil", ErrInvalid)
+	}
+	result, err := tx.ExecContext(ctx, s.sql.done(hash(key), plain(token), keep))
+	if err != nil {
+		return s.wrap(ctx, "done in a transaction", err)
+	}
+	n, err := result.RowsAffected()
+	if err == nil && n == 0 {
+		return delivery.ErrLeaseLost
+	}
+	return s.wrap(ctx, "done in a transaction", err)
+}
+
+// Abort is part of [delivery.Deduplicator].
+func (s *Store) Abort(ctx context.Context, key, token string) error {
+	_, err := s.change(ctx, s.sql.abort(hash(key), plain(token)))
+	return s.wrap(ctx, "abort", err)
+}
+
+// Prune removes all rows whose time has passed, and returns how many there
+// were. Nothing needs it: rows are removed by and by as messages come.
+func (s *Store) Prune(ctx context.Context) (int, error) {
+	total := 0
+	for {
+		n, err := s.prune(ctx)
+		total += n
+		if err != nil || n < pruneBatch {
+			return total, s.wrap(ctx, "prune", err)
+		}
+	}
+}
+
+func (s *Store) prune(ctx context.Context) (int, error) { return s.change(ctx, s.sql.prune()) }
+
+// hash makes an id of a key: text of one length that is safe in a statement.
+func hash(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(sum[:])
+}
+
+// plain returns a token if it can be one of ours, which are hexadecimal, and
+// else one that nobody has.
+func plain(token string) string {
+	if _, err := hex.DecodeString(token); err != nil || len(token) != hex.EncodedLen(sha256.Size) {
+		return "none"
+	}
+	return token
+}

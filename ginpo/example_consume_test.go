@@ -1,0 +1,68 @@
+package ginpo_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http/httptest"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/delivery"
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+	"github.com/postoffice-go/postoffice/ginpo"
+)
+
+func ExampleConsume() {
+	postoffice := postofficetest.NewServer() // instead of a real server
+	defer postoffice.Close()
+
+	gin.SetMode(gin.ReleaseMode)
+	router := gin.New()
+	server := httptest.NewServer(router) // instead of router.Run()
+	defer server.Close()
+
+	address := server.Listener.Addr().String()
+	orders := core.Consumer{
+		Topic:   "orders",
+		Target:  "http://user:secret@" + address + "/consume/orders",
+		Timeout: 10 * time.Second,
+	}
+	client, err := core.NewClient(core.Config{
+		URL:        postoffice.URL(),
+		Topics:     []string{"orders"},
+		OriginHost: "http://user:secret@" + address,
+		Consumers:  []core.Consumer{orders},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = client.Stop(context.Background()) }()
+
+	type Order struct {
+		ID int `json:"id"`
+	}
+	ginpo.Consume(router, "/consume/orders", delivery.Handler(
+		func(_ context.Context, m delivery.Message[Order]) error {
+			fmt.Println("order", m.Payload.ID, "from the", m.Attributes["region"])
+			return nil
+		}, delivery.WithConsumer(orders)))
+
+	ctx := context.Background()
+	if err := client.Start(ctx); err != nil { // Register does it, where the app publishes too
+		log.Fatal(err)
+	}
+	_, err = client.Publish(ctx, "orders", Order{ID: 7}, core.WithAttribute("region", "north"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := postoffice.WaitForDeliveries(ctx, 1); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(postoffice.Deliveries()[0].Status)
+	// Output:
+	// order 7 from the north
+	// 204
+}
