@@ -115,7 +115,10 @@ func TestCommands(t *testing.T) {
 		for command := range strings.Lines(text) {
 			command = strings.TrimSpace(command)
 			words := strings.Fields(command)
-			require.Greater(t, len(words), 2, command)
+			if len(words) == 0 {
+				continue
+			}
+			require.GreaterOrEqual(t, len(words), 2, command)
 			switch strings.Join(words[:2], " ") {
 			case "go run":
 				// The program has a test of its own that runs it.
@@ -130,8 +133,40 @@ func TestCommands(t *testing.T) {
 				assert.Equal(t, words[2], strings.TrimSpace(goCommand(t, "list", "-m")))
 			case "go tool":
 				goCommand(t, "tool", words[2], "-V=full")
+			case "go install":
+				name, _, _ := strings.Cut(words[2], "@")
+				assert.Equal(t, name, strings.TrimSpace(goCommand(t, "list", name)))
 			default:
+				if words[0] == "postoffice" {
+					checkPostoffice(t, command)
+					continue
+				}
 				assert.Fail(t, "nothing checks this command of the README", command)
+			}
+		}
+	}
+}
+
+// checkPostoffice sees that the command line tool has the commands and flags of
+// a line.
+func checkPostoffice(t *testing.T, line string) {
+	t.Helper()
+	line, _, _ = strings.Cut(line, " #")
+	for command := range strings.SplitSeq(line, "&&") {
+		var names []string
+		words := strings.Fields(command)
+		require.Equal(t, "postoffice", words[0], line)
+		for _, word := range words[1:] {
+			if !regexp.MustCompile(`^[a-z]+$`).MatchString(word) {
+				break
+			}
+			names = append(names, word)
+		}
+		help := goCommand(t, append(append([]string{"run", "./core/cmd/postoffice"}, names...), "--help")...)
+		assert.Contains(t, help, "postoffice "+names[0])
+		for _, word := range words {
+			if strings.HasPrefix(word, "--") {
+				assert.Contains(t, help, word, line)
 			}
 		}
 	}
