@@ -74,8 +74,10 @@ type Config struct {
 
 	// AllowOpenRecovery lets the recovery endpoint answer without
 	// credentials: whoever reaches it can read and delete undelivered
-	// messages. Defaults to false: without userinfo in OriginHost the
-	// endpoint answers 403.
+	// messages. Wrong credentials are refused all the same, so that topics
+	// that were registered without credentials and those that have them can
+	// be served together. Defaults to false: without userinfo in OriginHost
+	// the endpoint answers 403.
 	AllowOpenRecovery bool
 
 	// Timeout bounds each request that carries a single message, and each

@@ -43,8 +43,8 @@ const (
 //
 // The request must bear the userinfo of Config.OriginHost as Basic
 // credentials, otherwise the answer is 401. If OriginHost has none, every
-// answer is 403, unless Config.AllowOpenRecovery is set. Without an outbox
-// the list is empty. The handler also works behind [http.StripPrefix].
+// answer is 403. With Config.AllowOpenRecovery, requests without credentials
+// are served in both cases. Without an outbox the list is empty. The handler also works behind [http.StripPrefix].
 //
 // The answer must reach the server as it is: it cannot read a compressed
 // body. The handler asks for that with "Cache-Control: no-transform", and
@@ -66,12 +66,13 @@ func (c *Client) Routes() []Route {
 }
 
 func (c *Client) serveRecovery(w http.ResponseWriter, r *http.Request) {
+	open := c.cfg.allowOpenRecovery && r.Header.Get("Authorization") == ""
 	switch {
 	case !c.cfg.recoveryGuarded && !c.cfg.allowOpenRecovery:
 		c.log.warn("recovery closed", "", "recovery request refused: OriginHost has no credentials and AllowOpenRecovery is not set")
 		answerError(w, http.StatusForbidden, wire.DetailKey, "recovery needs credentials in OriginHost")
 		return
-	case c.cfg.recoveryGuarded && !c.recoveryAuthorized(r):
+	case c.cfg.recoveryGuarded && !open && !c.recoveryAuthorized(r):
 		w.Header().Set("WWW-Authenticate", `Basic realm="postoffice recovery", charset="UTF-8"`)
 		answerError(w, http.StatusUnauthorized, wire.DetailKey, "credentials are missing or wrong")
 		return

@@ -113,6 +113,13 @@ func TestRecoveryWithoutCredentialsIsClosed(t *testing.T) {
 	assert.Equal(t, 204, ask(handler, "DELETE", "/postoffice/messages/"+someID+"/").Code)
 }
 
+func TestOpenRecoveryBesideCredentials(t *testing.T) {
+	handler, _ := recoveryOf(t, Config{OriginHost: origin, AllowOpenRecovery: true}, stored(someID))
+	assert.Equal(t, 401, ask(handler, "GET", "/postoffice/messages/", "us@er", "wrong").Code)
+	assert.Equal(t, 200, ask(handler, "GET", "/postoffice/messages/").Code, "a topic registered without credentials")
+	assert.Equal(t, 204, ask(handler, "DELETE", "/postoffice/messages/"+someID+"/", "us@er", "p:ss").Code)
+}
+
 func TestRecoveryMethods(t *testing.T) {
 	handler, store := recoveryOf(t, Config{OriginHost: origin}, stored(someID))
 	for _, method := range []string{"HEAD", "POST", "PUT", "DELETE"} {
