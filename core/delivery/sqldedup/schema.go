@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"strings"
 
+	"github.com/postoffice-go/postoffice/core/internal/sqltable"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
 
@@ -44,32 +44,7 @@ func Schema(dialect sqlstore.Dialect, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return t.schemaText()
-}
-
-// names are where a schema file names the table and its index.
-var names = regexp.MustCompile(`\b(CREATE TABLE IF NOT EXISTS |ON |INDEX IF NOT EXISTS |KEY )` + DefaultTable + `(\w*)`)
-
-// schemaText is the schema file with the names of this table.
-func (t table) schemaText() (string, error) {
-	file, err := files.ReadFile("schema/" + t.dialect.String() + ".sql")
-	if err != nil {
-		return "", err
-	}
-	return names.ReplaceAllStringFunc(string(file), func(found string) string {
-		parts := names.FindStringSubmatch(found)
-		before, name := parts[1], t.name+parts[2]
-		// An index lives where its table is. SQLite wants to be told so at
-		// the index, PostgreSQL at the table.
-		qualified := before == "CREATE TABLE IF NOT EXISTS " || before == "ON "
-		if t.dialect == sqlstore.SQLite {
-			qualified = before != "ON "
-		}
-		if qualified {
-			return before + t.qualified(name)
-		}
-		return before + t.quote(name)
-	}), nil
+	return t.DDL(Files(), DefaultTable)
 }
 
 // lockKey is the advisory lock of migrations on PostgreSQL, "posthand".
@@ -84,11 +59,11 @@ func Migrate(ctx context.Context, db *sql.DB, dialect sqlstore.Dialect, options 
 	if err != nil {
 		return err
 	}
-	text, err := Schema(dialect, s.table)
+	text, err := s.table.DDL(Files(), DefaultTable)
 	if err != nil {
 		return err
 	}
-	if err := s.retry(ctx, func() error { return s.migrate(ctx, text) }); err != nil {
+	if err := s.table.Retry(ctx, func() error { return s.migrate(ctx, text) }); err != nil {
 		return s.wrap(ctx, "migrate", err)
 	}
 	return s.Check(ctx)
@@ -100,17 +75,8 @@ func (s *Store) migrate(ctx context.Context, text string) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // no effect after Commit
-	if s.dialect == sqlstore.Postgres {
-		if _, err := tx.ExecContext(ctx, fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", int64(lockKey))); err != nil {
-			return err
-		}
-	}
-	for statement := range strings.SplitSeq(text, ";\n") {
-		if strings.Contains(statement, "CREATE") {
-			if _, err := tx.ExecContext(ctx, statement); err != nil {
-				return err
-			}
-		}
+	if err := s.table.Create(ctx, tx, lockKey, text); err != nil {
+		return err
 	}
 	return tx.Commit()
 }
@@ -127,7 +93,7 @@ func (s *Store) Check(ctx context.Context) error {
 	// The database checks privileges, and that the key is one, though no row
 	// is touched.
 	end := " ON CONFLICT (id) DO NOTHING"
-	if s.dialect == sqlstore.MySQL {
+	if s.table.Dialect == sqltable.MySQL {
 		end = ""
 		if err := s.checkMySQL(ctx); err != nil {
 			return err
@@ -151,14 +117,10 @@ func (s *Store) Check(ctx context.Context) error {
 
 // checkMySQL looks at what statements that touch no row do not show there.
 func (s *Store) checkMySQL(ctx context.Context) error {
-	schema, name := "DATABASE()", s.table
-	if before, after, ok := strings.Cut(s.table, "."); ok {
-		schema, name = "'"+before+"'", after
-	}
-	where := fmt.Sprintf(" WHERE table_schema = %s AND table_name = '%s'", schema, name)
+	where := s.table.WhereMySQL()
 	var engine sql.NullString
 	var keys int
-	err := s.retry(ctx, func() error {
+	err := s.table.Retry(ctx, func() error {
 		return s.db.QueryRowContext(ctx, `SELECT (SELECT engine FROM information_schema.tables`+where+`), (SELECT COUNT(*) FROM (
 SELECT index_name FROM information_schema.statistics`+where+` AND non_unique = 0
 GROUP BY index_name HAVING COUNT(*) = 1 AND MAX(column_name) = 'id') AS fitting)`).Scan(&engine, &keys)
@@ -176,7 +138,7 @@ GROUP BY index_name HAVING COUNT(*) = 1 AND MAX(column_name) = 'id') AS fitting)
 
 // probe runs a statement that touches no row.
 func (s *Store) probe(ctx context.Context, statement string) error {
-	return s.retry(ctx, func() error {
+	return s.table.Retry(ctx, func() error {
 		_, err := s.db.ExecContext(ctx, statement)
 		return err
 	})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/postoffice-go/postoffice/core/delivery"
+	"github.com/postoffice-go/postoffice/core/internal/sqltable"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
@@ -29,11 +30,10 @@ const (
 // number of stores, in one process or many, share a table. Use [New] to get
 // one.
 type Store struct {
-	db      *sql.DB
-	dialect sqlstore.Dialect
-	table   string // in parts, unquoted, for people
-	sql     statements
-	begun   atomic.Uint64
+	db    *sql.DB
+	table sqltable.Table
+	sql   statements
+	begun atomic.Uint64
 }
 
 var _ delivery.TxDeduplicator = (*Store)(nil)
@@ -63,7 +63,7 @@ func New(db *sql.DB, dialect sqlstore.Dialect, options ...Option) (*Store, error
 	if err != nil {
 		return nil, err
 	}
-	return &Store{db: db, dialect: dialect, table: chosen.table, sql: newStatements(t)}, nil
+	return &Store{db: db, table: t, sql: newStatements(t)}, nil
 }
 
 // Begin is part of [delivery.Deduplicator].
@@ -97,7 +97,7 @@ func (s *Store) begin(ctx context.Context, id, token string, lease time.Duration
 	}
 	var holder string
 	var done, ended bool
-	err = s.retry(ctx, func() error {
+	err = s.table.Retry(ctx, func() error {
 		return s.db.QueryRowContext(ctx, s.sql.look(id)).Scan(&holder, &done, &ended)
 	})
 	switch {

@@ -67,7 +67,7 @@ func load(tb testing.TB, store *Store, rows int) {
 INSERT INTO TABLE SELECT printf('00000000-0000-7000-8000-%012x', n), 0, NOW - 3600000000 + n, '', 0, NOW, NULL, 512, 'orders', '',
 	CAST('{"tenant":"1"}' AS BLOB), CAST('{"x":"' || printf('%.*c', 492, 'x') || '"}' AS BLOB) FROM s`
 	}
-	text = strings.NewReplacer("TABLE", store.table.sql(), "NOW", store.dialect.now(), "ROWS", strconv.Itoa(rows)).Replace(text)
+	text = strings.NewReplacer("TABLE", store.table.SQL(), "NOW", store.dialect.now(), "ROWS", strconv.Itoa(rows)).Replace(text)
 	n, err := change(tb.Context(), store.db, text)
 	require.NoError(tb, err)
 	require.Equal(tb, rows, n)
@@ -183,7 +183,7 @@ type hand struct {
 
 func newHand(b *testing.B, store *Store, group int) *hand {
 	h := &hand{store: store, group: group}
-	name, now := store.table.sql(), store.dialect.now()
+	name, now := store.table.SQL(), store.dialect.now()
 	list := "(?" + strings.Repeat(", ?", group-1) + ")"
 	prepare := func(query string) *sql.Stmt {
 		if store.dialect == Postgres {

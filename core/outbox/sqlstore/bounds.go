@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/sqltable"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -60,7 +61,7 @@ func (s *Store) insertReserved(ctx context.Context, delay time.Duration, records
 	switch {
 	case err == nil && inserted == len(records):
 		result = kept
-	case err != nil && classify(s.dialect, err) != other:
+	case err != nil && s.table.Classify(err) != sqltable.Other:
 		result = dropped
 	}
 	s.room.settle(reserved, result)
@@ -76,7 +77,7 @@ func (s *Store) fresh(ctx context.Context, records []outbox.Record) ([]outbox.Re
 	}
 	for group := range slices.Chunk(sorted(ids), listed) {
 		v := s.dialect.querying()
-		query := "SELECT id FROM " + s.table.sql() + " WHERE id" + v.among(group) + v.planned()
+		query := "SELECT id FROM " + s.table.SQL() + " WHERE id" + v.among(group) + v.planned()
 		err := each(ctx, s.db, query, v.args, func(scan func(...any) error) error {
 			var id string
 			err := scan(&id)

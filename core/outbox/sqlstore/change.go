@@ -50,14 +50,14 @@ func (s *Store) among(ids []string) string {
 		}
 		list.WriteString(" UNION ALL SELECT " + s.dialect.text(id))
 	}
-	return "(" + list.String() + ") AS named STRAIGHT_JOIN " + s.table.sql() +
+	return "(" + list.String() + ") AS named STRAIGHT_JOIN " + s.table.SQL() +
 		" AS outbox FORCE INDEX (PRIMARY) ON outbox.id = named.id"
 }
 
 // remove deletes the rows of some IDs that a filter lets through.
 func (s *Store) remove(ctx context.Context, ids []string, filter func(*values) string) (int, error) {
 	condition := func(v *values) string { return "id" + v.among(ids) + filter(v) }
-	statement := "DELETE FROM " + s.table.sql() + " WHERE " + condition(s.dialect.literals())
+	statement := "DELETE FROM " + s.table.SQL() + " WHERE " + condition(s.dialect.literals())
 	if s.dialect == MySQL {
 		statement = "DELETE outbox FROM " + s.among(ids) + " WHERE 1 = 1" + filter(s.dialect.literals())
 	}
@@ -152,5 +152,5 @@ SET outbox.token = '', outbox.due_at = CASE WHEN made.dead = 0 THEN NOW + made.w
 	outbox.attempts = GREATEST(outbox.attempts - made.untried, 0), outbox.state = made.dead,
 	outbox.last_error = CASE WHEN made.said = '' THEN outbox.last_error ELSE made.said END`
 	}
-	return strings.NewReplacer("CHANGES", strings.TrimPrefix(values.String(), ", "), "TABLE", s.table.sql(), "NOW", s.dialect.now()).Replace(text)
+	return strings.NewReplacer("CHANGES", strings.TrimPrefix(values.String(), ", "), "TABLE", s.table.SQL(), "NOW", s.dialect.now()).Replace(text)
 }

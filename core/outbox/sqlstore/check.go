@@ -37,7 +37,7 @@ func (s *Store) Check(ctx context.Context) error {
 // probe runs statements of each kind that touch no row: the database checks
 // the privileges, and that it is not read-only, all the same.
 func (s *Store) probe(ctx context.Context) error {
-	name := s.table.sql()
+	name := s.table.SQL()
 	for _, statement := range []string{
 		"INSERT INTO " + name + " (" + columns + ", size) SELECT " + columns + ", size FROM " + name + " WHERE 1 = 0",
 		"UPDATE " + name + " SET due_at = due_at, token = token, attempts = attempts, state = state, last_error = last_error WHERE 1 = 0",

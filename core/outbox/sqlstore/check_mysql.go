@@ -30,10 +30,7 @@ func fittingMySQL(name string, k kind) types {
 
 func (s *Store) describeMySQL(ctx context.Context) (layout, error) {
 	var found layout
-	where := fmt.Sprintf(" WHERE table_schema = DATABASE() AND table_name = '%s'", s.table.name)
-	if s.table.schema != "" {
-		where = fmt.Sprintf(" WHERE table_schema = '%s' AND table_name = '%s'", s.table.schema, s.table.name)
-	}
+	where := s.table.WhereMySQL()
 	err := each(ctx, s.db, `SELECT column_name, column_type, character_set_name,
 	CASE WHEN is_nullable = 'NO' AND column_default IS NULL AND extra = '' THEN 1 ELSE 0 END
 FROM information_schema.columns`+where+` ORDER BY ordinal_position`, nil,

@@ -22,7 +22,7 @@ func fittingPostgres(k kind) types {
 
 func (s *Store) describePostgres(ctx context.Context) (layout, error) {
 	var found layout
-	relation := fmt.Sprintf("to_regclass('%s')", s.table.sql())
+	relation := fmt.Sprintf("to_regclass('%s')", s.table.SQL())
 	var collation string
 	err := each(ctx, s.db, `SELECT a.attname, format_type(a.atttypid, a.atttypmod),
 	a.attnotnull AND NOT a.atthasdef AND a.attidentity = '',

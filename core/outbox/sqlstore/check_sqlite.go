@@ -47,12 +47,12 @@ func affinity(declared string) string {
 
 func (s *Store) describeSQLite(ctx context.Context) (layout, error) {
 	var found layout
-	schema := s.table.schema
+	schema := s.table.Schema
 	if schema == "" {
 		schema = "main"
 	}
 	err := each(ctx, s.db, fmt.Sprintf(`SELECT name, type, CASE WHEN "notnull" <> 0 AND dflt_value IS NULL AND pk = 0 THEN 1 ELSE 0 END
-FROM pragma_table_info('%s', '%s')`, s.table.name, schema), nil,
+FROM pragma_table_info('%s', '%s')`, s.table.Name, schema), nil,
 		func(scan func(...any) error) error {
 			var c column
 			err := scan(&c.name, &c.typ, &c.required)
@@ -65,7 +65,7 @@ FROM pragma_table_info('%s', '%s')`, s.table.name, schema), nil,
 	}
 	var list []index
 	err = each(ctx, s.db, fmt.Sprintf(`SELECT l.name, l."unique", coalesce(m.sql, '') FROM pragma_index_list('%s', '%s') AS l
-LEFT JOIN "%s".sqlite_master AS m ON m.type = 'index' AND m.name = l.name`, s.table.name, schema, schema), nil,
+LEFT JOIN "%s".sqlite_master AS m ON m.type = 'index' AND m.name = l.name`, s.table.Name, schema, schema), nil,
 		func(scan func(...any) error) error {
 			var i index
 			var text string

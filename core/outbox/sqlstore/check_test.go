@@ -69,9 +69,9 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		for _, d := range damages[stand.dialect] {
 			store := opened(t, db, stand.dialect)
 			require.NoError(t, store.Check(t.Context()))
-			names := strings.NewReplacer("TABLENAME", store.table.name, "ALTER TABLE TABLE", "ALTER TABLE "+store.table.sql(),
-				"CREATE TABLE TABLE", "CREATE TABLE "+store.table.sql(), "DROP TABLE TABLE", "DROP TABLE "+store.table.sql(),
-				"ON TABLE", "ON "+store.table.sql())
+			names := strings.NewReplacer("TABLENAME", store.table.Name, "ALTER TABLE TABLE", "ALTER TABLE "+store.table.SQL(),
+				"CREATE TABLE TABLE", "CREATE TABLE "+store.table.SQL(), "DROP TABLE TABLE", "DROP TABLE "+store.table.SQL(),
+				"ON TABLE", "ON "+store.table.SQL())
 			for part := range strings.SplitSeq(names.Replace(d.statement), "; ") {
 				run(t, db, part)
 			}
@@ -101,7 +101,7 @@ func TestCheckLetsBe(t *testing.T) {
 	onEach(t, stands, func(t *testing.T, stand stand) {
 		store := opened(t, stand.open(t), stand.dialect)
 		for _, change := range own[stand.dialect] {
-			run(t, store.db, "ALTER TABLE "+store.table.sql()+" "+change)
+			run(t, store.db, "ALTER TABLE "+store.table.SQL()+" "+change)
 			require.NoError(t, store.Check(t.Context()), change)
 		}
 		require.NoError(t, store.Insert(t.Context(), 0, message(t)))
@@ -115,7 +115,7 @@ func TestCheckPrivileges(t *testing.T) {
 	onEach(t, stands[:2], func(t *testing.T, stand stand) {
 		db := stand.open(t)
 		store := opened(t, db, stand.dialect)
-		name := store.table.sql()
+		name := store.table.SQL()
 		user := strings.ToLower(freshTable())
 		if stand.dialect == Postgres {
 			run(t, db, "CREATE ROLE "+user)
@@ -140,7 +140,7 @@ func TestCheckPrivileges(t *testing.T) {
 		for _, host := range []string{"'127.0.0.1'", "localhost"} {
 			run(t, db, "GRANT SELECT, INSERT, UPDATE, DELETE ON "+name+" TO "+user+"@"+host)
 		}
-		limited, err := New(connectMySQLAs(t, db, user), MySQL, WithTable(store.table.name))
+		limited, err := New(connectMySQLAs(t, db, user), MySQL, WithTable(store.table.Name))
 		require.NoError(t, err)
 		require.NoError(t, limited.Check(t.Context()), "these privileges are enough")
 		require.NoError(t, limited.Insert(t.Context(), 0, message(t)))

@@ -74,7 +74,7 @@ func (s *Store) claimQuery(options outbox.ClaimOptions, token string) (string, [
 	return strings.NewReplacer(
 		"DUE", s.dueText("id, due_at, size", options, v),
 		"MAXBYTES", v.number(maxBytes),
-		"TABLE", s.table.sql(),
+		"TABLE", s.table.SQL(),
 		"NOW", s.dialect.now(),
 		"LEASE", v.number(micros(options.Lease)),
 		"TOKEN", v.text(token),
@@ -134,7 +134,7 @@ func (s *Store) claimLocked(ctx context.Context, tx *sql.Tx, options outbox.Clai
 			return nil, err
 		}
 		list := s.dialect.texts(group)
-		if err := each(ctx, tx, fmt.Sprintf("SELECT %s FROM %s WHERE id IN (%s)", columns, s.table.sql(), list), nil, scanRecords(&claimed)); err != nil {
+		if err := each(ctx, tx, fmt.Sprintf("SELECT %s FROM %s WHERE id IN (%s)", columns, s.table.SQL(), list), nil, scanRecords(&claimed)); err != nil {
 			return nil, err
 		}
 	}
@@ -172,7 +172,7 @@ func (s *Store) leaseText(ids []string, options outbox.ClaimOptions, token strin
 	now := s.dialect.now()
 	return fmt.Sprintf("UPDATE %s SET due_at = %s + %d, token = %s, attempts = attempts + 1 "+
 		"WHERE id IN (%s) AND %s AND %s RETURNING %s",
-		s.table.sql(), now, micros(options.Lease), s.dialect.text(token), s.dialect.texts(ids),
+		s.table.SQL(), now, micros(options.Lease), s.dialect.text(token), s.dialect.texts(ids),
 		s.dialect.filter("state = 0"), s.dialect.filter("due_at <= "+now), columns)
 }
 

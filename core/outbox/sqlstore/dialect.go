@@ -2,10 +2,9 @@ package sqlstore
 
 import (
 	"encoding/hex"
-	"fmt"
 	"strings"
 
-	"github.com/postoffice-go/postoffice/core/outbox"
+	"github.com/postoffice-go/postoffice/core/internal/sqltable"
 )
 
 // Dialect is the SQL that a database speaks. The zero Dialect is none.
@@ -13,49 +12,20 @@ type Dialect int
 
 const (
 	// Postgres is PostgreSQL 12 or newer.
-	Postgres Dialect = iota + 1
+	Postgres Dialect = Dialect(sqltable.Postgres)
 	// MySQL is MySQL 8, and MariaDB 10.6 or newer.
-	MySQL
+	MySQL Dialect = Dialect(sqltable.MySQL)
 	// SQLite is SQLite 3.35 or newer.
-	SQLite
+	SQLite Dialect = Dialect(sqltable.SQLite)
 )
 
 // String returns "postgres", "mysql" or "sqlite".
-func (d Dialect) String() string {
-	switch d {
-	case Postgres:
-		return "postgres"
-	case MySQL:
-		return "mysql"
-	case SQLite:
-		return "sqlite"
-	default:
-		return fmt.Sprintf("Dialect(%d)", int(d))
-	}
-}
-
-// validate says that the dialect is none.
-func (d Dialect) validate() error {
-	if d < Postgres || d > SQLite {
-		return fmt.Errorf("%w: dialect is %s; it must be Postgres, MySQL or SQLite", outbox.ErrInvalid, d)
-	}
-	return nil
-}
+func (d Dialect) String() string { return sqltable.Dialect(d).String() }
 
 // now is the database's clock in microseconds since 1970. It does not change
 // within a statement, so that an index can be searched by it, and does not
 // depend on the time zone of the session.
-func (d Dialect) now() string {
-	switch d {
-	case Postgres:
-		return `CAST(extract(epoch FROM statement_timestamp()) * 1000000 AS bigint)`
-	case MySQL:
-		return `TIMESTAMPDIFF(MICROSECOND, TIMESTAMP '1970-01-01 00:00:00', UTC_TIMESTAMP(6))`
-	default:
-		// SQLite's clock goes in milliseconds.
-		return `(CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000)`
-	}
-}
+func (d Dialect) now() string { return sqltable.Dialect(d).Now("statement_timestamp()") }
 
 // pending is the condition of the index for claims. On PostgreSQL it is the one
 // that a planner without statistics expects to let most rows through: if it

@@ -3,8 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"errors"
-	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -14,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core/internal/sqltable"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/outboxtest/testdb"
 )
@@ -134,7 +133,7 @@ func TestContextEnds(t *testing.T) {
 		require.NoError(t, store.Insert(t.Context(), 0, record))
 		tx, err := store.db.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
-		_, err = tx.ExecContext(t.Context(), "UPDATE "+store.table.sql()+" SET attempts = 5")
+		_, err = tx.ExecContext(t.Context(), "UPDATE "+store.table.SQL()+" SET attempts = 5")
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
@@ -163,7 +162,7 @@ func TestSQLiteBusy(t *testing.T) {
 	store := opened(t, db, SQLite)
 	tx, err := db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
-	_, err = tx.ExecContext(t.Context(), "DELETE FROM "+store.table.sql())
+	_, err = tx.ExecContext(t.Context(), "DELETE FROM "+store.table.SQL())
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -187,7 +186,7 @@ func TestConflicts(t *testing.T) {
 		records := messages(t, 2)
 		require.NoError(t, store.Insert(t.Context(), 0, records...))
 		touch := func(tx *sql.Tx, id string) error {
-			_, err := tx.ExecContext(t.Context(), "UPDATE "+store.table.sql()+" SET attempts = attempts + 1 WHERE id = "+store.dialect.text(id))
+			_, err := tx.ExecContext(t.Context(), "UPDATE "+store.table.SQL()+" SET attempts = attempts + 1 WHERE id = "+store.dialect.text(id))
 			return err
 		}
 		attempts := 0
@@ -212,60 +211,13 @@ func TestConflicts(t *testing.T) {
 				}
 				require.NoError(t, other.Rollback())
 				require.Error(t, err)
-				assert.Equal(t, conflict, classify(stand.dialect, err), "%T: %v", err, err)
+				assert.Equal(t, sqltable.Conflict, store.table.Classify(err), "%T: %v", err, err)
 				return err
 			})
 		}
 		require.NoError(t, store.do(t.Context(), "test", once))
 		assert.Equal(t, 2, attempts)
 	})
-}
-
-// TestConflictsEnd shows that a call is not run again for ever.
-func TestConflictsEnd(t *testing.T) {
-	for dialect, failure := range map[Dialect]error{
-		Postgres: stateError("40001"),
-		MySQL:    fmt.Errorf("joined: %w", errors.Join(errors.New("x"), errors.New("Error 1205 (HY000): Lock wait timeout exceeded"))),
-	} {
-		attempts := 0
-		err := retry(t.Context(), dialect, func() error { attempts++; return failure })
-		require.ErrorIs(t, err, failure)
-		assert.Equal(t, conflictAttempts, attempts)
-		ctx, cancel := context.WithCancel(t.Context())
-		err = retry(ctx, dialect, func() error { cancel(); return failure })
-		require.ErrorIs(t, err, context.Canceled)
-	}
-}
-
-type stateError string
-
-func (e stateError) Error() string    { return "conflict" }
-func (e stateError) SQLState() string { return string(e) }
-
-// TestClassify tells errors apart that are written in the words of drivers
-// which are not here.
-func TestClassify(t *testing.T) {
-	for _, c := range []struct {
-		dialect Dialect
-		err     error
-		want    trouble
-	}{
-		{Postgres, fmt.Errorf("x: %w", stateError("40P01")), conflict},
-		{Postgres, stateError("42P01"), noTable},
-		{Postgres, stateError("23505"), other},
-		{Postgres, errors.New("Error 1213"), other},
-		{MySQL, errors.New("Error 1213: Deadlock found when trying to get lock"), conflict},
-		{MySQL, errors.New("Error 1020 (HY000): Record has changed since last read"), conflict},
-		{MySQL, errors.New("Error 1146 (42S02): Table 'a.b' doesn't exist"), noTable},
-		{MySQL, errors.New("Error 1062 (23000): Duplicate entry 'Error 1213 ' for key"), other},
-		{MySQL, errors.New("Error "), other},
-		{SQLite, errors.New("database is locked"), busy}, // mattn's text
-		{SQLite, errors.New("database table is locked: a"), busy},
-		{SQLite, errors.New("no such table: a"), noTable},
-		{SQLite, errors.New("UNIQUE constraint failed: a.id"), other},
-	} {
-		assert.Equal(t, c.want, classify(c.dialect, c.err), "%s: %v", c.dialect, c.err)
-	}
 }
 
 // TestClosedWhileInUse shows that what a call meets when the store is closed

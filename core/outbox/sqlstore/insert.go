@@ -215,7 +215,7 @@ func (s *Store) insertText(rows int) string {
 	row := strings.NewReplacer("NOW", now, "INTEGER", integer).Replace(
 		`(?, ?, CASE WHEN CAST(? AS INTEGER) = 0 THEN NOW + CAST(? AS INTEGER) ELSE 0 END, ?, 0, NOW, CAST(? AS INTEGER), ?, ?, ?, ?, ?)`)
 	var text strings.Builder
-	text.WriteString("INSERT INTO " + s.table.sql() +
+	text.WriteString("INSERT INTO " + s.table.SQL() +
 		" (id, state, due_at, token, attempts, created_at, deliver_at, size, topic, last_error, attributes, payload) VALUES ")
 	for i := range rows {
 		if i > 0 {

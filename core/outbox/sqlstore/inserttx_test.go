@@ -73,7 +73,7 @@ func TestInsertTxArguments(t *testing.T) {
 // error of InsertTx.
 func TestFailedStatementAbortsPostgres(t *testing.T) {
 	store := opened(t, stands[0].open(t), Postgres)
-	run(t, store.db, "ALTER TABLE "+store.table.sql()+" ADD CHECK (topic <> 'refused')")
+	run(t, store.db, "ALTER TABLE "+store.table.SQL()+" ADD CHECK (topic <> 'refused')")
 	tx, err := store.db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	record := message(t)
@@ -111,7 +111,7 @@ func TestPgxTx(t *testing.T) {
 
 		tx, err = conn.Begin(ctx)
 		require.NoError(t, err)
-		run(t, store.db, "DROP TABLE "+store.table.sql())
+		run(t, store.db, "DROP TABLE "+store.table.SQL())
 		require.ErrorIs(t, store.InsertTx(ctx, PgxTx(tx), records...), ErrSchema)
 		require.NoError(t, PgxTx(tx).Rollback())
 		tx, err = conn.Begin(ctx)

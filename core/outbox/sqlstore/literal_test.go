@@ -173,8 +173,8 @@ func TestLargeInserts(t *testing.T) {
 // refusal makes a table refuse the topic "refused".
 func refusal(store *Store) []string {
 	if store.dialect == SQLite {
-		return []string{"CREATE TRIGGER refusal BEFORE INSERT ON " + store.table.sql() +
+		return []string{"CREATE TRIGGER refusal BEFORE INSERT ON " + store.table.SQL() +
 			" WHEN NEW.topic = 'refused' BEGIN SELECT RAISE(ABORT, 'refused'); END"}
 	}
-	return []string{"ALTER TABLE " + store.table.sql() + " ADD CONSTRAINT refusal CHECK (topic <> 'refused')"}
+	return []string{"ALTER TABLE " + store.table.SQL() + " ADD CONSTRAINT refusal CHECK (topic <> 'refused')"}
 }

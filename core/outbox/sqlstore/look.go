@@ -53,13 +53,13 @@ func (s *Store) Stats(ctx context.Context) (outbox.Stats, error) {
 func (s *Store) statsText() string {
 	return fmt.Sprintf(`SELECT count(CASE WHEN state = 0 THEN 1 END), count(CASE WHEN state = 1 THEN 1 END),
 	count(CASE WHEN state = 0 AND token <> '' AND due_at > %s THEN 1 END), CAST(coalesce(sum(size), 0) AS %s),
-	min(CASE WHEN state = 0 THEN created_at END) FROM %s`, s.dialect.now(), s.dialect.integer(), s.table.sql())
+	min(CASE WHEN state = 0 THEN created_at END) FROM %s`, s.dialect.now(), s.dialect.integer(), s.table.SQL())
 }
 
 // countText returns the statement that counts records and bytes, of all rows
 // unless a condition is added.
 func (s *Store) countText() string {
-	return fmt.Sprintf("SELECT count(*), CAST(coalesce(sum(size), 0) AS %s) FROM %s", s.dialect.integer(), s.table.sql())
+	return fmt.Sprintf("SELECT count(*), CAST(coalesce(sum(size), 0) AS %s) FROM %s", s.dialect.integer(), s.table.SQL())
 }
 
 // List returns records by ascending ID, that is by its bytes. A page costs as
@@ -86,7 +86,7 @@ func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, 
 
 // listQuery returns the query that lists rows by ascending ID.
 func (s *Store) listQuery(what string, query outbox.Query) (string, []any) {
-	from := s.table.sql()
+	from := s.table.SQL()
 	if query.State != nil && *query.State == outbox.Dead {
 		switch s.dialect {
 		case MySQL:

@@ -59,7 +59,7 @@ func planStatements(store *Store, ids []string) map[string]planned {
 		changes[i] = outbox.Change{ID: id, LeaseToken: "token"}
 	}
 	pending, dead := outbox.Pending, outbox.Dead
-	name, literals := store.table.sql(), store.dialect.literals()
+	name, literals := store.table.SQL(), store.dialect.literals()
 	due := func(options outbox.ClaimOptions) planned {
 		v := store.dialect.querying()
 		text := store.dueText("id, size", options, v)
@@ -97,10 +97,10 @@ func TestPlans(t *testing.T) {
 	onEach(t, stands, func(t *testing.T, stand stand) {
 		for _, analyzed := range []string{"never", "when empty", "when full"} {
 			store := opened(t, stand.open(t), stand.dialect)
-			analyze := map[Dialect]string{Postgres: "VACUUM ANALYZE ", MySQL: "ANALYZE TABLE ", SQLite: "ANALYZE "}[stand.dialect] + store.table.sql()
+			analyze := map[Dialect]string{Postgres: "VACUUM ANALYZE ", MySQL: "ANALYZE TABLE ", SQLite: "ANALYZE "}[stand.dialect] + store.table.SQL()
 			if stand.dialect == Postgres {
 				// The test decides when.
-				run(t, store.db, "ALTER TABLE "+store.table.sql()+" SET (autovacuum_enabled = off)")
+				run(t, store.db, "ALTER TABLE "+store.table.SQL()+" SET (autovacuum_enabled = off)")
 			}
 			if analyzed == "when empty" {
 				run(t, store.db, analyze)
@@ -143,7 +143,7 @@ func checkPlan(t *testing.T, store *Store, name string, statement planned, when 
 			want = "USING INDEX " + store.table.due() + " (due_at<?)"
 		}
 		assert.Contains(t, plan, want, "%s, %s", name, when)
-		assert.NotContains(t, strings.ReplaceAll(plan, "SCAN "+store.table.name+" USING COVERING INDEX", ""), "SCAN "+store.table.name,
+		assert.NotContains(t, strings.ReplaceAll(plan, "SCAN "+store.table.Name+" USING COVERING INDEX", ""), "SCAN "+store.table.Name,
 			"%s, %s: %s", name, when, plan)
 	case MySQL:
 		plan := explained(t, store, store.db, "EXPLAIN", statement.text, statement.args...)
@@ -170,7 +170,7 @@ func TestPreparedPlans(t *testing.T) {
 	db := stands[0].open(t)
 	db.SetMaxOpenConns(1)
 	store := opened(t, db, Postgres, WithMaxRecords(50), WithMaxBytes(1<<30))
-	run(t, db, "ALTER TABLE "+store.table.sql()+" SET (autovacuum_enabled = off)", "VACUUM ANALYZE "+store.table.sql())
+	run(t, db, "ALTER TABLE "+store.table.SQL()+" SET (autovacuum_enabled = off)", "VACUUM ANALYZE "+store.table.SQL())
 	ctx := t.Context()
 	for range 20 {
 		_, _, err := store.Next(ctx)

@@ -4,21 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
-	"math/rand/v2"
-	"time"
 
 	"github.com/postoffice-go/postoffice/core/outbox"
-)
-
-// conflictAttempts is how often a transaction is tried that the database
-// chooses to give way.
-const conflictAttempts = 10
-
-// Pauses between attempts: each is random, up to a bound that doubles.
-const (
-	firstPause = 2 * time.Millisecond
-	longPause  = 100 * time.Millisecond
 )
 
 // runner runs statements: a *sql.DB, *sql.Conn or *sql.Tx.
@@ -38,35 +25,7 @@ func (s *Store) do(ctx context.Context, what string, run func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return s.wrap(ctx, what, retry(ctx, s.dialect, run))
-}
-
-// retry is the part of do that has no store.
-func retry(ctx context.Context, dialect Dialect, run func() error) error {
-	pause := firstPause
-	for attempt := 1; ; attempt++ {
-		err := run()
-		if err == nil {
-			return nil
-		}
-		switch classify(dialect, err) {
-		case busy:
-		case conflict:
-			if attempt == conflictAttempts {
-				return err
-			}
-		default:
-			return err
-		}
-		timer := time.NewTimer(rand.N(pause))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return fmt.Errorf("%w: %w", ctx.Err(), err)
-		}
-		pause = min(2*pause, longPause)
-	}
+	return s.wrap(ctx, what, s.table.Retry(ctx, run))
 }
 
 // transact runs a function in a transaction, which it rolls back if the

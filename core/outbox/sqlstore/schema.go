@@ -4,10 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"embed"
-	"fmt"
 	"io/fs"
-	"regexp"
-	"strings"
+
+	"github.com/postoffice-go/postoffice/core/internal/sqltable"
+	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
 //go:embed schema/*.sql
@@ -29,7 +29,7 @@ func Files() fs.FS {
 //
 // The error is [outbox.ErrInvalid] and names the argument.
 func Schema(dialect Dialect, name string) (string, error) {
-	if err := dialect.validate(); err != nil {
+	if err := sqltable.Dialect(dialect).Validate(outbox.ErrInvalid); err != nil {
 		return "", err
 	}
 	if name == "" {
@@ -39,49 +39,7 @@ func Schema(dialect Dialect, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return t.schemaText()
-}
-
-// names are where a schema file names the table and its indexes.
-var names = regexp.MustCompile(`\b(CREATE TABLE IF NOT EXISTS |ON |INDEX IF NOT EXISTS |KEY )` + DefaultTable + `(\w*)`)
-
-// schemaText is the schema file with the names of this table.
-func (t table) schemaText() (string, error) {
-	file, err := files.ReadFile("schema/" + t.dialect.String() + ".sql")
-	if err != nil {
-		return "", err
-	}
-	return names.ReplaceAllStringFunc(string(file), func(found string) string {
-		parts := names.FindStringSubmatch(found)
-		before, name := parts[1], t.name+parts[2]
-		// An index lives where its table is. SQLite wants to be told so at
-		// the index, the others at the table.
-		qualified := before == "CREATE TABLE IF NOT EXISTS " || before == "ON "
-		if t.dialect == SQLite {
-			qualified = before != "ON "
-		}
-		if qualified {
-			return before + t.qualified(name)
-		}
-		return before + t.quote(name)
-	}), nil
-}
-
-// statements splits a schema file.
-func statements(text string) []string {
-	var list []string
-	for statement := range strings.SplitSeq(text, ";\n") {
-		var lines []string
-		for line := range strings.Lines(statement) {
-			if !strings.HasPrefix(strings.TrimSpace(line), "--") && strings.TrimSpace(line) != "" {
-				lines = append(lines, line)
-			}
-		}
-		if len(lines) > 0 {
-			list = append(list, strings.Join(lines, ""))
-		}
-	}
-	return list
+	return t.DDL(Files(), DefaultTable)
 }
 
 // lockKey is the advisory lock of migrations on PostgreSQL, "postoffi".
@@ -98,36 +56,22 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option
 	if err != nil {
 		return err
 	}
-	text, err := s.table.schemaText()
+	text, err := s.table.DDL(Files(), DefaultTable)
 	if err != nil {
 		return err
 	}
 	err = s.do(ctx, "migrate", func() error {
 		if dialect == Postgres {
 			return s.transact(ctx, func(tx *sql.Tx) error {
-				lock := fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", int64(lockKey))
-				if _, err := tx.ExecContext(ctx, lock); err != nil {
-					return err
-				}
-				return execute(ctx, tx, text)
+				return s.table.Create(ctx, tx, lockKey, text)
 			})
 		}
 		// MySQL has one statement, which is atomic; those of SQLite have no
 		// effect when they are repeated.
-		return execute(ctx, db, text)
+		return s.table.Create(ctx, db, lockKey, text)
 	})
 	if err != nil {
 		return err
 	}
 	return s.Check(ctx)
-}
-
-// execute runs the statements of a schema file.
-func execute(ctx context.Context, db runner, text string) error {
-	for _, statement := range statements(text) {
-		if _, err := db.ExecContext(ctx, statement); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -19,7 +19,7 @@ func (s *Store) Retry(ctx context.Context, selection outbox.Selection) (int, err
 				s.among(ids), s.dialect.now(), filter(v)))
 		}
 		return change(ctx, s.db, fmt.Sprintf("UPDATE %s SET state = 0, due_at = %s, token = '' WHERE id%s%s",
-			s.table.sql(), s.dialect.now(), v.among(ids), filter(v)))
+			s.table.SQL(), s.dialect.now(), v.among(ids), filter(v)))
 	})
 }
 
@@ -72,7 +72,7 @@ func (s *Store) selectEach(ctx context.Context, what string, selection outbox.Se
 	var found bool
 	err = s.do(ctx, what, func() error {
 		v := s.dialect.querying()
-		query := "SELECT id FROM " + s.table.sql() + " WHERE id > ''" + v.planned() + " ORDER BY id DESC LIMIT 1"
+		query := "SELECT id FROM " + s.table.SQL() + " WHERE id > ''" + v.planned() + " ORDER BY id DESC LIMIT 1"
 		found, err = first(ctx, s.db, query, v.args, &last)
 		return err
 	})

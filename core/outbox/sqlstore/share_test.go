@@ -123,7 +123,7 @@ func TestClaimsPassOverLockedRows(t *testing.T) {
 		tx, err := store.db.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
 		defer func() { require.NoError(t, tx.Rollback()) }()
-		_, err = tx.ExecContext(t.Context(), "UPDATE "+store.table.sql()+" SET attempts = 7 WHERE id = "+store.dialect.text(records[0].ID))
+		_, err = tx.ExecContext(t.Context(), "UPDATE "+store.table.SQL()+" SET attempts = 7 WHERE id = "+store.dialect.text(records[0].ID))
 		require.NoError(t, err)
 		require.NoError(t, store.InsertTx(t.Context(), tx, message(t)))
 

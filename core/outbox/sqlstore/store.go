@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/postoffice-go/postoffice/core/internal/sqltable"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -36,7 +37,7 @@ func New(db *sql.DB, dialect Dialect, options ...Option) (*Store, error) {
 	if db == nil {
 		return nil, fmt.Errorf("%w: db is nil", outbox.ErrInvalid)
 	}
-	if err := dialect.validate(); err != nil {
+	if err := sqltable.Dialect(dialect).Validate(outbox.ErrInvalid); err != nil {
 		return nil, err
 	}
 	settings, err := configure(options)

@@ -1,0 +1,58 @@
+package sqltable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestConflictsEnd shows that a call is not run again for ever.
+func TestConflictsEnd(t *testing.T) {
+	for dialect, failure := range map[Dialect]error{
+		Postgres: stateError("40001"),
+		MySQL:    fmt.Errorf("joined: %w", errors.Join(errors.New("x"), errors.New("Error 1205 (HY000): Lock wait timeout exceeded"))),
+	} {
+		attempts := 0
+		err := dialect.Retry(t.Context(), func() error { attempts++; return failure })
+		require.ErrorIs(t, err, failure)
+		assert.Equal(t, conflictAttempts, attempts)
+		ctx, cancel := context.WithCancel(t.Context())
+		err = dialect.Retry(ctx, func() error { cancel(); return failure })
+		require.ErrorIs(t, err, context.Canceled)
+	}
+}
+
+type stateError string
+
+func (e stateError) Error() string    { return "conflict" }
+func (e stateError) SQLState() string { return string(e) }
+
+// TestClassify tells errors apart that are written in the words of drivers
+// which are not here.
+func TestClassify(t *testing.T) {
+	for _, c := range []struct {
+		dialect Dialect
+		err     error
+		want    Failure
+	}{
+		{Postgres, fmt.Errorf("x: %w", stateError("40P01")), Conflict},
+		{Postgres, stateError("42P01"), NoTable},
+		{Postgres, stateError("23505"), Other},
+		{Postgres, errors.New("Error 1213"), Other},
+		{MySQL, errors.New("Error 1213: Deadlock found when trying to get lock"), Conflict},
+		{MySQL, errors.New("Error 1020 (HY000): Record has changed since last read"), Conflict},
+		{MySQL, errors.New("Error 1146 (42S02): Table 'a.b' doesn't exist"), NoTable},
+		{MySQL, errors.New("Error 1062 (23000): Duplicate entry 'Error 1213 ' for key"), Other},
+		{MySQL, errors.New("Error "), Other},
+		{SQLite, errors.New("database is locked"), Busy}, // mattn's text
+		{SQLite, errors.New("database table is locked: a"), Busy},
+		{SQLite, errors.New("no such table: a"), NoTable},
+		{SQLite, errors.New("UNIQUE constraint failed: a.id"), Other},
+	} {
+		assert.Equal(t, c.want, c.dialect.Classify(c.err), "%s: %v", c.dialect, c.err)
+	}
+}
