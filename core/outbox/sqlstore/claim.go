@@ -31,7 +31,7 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 			query, args := s.claimQuery(options, rand.Text())
 			err = each(ctx, s.db, query, args, scanRecords(&claimed))
 		case MySQL:
-			err = s.transact(ctx, func(tx *sql.Tx) error {
+			err = s.transact(ctx, func(tx *sql.Conn) error {
 				claimed, err = s.claimLocked(ctx, tx, options)
 				return err
 			})
@@ -121,7 +121,7 @@ const listed = 1000
 
 // claimLocked claims in a transaction in which the rows are locked first. The
 // payloads are read last, and only those that are claimed.
-func (s *Store) claimLocked(ctx context.Context, tx *sql.Tx, options outbox.ClaimOptions) ([]outbox.Record, error) {
+func (s *Store) claimLocked(ctx context.Context, tx *sql.Conn, options outbox.ClaimOptions) ([]outbox.Record, error) {
 	ids, now, err := s.candidates(ctx, tx, options)
 	if err != nil {
 		return nil, err

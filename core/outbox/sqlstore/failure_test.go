@@ -185,14 +185,14 @@ func TestConflicts(t *testing.T) {
 		store := opened(t, stand.open(t), stand.dialect)
 		records := messages(t, 2)
 		require.NoError(t, store.Insert(t.Context(), 0, records...))
-		touch := func(tx *sql.Tx, id string) error {
+		touch := func(tx runner, id string) error {
 			_, err := tx.ExecContext(t.Context(), "UPDATE "+store.table.SQL()+" SET attempts = attempts + 1 WHERE id = "+store.dialect.text(id))
 			return err
 		}
 		attempts := 0
 		once := func() error {
 			attempts++
-			return store.transact(t.Context(), func(tx *sql.Tx) error {
+			return store.transact(t.Context(), func(tx *sql.Conn) error {
 				if err := touch(tx, records[0].ID); err != nil || attempts > 1 {
 					return err
 				}
@@ -206,7 +206,8 @@ func TestConflicts(t *testing.T) {
 				if err == nil { // the other was chosen
 					err = <-done
 				} else {
-					require.NoError(t, tx.Rollback())
+					_, undone := tx.ExecContext(t.Context(), "ROLLBACK")
+					require.NoError(t, undone)
 					require.NoError(t, <-done)
 				}
 				require.NoError(t, other.Rollback())
@@ -245,4 +246,31 @@ func TestClosedWhileInUse(t *testing.T) {
 		require.NoError(t, store.db.PingContext(t.Context()), "the database is the caller's")
 		require.NoError(t, store.Close())
 	})
+}
+
+// TestSilenceAtCommit has the connection fall silent when a claim commits: the
+// claim ends with its context, and the next one has another connection.
+func TestSilenceAtCommit(t *testing.T) {
+	config, err := mysql.ParseDSN(testdb.MariaDB(t).Create(t))
+	require.NoError(t, err)
+	p := newTurns(t, config.Addr)
+	config.Addr = p.address
+	store := opened(t, connect(t, "mysql", config.FormatDSN()), MySQL)
+	require.NoError(t, store.Insert(t.Context(), 0, messages(t, 2)...))
+	p.silence.Store(new("\x03COMMIT")) // with the protocol's byte for a statement
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := store.Claim(ctx, outbox.ClaimOptions{Limit: 1, Lease: time.Hour})
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	case <-time.After(20 * time.Second):
+		require.Fail(t, "the claim does not end")
+	}
+	p.silence.Store(nil)
+	require.Len(t, claimed(t, store, 2), 2, "nothing is left locked")
 }

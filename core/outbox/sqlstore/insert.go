@@ -111,7 +111,7 @@ func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbo
 		return s.insertChunks(ctx, s.execer(nil), delay, records)
 	}
 	inserted := 0
-	err := s.transact(ctx, func(tx *sql.Tx) error {
+	err := s.transact(ctx, func(tx *sql.Conn) error {
 		var err error
 		inserted, err = s.insertChunks(ctx, s.execer(tx), delay, records)
 		return err
@@ -119,24 +119,16 @@ func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbo
 	return inserted, err
 }
 
-// execer returns what runs a statement, in a transaction unless it is nil:
-// prepared if the store prepares.
-func (s *Store) execer(tx *sql.Tx) execer {
+// execer returns what runs a statement, on a connection unless it is nil:
+// prepared if the store prepares. On a connection, which is that of a
+// transaction, preparing would cost more than it saves.
+func (s *Store) execer(conn *sql.Conn) execer {
 	return func(ctx context.Context, query string, args ...any) (sql.Result, error) {
 		switch {
-		case !s.prepare && tx == nil:
-			return s.db.ExecContext(ctx, query, args...)
+		case conn != nil:
+			return conn.ExecContext(ctx, query, args...)
 		case !s.prepare:
-			return tx.ExecContext(ctx, query, args...)
-		case tx != nil:
-			// Preparing on the database could wait for a second connection.
-			s.mutex.Lock()
-			statement := s.prepared[query]
-			s.mutex.Unlock()
-			if statement == nil {
-				return tx.ExecContext(ctx, query, args...)
-			}
-			return tx.StmtContext(ctx, statement).ExecContext(ctx, args...)
+			return s.db.ExecContext(ctx, query, args...)
 		}
 		statement, err := s.statement(ctx, query)
 		if err != nil {

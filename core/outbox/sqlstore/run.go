@@ -8,7 +8,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// runner runs statements: a *sql.DB, *sql.Conn or *sql.Tx.
+// runner runs statements: a *sql.DB or *sql.Conn.
 type runner interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -26,25 +26,6 @@ func (s *Store) do(ctx context.Context, what string, run func() error) error {
 		return err
 	}
 	return s.wrap(ctx, what, s.table.Retry(ctx, run))
-}
-
-// transact runs a function in a transaction, which it rolls back if the
-// function fails.
-func (s *Store) transact(ctx context.Context, run func(*sql.Tx) error) error {
-	var options *sql.TxOptions
-	if s.dialect == MySQL {
-		// Without locks on the gaps between rows, which would hold up inserts.
-		options = &sql.TxOptions{Isolation: sql.LevelReadCommitted}
-	}
-	tx, err := s.db.BeginTx(ctx, options)
-	if err != nil {
-		return err
-	}
-	if err := run(tx); err != nil {
-		_ = tx.Rollback() // fails only where the database has done it
-		return err
-	}
-	return tx.Commit()
 }
 
 // change runs a statement and returns how many rows it changed.

@@ -62,7 +62,7 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option
 	}
 	err = s.do(ctx, "migrate", func() error {
 		if dialect == Postgres {
-			return s.transact(ctx, func(tx *sql.Tx) error {
+			return s.transact(ctx, func(tx *sql.Conn) error {
 				return s.table.Create(ctx, tx, lockKey, text)
 			})
 		}

@@ -1,0 +1,76 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"time"
+)
+
+const (
+	// rollbackTime bounds how long a rollback is waited for.
+	rollbackTime = time.Second
+	// freshAttempts is how many connections of the pool are tried that the
+	// database may have closed meanwhile.
+	freshAttempts = 3
+)
+
+// transact runs a function in a transaction on a connection, and rolls back if
+// the function fails.
+//
+// The transaction is made of statements, because those end with the context on
+// every driver. The Commit and Rollback of a *sql.Tx have no context: with a
+// driver that waits for the answer they last for ever where a connection has
+// fallen silent.
+func (s *Store) transact(ctx context.Context, run func(*sql.Conn) error) error {
+	conn, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }() // fails only where it is closed
+	if err := run(conn); err != nil {
+		rollback, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
+		defer cancel()
+		if _, failed := conn.ExecContext(rollback, "ROLLBACK"); failed != nil {
+			discard(conn)
+		}
+		return err
+	}
+	if _, err := conn.ExecContext(ctx, "COMMIT"); err != nil {
+		discard(conn)
+		return err
+	}
+	return nil
+}
+
+// begin begins a transaction on a connection of the pool.
+func (s *Store) begin(ctx context.Context) (*sql.Conn, error) {
+	for attempt := 1; ; attempt++ {
+		conn, err := s.db.Conn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if s.dialect == MySQL {
+			// Without locks on the gaps between rows, which would hold up inserts.
+			_, err = conn.ExecContext(ctx, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+		}
+		if err == nil {
+			_, err = conn.ExecContext(ctx, "BEGIN")
+		}
+		if err == nil {
+			return conn, nil
+		}
+		discard(conn)
+		_ = conn.Close()
+		if !errors.Is(err, driver.ErrBadConn) || attempt == freshAttempts {
+			return nil, err
+		}
+	}
+}
+
+// discard closes a connection of which it is not known whether it is in a
+// transaction, rather than have the pool use it again.
+func discard(conn *sql.Conn) {
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+}
