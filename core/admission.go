@@ -111,6 +111,16 @@ func (c *Client) PublishTx(ctx context.Context, tx outbox.Tx, topic string, payl
 }
 
 func (c *Client) publishTx(ctx context.Context, tx outbox.Tx, topic string, payload any, p *Publisher, options []PublishOption) (Receipt, error) {
+	if !c.cfg.observer.watchesCalls() {
+		return c.publishInTx(ctx, tx, topic, payload, p, options)
+	}
+	ctx, watched := c.watch(ctx, PublishCall{Topic: topic, Messages: 1})
+	defer watched.end()
+	watched.receipt, watched.err = c.publishInTx(ctx, tx, topic, payload, p, options)
+	return watched.receipt, watched.err
+}
+
+func (c *Client) publishInTx(ctx context.Context, tx outbox.Tx, topic string, payload any, p *Publisher, options []PublishOption) (Receipt, error) {
 	store, ok := c.cfg.outbox.(outbox.TxStore)
 	if !ok {
 		return Receipt{}, ErrNoTransactions

@@ -273,7 +273,7 @@ func (b *batcher) take() *parcel {
 func (b *batcher) deliver(p *parcel) {
 	c := b.client
 	p.unpack()
-	d := &delivery{client: c, batch: p.batch, givenUp: c.hard.Err}
+	d := &delivery{client: c, batch: p.batch, givenUp: c.hard.Err, since: p.opened, attempts: p.attempts + 1}
 	stored := p.key.stored
 	if stored {
 		// The lease has begun before, when the first row was inserted.
@@ -303,8 +303,12 @@ func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (again *parcel,
 		}
 		c.log.error("keep", p.batch.topic, "messages can neither be delivered nor stored; they wait in memory", "topic", p.batch.topic, "messages", len(failed), "error", err)
 	}
+	if c.cfg.outbox == nil {
+		c.observeFailed(Event{Topic: p.batch.topic}, errs, failed, isPermanent)
+	}
 	again = &parcel{
-		batch:    batch{topic: p.batch.topic, attributes: p.batch.attributes, deliverAt: p.batch.deliverAt, ids: p.batch.ids},
+		batch:    batch{topic: p.batch.topic, attributes: p.batch.attributes, deliverAt: p.batch.deliverAt, ids: p.batch.ids, origins: p.batch.origins},
+		opened:   p.opened,
 		attempts: p.attempts,
 		done:     p.done,
 	}
@@ -327,7 +331,7 @@ func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (again *parcel,
 	}
 	if refused > 0 {
 		c.log.error("dead", p.batch.topic, "server refuses messages for good, and there is no outbox to keep them", "topic", p.batch.topic, "messages", refused, "error", cause)
-		emit(c.cfg.observer.Dead, Event{Topic: p.batch.topic, Messages: refused, Err: cause})
+		emit(c.cfg.observer.Dead, Event{Topic: p.batch.topic, Messages: refused, Err: cause, Class: FailurePermanent})
 	}
 	if again.messages == 0 {
 		return nil, 0

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"time"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
 // Figures of bulk requests.
@@ -32,6 +34,13 @@ type delivery struct {
 	fromOutbox bool
 	// deadline is when no further request may begin; zero for never.
 	deadline time.Time
+	// since is when the oldest message was accepted, if the observer wants to
+	// know; attempts is how often they were tried, this time included.
+	since    time.Time
+	attempts int
+	// records are the messages as they were in the outbox; nil for those that
+	// are not from there.
+	records []outbox.Record
 	// givenUp tells, after the first request, whether the caller has no use
 	// for the rest being sent; nil for never.
 	givenUp func() error
@@ -102,7 +111,7 @@ func (d *delivery) run(ctx context.Context, indexes []int) bool {
 	jobs, err := d.client.transport.postBulk(ctx, d.batch, indexes)
 	if err == nil {
 		d.client.limits.passed(d.batch.topic, len(indexes))
-		d.succeed(len(indexes), jobs)
+		d.succeed(indexes, jobs)
 		return true
 	}
 	f := asFailure(err)
@@ -166,7 +175,7 @@ func (d *delivery) single(ctx context.Context, index int) bool {
 	jobs, err := d.client.transport.postMessage(ctx, d.batch, index)
 	if err == nil {
 		d.singles = 0
-		d.succeed(1, jobs)
+		d.succeed([]int{index}, jobs)
 		return true
 	}
 	f := asFailure(err)
@@ -186,9 +195,20 @@ func (d *delivery) single(ctx context.Context, index int) bool {
 	return false
 }
 
-func (d *delivery) succeed(messages int, jobs []int64) {
+func (d *delivery) succeed(indexes []int, jobs []int64) {
 	d.jobs = append(d.jobs, jobs...)
-	d.client.delivered(d.batch.topic, messages, jobs, d.fromOutbox)
+	event := Event{Topic: d.batch.topic, Messages: len(indexes), FromOutbox: d.fromOutbox, Attempts: d.attempts}
+	since := d.since
+	if d.records != nil && d.client.cfg.observer.Delivered != nil {
+		for _, index := range indexes {
+			record := &d.records[index]
+			event.Attempts = max(event.Attempts, record.Attempts)
+			if since.IsZero() || record.CreatedAt.Before(since) {
+				since = record.CreatedAt
+			}
+		}
+	}
+	d.client.delivered(event, since, jobs)
 }
 
 func (d *delivery) fail(indexes []int, f *failure) {

@@ -22,6 +22,7 @@ type Client struct {
 	relay     *relay // nil without an outbox
 	batcher   *batcher
 	ensured   pacer
+	outcomes  outcomes
 	// full tells that the outbox had no room the last time; fullGate lets
 	// through one of those who wait for it.
 	full     atomic.Bool

@@ -37,6 +37,13 @@
 // both post it afterwards, together with those of other requests. Memory is
 // the only mode that can lose accepted messages, in a crash of the process.
 //
+// # Watching it
+//
+// The log tells what a person should know, once in a while. [Observer] is
+// told everything, [Client.Stats] and [Outbox.Stats] tell what waits, and
+// [github.com/postoffice-go/postoffice/core/otelpo] makes OpenTelemetry
+// metrics and traces of it.
+//
 // # What the server does
 //
 // The server has surprises that shape this package. It throws away messages

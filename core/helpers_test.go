@@ -99,6 +99,7 @@ func (e *events) observer() Observer {
 	return Observer{
 		Delivered: e.add("delivered"), Stored: e.add("stored"), Failed: e.add("failed"),
 		Dead: e.add("dead"), NoConsumer: e.add("no consumer"), Recovered: e.add("recovered"), Discarded: e.add("discarded"),
+		Published: e.add("published"), Spilled: e.add("spilled"), Listed: e.add("listed"),
 	}
 }
 

@@ -71,6 +71,9 @@ func (l *lane) append(m *batch, payload []byte, id string) (full bool) {
 	p.body = appendBulkPayload(p.body, payload)
 	p.ends = append(p.ends, len(p.body)-len(","))
 	p.messages++
+	if m.origins != nil {
+		p.batch.addOrigins(m.origins)
+	}
 	p.bytes += len(payload)
 	if id != "" {
 		p.ids = append(p.ids, id)

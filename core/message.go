@@ -26,6 +26,9 @@ type batch struct {
 	// hand, and readers counts who may still read it, if somebody asks.
 	bulk    []byte
 	readers *atomic.Int32
+	// origins is what the observer wants to know of the messages when they
+	// are sent after their call.
+	origins []any
 }
 
 // scheduled tells whether the server is to hold the messages back.

@@ -84,6 +84,16 @@ func (c *Client) Publish(ctx context.Context, topic string, payload any, options
 }
 
 func (c *Client) publish(ctx context.Context, topic string, payload any, p *Publisher, options []PublishOption) (Receipt, error) {
+	if !c.cfg.observer.watchesCalls() {
+		return c.publishOne(ctx, topic, payload, p, options)
+	}
+	ctx, watched := c.watch(ctx, PublishCall{Topic: topic, Messages: 1})
+	defer watched.end()
+	watched.receipt, watched.err = c.publishOne(ctx, topic, payload, p, options)
+	return watched.receipt, watched.err
+}
+
+func (c *Client) publishOne(ctx context.Context, topic string, payload any, p *Publisher, options []PublishOption) (Receipt, error) {
 	if p.mode() == Memory && p.options.FlushOn == nil {
 		return c.publishToMemory(ctx, topic, payload, p, options)
 	}
@@ -123,8 +133,13 @@ func (c *Client) publishToMemory(ctx context.Context, topic string, payload any,
 	if err := b.checkSize("payload", encoded, b.attributes); err != nil {
 		return Receipt{}, err
 	}
-	if !c.spillsNow() && c.batcher.put(b, encoded, encoder.turn) {
-		return Receipt{State: Queued}, nil
+	if !c.spillsNow() {
+		b.origins = c.origin(ctx)
+		put := c.batcher.put(b, encoded, encoder.turn)
+		b.origins = nil // the next message has others
+		if put {
+			return Receipt{State: Queued}, nil
+		}
 	}
 	with := *b
 	with.payloads = [][]byte{bytes.Clone(encoded)}
@@ -139,6 +154,9 @@ func (c *Client) accept(ctx context.Context, b batch, p *Publisher) (Receipt, er
 	defer c.leave()
 	if len(b.payloads) == 0 {
 		return Receipt{}, nil
+	}
+	if p.mode() != Off {
+		b.origins = c.origin(ctx)
 	}
 	receipt, err := c.acceptBy(ctx, p, b)
 	if err == nil && b.ids != nil {
@@ -166,15 +184,17 @@ func (c *Client) sendNow(ctx context.Context, b batch) (Receipt, error) {
 	caller := ctx
 	ctx, cancel := uncancelled(ctx)
 	defer cancel()
+	b.origins = nil // the context leads to them
+	since := c.clock()
 	if len(b.payloads) == 1 {
 		jobs, err := c.sendOne(ctx, b)
 		if err == nil {
-			c.delivered(b.topic, 1, jobs, false)
+			c.delivered(Event{Topic: b.topic, Messages: 1, Attempts: 1}, since, jobs)
 			return Receipt{Jobs: jobs}, nil
 		}
 		return c.keep(ctx, caller, b, []*failure{asFailure(err)}, nil)
 	}
-	d := &delivery{client: c, batch: b, givenUp: caller.Err}
+	d := &delivery{client: c, batch: b, givenUp: caller.Err, since: since, attempts: 1}
 	if c.cfg.outbox != nil {
 		d.deadline = time.Now().Add(c.cfg.bulkTimeout)
 	}
@@ -199,6 +219,16 @@ func (c *Client) PublishBulk(ctx context.Context, topic string, payloads []any, 
 }
 
 func (c *Client) publishBulk(ctx context.Context, topic string, payloads []any, p *Publisher, options []PublishOption) (Receipt, error) {
+	if !c.cfg.observer.watchesCalls() {
+		return c.publishMany(ctx, topic, payloads, p, options)
+	}
+	ctx, watched := c.watch(ctx, PublishCall{Topic: topic, Messages: len(payloads), Bulk: true})
+	defer watched.end()
+	watched.receipt, watched.err = c.publishMany(ctx, topic, payloads, p, options)
+	return watched.receipt, watched.err
+}
+
+func (c *Client) publishMany(ctx context.Context, topic string, payloads []any, p *Publisher, options []PublishOption) (Receipt, error) {
 	b, err := newBatch(topic, p.base(), options)
 	if err != nil {
 		return Receipt{}, err
@@ -281,6 +311,7 @@ func (c *Client) keep(ctx, patience context.Context, b batch, errs []*failure, j
 	}
 	cause := causeOf(errs, failed)
 	if c.cfg.outbox == nil {
+		c.observeFailed(Event{Topic: b.topic}, errs, failed, never)
 		return receipt, c.notAccepted(errs, failed, cause)
 	}
 	records, err := b.failedRecords(failed, errs)
@@ -288,9 +319,12 @@ func (c *Client) keep(ctx, patience context.Context, b batch, errs []*failure, j
 		err = c.insert(ctx, patience, backoff(1), records...)
 	}
 	if err != nil {
+		c.observeFailed(Event{Topic: b.topic}, errs, failed, never)
 		return receipt, c.notAccepted(errs, failed, errors.Join(cause, fmt.Errorf("outbox: %w", err)))
 	}
+	c.observeFailed(Event{Topic: b.topic}, errs, failed, isPermanent)
 	c.stored(b.topic, records, cause)
+	c.observeSpilled(b.topic, errs, failed)
 	receipt.State = Stored
 	receipt.IDs = ids(records)
 	return receipt, nil
@@ -339,12 +373,15 @@ func causeOf(errs []*failure, failed []int) error {
 const maxCauses = 5
 
 // delivered notes that the server has taken messages.
-func (c *Client) delivered(topic string, messages int, jobs []int64, fromOutbox bool) {
-	event := Event{Topic: topic, Messages: messages, FromOutbox: fromOutbox}
-	emit(c.cfg.observer.Delivered, event)
+func (c *Client) delivered(event Event, since time.Time, jobs []int64) {
+	topic, messages := event.Topic, event.Messages
+	if c.cfg.observer.Delivered != nil {
+		event.Age = ageSince(since)
+		c.cfg.observer.Delivered(event)
+	}
 	if jobs != nil && len(jobs) == 0 {
 		c.log.warn("no consumer", topic, "topic has no consumer: the server has thrown the message away", "topic", topic, "messages", messages)
-		emit(c.cfg.observer.NoConsumer, event)
+		emit(c.cfg.observer.NoConsumer, Event{Topic: topic, Messages: messages, FromOutbox: event.FromOutbox})
 	}
 }
 
@@ -364,7 +401,7 @@ func (c *Client) stored(topic string, records []outbox.Record, cause error) {
 		}
 	}
 	if dead > 0 {
-		c.buried(Event{Topic: topic, Messages: dead, Err: cause})
+		c.buried(Event{Topic: topic, Messages: dead, Err: cause, Class: FailurePermanent})
 	}
 	if waiting := len(records) - dead; waiting > 0 {
 		c.log.warn("stored", topic, "messages could not be delivered: they are stored in the outbox", "topic", topic, "messages", waiting, "error", cause)

@@ -156,6 +156,7 @@ func (c *Client) listRecovery(w http.ResponseWriter, r *http.Request) {
 	if len(items) > 0 {
 		c.cfg.logger.Info("postoffice: messages listed for recovery", "messages", len(items))
 	}
+	emit(c.cfg.observer.Listed, Event{Messages: len(items), FromOutbox: true})
 	answerJSON(w, http.StatusOK, items)
 }
 

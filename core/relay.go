@@ -178,7 +178,7 @@ func (r *relay) deliver(ctx context.Context, records []outbox.Record, deadline t
 		slots <- struct{}{}
 		workers.Go(func() {
 			defer func() { <-slots }()
-			d := &delivery{client: r.client, batch: g.batch, fromOutbox: true, deadline: deadline, givenUp: ctx.Err}
+			d := &delivery{client: r.client, batch: g.batch, records: g.records, fromOutbox: true, deadline: deadline, givenUp: ctx.Err}
 			r.client.sendAll(ctx, d)
 			r.settle(ctx, g, d)
 			if slices.ContainsFunc(d.errs, func(f *failure) bool { return f == nil || !f.untried }) {
@@ -234,7 +234,8 @@ func groupRecords(records []outbox.Record) []*group {
 func (r *relay) settle(ctx context.Context, g *group, d *delivery) {
 	var delivered []string
 	var changes []outbox.Change
-	dead, failed := 0, 0
+	dead := 0
+	var retried []int
 	var cause error
 	for i, record := range g.records {
 		f := d.errs[i]
@@ -257,18 +258,18 @@ func (r *relay) settle(ctx context.Context, g *group, d *delivery) {
 				base = unknownTopicBase
 			}
 			change.After, change.LastError = max(backoffFrom(base, record.Attempts), f.retryAfter), f.Error()
-			failed++
+			retried = append(retried, i)
 			cause = f.cause
 		}
 		changes = append(changes, change)
 	}
 	topic := g.batch.topic
 	if dead > 0 {
-		r.client.buried(Event{Topic: topic, Messages: dead, FromOutbox: true, Err: cause})
+		r.client.buried(Event{Topic: topic, Messages: dead, FromOutbox: true, Err: cause, Class: FailurePermanent})
 	}
-	if failed > 0 {
+	if failed := len(retried); failed > 0 {
 		r.client.log.warn("relay", topic, "messages in the outbox could not be delivered; they are tried again", "topic", topic, "messages", failed, "error", cause)
-		emit(r.client.cfg.observer.Failed, Event{Topic: topic, Messages: failed, FromOutbox: true, Err: cause})
+		r.client.observeFailed(Event{Topic: topic, FromOutbox: true}, d.errs, retried, isPermanent)
 	}
 	if err := r.write(ctx, func(ctx context.Context) error {
 		_, err := r.store.Delete(ctx, delivered...)

@@ -133,8 +133,7 @@ func (c *Client) setupTopics(ctx context.Context, topics []string) []SetupResult
 
 func (c *Client) setupConsumers(ctx context.Context, consumers []Consumer) []SetupResult {
 	return inParallel(consumers, func(consumer Consumer) SetupResult {
-		result := SetupResult{Topic: consumer.Topic, Target: redactTarget(consumer.Target), Type: consumer.Type}
-		return c.create(ctx, wire.ConsumersPath, result, wire.Consumer{
+		return c.create(ctx, wire.ConsumersPath, resultOf(consumer), wire.Consumer{
 			Topic:          consumer.Topic,
 			Target:         consumer.Target,
 			Type:           string(consumer.Type),
@@ -169,6 +168,10 @@ func (c *Client) create(ctx context.Context, path string, result SetupResult, re
 		result.Err = err
 		c.log.error("setup", result.String(), "cannot create "+result.String(), "error", err)
 	}
+	if c.cfg.observer.Setup != nil {
+		c.cfg.observer.Setup(result)
+	}
+	c.outcomes.note(result)
 	return result
 }
 

@@ -47,6 +47,7 @@ type transport struct {
 	timeout     time.Duration
 	bulkTimeout time.Duration
 	breaker     *breaker
+	observeSend func(context.Context, SendCall) (context.Context, func(error)) // nil for nobody
 }
 
 func newTransport(cfg *settings, breaker *breaker) (*transport, error) {
@@ -56,6 +57,7 @@ func newTransport(cfg *settings, breaker *breaker) (*transport, error) {
 		timeout:     cfg.timeout,
 		bulkTimeout: cfg.bulkTimeout,
 		breaker:     breaker,
+		observeSend: cfg.observer.Send,
 	}
 	if t.client == nil {
 		t.owned = newHTTPTransport()
@@ -206,7 +208,7 @@ func networkFailure(ctx context.Context, topic string, err error) *failure {
 }
 
 // attempt sends a request that the circuit breaker counts.
-func (t *transport) attempt(ctx context.Context, path, topic string, body requestBody) (answer []byte, err error) {
+func (t *transport) attempt(ctx context.Context, path string, call SendCall, body requestBody) (answer []byte, err error) {
 	done, err := t.breaker.allow()
 	if err != nil {
 		return nil, err
@@ -214,24 +216,24 @@ func (t *transport) attempt(ctx context.Context, path, topic string, body reques
 	// Deferred, for a probe that panics in the caller's own RoundTripper
 	// would leave the breaker half-open for ever.
 	defer func() { done(err) }()
-	answer, err = t.roundTrip(ctx, path, topic, body)
+	answer, err = t.send(ctx, path, call, body)
 	return answer, err
 }
 
 // post sends a message request, with one quick retry where a second try can
 // help at once: the connection broke, or a proxy had no server to ask. Both
 // tries share the timeout.
-func (t *transport) post(ctx context.Context, path, topic string, body requestBody, timeout time.Duration) ([]byte, error) {
+func (t *transport) post(ctx context.Context, path string, call SendCall, body requestBody, timeout time.Duration) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errServerTimeout)
 	defer cancel()
-	answer, err := t.attempt(ctx, path, topic, body)
+	answer, err := t.attempt(ctx, path, call, body)
 	if err == nil || !quickRetryHelps(err) {
 		return answer, err
 	}
 	tries := 0
 	answer, _ = retry.DoWithData(func() ([]byte, error) {
 		if tries++; tries > 1 {
-			answer, err = t.attempt(ctx, path, topic, body)
+			answer, err = t.attempt(ctx, path, call, body)
 		}
 		return answer, err
 	},
@@ -276,7 +278,7 @@ func (t *transport) postMessage(ctx context.Context, b batch, index int) ([]int6
 		body = append(body, '"')
 	}
 	body = append(body, '}')
-	answer, err := t.post(ctx, path, b.topic, requestBody{data: body}, t.timeout)
+	answer, err := t.post(ctx, path, SendCall{Topic: b.topic, Messages: 1, Origins: b.origins}, requestBody{data: body}, t.timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +292,7 @@ func (t *transport) postBulk(ctx context.Context, b batch, indexes []int) ([]int
 	if b.bulk == nil || len(indexes) < len(b.payloads) {
 		body = requestBody{data: b.bulkBody(indexes)}
 	}
-	answer, err := t.post(ctx, wire.BulkPath, b.topic, body, t.bulkTimeout)
+	answer, err := t.post(ctx, wire.BulkPath, SendCall{Topic: b.topic, Messages: len(indexes), Origins: b.origins}, body, t.bulkTimeout)
 	if err != nil {
 		return nil, err
 	}

@@ -35,6 +35,12 @@ func (u *usage) addWithin(messages, bytes, maxMessages, maxBytes int) bool {
 	}
 }
 
+// load tells what is counted.
+func (u *usage) load() (messages, bytes int) {
+	packed := u.packed.Load()
+	return int(packed >> usageBits), int(packed & (1<<usageBits - 1))
+}
+
 // remove takes messages off the count.
 func (u *usage) remove(messages, bytes int) {
 	u.packed.Add(-pack(messages, bytes))

@@ -1,0 +1,359 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"reflect"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core/outbox/memory"
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+)
+
+func TestObserverIsToldWhatWasPublished(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+		var seen events
+		config.Outbox, config.Observer = memory.New(), seen.observer()
+		client := newTestClient(t, config)
+		_, err := client.Publish(t.Context(), "orders", struct{}{})
+		require.NoError(t, err)
+		_, err = client.PublishBulk(t.Context(), "orders", []any{struct{}{}, struct{}{}})
+		require.NoError(t, err)
+		_, err = publisherIn(t, client, Memory).Publish(t.Context(), "orders", struct{}{})
+		require.NoError(t, err)
+		_, err = publisherIn(t, client, Durable).Publish(t.Context(), "orders", struct{}{})
+		require.NoError(t, err)
+		_, err = client.Publish(t.Context(), "orders", 7)
+		require.ErrorIs(t, err, ErrInvalidMessage)
+		_, err = client.PublishBulk(t.Context(), "orders", nil)
+		require.NoError(t, err)
+		assert.Equal(t, []Event{
+			{Topic: "orders", Messages: 1, State: Delivered},
+			{Topic: "orders", Messages: 2, State: Delivered},
+			{Topic: "orders", Messages: 1, State: Queued},
+			{Topic: "orders", Messages: 1, State: Stored},
+		}, seen.of("published"), "what was refused, and nothing, is not published")
+		assert.Empty(t, seen.of("stored"), "nothing was stored instead of being delivered")
+		require.NoError(t, client.Flush(t.Context()))
+	})
+}
+
+func TestObserverIsToldOfFailuresByClass(t *testing.T) {
+	for status, class := range map[int]FailureClass{500: FailureTransient, 429: FailureTransient, 401: FailureConfig, 404: FailureConfig, 400: FailurePermanent} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+				var seen events
+				config.Observer = seen.observer()
+				server.FailNext(1, status)
+				_, err := newTestClient(t, config).Publish(t.Context(), "orders", struct{}{})
+				require.ErrorIs(t, err, ErrNotAccepted)
+				failed := seen.of("failed")
+				require.Len(t, failed, 1)
+				assert.ErrorIs(t, err, failed[0].Err)
+				failed[0].Err = nil
+				assert.Equal(t, Event{Topic: "orders", Messages: 1, Class: class}, failed[0])
+				assert.Empty(t, seen.of("dead"))
+				assert.Empty(t, seen.of("published"))
+
+				// With an outbox what is refused for good is dead instead.
+				var stored events
+				config.Observer, config.Outbox = stored.observer(), memory.New()
+				server.FailNext(1, status)
+				_, err = newTestClient(t, config).Publish(t.Context(), "orders", struct{}{})
+				require.NoError(t, err)
+				name, other := "failed", "dead"
+				if class == FailurePermanent {
+					name, other = other, name
+				}
+				require.Len(t, stored.of(name), 1)
+				assert.Equal(t, class, stored.of(name)[0].Class)
+				assert.Empty(t, stored.of(other))
+				assert.Empty(t, stored.of("spilled"), "it was sent")
+			})
+		})
+	}
+}
+
+func TestObserverIsToldOfMixedFailures(t *testing.T) {
+	var seen events
+	client := newTestClient(t, Config{URL: testServer, Observer: seen.observer()})
+	errs := []*failure{
+		{class: transient, cause: errBufferFull}, nil, {class: unknownTopic, cause: errOutOfTime},
+		{class: transient, cause: errOutOfTime}, {class: transient, untried: true}, {class: permanent},
+	}
+	client.observeFailed(Event{Topic: "orders", FromOutbox: true}, errs, failedIndexes(errs), isPermanent)
+	assert.Equal(t, []Event{
+		{Topic: "orders", FromOutbox: true, Messages: 2, Class: FailureTransient, Err: errBufferFull},
+		{Topic: "orders", FromOutbox: true, Messages: 1, Class: FailureConfig, Err: errOutOfTime},
+	}, seen.of("failed"))
+}
+
+func TestObserverIsToldWhatWasSpilled(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		var seen events
+		config.Outbox, config.Observer = memory.New(), seen.observer()
+		client := newTestClient(t, config)
+		server.FailNext(breakerConsecutive, 500)
+		for range breakerConsecutive {
+			_, err := client.Publish(t.Context(), "orders", struct{}{})
+			require.NoError(t, err)
+		}
+		assert.Empty(t, seen.of("spilled"), "they were sent")
+		require.Len(t, seen.of("failed"), breakerConsecutive)
+		_, err := client.PublishBulk(t.Context(), "orders", []any{struct{}{}, struct{}{}})
+		require.NoError(t, err)
+		assert.Equal(t, []Event{{Topic: "orders", Messages: 2, Err: errBreakerOpen}}, seen.of("spilled"))
+		assert.Len(t, seen.of("stored"), breakerConsecutive+1, "both were stored")
+		assert.Len(t, seen.of("failed"), breakerConsecutive, "nothing was sent")
+		assert.Equal(t, BreakerOpen, client.Stats().Breaker)
+	})
+}
+
+func TestObserverIsToldAttemptsAndAge(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		var seen events
+		config.Outbox, config.Observer = memory.New(), seen.observer()
+		client := startTestClient(t, config)
+		synctest.Wait()
+		began := time.Now()
+		server.FailNext(3, 500)
+		_, err := client.Publish(t.Context(), "orders", struct{}{})
+		require.NoError(t, err)
+		require.Empty(t, seen.of("delivered"))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		delivered := seen.of("delivered")
+		require.Len(t, delivered, 1)
+		assert.True(t, delivered[0].FromOutbox)
+		assert.Equal(t, 3, delivered[0].Attempts, "the call failed once, and the relay twice")
+		assert.Greater(t, delivered[0].Age, time.Duration(0))
+		assert.LessOrEqual(t, delivered[0].Age, time.Since(began))
+
+		_, err = publisherIn(t, client, Memory).Publish(t.Context(), "orders", struct{}{})
+		require.NoError(t, err)
+		time.Sleep(DefaultBatchDelay)
+		synctest.Wait()
+		assert.Equal(t, Event{Topic: "orders", Messages: 1, Attempts: 1, Age: DefaultBatchDelay}, seen.of("delivered")[1])
+	})
+}
+
+func TestRetriesInMemoryCountAttemptsAndAge(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		var seen events
+		config.Observer = seen.observer()
+		client := newTestClient(t, config)
+		server.FailNext(2, 500)
+		_, err := publisherIn(t, client, Memory).Publish(t.Context(), "orders", struct{}{})
+		require.NoError(t, err)
+		began := time.Now()
+		require.NoError(t, client.Flush(t.Context()))
+		assert.Equal(t, []Event{{Topic: "orders", Messages: 1, Attempts: 3, Age: time.Since(began)}}, seen.of("delivered"))
+		assert.Len(t, seen.of("failed"), 2)
+	})
+}
+
+func TestObserverIsToldOfSetup(t *testing.T) {
+	server := postofficetest.Start(t)
+	var results []SetupResult
+	client := newTestClient(t, Config{
+		URL: server.URL(), Topics: []string{"orders"}, OriginHost: "http://user:secret@app.test",
+		Consumers: []Consumer{{Topic: "orders", Target: "http://user:secret@app.test/orders"}},
+		Observer:  Observer{Setup: func(result SetupResult) { results = append(results, result) }},
+	})
+	for range 2 {
+		_, err := client.Setup(t.Context())
+		require.NoError(t, err)
+	}
+	require.Len(t, results, 4)
+	assert.Equal(t, []SetupStatus{SetupCreated, SetupCreated, SetupExists, SetupExists},
+		[]SetupStatus{results[0].Status, results[1].Status, results[2].Status, results[3].Status})
+	assert.NotContains(t, results[1].Target, "secret")
+}
+
+func TestObserverIsToldOfRecovery(t *testing.T) {
+	var seen events
+	handler, _ := recoveryOf(t, Config{AllowOpenRecovery: true, Observer: seen.observer()}, stored(someID))
+	for range 2 {
+		ask(handler, http.MethodGet, "/postoffice/messages/")
+	}
+	ask(handler, http.MethodDelete, "/postoffice/messages/"+someID+"/")
+	ask(handler, http.MethodDelete, "/postoffice/messages/"+otherID+"/")
+	assert.Equal(t, []Event{{Messages: 1, FromOutbox: true}, {FromOutbox: true}}, seen.of("listed"), "the second list is empty")
+	assert.Equal(t, []Event{{Messages: 1, FromOutbox: true}}, seen.of("recovered"))
+}
+
+func TestStatsTellWhatIsInMemory(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+		client := newTestClient(t, config)
+		assert.Equal(t, Stats{MaxQueued: DefaultMaxMessages, MaxQueuedBytes: DefaultMaxBytes, Breaker: BreakerClosed}, client.Stats())
+		queueN(t, publisherIn(t, client, Memory), 3, Queued)
+		stats := client.Stats()
+		assert.Equal(t, 3, stats.Queued, "reserved room does not count")
+		assert.Positive(t, stats.QueuedBytes)
+		require.NoError(t, client.Flush(t.Context()))
+		assert.Zero(t, client.Stats().Queued)
+		assert.Zero(t, client.Stats().QueuedBytes)
+	})
+}
+
+type traceKey struct{}
+
+// tracer is an Observer that keeps a trail of its hooks.
+func tracer(name string, trail *[]string) Observer {
+	return Observer{
+		Publish: func(ctx context.Context, call PublishCall) (context.Context, func(Receipt, error)) {
+			*trail = append(*trail, name+" publish "+call.Topic)
+			return context.WithValue(ctx, traceKey{}, &call), func(_ Receipt, err error) {
+				*trail = append(*trail, name+" published")
+				if err != nil {
+					*trail = append(*trail, err.Error())
+				}
+			}
+		},
+		Origin: func(ctx context.Context) any { return ctx.Value(traceKey{}) },
+		Send: func(ctx context.Context, call SendCall) (context.Context, func(error)) {
+			*trail = append(*trail, name+" send")
+			for _, origin := range call.Origins {
+				*trail = append(*trail, name+" origin "+origin.(*PublishCall).Topic)
+			}
+			return ctx, func(err error) {
+				*trail = append(*trail, name+" sent")
+				if err != nil {
+					*trail = append(*trail, err.Error())
+				}
+			}
+		},
+	}
+}
+
+func TestHooksFollowMessages(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		var trail []string
+		config.Observer = tracer("a", &trail)
+		client := newTestClient(t, config)
+		_, err := client.Publish(t.Context(), "orders", struct{}{})
+		require.NoError(t, err)
+		assert.Equal(t, []string{"a publish orders", "a send", "a sent", "a published"}, trail)
+
+		trail = nil
+		server.FailNext(1, 500)
+		_, err = client.Publish(t.Context(), "orders", struct{}{})
+		require.Error(t, err)
+		require.Len(t, trail, 6)
+		assert.Contains(t, trail[3], "answered 500")
+		assert.Equal(t, err.Error(), trail[5])
+
+		trail = nil
+		p := publisherIn(t, client, Memory)
+		queueN(t, p, 2, Queued)
+		_, err = p.PublishBulk(t.Context(), "orders", []any{struct{}{}, struct{}{}})
+		require.NoError(t, err)
+		server.FailNext(1, 429)
+		require.NoError(t, client.Flush(t.Context()))
+		require.Len(t, trail, 6+6+5)
+		assert.Equal(t, []string{"a send", "a origin orders", "a origin orders", "a origin orders", "a sent"}, trail[len(trail)-5:],
+			"a call has one origin, and a retry those of the first try")
+	})
+}
+
+func TestPanicsEndCalls(t *testing.T) {
+	var trail []string
+	client := newTestClient(t, Config{URL: testServer, Observer: tracer("a", &trail), HTTPClient: &http.Client{
+		Transport: roundTripFunc(func(*http.Request) (*http.Response, error) { panic("round trip") }),
+	}})
+	assert.Panics(t, func() { _, _ = client.Publish(t.Context(), "orders", struct{}{}) })
+	assert.Equal(t, []string{
+		"a publish orders", "a send", "a sent", errPanicked.Error(), "a published", errPanicked.Error(),
+	}, trail)
+}
+
+func TestBatchesRememberSoManyOrigins(t *testing.T) {
+	var b batch
+	for range maxOrigins + 10 {
+		b.addOrigins([]any{new(int)})
+	}
+	assert.Len(t, b.origins, maxOrigins)
+}
+
+func TestJoinObservers(t *testing.T) {
+	assert.Equal(t, Observer{}, JoinObservers(), "nobody watches nothing")
+
+	t.Run("every function is joined", func(t *testing.T) {
+		var calls int
+		filled := fillObserver(&calls)
+		for _, joined := range []Observer{JoinObservers(filled, filled), JoinObservers(filled), JoinObservers(Observer{}, filled, Observer{})} {
+			value := reflect.ValueOf(joined)
+			for i := range value.NumField() {
+				assert.False(t, value.Field(i).IsNil(), value.Type().Field(i).Name)
+			}
+		}
+		joined := reflect.ValueOf(JoinObservers(filled, filled))
+		for i := range joined.NumField() {
+			calls = 0
+			function := joined.Field(i)
+			arguments := make([]reflect.Value, function.Type().NumIn())
+			for k := range arguments {
+				arguments[k] = reflect.Zero(function.Type().In(k))
+			}
+			function.Call(arguments)
+			assert.Equal(t, 2, calls, joined.Type().Field(i).Name)
+		}
+	})
+
+	t.Run("in order, each with its own origins", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+			var trail []string
+			without := tracer("c", &trail)
+			without.Origin, without.Publish = nil, nil
+			config.Observer = JoinObservers(tracer("a", &trail), tracer("b", &trail), without)
+			client := newTestClient(t, config)
+			queueN(t, publisherIn(t, client, Memory), 1, Queued)
+			require.NoError(t, client.Flush(t.Context()))
+			assert.Equal(t, []string{
+				"a publish orders", "b publish orders", "b published", "a published",
+				"a send", "a origin orders", "b send", "b origin orders", "c send", "c sent", "b sent", "a sent",
+			}, trail)
+		})
+	})
+
+	t.Run("contexts and outcomes may be nil", func(t *testing.T) {
+		silent := Observer{
+			Publish: func(ctx context.Context, _ PublishCall) (context.Context, func(Receipt, error)) { return ctx, nil },
+			Send:    func(ctx context.Context, _ SendCall) (context.Context, func(error)) { return ctx, nil },
+		}
+		joined := JoinObservers(silent, silent)
+		_, end := joined.Publish(t.Context(), PublishCall{})
+		end(Receipt{}, errors.New("x"))
+		_, sent := joined.Send(t.Context(), SendCall{})
+		sent(nil)
+		inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+			config.Observer = silent
+			_, err := newTestClient(t, config).Publish(t.Context(), "orders", struct{}{})
+			require.NoError(t, err)
+		})
+	})
+}
+
+// fillObserver makes an Observer whose functions count their calls.
+func fillObserver(calls *int) Observer {
+	var o Observer
+	value := reflect.ValueOf(&o).Elem()
+	for i := range value.NumField() {
+		kind := value.Field(i).Type()
+		value.Field(i).Set(reflect.MakeFunc(kind, func([]reflect.Value) []reflect.Value {
+			*calls++
+			results := make([]reflect.Value, kind.NumOut())
+			for k := range results {
+				results[k] = reflect.Zero(kind.Out(k))
+			}
+			return results
+		}))
+	}
+	return o
+}

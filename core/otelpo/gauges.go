@@ -1,0 +1,129 @@
+package otelpo
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/postoffice-go/postoffice/core"
+)
+
+// outboxTimeout bounds how long collecting metrics waits for the outbox.
+const outboxTimeout = 5 * time.Second
+
+// Gauges registers metrics of what a client holds: in memory, and in the
+// outbox, if it has one. Collecting them asks the outbox at most once in
+// 30 s, or in the time of [WithOutboxInterval], and waits for it no longer
+// than 5 s; while the outbox gives no answer its metrics are left out. Where
+// several processes share an outbox, each tells of all of it. The function
+// returned ends it, and is to be called before the outbox is closed.
+//
+// The gauges of several clients with the same MeterProvider are added up or
+// replace each other: give each a MeterProvider of its own.
+func Gauges(client *core.Client, options ...Option) (stop func() error, err error) {
+	s := resolve(options)
+	meter := s.meter()
+	var errs []error
+	upDown := func(name, unit, description string) metric.Int64ObservableUpDownCounter {
+		made, err := meter.Int64ObservableUpDownCounter(name, metric.WithUnit(unit), metric.WithDescription(description))
+		errs = append(errs, err)
+		return made
+	}
+	queued := upDown("postoffice.queue.messages", "{message}", "Messages in memory.")
+	queuedBytes := upDown("postoffice.queue.bytes", "By", "Bytes of the payloads of messages in memory.")
+	stored := upDown("postoffice.outbox.messages", "{message}", "Messages in the outbox.")
+	storedBytes := upDown("postoffice.outbox.bytes", "By", "Bytes of the messages in the outbox.")
+	breaker, err := meter.Int64ObservableGauge("postoffice.breaker.state", metric.WithUnit("1"),
+		metric.WithDescription("1 for the state that the circuit breaker is in, 0 for the others."))
+	errs = append(errs, err)
+	oldest, err := meter.Float64ObservableGauge("postoffice.outbox.oldest.age", metric.WithUnit("s"),
+		metric.WithDescription("Age of the oldest message in the outbox that waits to be delivered; 0 if none does."))
+	errs = append(errs, err)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+
+	all := metric.WithAttributeSet(attribute.NewSet(system))
+	with := func(key attribute.Key, value string) metric.MeasurementOption {
+		return metric.WithAttributeSet(attribute.NewSet(system, key.String(value)))
+	}
+	states := map[core.BreakerState]metric.MeasurementOption{}
+	for _, state := range []core.BreakerState{core.BreakerClosed, core.BreakerHalfOpen, core.BreakerOpen} {
+		states[state] = with(breakerKey, string(state))
+	}
+	pending, dead := with(outboxStateKey, "pending"), with(outboxStateKey, "dead")
+	look := &outboxLook{outbox: client.Outbox(), interval: s.interval}
+	registration, err := meter.RegisterCallback(func(ctx context.Context, to metric.Observer) error {
+		stats := client.Stats()
+		to.ObserveInt64(queued, int64(stats.Queued), all)
+		to.ObserveInt64(queuedBytes, int64(stats.QueuedBytes), all)
+		for state, option := range states {
+			is := int64(0)
+			if state == stats.Breaker {
+				is = 1
+			}
+			to.ObserveInt64(breaker, is, option)
+		}
+		seen, err := look.stats(ctx)
+		if errors.Is(err, core.ErrNoOutbox) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		to.ObserveInt64(stored, int64(seen.pending), pending)
+		to.ObserveInt64(stored, int64(seen.dead), dead)
+		to.ObserveInt64(storedBytes, seen.bytes, all)
+		to.ObserveFloat64(oldest, seen.age.Seconds(), all)
+		return nil
+	}, queued, queuedBytes, stored, storedBytes, breaker, oldest)
+	if err != nil {
+		return nil, err
+	}
+	return registration.Unregister, nil
+}
+
+// outboxLook remembers for a while what an outbox holds.
+type outboxLook struct {
+	outbox   *core.Outbox
+	interval time.Duration
+
+	mu   sync.Mutex
+	next time.Time // when to ask again
+	last outboxSeen
+	err  error
+}
+
+// outboxSeen is what an outbox held when it was asked.
+type outboxSeen struct {
+	pending, dead int
+	bytes         int64
+	age           time.Duration
+}
+
+// stats tells what the outbox holds, or held a while ago. An error lasts as
+// long, so that an outbox in trouble is left alone.
+func (l *outboxLook) stats(ctx context.Context) (outboxSeen, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Now().Before(l.next) {
+		return l.last, l.err
+	}
+	asking, cancel := context.WithTimeout(ctx, outboxTimeout)
+	defer cancel()
+	stats, err := l.outbox.Stats(asking)
+	if err != nil && ctx.Err() != nil {
+		return outboxSeen{}, err // who asked has left; that says nothing of the outbox
+	}
+	l.next = time.Now().Add(l.interval)
+	l.err = err
+	l.last = outboxSeen{pending: stats.Pending, dead: stats.Dead, bytes: stats.Bytes}
+	if !stats.Oldest.IsZero() {
+		l.last.age = max(time.Since(stats.Oldest), 0)
+	}
+	return l.last, l.err
+}

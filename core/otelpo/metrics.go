@@ -1,0 +1,109 @@
+package otelpo
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/semconv/v1.43.0/messagingconv"
+
+	"github.com/postoffice-go/postoffice/core"
+)
+
+// ageBounds are the bounds of the age's histogram, in seconds: from a request
+// to a long outage.
+var ageBounds = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400}
+
+// attemptBounds are those of the attempts' histogram.
+var attemptBounds = []float64{1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000}
+
+// durationBounds are those that the conventions ask for, in seconds.
+var durationBounds = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
+
+// metrics are the instruments of an Observer.
+type metrics struct {
+	labels labels
+
+	duration                    metric.Float64Histogram
+	sent                        metric.Int64Counter
+	published, stored, spilled  metric.Int64Counter
+	dead, noConsumer, discarded metric.Int64Counter
+	lists, listed, recovered    metric.Int64Counter
+	breaker, setup              metric.Int64Counter
+	age                         metric.Float64Histogram
+	attempts                    metric.Int64Histogram
+}
+
+func newMetrics(meter metric.Meter) *metrics {
+	m := &metrics{}
+	duration, err := messagingconv.NewClientOperationDuration(meter, metric.WithExplicitBucketBoundaries(durationBounds...))
+	report(err)
+	sent, err := messagingconv.NewClientSentMessages(meter)
+	report(err)
+	m.duration, m.sent = duration.Inst(), sent.Inst()
+	counter := func(name, unit, description string) metric.Int64Counter {
+		made, err := meter.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(description))
+		report(err)
+		return made
+	}
+	const messages = "{message}"
+	m.published = counter("postoffice.published.messages", messages, "Messages that were accepted.")
+	m.stored = counter("postoffice.stored.messages", messages, "Messages stored in the outbox because they could not be delivered.")
+	m.spilled = counter("postoffice.spilled.messages", messages, "Messages stored in the outbox without being tried.")
+	m.dead = counter("postoffice.dead.messages", messages, "Messages that the server refused for good.")
+	m.noConsumer = counter("postoffice.no_consumer.messages", messages, "Messages that the server threw away, because nobody consumes their topic.")
+	m.discarded = counter("postoffice.discarded.messages", messages, "Messages dropped by FlushOn or discarded from the outbox.")
+	m.lists = counter("postoffice.recovery.lists", "{list}", "Recovery lists that the server's rescuer has fetched.")
+	m.listed = counter("postoffice.recovery.listed.messages", messages, "Messages on recovery lists.")
+	m.recovered = counter("postoffice.recovery.deleted.messages", messages, "Messages that the server's rescuer has confirmed.")
+	m.breaker = counter("postoffice.breaker.changes", "{change}", "Changes of the circuit breaker, by the new state.")
+	m.setup = counter("postoffice.setup.results", "{result}", "Tries to create a topic or consumer, by outcome.")
+	m.age, err = meter.Float64Histogram("postoffice.delivery.age", metric.WithUnit("s"),
+		metric.WithDescription("Age of the oldest message of each request that the server took."), metric.WithExplicitBucketBoundaries(ageBounds...))
+	report(err)
+	m.attempts, err = meter.Int64Histogram("postoffice.delivery.attempts", metric.WithUnit("{attempt}"),
+		metric.WithDescription("Most attempts of any message of each request that the server took."), metric.WithExplicitBucketBoundaries(attemptBounds...))
+	report(err)
+	return m
+}
+
+// count adds the messages of an event.
+func (m *metrics) count(counter metric.Int64Counter, e core.Event, name label) {
+	if e.Messages > 0 {
+		counter.Add(context.Background(), int64(e.Messages), m.labels.of(name).add...)
+	}
+}
+
+// deliver measures what the server took.
+func (m *metrics) deliver(e core.Event) {
+	m.count(m.sent, e, label{topic: e.Topic, operation: posting})
+	from := label{topic: e.Topic, key: fromOutboxKey, value: "false"}
+	if e.FromOutbox {
+		from.value = "true"
+	}
+	options := m.labels.of(from).record
+	m.age.Record(context.Background(), e.Age.Seconds(), options...)
+	m.attempts.Record(context.Background(), int64(e.Attempts), options...)
+}
+
+// fail counts what the server did not take.
+func (m *metrics) fail(e core.Event) {
+	m.count(m.sent, e, label{topic: e.Topic, operation: posting, key: classKey, value: string(e.Class), errorType: errorType(e.Err)})
+}
+
+// setUp counts the outcome of a try to create a topic or consumer.
+func (m *metrics) setUp(result core.SetupResult) {
+	kind := "topic"
+	if result.Target != "" {
+		kind = "consumer"
+	}
+	m.setup.Add(context.Background(), 1, metric.WithAttributeSet(attribute.NewSet(system,
+		semconv.MessagingDestinationName(result.Topic), setupKindKey.String(kind), setupStatusKey.String(result.Status.String()))))
+}
+
+// took measures how long an operation took.
+func (m *metrics) took(ctx context.Context, operation, topic string, began time.Time, failure string) {
+	m.duration.Record(ctx, time.Since(began).Seconds(), m.labels.of(label{topic: topic, operation: operation, errorType: failure}).record...)
+}

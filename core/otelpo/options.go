@@ -1,0 +1,69 @@
+package otelpo
+
+import (
+	"cmp"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// scope is the name of the instrumentation.
+const scope = "github.com/postoffice-go/postoffice/core/otelpo"
+
+// DefaultOutboxInterval is how long [Gauges] uses what the outbox has told.
+const DefaultOutboxInterval = 30 * time.Second
+
+// Option changes what [Observer] or [Gauges] use.
+type Option func(*settings)
+
+type settings struct {
+	meters   metric.MeterProvider
+	tracers  trace.TracerProvider
+	interval time.Duration
+}
+
+// WithMeterProvider sets where metrics go. Defaults to the global
+// MeterProvider; that of package metric/noop turns metrics off.
+func WithMeterProvider(provider metric.MeterProvider) Option {
+	return func(s *settings) { s.meters = provider }
+}
+
+// WithTracerProvider sets where traces go. Defaults to the global
+// TracerProvider; that of package trace/noop turns traces off. Gauges has no
+// use for it.
+func WithTracerProvider(provider trace.TracerProvider) Option {
+	return func(s *settings) { s.tracers = provider }
+}
+
+// WithOutboxInterval sets how long [Gauges] uses what the outbox has told
+// before it asks again, however often metrics are collected. Zero and less
+// mean the default, 30 s. Observer has no use for it.
+func WithOutboxInterval(d time.Duration) Option {
+	return func(s *settings) { s.interval = max(d, 0) }
+}
+
+func resolve(options []Option) settings {
+	var s settings
+	for _, option := range options {
+		option(&s)
+	}
+	s.interval = cmp.Or(s.interval, DefaultOutboxInterval)
+	if s.meters == nil {
+		s.meters = otel.GetMeterProvider()
+	}
+	if s.tracers == nil {
+		s.tracers = otel.GetTracerProvider()
+	}
+	return s
+}
+
+func (s settings) meter() metric.Meter {
+	return s.meters.Meter(scope, metric.WithSchemaURL(semconv.SchemaURL))
+}
+
+func (s settings) tracer() trace.Tracer {
+	return s.tracers.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL))
+}

@@ -1,0 +1,197 @@
+package outboxpage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Bounds of a form.
+const (
+	// maxForm is how many bytes it may have.
+	maxForm = 1 << 20
+	// maxChosen is how many messages it may name.
+	maxChosen = 1000
+	// changeTimeout is how long the outbox may take to change messages.
+	changeTimeout = time.Minute
+)
+
+// confirmBody is what the page before discarding shows.
+type confirmBody struct {
+	// Question names the messages; Button says what happens.
+	Question, Button string
+	// All tells that these are all messages of a filter; Keys are the chosen
+	// ones otherwise, and IDs the same for the eye.
+	All  bool
+	Keys []string
+	IDs  []string
+	// Discard is the address that the form goes to, Back that of the list.
+	Discard, Back string
+}
+
+// form is what a person wants to change.
+type form struct {
+	filter filter
+	after  string
+	all    bool
+	ids    []string
+}
+
+// back is the address of the list that the form was on.
+func (f form) back(pairs ...string) string {
+	return f.filter.link("./", append([]string{"after", f.after}, pairs...)...)
+}
+
+// selection names the messages for the outbox.
+func (f form) selection() outbox.Selection {
+	if f.all {
+		return f.filter.selection()
+	}
+	return outbox.Selection{IDs: f.ids}
+}
+
+// readForm reads and checks a form, or answers what is wrong with it.
+func readForm(w http.ResponseWriter, r *http.Request) (form, bool) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	status := http.StatusBadRequest
+	read, err := parseForm(r)
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		status, err = http.StatusRequestEntityTooLarge, fmt.Errorf("a form may have at most %s", size(maxForm))
+	}
+	if err != nil {
+		notice(w, status, "Not possible", "The form cannot be carried out: "+err.Error()+".")
+		return form{}, false
+	}
+	if !read.all && len(read.ids) == 0 {
+		redirect(w, read.back("note", noteNone))
+		return form{}, false
+	}
+	return read, true
+}
+
+func parseForm(r *http.Request) (form, error) {
+	if err := r.ParseForm(); err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return form{}, err
+		}
+		return form{}, errors.New("it is not in the form that browsers send") // the cause may hold what was sent
+	}
+	query := r.URL.Query()
+	f := form{after: query.Get("after"), all: r.PostForm.Get("all") == "yes"}
+	var err error
+	if f.filter, err = readFilter(query); err != nil {
+		return form{}, err
+	}
+	if f.after != "" {
+		if err := checkID(f.after); err != nil {
+			return form{}, err
+		}
+	}
+	if len(r.PostForm["id"]) > maxChosen {
+		return form{}, fmt.Errorf("it names more than %s", counted(maxChosen, "message", "messages"))
+	}
+	for _, key := range r.PostForm["id"] {
+		id, err := url.PathUnescape(key)
+		if err != nil || checkID(id) != nil {
+			return form{}, errID
+		}
+		f.ids = append(f.ids, id)
+	}
+	if f.all && len(f.ids) > 0 {
+		return form{}, errors.New("it names both all messages and some")
+	}
+	return f, nil
+}
+
+// retry has messages delivered again.
+func (p *page) retry(w http.ResponseWriter, r *http.Request) {
+	p.change(w, r, noteRetried, p.client.Outbox().Retry)
+}
+
+// discard deletes messages once that is confirmed.
+func (p *page) discard(w http.ResponseWriter, r *http.Request) {
+	f, ok := readForm(w, r)
+	if !ok {
+		return
+	}
+	if r.PostForm.Get("confirmed") == "yes" {
+		p.carryOut(w, r, f, noteDiscarded, p.client.Outbox().Discard)
+		return
+	}
+	body := confirmBody{
+		Question: "Discard all " + f.filter.words() + "?", Button: "Discard them all", All: f.all,
+		Discard: f.filter.link("discard", "after", f.after), Back: f.back(),
+	}
+	if !f.all {
+		body.Question = "Discard " + counted(len(f.ids), "message", "messages") + "?"
+		body.Button = "Discard " + counted(len(f.ids), "message", "messages")
+		for _, id := range f.ids {
+			body.Keys = append(body.Keys, url.PathEscape(id))
+			body.IDs = append(body.IDs, shown(id, maxName))
+		}
+	}
+	render(w, http.StatusOK, "confirm", content{Title: body.Question, Back: f.back(), Body: body})
+}
+
+// change reads a form and carries it out.
+func (p *page) change(w http.ResponseWriter, r *http.Request, note string, do changer) {
+	if f, ok := readForm(w, r); ok {
+		p.carryOut(w, r, f, note, do)
+	}
+}
+
+// changer is a method of the outbox that changes messages and counts them.
+type changer func(context.Context, outbox.Selection) (int, error)
+
+// carryOut changes messages and leads back to the list.
+func (p *page) carryOut(w http.ResponseWriter, r *http.Request, f form, note string, do changer) {
+	ctx, cancel := context.WithTimeout(r.Context(), changeTimeout)
+	defer cancel()
+	n, err := do(ctx, f.selection())
+	if err != nil {
+		text := reason(err)
+		if n > 0 {
+			text = counted(n, "message was", "messages were") + " " + note + " before this error: " + text
+		}
+		notice(w, http.StatusServiceUnavailable, "The outbox cannot be changed", text)
+		return
+	}
+	if f.all {
+		f.after = "" // the page that was looked at may be gone
+	}
+	redirect(w, f.back("note", note, "count", strconv.Itoa(n)))
+}
+
+// Notes are what the list says after a form was sent. They are told by a code
+// in the address, so that no address can make a page say anything else.
+const (
+	noteRetried   = "retried"
+	noteDiscarded = "discarded"
+	noteNone      = "none"
+)
+
+// noteOf reads the note of an address.
+func noteOf(query url.Values) badge {
+	count, err := strconv.Atoi(query.Get("count"))
+	if err != nil || count < 0 {
+		count = 0
+	}
+	switch note := query.Get("note"); {
+	case note == noteNone:
+		return badge{"No message was selected. Tick some first.", "bad"}
+	case note != noteRetried && note != noteDiscarded:
+		return badge{}
+	case count == 0:
+		return badge{"Nothing was " + note + ": the messages were delivered or discarded meanwhile.", "bad"}
+	case note == noteRetried:
+		return badge{counted(count, "message is", "messages are") + " tried again now.", "good"}
+	default:
+		return badge{counted(count, "message was", "messages were") + " discarded.", "good"}
+	}
+}

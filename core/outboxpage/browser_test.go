@@ -1,0 +1,320 @@
+package outboxpage
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp/kb"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/internal/testbrowser"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// screenshots is the environment variable with the directory in which the
+// tests leave pictures of the pages.
+const screenshots = "POSTOFFICE_TEST_SCREENSHOTS"
+
+func picture(p *testbrowser.Page, name string) {
+	if directory := os.Getenv(screenshots); directory != "" {
+		p.Screenshot(filepath.Join(directory, "outboxpage-"+name+".png"))
+	}
+}
+
+// tick is the checkbox of a message.
+func tick(n int) string { return fmt.Sprintf("input[value='%s']", id(n)) }
+
+// busy fills an outbox with some of everything.
+func busy(t *testing.T) *app {
+	t.Helper()
+	a := start(t, func(c *core.Config, _ *Options) {
+		c.OriginHost, c.Topics = "http://127.0.0.1:9", []string{"orders", "parcels.shipped"}
+		c.Consumers = []core.Consumer{{Topic: "invoices", Target: "http://billing.internal:8000/postoffice/invoices/"}}
+	})
+	_, err := a.client.Setup(t.Context())
+	require.Error(t, err)
+	a.states()
+	a.hostileMessage(5)
+	a.insert(6, "parcels.shipped."+strings.Repeat("long", 15))
+	a.insert(7, "orders", dead, func(r *outbox.Record) {
+		r.LastError = "server answered 400 for topic \"orders\": " + strings.Repeat("something is wrong with it; ", 20)
+		r.Payload = json.RawMessage(`{"order":1007,"customer":{"name":"Ada","city":"Málaga"},"text":"` + strings.Repeat("word", 100) + `"}`)
+	})
+	for n := range pageRows {
+		a.insert(100+n, "invoices", func(r *outbox.Record) { r.Payload = json.RawMessage(`{"total":"` + strings.Repeat("9", 100) + `"}`) })
+	}
+	return a
+}
+
+// addresses are the pages that a browser can go to of a busy app.
+var addresses = []string{
+	"", "?payloads=show&mark=page", "?state=dead", "?topic=none", "?note=retried&count=2", "?note=none", "?after=" + id(120),
+	"message?id=" + id(7), "message?payloads=hide&id=" + id(2), "message?id=" + id(3), "nothing",
+}
+
+// All of it works without JavaScript.
+func TestBrowserWithoutJavaScript(t *testing.T) {
+	a := busy(t)
+	p := testbrowser.New(t)
+	p.WithoutJavaScript()
+	p.Go(a.url)
+	p.See("#messages", "retrying")
+	p.Press("[rel=next]")
+	p.See("#first", "Back to the first page")
+	p.Press("#first")
+	p.Gone("#first")
+
+	p.Type("#topic", "orders")
+	p.Choose("#state", "dead")
+	p.Press("#filter")
+	p.Until(`document.querySelectorAll("tbody tr").length === 2`)
+	p.See("#discard-all", "Discard all dead messages of “orders”…")
+
+	p.Press(tick(1))
+	p.Press("#retry-chosen")
+	p.See("[role=status]", "1 message is tried again now.")
+	p.Until(`document.querySelectorAll("tbody tr").length === 1`)
+	assert.Equal(t, outbox.Pending, a.records()[1].State)
+
+	// Discarding asks first, and can be left alone.
+	p.Press(tick(7))
+	p.Press("#discard-chosen")
+	p.See("h1", "Discard 1 message?")
+	p.Press("#cancel")
+	p.See("#messages", "something is wrong")
+	assert.Contains(t, a.ids(), id(7))
+	p.Press("#discard-all")
+	p.See("h1", "Discard all dead messages of “orders”?")
+	p.Press("#confirm")
+	p.See("[role=status]", "1 message was discarded.")
+	p.See(".empty", "There are no dead messages of “orders”.")
+	assert.NotContains(t, a.ids(), id(7))
+
+	p.Press("#clear")
+	p.Until(`document.querySelectorAll("tbody tr").length > 40`)
+	p.Press("#mark")
+	p.Until(`document.querySelectorAll("tbody input:checked").length === 50`)
+	p.Press("#discard-chosen")
+	p.See("h1", "Discard 50 messages?")
+	p.Press("#confirm")
+	p.See("[role=status]", "50 messages were discarded.")
+
+	p.Press(".id")
+	p.See("#content", `"total"`)
+	p.Press("#payloads")
+	p.See("#content", "Hidden.")
+	p.Press("#discard")
+	p.See("h1", "Discard 1 message?")
+	p.Press("#confirm")
+	p.See("[role=status]", "1 message was discarded.")
+	p.Press("#retry-all")
+	p.See("[role=status]", "tried again now.")
+	p.Press("#retry-chosen")
+	p.See("[role=status]", "No message was selected.")
+}
+
+func TestBrowserByKeyboard(t *testing.T) {
+	a := start(t)
+	a.states()
+	p := testbrowser.Open(t, a.url)
+	p.Tab(".skip", 1)
+	assert.GreaterOrEqual(t, testbrowser.Eval[float64](p, "document.activeElement.getBoundingClientRect().left"), 0.0, "the link is seen when it has the focus")
+	p.Keys(kb.Enter)
+	p.Until(`document.activeElement.id === "main"`)
+	p.Tab("#topic", 10)
+	p.Keys("orders" + kb.Enter)
+	p.Until(`document.querySelectorAll("tbody tr").length === 2`)
+	p.Tab(tick(1), 20)
+	p.Keys(" ")
+	p.Until(`document.activeElement.checked`)
+	p.Tab("#retry-chosen", 20)
+	assert.Equal(t, "solid3px", testbrowser.Eval[string](p, "getComputedStyle(document.activeElement).outlineStyle + getComputedStyle(document.activeElement).outlineWidth"))
+	p.Keys(kb.Enter)
+	p.See("[role=status]", "1 message is tried again now.")
+	p.Tab(tick(2), 20)
+	p.Keys(" ")
+	p.Tab("#discard-chosen", 20)
+	p.Keys(" ")
+	p.See("h1", "Discard 1 message?")
+	p.Tab("#confirm", 10)
+	p.Keys(kb.Enter)
+	p.See("[role=status]", "1 message was discarded.")
+	assert.Equal(t, []string{id(1), id(3), id(4)}, a.ids())
+}
+
+func TestBrowserNarrow(t *testing.T) {
+	a := busy(t)
+	p := testbrowser.New(t)
+	p.Tolerate("404")
+	wide := func(what string) {
+		assert.False(t, p.Overflows(), what)
+		out := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("main *")].filter((e) => e.checkVisibility() && !e.closest("pre, .unseen, thead") && e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML.slice(0, 80))`)
+		assert.Empty(t, out, what)
+	}
+	for _, address := range addresses {
+		p.Go(a.url + address)
+		for _, width := range []int64{320, 360, 600, 800, 896, 897, 1151, 1152, 1280} {
+			p.Size(width, 740)
+			wide(fmt.Sprintf("%s at %d pixels", address, width))
+		}
+	}
+	p.Size(360, 740)
+	p.Go(a.url + "?state=dead")
+	picture(p, "phone")
+	p.Press(tick(7))
+	p.Press("#discard-chosen")
+	p.See("h1", "Discard 1 message?")
+	wide("confirmation")
+	picture(p, "confirm-phone")
+}
+
+func TestBrowserContrast(t *testing.T) {
+	a := busy(t)
+	p := testbrowser.New(t)
+	p.Tolerate("404")
+	grounds := make(map[string]bool)
+	for _, dark := range []bool{false, true} {
+		p.Dark(dark)
+		judge := func(what string) {
+			found := p.Contrasts()
+			require.Greater(t, len(found), 5, what)
+			for _, contrast := range found {
+				assert.GreaterOrEqual(t, contrast.Ratio, contrast.Needed, "%s, dark %t: %+v", what, dark, contrast)
+			}
+		}
+		for _, address := range addresses {
+			p.Go(a.url + address)
+			judge(address)
+		}
+		grounds[testbrowser.Eval[string](p, "getComputedStyle(document.body).backgroundColor")] = true
+		p.Go(a.url + "?after=" + id(142))
+		p.Press("#discard-all")
+		p.See("h1", "Discard all messages?")
+		judge("confirmation")
+	}
+	assert.Len(t, grounds, 2, "dark is not light")
+}
+
+// Pictures show a list that is easy to take in.
+func TestBrowserPictures(t *testing.T) {
+	a := start(t, func(c *core.Config, _ *Options) {
+		c.OriginHost, c.Topics = "http://127.0.0.1:9", []string{"orders", "parcels.shipped"}
+		c.Consumers = []core.Consumer{{Topic: "invoices", Target: "http://billing.internal:8000/postoffice/invoices/"}}
+	})
+	_, err := a.client.Setup(t.Context())
+	require.Error(t, err)
+	a.states()
+	a.hostileMessage(5)
+	a.insert(6, "parcels.shipped")
+	p := testbrowser.New(t)
+	for _, dark := range []bool{false, true} {
+		p.Dark(dark)
+		p.Go(a.url)
+		p.See("#messages", "retrying")
+		picture(p, map[bool]string{false: "light", true: "dark"}[dark])
+	}
+	p.Dark(false)
+	p.Go(a.url + "?payloads=show")
+	picture(p, "payloads")
+	p.Go(a.url + "message?id=" + id(1))
+	p.See("#facts", "dead")
+	picture(p, "message")
+	p.Press("#discard")
+	p.See("h1", "Discard")
+	picture(p, "confirm")
+}
+
+// Every control has a name, every page its landmarks and one first heading.
+func TestBrowserStructure(t *testing.T) {
+	a := busy(t)
+	p := testbrowser.New(t)
+	p.Tolerate("404")
+	for _, address := range addresses {
+		p.Go(a.url + address)
+		nameless := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("button, select, textarea, input:not([type=hidden]), a")]
+			.filter((e) => !(e.labels?.length || e.getAttribute("aria-label")?.trim() || e.textContent.trim())).map((e) => e.outerHTML)`)
+		assert.Empty(t, nameless, address)
+		for selector, count := range map[string]int{"h1": 1, "main": 1, "header": 1, "footer": 1, "script": 0, "html[lang=en]": 1} {
+			assert.Equal(t, count, testbrowser.Eval[int](p, fmt.Sprintf("document.querySelectorAll(%q).length", selector)), "%s: %s", address, selector)
+		}
+		twice := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("[id]")].map((e) => e.id).filter((id, i, all) => all.indexOf(id) !== i)`)
+		assert.Empty(t, twice, "%s: ids", address)
+		broken := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("[aria-labelledby]")].map((e) => e.getAttribute("aria-labelledby")).filter((id) => !document.getElementById(id))`)
+		assert.Empty(t, broken, "%s: references", address)
+	}
+}
+
+// Hostile texts do nothing, and a message that has them can be discarded.
+func TestBrowserHostileTexts(t *testing.T) {
+	a := start(t)
+	a.hostileMessage(1)
+	p := testbrowser.New(t)
+	inert := func(what string) {
+		assert.NotContains(t, testbrowser.Eval[string](p, "document.title"), "owned", what)
+		assert.Zero(t, testbrowser.Eval[int](p, `document.querySelectorAll("img, script").length`), what)
+		assert.False(t, testbrowser.Eval[bool](p, `document.body.innerText.includes("\u202e")`), what)
+	}
+	p.Go(a.url + "?payloads=show")
+	p.See("#messages", "<script>")
+	inert("list")
+	p.Press(".topic")
+	p.See("#clear", "Clear")
+	p.See("#messages", "<script>")
+	inert("filtered")
+	p.Press(".id")
+	p.See("pre", "<script>")
+	inert("message")
+	p.Press("#content a[href^=part]")
+	p.Until(`document.contentType === "text/plain"`)
+	assert.NotContains(t, testbrowser.Eval[string](p, "document.title"), "owned")
+	p.Go(a.url)
+	p.Press("tbody input")
+	p.Press("#discard-chosen")
+	p.See(".ids", "<script>")
+	inert("confirmation")
+	p.Press("#confirm")
+	p.See("[role=status]", "1 message was discarded.")
+	assert.Empty(t, a.ids())
+}
+
+// A payload of a megabyte, and many thousand messages, are no burden.
+func TestBrowserMuch(t *testing.T) {
+	a := start(t)
+	a.insert(1, "orders", func(r *outbox.Record) {
+		r.Payload = json.RawMessage(`{"text":"` + strings.Repeat("long", 1<<18) + `"}`)
+	})
+	const many = 100_000
+	for n := 0; n < many; n += 5000 {
+		records := make([]outbox.Record, 5000)
+		for i := range records {
+			records[i] = outbox.Record{ID: id(10 + n + i), Topic: "orders", Payload: json.RawMessage(`{}`), Attributes: json.RawMessage(`{}`)}
+		}
+		require.NoError(t, a.store.Insert(t.Context(), 0, records...))
+	}
+	p := testbrowser.Open(t, a.url+"?payloads=show")
+	p.See("#count-waiting", "100,001")
+	p.Press(".id")
+	p.See("#content", "Only the beginning is shown.")
+	assert.False(t, p.Overflows())
+
+	// The last page takes no longer than a few times the first one.
+	took := func(address string) time.Duration {
+		best := time.Hour
+		for range 5 {
+			began := time.Now()
+			a.get(address)
+			best = min(best, time.Since(began))
+		}
+		return best
+	}
+	first, last := took(""), took("?after="+id(many-pageRows))
+	t.Logf("first page %s, last page %s", first, last)
+	assert.Less(t, last, 5*first)
+}

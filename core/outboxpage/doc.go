@@ -1,0 +1,42 @@
+// Package outboxpage is the page of undelivered messages: what waits in a
+// client's outbox, what the server refuses for good, and why, with buttons to
+// retry and to discard. An app mounts it where its operators find it.
+//
+//	page, err := outboxpage.Handler(client, outboxpage.Options{
+//		Authorize: func(r *http.Request) bool { return isOperator(r) },
+//	})
+//	if err != nil {
+//		return err
+//	}
+//	mux.Handle("/postoffice/outbox/", page)
+//
+// # Who may see it
+//
+// Payloads may be private, and a discarded message is gone. Every request,
+// also one for the style sheet, is put to Options.Authorize first, and gets
+// status 403 if that says no. There is no default.
+//
+// The page changes something by POST alone, and refuses what another site
+// sends (see [net/http.CrossOriginProtection]). Discarding asks again on a page
+// of its own. Answers are not to be cached and may load nothing but the page's
+// own style sheet and icon. The page has no script and works in any browser.
+// Payloads appear in no address and no log; with Options.HidePayloads the
+// page does not send them at all.
+//
+// # What it shows
+//
+// Counts, how the server is, the circuit breaker, and what became of the
+// configured topics and consumers. The server is asked at most every five
+// seconds and for at most a second.
+//
+// The list has 50 messages a page by ascending id, and so by age, and can be
+// narrowed to a topic and to messages to deliver or dead ones. A message to deliver
+// is "waiting" before its first attempt from the outbox, "held" while an
+// attempt or the server's rescuer has it, and "retrying" in between. A page
+// reads its own rows only, however many there are; the counts are the store's.
+//
+// # Addresses
+//
+// All links are relative, so the page also works behind a proxy that puts
+// something in front of the path.
+package outboxpage

@@ -1,0 +1,134 @@
+package outboxpage
+
+import (
+	"fmt"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core"
+)
+
+// DefaultPath is where the page is mounted unless Options.Path says otherwise.
+const DefaultPath = "/postoffice/outbox/"
+
+// Options says who may see the page and what of it.
+type Options struct {
+	// Authorize tells whether the sender of a request may see and change the
+	// outbox. It is required and is called for every request, by several
+	// goroutines at a time. An app without users of its own can check Basic
+	// auth in it.
+	Authorize func(*http.Request) bool
+	// Path is the path that the page is mounted at, as requests have it. It
+	// begins and ends with a slash. Defaults to DefaultPath.
+	Path string
+	// HidePayloads keeps payloads and attributes from the page: nobody sees
+	// them there. Defaults to showing them to those who ask for them.
+	HidePayloads bool
+}
+
+// policy lets a page load nothing but its own style and icon.
+const policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// storeTimeout is how long the page waits for the outbox.
+const storeTimeout = 10 * time.Second
+
+// page is the handler.
+type page struct {
+	client  *core.Client
+	options Options
+	health  health
+}
+
+// Handler returns the page of a client's outbox, to be mounted at
+// Options.Path and everything below it. Without an outbox it shows the rest.
+// An error is core.ErrInvalidConfig and names the field at fault.
+func Handler(client *core.Client, options Options) (http.Handler, error) {
+	if options.Path == "" {
+		options.Path = DefaultPath
+	}
+	switch {
+	case client == nil:
+		return nil, invalid("client", "is nil")
+	case options.Authorize == nil:
+		return nil, invalid("Options.Authorize", "is required: it says who may see the page")
+	case !isPath(options.Path):
+		return nil, invalid("Options.Path", fmt.Sprintf("is %q; it must be a clean path that begins and ends with a slash", options.Path))
+	}
+	p := &page{client: client, options: options, health: health{ask: client.Health}}
+	protection := http.NewCrossOriginProtection()
+	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		notice(w, http.StatusForbidden, "Refused", "This form was sent by another site.")
+	}))
+	return p.guarded(protection.Handler(http.HandlerFunc(p.route))), nil
+}
+
+func invalid(field, problem string) error {
+	return fmt.Errorf("%w: %w", core.ErrInvalidConfig, &core.FieldError{Field: field, Problem: problem})
+}
+
+// isPath reports whether a page can be mounted at a path.
+func isPath(text string) bool {
+	if text == "/" {
+		return true
+	}
+	return strings.HasPrefix(text, "/") && text != "//" && path.Clean(text)+"/" == text && !strings.ContainsAny(text, "?#\\")
+}
+
+// guarded sets the headers of every answer and asks who may see the page.
+func (p *page) guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", policy)
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Referrer-Policy", "same-origin")
+		header.Set("Cache-Control", "no-store")
+		if !p.options.Authorize(r) {
+			http.Error(w, "You may not see the outbox.", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// route answers at the addresses of the page.
+func (p *page) route(w http.ResponseWriter, r *http.Request) {
+	name, below := strings.CutPrefix(r.URL.Path, p.options.Path)
+	if !below {
+		if r.URL.Path+"/" == p.options.Path {
+			redirect(w, path.Base(p.options.Path)+"/")
+			return
+		}
+		http.NotFound(w, r)
+		return
+	}
+	// Each address takes forms or is to be looked at, not both.
+	forms := map[string]http.HandlerFunc{"retry": p.retry, "discard": p.discard}
+	views := map[string]http.HandlerFunc{"": p.list, "message": p.message, "part": p.part, "style.css": style, "icon.svg": icon}
+	looks := r.Method == http.MethodGet || r.Method == http.MethodHead
+	form, isForm := forms[name]
+	view, isView := views[name]
+	switch {
+	case isView && looks:
+		view(w, r)
+	case isForm && r.Method == http.MethodPost:
+		form(w, r)
+	case isView:
+		w.Header().Set("Allow", "GET, HEAD")
+		notice(w, http.StatusMethodNotAllowed, "Not possible", "This address is to be looked at.")
+	case isForm:
+		w.Header().Set("Allow", "POST")
+		notice(w, http.StatusMethodNotAllowed, "Not possible", "This address takes the page's forms.")
+	case strings.Contains(name, "/"):
+		http.NotFound(w, r) // the links of a page would lead nowhere
+	default:
+		notice(w, http.StatusNotFound, "There is nothing here", "The page has no such address.")
+	}
+}
+
+// redirect leads to a relative address.
+func redirect(w http.ResponseWriter, address string) {
+	w.Header().Set("Location", address)
+	w.WriteHeader(http.StatusSeeOther)
+}

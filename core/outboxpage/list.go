@@ -1,0 +1,145 @@
+package outboxpage
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// pageRows is how many messages a page lists.
+const pageRows = 50
+
+// row is a message in a list.
+type row struct {
+	// ID is for the eye, Key for a form: its spaces and the like are escaped,
+	// for browsers change line ends in forms.
+	ID, Key         string
+	Topic           string
+	Link, TopicLink string
+	State           badge
+	Attempts        int
+	Next, Age       moment
+	Error           string
+	Preview         string
+	Marked          bool
+}
+
+// listBody is what the list shows.
+type listBody struct {
+	Server serverBody
+	Stats  *statsBody
+	// StatsError says why there are no counts.
+	StatsError string
+
+	Filter    filter
+	Filtered  bool
+	Rows      []row
+	All       string
+	ListError string
+	// First and Next are addresses of other pages of the list; empty if there
+	// is none.
+	First, Next string
+	// Retry and Discard are the addresses that the forms go to.
+	Retry, Discard string
+	// MarkAll is the list with every message of the page ticked.
+	MarkAll string
+	// Payloads tells that the list shows the beginning of payloads; Toggle is
+	// the address that changes that, empty if they are hidden for good.
+	Payloads bool
+	Toggle   string
+}
+
+// statsBody is the counts. Waiting includes what is retried.
+type statsBody struct {
+	Waiting, Held, Dead int
+	Bytes               string
+	Oldest              moment
+}
+
+// list is the page that the others lead to.
+func (p *page) list(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	f, err := readFilter(query)
+	after := query.Get("after")
+	if err == nil && after != "" {
+		err = checkID(after)
+	}
+	if err != nil {
+		notice(w, http.StatusBadRequest, "Not possible", "This cannot be listed: "+err.Error()+".")
+		return
+	}
+	payloads := !p.options.HidePayloads && query.Get("payloads") == "show"
+	kept := func(pairs ...string) string {
+		if payloads {
+			pairs = append(pairs, "payloads", "show")
+		}
+		return f.link("./", pairs...)
+	}
+	body := listBody{
+		Server: p.server(r.Context()), Filter: f, Filtered: f != filter{}, All: f.words(), Payloads: payloads,
+		Retry: f.link("retry", "after", after), Discard: f.link("discard", "after", after),
+		MarkAll: kept("after", after, "mark", "page"),
+	}
+	switch {
+	case payloads:
+		body.Toggle = f.link("./", "after", after)
+	case !p.options.HidePayloads:
+		body.Toggle = f.link("./", "after", after, "payloads", "show")
+	}
+	if after != "" {
+		body.First = kept()
+	}
+	p.count(r.Context(), &body)
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	records, err := p.client.Outbox().List(ctx, outbox.Query{State: f.state(), Topic: f.Topic, After: after, Limit: pageRows + 1})
+	status := http.StatusOK
+	if err != nil {
+		body.ListError = reason(err)
+		status = http.StatusServiceUnavailable
+	}
+	if len(records) > pageRows {
+		records = records[:pageRows]
+		body.Next = kept("after", records[pageRows-1].ID)
+	}
+	now := time.Now()
+	for _, record := range records {
+		line := p.row(f, record, after, now)
+		line.Marked = query.Get("mark") == "page"
+		if payloads {
+			line.Preview = preview(record.Payload)
+		}
+		body.Rows = append(body.Rows, line)
+	}
+	render(w, status, "list", content{Title: "Undelivered messages", Self: kept("after", after), Note: noteOf(query), Body: body})
+}
+
+// row makes a message part of a list. The links of it lead back to this page.
+func (p *page) row(f filter, record outbox.Record, after string, now time.Time) row {
+	return row{
+		ID: shown(record.ID, maxName), Key: url.PathEscape(record.ID), Topic: record.Topic,
+		Link:      f.link("message", "id", record.ID, "after", after),
+		TopicLink: filter{Topic: record.Topic, State: f.State}.link("./"),
+		State:     stateOf(record, now), Attempts: record.Attempts,
+		Next: nextAttempt(record, now), Age: momentOf(record.CreatedAt, ago(now.Sub(record.CreatedAt))),
+		Error: shown(record.LastError, maxReason),
+	}
+}
+
+// count fills in the counts.
+func (p *page) count(ctx context.Context, body *listBody) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	stats, err := p.client.Outbox().Stats(ctx)
+	if err != nil {
+		body.StatsError = reason(err)
+		return
+	}
+	body.Stats = &statsBody{Waiting: max(stats.Pending-stats.Held, 0), Held: stats.Held, Dead: stats.Dead, Bytes: size(stats.Bytes)}
+	if !stats.Oldest.IsZero() {
+		body.Stats.Oldest = momentOf(stats.Oldest, span(time.Since(stats.Oldest)))
+	}
+}

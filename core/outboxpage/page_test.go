@@ -1,0 +1,477 @@
+package outboxpage
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/outbox"
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+)
+
+func TestOptions(t *testing.T) {
+	client := start(t).client
+	everybody := func(*http.Request) bool { return true }
+	for field, try := range map[string]func() (http.Handler, error){
+		"client":            func() (http.Handler, error) { return Handler(nil, Options{Authorize: everybody}) },
+		"Options.Authorize": func() (http.Handler, error) { return Handler(client, Options{}) },
+		"Options.Path":      func() (http.Handler, error) { return Handler(client, Options{Authorize: everybody, Path: "/outbox"}) },
+	} {
+		handler, err := try()
+		assert.Nil(t, handler)
+		require.ErrorIs(t, err, core.ErrInvalidConfig)
+		fault, _ := errors.AsType[*core.FieldError](err)
+		require.NotNil(t, fault)
+		assert.Equal(t, field, fault.Field)
+	}
+	for path, good := range map[string]bool{"/": true, "/a/": true, "/a/b/": true, "": true, "a/": false, "//": false, "/a//": false, "/../": false, "/a?b/": false, `/a\b/`: false} {
+		_, err := Handler(client, Options{Authorize: everybody, Path: path})
+		assert.Equal(t, good, err == nil, path)
+	}
+}
+
+// all are requests to every address of the page.
+var all = [][2]string{
+	{"GET", ""}, {"HEAD", ""}, {"GET", "message?id=" + id(1)}, {"GET", "part?part=payload&id=" + id(1)}, {"GET", "style.css"}, {"GET", "icon.svg"},
+	{"POST", "retry"}, {"POST", "discard"}, {"GET", "nothing"}, {"GET", "not/even"}, {"DELETE", ""},
+}
+
+func TestAuthorize(t *testing.T) {
+	var asked atomic.Int64
+	a := start(t, func(_ *core.Config, o *Options) {
+		o.Authorize = func(r *http.Request) bool {
+			asked.Add(1)
+			user, password, _ := r.BasicAuth()
+			return user == "ada" && password == "right"
+		}
+	})
+	a.insert(1, "orders")
+	for i, one := range all {
+		got := a.do(one[0], one[1], url.Values{"all": {"yes"}, "confirmed": {"yes"}})
+		assert.Equal(t, http.StatusForbidden, got.status, one)
+		assert.Equal(t, "no-store", got.header.Get("Cache-Control"))
+		assert.NotContains(t, got.body, "orders")
+		assert.EqualValues(t, i+1, asked.Load())
+	}
+	assert.Len(t, a.records(), 1)
+	assert.Equal(t, 200, a.do("GET", "", nil, "Authorization", "Basic YWRhOnJpZ2h0").status)
+}
+
+func TestHeaders(t *testing.T) {
+	a := start(t)
+	a.insert(1, "orders")
+	for _, one := range all {
+		header := a.do(one[0], one[1], nil).header
+		assert.Contains(t, header.Get("Content-Security-Policy"), "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'", one)
+		assert.NotContains(t, header.Get("Content-Security-Policy"), "unsafe")
+		assert.NotContains(t, header.Get("Content-Security-Policy"), "script")
+		assert.Equal(t, "no-store", header.Get("Cache-Control"), one)
+		assert.Equal(t, "nosniff", header.Get("X-Content-Type-Options"))
+		assert.Equal(t, "same-origin", header.Get("Referrer-Policy"))
+	}
+	for _, address := range []string{"", "message?id=" + id(1)} {
+		for _, text := range []string{"<script", "<style", " style=", " onclick"} {
+			assert.NotContains(t, a.get(address), text)
+		}
+	}
+	assert.Contains(t, a.do("GET", "part?part=payload&id="+id(1), nil).header.Get("Content-Security-Policy"), "sandbox")
+	assert.Equal(t, "text/css; charset=utf-8", a.do("GET", "style.css", nil).header.Get("Content-Type"))
+	assert.Equal(t, "image/svg+xml", a.do("GET", "icon.svg", nil).header.Get("Content-Type"))
+}
+
+func TestAddresses(t *testing.T) {
+	a := start(t, func(_ *core.Config, o *Options) { o.Path = "/ops/outbox/" })
+	for request, status := range map[string]int{
+		"GET nothing": 404, "GET a/b": 404, "GET message": 400, "GET message?id=" + id(7): 404, "GET message?id=%00": 400,
+		"GET message?id=%ff": 400, "GET message?id=" + strings.Repeat("x", 256): 400, "GET part?id=" + id(7): 404,
+		"GET ?state=held": 400, "GET ?topic=%00": 400, "GET ?after=%00": 400, "GET ?topic=" + strings.Repeat("x", 4097): 400,
+		"GET retry": 405, "GET discard": 405, "POST ": 405, "POST message": 405, "DELETE ": 405, "HEAD ": 200, "GET ?note=%3Ci%3E&count=x": 200,
+	} {
+		method, address, _ := strings.Cut(request, " ")
+		got := a.do(method, address, nil)
+		assert.Equal(t, status, got.status, request)
+		assert.NotContains(t, got.body, "<i>")
+	}
+	assert.Equal(t, "POST", a.do("GET", "retry", nil).header.Get("Allow"))
+	site := strings.TrimSuffix(a.url, "/ops/outbox/")
+	for path, status := range map[string]int{"/ops/outbox": 303, "/": 404, "/ops/": 404} {
+		response, err := a.http.Get(site + path)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		assert.Equal(t, status, response.StatusCode, path)
+		if status == 303 {
+			location, err := response.Location()
+			require.NoError(t, err)
+			assert.Equal(t, a.url, location.String())
+		}
+	}
+}
+
+func TestOtherSites(t *testing.T) {
+	a := start(t)
+	a.insert(1, "orders")
+	form := url.Values{"all": {"yes"}, "confirmed": {"yes"}}
+	for _, address := range []string{"retry", "discard"} {
+		assert.Equal(t, 403, a.do("POST", address, form, "Sec-Fetch-Site", "cross-site").status)
+		assert.Equal(t, 403, a.do("POST", address, form, "Origin", "https://evil.example").status)
+	}
+	assert.Len(t, a.records(), 1)
+	assert.Equal(t, 303, a.do("POST", "discard", form, "Sec-Fetch-Site", "same-origin").status)
+	assert.Empty(t, a.records())
+}
+
+func TestList(t *testing.T) {
+	a := start(t)
+	assert.Contains(t, a.get(""), "No messages. Everything is delivered.")
+	a.states()
+	body := a.get("")
+	for _, text := range []string{
+		"orders", "bills", id(1), id(4), ">dead<", ">retrying<", ">held<", ">waiting<", "in 4 minutes", "under way, else in 5 minutes", ">now<",
+		"server answered 503: Service Unavailable", "payload is invalid", `id="count-waiting">2<`, `id="count-held">1<`, `id="count-dead">1<`,
+		"Retry all <bdi>messages</bdi>",
+	} {
+		assert.Contains(t, body, text)
+	}
+	assert.NotContains(t, body, "hush", "payloads are not in the list unless asked for")
+	assert.Contains(t, a.get("?payloads=show"), "{&#34;order&#34;:1,&#34;secret&#34;:&#34;hush&#34;}")
+	assert.Equal(t, 4, strings.Count(a.get("?mark=page"), " checked"))
+
+	for query, want := range map[string][]int{
+		"?topic=orders": {1, 2}, "?state=dead": {1}, "?state=pending": {2, 3, 4}, "?topic=bills&state=pending": {3, 4}, "?topic=bills&state=dead": nil, "?topic=none": nil,
+	} {
+		body := a.get(query)
+		for n := 1; n <= 4; n++ {
+			assert.Equal(t, strings.Contains(body, id(n)), contains(want, n), "%s: %d", query, n)
+		}
+	}
+	assert.Contains(t, a.get("?topic=bills&state=dead"), "There are no dead messages of “bills”.")
+}
+
+func contains(list []int, n int) bool {
+	for _, one := range list {
+		if one == n {
+			return true
+		}
+	}
+	return false
+}
+
+func TestPaging(t *testing.T) {
+	a := start(t)
+	const many = 2*pageRows + 1
+	for n := range many {
+		topic := "orders"
+		if n%2 == 1 {
+			topic = "bills"
+		}
+		a.insert(n, topic)
+	}
+	next := func(body string) string {
+		before, _, found := strings.Cut(body, `" rel="next"`)
+		if !found {
+			return ""
+		}
+		return strings.TrimPrefix(strings.ReplaceAll(before[strings.LastIndex(before, `"`)+1:], "&amp;", "&"), "./")
+	}
+	seen := 0
+	address, pages := "", 0
+	for {
+		body := a.get(address)
+		assert.Equal(t, address != "", strings.Contains(body, "Back to the first page"))
+		rows := strings.Count(body, `name="id"`)
+		assert.Contains(t, body, id(seen))
+		seen += rows
+		pages++
+		if address = next(body); address == "" {
+			break
+		}
+	}
+	assert.Equal(t, many, seen)
+	assert.Equal(t, 3, pages)
+	link := next(a.get("?topic=orders&state=pending"))
+	assert.Contains(t, link, "topic=orders")
+	assert.Contains(t, link, "state=pending")
+	assert.Empty(t, next(a.get(link)))
+	assert.Contains(t, a.get("?after="+id(many)), "No messages after this.")
+}
+
+func TestMessage(t *testing.T) {
+	a := start(t)
+	a.insert(1, "orders", func(r *outbox.Record) { r.DeliverAt = time.Now().Add(3*time.Hour + time.Minute) })
+	a.insert(2, "orders", dead)
+	body := a.get("message?id=" + id(1) + "&topic=orders&after=" + id(0))
+	for _, text := range []string{"orders", "waiting", "in 3 hours", "hush", "attributed", `href="./?after=` + id(0) + "&amp;topic=orders"} {
+		assert.Contains(t, body, text)
+	}
+	hidden := a.get("message?payloads=hide&id=" + id(1))
+	assert.NotContains(t, hidden, "hush")
+	assert.NotContains(t, hidden, "attributed")
+	assert.Contains(t, hidden, "Show them")
+	assert.Contains(t, a.get("message?id="+id(2)), "payload is invalid")
+	got := a.do("GET", "part?part=payload&id="+id(1), nil)
+	assert.Equal(t, `{"order":1,"secret":"hush"}`, got.body)
+	assert.Equal(t, "text/plain; charset=utf-8", got.header.Get("Content-Type"))
+	assert.JSONEq(t, `{"kind":"attributed"}`, a.get("part?part=attributes&id="+id(1)))
+	assert.Equal(t, 404, a.do("GET", "part?part=error&id="+id(1), nil).status)
+}
+
+func TestHidePayloads(t *testing.T) {
+	a := start(t, func(_ *core.Config, o *Options) { o.HidePayloads = true })
+	a.insert(1, "orders")
+	for _, address := range []string{"", "?payloads=show", "message?id=" + id(1), "message?payloads=show&id=" + id(1), "part?part=payload&id=" + id(1), "part?part=attributes&id=" + id(1)} {
+		got := a.do("GET", address, nil)
+		assert.NotContains(t, got.body, "hush", address)
+		assert.NotContains(t, got.body, "attributed", address)
+		assert.NotContains(t, got.body, "payloads=", address)
+	}
+	assert.Equal(t, 403, a.do("GET", "part?part=payload&id="+id(1), nil).status)
+}
+
+// A message is found by its id among others that are like it.
+func TestFind(t *testing.T) {
+	a := start(t)
+	names := []string{"a", "b", "m-9", "m-99", "m-999", "m-1", "m-10", "é", "e\u0301", "with space\r\n&", "m ", "m\x01", " "}
+	for i := range 30 {
+		names = append(names, fmt.Sprintf("%s%02d", "p-\u00e9", i), id(i))
+	}
+	for _, name := range names {
+		a.insert(0, name, func(r *outbox.Record) { r.ID = name })
+	}
+	for _, name := range names {
+		body := a.get("message?id=" + url.QueryEscape(name))
+		assert.Contains(t, body, `value="`+html.EscapeString(url.PathEscape(name))+`"`)
+	}
+	assert.Equal(t, 404, a.do("GET", "message?id=m-9999", nil).status)
+	for _, name := range names {
+		a.post("discard", url.Values{"id": {url.PathEscape(name)}, "confirmed": {"yes"}})
+	}
+	assert.Empty(t, a.records())
+}
+
+func TestRetry(t *testing.T) {
+	a := start(t)
+	a.states()
+	assert.Equal(t, "./?count=2&note=retried", a.post("retry", url.Values{"id": {id(1), id(2), id(99)}}))
+	assert.Contains(t, a.get("?count=2&note=retried"), "2 messages are tried again now.")
+	for _, record := range a.records()[:2] {
+		assert.Equal(t, outbox.Pending, record.State)
+		assert.False(t, record.DueAt.After(time.Now().Add(time.Second)))
+	}
+	location := a.post("retry?after="+id(1)+"&topic=orders", url.Values{"id": {id(99)}})
+	assert.Contains(t, location, "after="+id(1))
+	assert.Contains(t, a.get(strings.TrimPrefix(location, "./")), "Nothing was retried")
+	assert.Equal(t, "./?count=2&note=retried&topic=bills", a.post("retry?topic=bills", url.Values{"all": {"yes"}}))
+	assert.Equal(t, "./?count=4&note=retried", a.post("retry", url.Values{"all": {"yes"}}))
+	assert.Contains(t, a.get(strings.TrimPrefix(a.post("retry", url.Values{}), "./")), "No message was selected")
+}
+
+// What is retried is delivered, if the server takes it now.
+func TestRetryDelivers(t *testing.T) {
+	a := start(t)
+	require.NoError(t, a.server.AddTopic(postofficetest.Topic{Name: "orders", OriginHost: "http://127.0.0.1:9/"}))
+	a.insert(1, "orders", dead)
+	require.NoError(t, a.client.Start(t.Context()))
+	a.post("retry", url.Values{"id": {id(1)}})
+	require.Eventually(t, func() bool { return len(a.records()) == 0 }, 20*time.Second, 5*time.Millisecond)
+	assert.Len(t, a.server.MessagesOf("orders"), 1)
+	assert.Contains(t, a.get(""), "Everything is delivered.")
+}
+
+func TestDiscard(t *testing.T) {
+	a := start(t)
+	a.states()
+	confirm := func(address string, fields url.Values) string {
+		before := a.ids()
+		got := a.do("POST", address, fields)
+		assert.Equal(t, 200, got.status)
+		assert.Equal(t, before, a.ids(), "nothing is discarded unconfirmed")
+		fields.Set("confirmed", "yes")
+		a.post(address, fields)
+		return got.body
+	}
+	body := confirm("discard", url.Values{"id": {id(2), id(3)}})
+	assert.Contains(t, body, "Discard 2 messages?")
+	assert.Contains(t, body, id(3))
+	assert.NotContains(t, body, "hush")
+	assert.Equal(t, []string{id(1), id(4)}, a.ids())
+	a.insert(5, "bills", dead)
+	body = confirm("discard?topic=bills&state=dead", url.Values{"all": {"yes"}})
+	assert.Contains(t, body, "Discard all dead messages of “bills”?")
+	assert.Equal(t, []string{id(1), id(4)}, a.ids())
+	confirm("discard?state=dead", url.Values{"all": {"yes"}})
+	assert.Equal(t, []string{id(4)}, a.ids())
+	confirm("discard", url.Values{"all": {"yes"}})
+	assert.Empty(t, a.ids())
+	assert.Contains(t, a.get("?note=discarded&count=1"), "1 message was discarded.")
+}
+
+func TestBadForms(t *testing.T) {
+	a := start(t)
+	a.insert(1, "orders")
+	chosen := make([]string, maxChosen+1)
+	for i := range chosen {
+		chosen[i] = id(i)
+	}
+	for name, c := range map[string]struct {
+		query  string
+		fields url.Values
+		status int
+		want   string
+	}{
+		"both":       {"", url.Values{"all": {"yes"}, "id": {id(1)}}, 400, "both all messages and some"},
+		"id, NUL":    {"", url.Values{"id": {"%00"}}, 400, "the id of a message"},
+		"id, escape": {"", url.Values{"id": {"%zz"}}, 400, "the id of a message"},
+		"id, empty":  {"", url.Values{"id": {""}}, 400, "the id of a message"},
+		"state":      {"?state=gone", url.Values{"all": {"yes"}}, 400, "the state must be"},
+		"topic":      {"?topic=%00", url.Values{"all": {"yes"}}, 400, "the topic must be"},
+		"after":      {"?after=%00", url.Values{"all": {"yes"}}, 400, "the id of a message"},
+		"many":       {"", url.Values{"id": chosen}, 400, "more than 1,000 messages"},
+		"large":      {"", url.Values{"id": {strings.Repeat("x", maxForm)}}, 413, "at most 1.0 MB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, address := range []string{"retry", "discard"} {
+				c.fields.Set("confirmed", "yes")
+				got := a.do("POST", address+c.query, c.fields)
+				assert.Equal(t, c.status, got.status)
+				assert.Contains(t, got.body, c.want)
+			}
+		})
+	}
+	// A word other than "yes" confirms nothing, and an id in the address is none.
+	a.do("POST", "discard", url.Values{"all": {"yes"}, "confirmed": {"no"}})
+	for _, address := range []string{"retry", "discard"} {
+		assert.Contains(t, a.post(address+"?confirmed=yes&all=yes&id="+id(1), url.Values{}), "note=none")
+	}
+	assert.Len(t, a.ids(), 1)
+}
+
+func TestServer(t *testing.T) {
+	a := start(t, func(c *core.Config, _ *Options) {
+		c.OriginHost = "http://user:secret@127.0.0.1:9"
+		c.Topics = []string{"orders"}
+		c.Consumers = []core.Consumer{{Topic: "bills", Target: "http://user:secret@127.0.0.1:9/<i>"}}
+	})
+	body := a.get("")
+	for _, text := range []string{">well<", "closed: messages go to the server", "2 not tried yet"} {
+		assert.Contains(t, body, text)
+	}
+	_, err := a.client.Setup(t.Context())
+	require.Error(t, err)
+	body = a.get("")
+	assert.Contains(t, body, "1 of 2 failed")
+	assert.Contains(t, body, "topic is invalid")
+	assert.NotContains(t, body, "secret")
+	assert.NotContains(t, body, "<i>")
+	a.server.FailNext(5, 503)
+	for range 5 {
+		_, err := a.client.Publish(t.Context(), "orders", map[string]any{})
+		require.NoError(t, err)
+	}
+	assert.Contains(t, a.get(""), "open: messages go to the outbox")
+}
+
+// The server is asked once for many viewers, and the page comes though it
+// does not answer.
+func TestHealth(t *testing.T) {
+	a := start(t, func(c *core.Config, _ *Options) { c.Timeout = time.Hour })
+	a.insert(1, "orders")
+	a.server.Hang()
+	t.Cleanup(a.server.Resume)
+	requests := len(a.server.Requests())
+	for range 3 {
+		body := a.get("")
+		assert.Contains(t, body, "no answer")
+		assert.Contains(t, body, id(1))
+	}
+	assert.LessOrEqual(t, len(a.server.Requests())-requests, 1)
+	b := start(t)
+	b.server.SetUnwell(true)
+	assert.Contains(t, b.get(""), "not well")
+	b.server.SetUnwell(false)
+	assert.Contains(t, b.get(""), "not well", "the answer is remembered for some seconds")
+}
+
+func TestNoOutbox(t *testing.T) {
+	a := start(t, func(c *core.Config, _ *Options) { c.Outbox = nil })
+	got := a.do("GET", "", nil)
+	assert.Equal(t, http.StatusServiceUnavailable, got.status)
+	assert.Contains(t, got.body, "the client has no outbox")
+	assert.Contains(t, got.body, ">well<")
+	assert.Equal(t, 503, a.do("GET", "message?id="+id(1), nil).status)
+	assert.Equal(t, 503, a.do("POST", "retry", url.Values{"all": {"yes"}}).status)
+}
+
+// hostile is a text that tries everything.
+const hostile = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\u202eexe.gpj\u2066'\"}]"
+
+// hostileMessage stores a message that is hostile everywhere.
+func (a *app) hostileMessage(n int) {
+	a.t.Helper()
+	text, err := json.Marshal(map[string]string{hostile: hostile})
+	require.NoError(a.t, err)
+	// As it may come from elsewhere, with nothing escaped.
+	text = []byte(strings.NewReplacer(`\u003c`, "<", `\u003e`, ">").Replace(string(text)))
+	a.insert(n, hostile+"\r\n", func(r *outbox.Record) {
+		dead(r)
+		r.ID, r.Payload, r.Attributes, r.LastError = hostile+"\n", text, text, hostile
+	})
+}
+
+func TestHostileTexts(t *testing.T) {
+	a := start(t)
+	a.hostileMessage(1)
+	key, topic := url.QueryEscape(hostile+"\n"), url.QueryEscape(hostile+"\r\n")
+	chosen := url.Values{"id": {url.PathEscape(hostile + "\n")}}
+	for address, body := range map[string]string{
+		"list": a.get("?payloads=show&topic=" + topic), "message": a.get("message?id=" + key),
+		"confirm": a.do("POST", "discard", chosen).body, "confirm all": a.do("POST", "discard?topic="+topic, url.Values{"all": {"yes"}}).body,
+	} {
+		assert.Contains(t, body, "&lt;script&gt;", address)
+		assert.NotContains(t, body, "<script", address)
+		assert.NotContains(t, body, "<img", address)
+		// The field of the filter holds the topic as it is.
+		visible := strings.ReplaceAll(body, `value="`+strings.NewReplacer("<", "&lt;", ">", "&gt;", "'", "&#39;", `"`, "&#34;").Replace(hostile), "")
+		assert.NotContains(t, visible, "\u202e", address)
+	}
+	a.post("discard?topic="+topic, url.Values{"all": {"yes"}, "confirmed": {"yes"}})
+	assert.Empty(t, a.ids())
+}
+
+func TestLargePayload(t *testing.T) {
+	a := start(t)
+	payload := `{"text":"` + strings.Repeat("é<b>", 1<<18) + `"}`
+	a.insert(1, "orders", func(r *outbox.Record) { r.Payload = json.RawMessage(payload) })
+	body := a.get("message?id=" + id(1))
+	assert.Less(t, len(body), 500_000)
+	assert.Contains(t, body, "Only the beginning is shown.")
+	assert.Less(t, len(a.get("?payloads=show")), 20_000)
+	assert.Equal(t, payload, a.get("part?part=payload&id="+id(1)))
+}
+
+func TestWords(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0 seconds", time.Second: "1 second", 89 * time.Second: "89 seconds", 90 * time.Second: "2 minutes", 4*time.Minute + 20*time.Second: "4 minutes",
+		89 * time.Minute: "89 minutes", 2 * time.Hour: "2 hours", 35 * time.Hour: "35 hours", 36 * time.Hour: "2 days", 1000 * 24 * time.Hour: "1,000 days", -time.Hour: "0 seconds",
+	} {
+		assert.Equal(t, want, span(d), d.String())
+	}
+	assert.Equal(t, "now", in(-time.Hour))
+	assert.Equal(t, "just now", ago(0))
+	for bytes, want := range map[int64]string{0: "0 bytes", 1: "1 byte", 999: "999 bytes", 1000: "1.0 kB", 12_345: "12 kB", 999_999: "1.0 MB", 1 << 40: "1.1 TB"} {
+		assert.Equal(t, want, size(bytes))
+	}
+	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1000: "-1,000"} {
+		assert.Equal(t, want, grouped(n))
+	}
+}

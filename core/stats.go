@@ -1,0 +1,43 @@
+package core
+
+// Stats is what a client holds in memory.
+type Stats struct {
+	// Queued is how many messages wait in memory or are being posted from
+	// there, those that a request holds back included. With Durable they are
+	// in the outbox, too.
+	Queued int
+	// QueuedBytes is the sum of the bytes of their payloads.
+	QueuedBytes int
+	// MaxQueued and MaxQueuedBytes are the bounds of both: what is beyond
+	// spills to the outbox.
+	MaxQueued, MaxQueuedBytes int
+	// Breaker is the state of the circuit breaker.
+	Breaker BreakerState
+}
+
+// Stats tells what the client holds in memory. It asks neither the server
+// nor the outbox, and may be called as often as one likes; for what the
+// outbox holds there is [Outbox.Stats]. While messages come and go the
+// numbers are close, not exact.
+func (c *Client) Stats() Stats {
+	messages, bytes := c.batcher.held()
+	return Stats{
+		Queued: messages, QueuedBytes: bytes,
+		MaxQueued: c.cfg.batching.MaxMessages, MaxQueuedBytes: c.cfg.batching.MaxBytes,
+		Breaker: c.transport.breaker.state(),
+	}
+}
+
+// held counts what is in memory, without the room that lanes have reserved
+// for messages to come.
+func (b *batcher) held() (messages, bytes int) {
+	for i := range b.lanes {
+		l := &b.lanes[i]
+		l.mu.Lock()
+		messages -= l.spareMessages
+		bytes -= l.spareBytes
+		l.mu.Unlock()
+	}
+	usedMessages, usedBytes := b.used.load()
+	return max(messages+usedMessages, 0), max(bytes+usedBytes, 0)
+}
