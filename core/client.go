@@ -39,6 +39,7 @@ type Client struct {
 
 	mu       sync.RWMutex
 	closed   bool
+	routes   []Route        // beside the recovery endpoints
 	inFlight sync.WaitGroup // calls that publish
 }
 

@@ -60,9 +60,20 @@ type Route struct {
 }
 
 // Routes returns what an app has to serve for this client: the recovery
-// endpoints. Adapters mount each of them.
+// endpoints, and what AddRoute has added. Adapters mount each of them.
 func (c *Client) Routes() []Route {
-	return []Route{{Path: c.cfg.recoveryPath, Handler: c.RecoveryHandler()}}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return append([]Route{{Path: c.cfg.recoveryPath, Handler: c.RecoveryHandler()}}, c.routes...)
+}
+
+// AddRoute has adapters mount another handler, such as the page of undelivered
+// messages, which outboxpage.Mount adds. It is to be called before Mount or
+// Register.
+func (c *Client) AddRoute(route Route) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.routes = append(c.routes, route)
 }
 
 func (c *Client) serveRecovery(w http.ResponseWriter, r *http.Request) {

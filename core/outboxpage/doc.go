@@ -2,13 +2,15 @@
 // client's outbox, what the server refuses for good, and why, with buttons to
 // retry and to discard. An app mounts it where its operators find it.
 //
-//	page, err := outboxpage.Handler(client, outboxpage.Options{
+//	err := outboxpage.Mount(client, outboxpage.Options{
 //		Authorize: func(r *http.Request) bool { return isOperator(r) },
 //	})
 //	if err != nil {
 //		return err
 //	}
-//	mux.Handle("/postoffice/outbox/", page)
+//	err = ginpo.Register(app, client, ginpo.Options{}) // now at /postoffice/outbox/
+//
+// [Handler] is for any other router.
 //
 // # Who may see it
 //

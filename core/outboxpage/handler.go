@@ -1,6 +1,7 @@
 package outboxpage
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"path"
@@ -62,6 +63,19 @@ func Handler(client *core.Client, options Options) (http.Handler, error) {
 		notice(w, http.StatusForbidden, "Refused", "This form was sent by another site.")
 	}))
 	return p.guarded(protection.Handler(http.HandlerFunc(p.route))), nil
+}
+
+// Mount has the adapters' Mount and Register serve the page for a client, at
+// Options.Path, beside its recovery endpoint. It is to be called before them.
+// Where they mount below a prefix, such as that of a group, use [Handler].
+// The errors are those of Handler.
+func Mount(client *core.Client, options Options) error {
+	handler, err := Handler(client, options)
+	if err != nil {
+		return err
+	}
+	client.AddRoute(core.Route{Path: cmp.Or(options.Path, DefaultPath), Handler: handler})
+	return nil
 }
 
 func invalid(field, problem string) error {
