@@ -26,6 +26,7 @@ var mountTests = []test{
 	{"Methods", methods},
 	{"Rescue", rescue},
 	{"OwnPath", ownPath},
+	{"AddedRoute", addedRoute},
 }
 
 // inEachPlace runs a check for the root and, where the framework has groups,
@@ -206,6 +207,25 @@ func rescue(t *testing.T, adapter Adapter) {
 }
 
 // ownPath mounts below another path than the default.
+// addedRoute has Mount serve a route that the app has added to the client, and
+// everything below it.
+func addedRoute(t *testing.T, adapter Adapter) {
+	inEachPlace(t, adapter, func(t *testing.T, prefix string) {
+		client := newClient(t, newServer(t), guarded(memory.New(), "origin.test"))
+		client.AddRoute(core.Route{Path: "/added/", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusTeapot)
+		})})
+		app := serve(t, adapter.Mount(prefix, client))
+		for _, path := range []string{"/added", "/added/", "/added/below/it"} {
+			for _, method := range []string{http.MethodGet, http.MethodPost} {
+				assert.Equal(t, http.StatusTeapot, app.do(t, method, prefix+path, nil).Status, "%s %s", method, path)
+			}
+		}
+		got := app.do(t, http.MethodGet, prefix+core.DefaultRecoveryPath, recoveryUser())
+		assert.Equal(t, http.StatusOK, got.Status, "the recovery endpoint is there, too")
+	})
+}
+
 func ownPath(t *testing.T, adapter Adapter) {
 	inEachPlace(t, adapter, func(t *testing.T, prefix string) {
 		store := memory.New()

@@ -7,8 +7,6 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"github.com/gin-gonic/gin"
-	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -16,60 +14,40 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/outboxpage"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
-	"github.com/postoffice-go/postoffice/echopo"
-	"github.com/postoffice-go/postoffice/ginpo"
 	"github.com/postoffice-go/postoffice/nethttp"
 )
 
-// TestMount has each adapter serve the page.
+// TestMount has an adapter serve the page; adaptertest sees to it that all do.
 func TestMount(t *testing.T) {
-	gin.SetMode(gin.ReleaseMode)
-	for name, mount := range map[string]func(*core.Client) http.Handler{
-		"nethttp": func(client *core.Client) http.Handler {
-			mux := http.NewServeMux()
-			nethttp.Mount(mux, client)
-			return mux
-		},
-		"gin": func(client *core.Client) http.Handler {
-			engine := gin.New()
-			ginpo.Mount(engine, client)
-			return engine
-		},
-		"echo": func(client *core.Client) http.Handler {
-			app := echo.New()
-			echopo.Mount(app, client)
-			return app
-		},
-	} {
-		for _, path := range []string{"", "/admin/undelivered/"} {
-			t.Run(name+path, func(t *testing.T) {
-				client, err := core.NewClient(core.Config{
-					URL: postofficetest.Start(t).URL(), Outbox: memory.New(), Logger: slog.New(slog.DiscardHandler),
-				})
-				require.NoError(t, err)
-				t.Cleanup(func() { require.NoError(t, client.Stop(context.Background())) })
-				allowed := true
-				require.NoError(t, outboxpage.Mount(client, outboxpage.Options{
-					Path: path, Authorize: func(*http.Request) bool { return allowed },
-				}))
-				app := mount(client)
-				if path == "" {
-					path = outboxpage.DefaultPath
-				}
-				get := func(path string) *httptest.ResponseRecorder {
-					w := httptest.NewRecorder()
-					app.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
-					return w
-				}
-				page := get(path)
-				assert.Equal(t, http.StatusOK, page.Code)
-				assert.Contains(t, page.Body.String(), "Undelivered messages")
-				assert.Equal(t, http.StatusOK, get(path+"style.css").Code)
-				allowed = false
-				assert.Equal(t, http.StatusForbidden, get(path).Code)
-				assert.Equal(t, http.StatusForbidden, get(core.DefaultRecoveryPath).Code, "the recovery endpoint is there, too")
+	for _, path := range []string{"", "/admin/undelivered/"} {
+		t.Run(path, func(t *testing.T) {
+			client, err := core.NewClient(core.Config{
+				URL: postofficetest.Start(t).URL(), Outbox: memory.New(), Logger: slog.New(slog.DiscardHandler),
 			})
-		}
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, client.Stop(context.Background())) })
+			allowed := true
+			require.NoError(t, outboxpage.Mount(client, outboxpage.Options{
+				Path: path, Authorize: func(*http.Request) bool { return allowed },
+			}))
+			app := http.NewServeMux()
+			nethttp.Mount(app, client)
+			if path == "" {
+				path = outboxpage.DefaultPath
+			}
+			get := func(path string) *httptest.ResponseRecorder {
+				w := httptest.NewRecorder()
+				app.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+				return w
+			}
+			page := get(path)
+			assert.Equal(t, http.StatusOK, page.Code)
+			assert.Contains(t, page.Body.String(), "Undelivered messages")
+			assert.Equal(t, http.StatusOK, get(path+"style.css").Code)
+			allowed = false
+			assert.Equal(t, http.StatusForbidden, get(path).Code)
+			assert.Equal(t, http.StatusForbidden, get(core.DefaultRecoveryPath).Code, "the recovery endpoint is there, too")
+		})
 	}
 }
 
