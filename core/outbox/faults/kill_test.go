@@ -21,7 +21,7 @@ import (
 func TestKilledAtRandom(t *testing.T) {
 	eachStore(t, nil, func(t *testing.T, k kind) {
 		const lease = 5 * time.Second
-		times := byForm(200, 10)
+		times := byForm(200, 20)
 		place, server, l := k.create(t), newOffice(t), newLedger()
 		for round := range times {
 			switch round % 4 {

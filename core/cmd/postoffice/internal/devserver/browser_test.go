@@ -127,7 +127,7 @@ func TestBrowserPublishes(t *testing.T) {
 	p.Type("#payload", `{"order": `)
 	p.Press("#publish-button")
 	p.See("#payload-error", "must be a JSON object")
-	assert.Equal(t, "payload", testbrowser.Eval[string](p, "document.activeElement.id"), "the field at fault has the focus")
+	p.Until(`document.activeElement.id === "payload"`) // the field at fault has the focus
 	assert.Equal(t, `{"order": `, testbrowser.Eval[string](p, `document.querySelector("#payload").value`))
 	p.Type("#payload", `{"order": 17}`)
 	p.Type("#attributes", `{"kind": "new"}`)
