@@ -114,10 +114,9 @@ func (c *Client) publishTx(ctx context.Context, tx outbox.Tx, topic string, payl
 	if !c.cfg.observer.watchesCalls() {
 		return c.publishInTx(ctx, tx, topic, payload, p, options)
 	}
-	ctx, watched := c.watch(ctx, PublishCall{Topic: topic, Messages: 1})
-	defer watched.end()
-	watched.receipt, watched.err = c.publishInTx(ctx, tx, topic, payload, p, options)
-	return watched.receipt, watched.err
+	return c.watch(ctx, PublishCall{Topic: topic, Messages: 1}, func(ctx context.Context) (Receipt, error) {
+		return c.publishInTx(ctx, tx, topic, payload, p, options)
+	})
 }
 
 func (c *Client) publishInTx(ctx context.Context, tx outbox.Tx, topic string, payload any, p *Publisher, options []PublishOption) (Receipt, error) {

@@ -30,8 +30,6 @@ var errOutOfTime = errors.New("postoffice: no time left to send it")
 type delivery struct {
 	client *Client
 	batch  batch
-	// fromOutbox tells the observer where the messages came from.
-	fromOutbox bool
 	// deadline is when no further request may begin; zero for never.
 	deadline time.Time
 	// since is when the oldest message was accepted, if the observer wants to
@@ -197,7 +195,7 @@ func (d *delivery) single(ctx context.Context, index int) bool {
 
 func (d *delivery) succeed(indexes []int, jobs []int64) {
 	d.jobs = append(d.jobs, jobs...)
-	event := Event{Topic: d.batch.topic, Messages: len(indexes), FromOutbox: d.fromOutbox, Attempts: d.attempts}
+	event := Event{Topic: d.batch.topic, Messages: len(indexes), FromOutbox: d.records != nil, Attempts: d.attempts}
 	since := d.since
 	if d.records != nil && d.client.cfg.observer.Delivered != nil {
 		for _, index := range indexes {

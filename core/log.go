@@ -2,35 +2,20 @@ package core
 
 import (
 	"log/slog"
-	"sync"
-	"time"
+
+	"github.com/postoffice-go/postoffice/core/internal/loglimit"
 )
-
-// logInterval is how often the same event about the same thing is logged.
-const logInterval = 10 * time.Second
-
-// maxLogKeys bounds what the logger remembers of events.
-const maxLogKeys = 1000
 
 // limitedLogger logs the same event about the same thing once in a while, so
 // that an outage does not flood the log. What is left out is counted.
 type limitedLogger struct {
 	logger *slog.Logger
-
-	mu     sync.Mutex
-	events map[logKey]*logged
+	events loglimit.Limiter[logKey]
 }
 
 type logKey struct{ event, about string }
 
-type logged struct {
-	until   time.Time
-	omitted int
-}
-
-func newLimitedLogger(logger *slog.Logger) *limitedLogger {
-	return &limitedLogger{logger: logger, events: map[logKey]*logged{}}
-}
+func newLimitedLogger(logger *slog.Logger) *limitedLogger { return &limitedLogger{logger: logger} }
 
 // warn logs an event about a topic, or about whatever else the name says.
 func (l *limitedLogger) warn(event, about, message string, args ...any) {
@@ -46,29 +31,11 @@ func (l *limitedLogger) error(event, about, message string, args ...any) {
 	}
 }
 
-// admit tells whether to log an event, and how many were left out before.
+// admit tells whether to log an event, and says what was left out before.
 func (l *limitedLogger) admit(event, about string) ([]any, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	key := logKey{event, about}
-	seen := l.events[key]
-	if seen == nil {
-		if len(l.events) >= maxLogKeys {
-			clear(l.events)
-		}
-		seen = &logged{}
-		l.events[key] = seen
+	omitted, ok := l.events.Admit(logKey{event, about})
+	if omitted == 0 {
+		return nil, ok
 	}
-	if now.Before(seen.until) {
-		seen.omitted++
-		return nil, false
-	}
-	seen.until = now.Add(logInterval)
-	if seen.omitted == 0 {
-		return nil, true
-	}
-	omitted := []any{"omitted", seen.omitted}
-	seen.omitted = 0
-	return omitted, true
+	return []any{"omitted", omitted}, ok
 }

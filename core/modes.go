@@ -155,7 +155,7 @@ func (c *Client) commit(ctx context.Context, b batch) (Receipt, error) {
 			records[i].LeaseToken = c.batcher.token
 		}
 	}
-	err = c.insert(ctx, noPatience(), delay, records...)
+	err = c.insertNow(ctx, delay, records)
 	if fits && (err != nil || !held) {
 		c.batcher.release(len(records), bytes)
 	}

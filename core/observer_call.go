@@ -22,14 +22,16 @@ type watchedCall struct {
 	err     error
 }
 
-// watch tells the observer that a call begins. The end of the call must be
-// told, also when it panics.
-func (c *Client) watch(ctx context.Context, call PublishCall) (context.Context, *watchedCall) {
+// watch makes a call, and tells the observer that it begins and how it ends,
+// also when it panics.
+func (c *Client) watch(ctx context.Context, call PublishCall, publish func(context.Context) (Receipt, error)) (Receipt, error) {
 	w := &watchedCall{client: c, call: call, err: errPanicked}
 	if c.cfg.observer.Publish != nil {
 		ctx, w.ended = c.cfg.observer.Publish(ctx, call)
 	}
-	return ctx, w
+	defer w.end()
+	w.receipt, w.err = publish(ctx)
+	return w.receipt, w.err
 }
 
 // end tells the observer the outcome of the call.

@@ -87,10 +87,9 @@ func (c *Client) publish(ctx context.Context, topic string, payload any, p *Publ
 	if !c.cfg.observer.watchesCalls() {
 		return c.publishOne(ctx, topic, payload, p, options)
 	}
-	ctx, watched := c.watch(ctx, PublishCall{Topic: topic, Messages: 1})
-	defer watched.end()
-	watched.receipt, watched.err = c.publishOne(ctx, topic, payload, p, options)
-	return watched.receipt, watched.err
+	return c.watch(ctx, PublishCall{Topic: topic, Messages: 1}, func(ctx context.Context) (Receipt, error) {
+		return c.publishOne(ctx, topic, payload, p, options)
+	})
 }
 
 func (c *Client) publishOne(ctx context.Context, topic string, payload any, p *Publisher, options []PublishOption) (Receipt, error) {
@@ -222,10 +221,9 @@ func (c *Client) publishBulk(ctx context.Context, topic string, payloads []any, 
 	if !c.cfg.observer.watchesCalls() {
 		return c.publishMany(ctx, topic, payloads, p, options)
 	}
-	ctx, watched := c.watch(ctx, PublishCall{Topic: topic, Messages: len(payloads), Bulk: true})
-	defer watched.end()
-	watched.receipt, watched.err = c.publishMany(ctx, topic, payloads, p, options)
-	return watched.receipt, watched.err
+	return c.watch(ctx, PublishCall{Topic: topic, Messages: len(payloads), Bulk: true}, func(ctx context.Context) (Receipt, error) {
+		return c.publishMany(ctx, topic, payloads, p, options)
+	})
 }
 
 func (c *Client) publishMany(ctx context.Context, topic string, payloads []any, p *Publisher, options []PublishOption) (Receipt, error) {

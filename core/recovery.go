@@ -44,7 +44,8 @@ const (
 // The request must bear the userinfo of Config.OriginHost as Basic
 // credentials, otherwise the answer is 401. If OriginHost has none, every
 // answer is 403. With Config.AllowOpenRecovery, requests without credentials
-// are served in both cases. Without an outbox the list is empty. The handler also works behind [http.StripPrefix].
+// are served in both cases. Without an outbox the list is empty. The handler
+// also works behind [http.StripPrefix].
 //
 // The answer must reach the server as it is: it cannot read a compressed
 // body. The handler asks for that with "Cache-Control: no-transform", and

@@ -178,7 +178,7 @@ func (r *relay) deliver(ctx context.Context, records []outbox.Record, deadline t
 		slots <- struct{}{}
 		workers.Go(func() {
 			defer func() { <-slots }()
-			d := &delivery{client: r.client, batch: g.batch, records: g.records, fromOutbox: true, deadline: deadline, givenUp: ctx.Err}
+			d := &delivery{client: r.client, batch: g.batch, records: g.records, deadline: deadline, givenUp: ctx.Err}
 			r.client.sendAll(ctx, d)
 			r.settle(ctx, g, d)
 			if slices.ContainsFunc(d.errs, func(f *failure) bool { return f == nil || !f.untried }) {

@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
-	"time"
-)
 
-// logInterval is how often a handler logs a problem of one kind.
-const logInterval = 10 * time.Second
+	"github.com/postoffice-go/postoffice/core/internal/loglimit"
+)
 
 // Kind is a kind of [Problem].
 type Kind int
@@ -31,8 +28,6 @@ const (
 	// NotDeduplicated messages met an error of the deduplicator: before the
 	// function was called, and then it was not, or after its success.
 	NotDeduplicated
-
-	kinds // how many there are, and one
 )
 
 // String says the kind in words.
@@ -119,15 +114,11 @@ type reporter struct {
 	logger  *slog.Logger
 	onError func(ctx context.Context, p Problem)
 
-	mu    sync.Mutex
-	kinds [kinds]struct {
-		until   time.Time
-		omitted int
-	}
+	kinds loglimit.Limiter[Kind]
 }
 
 func (r *reporter) report(ctx context.Context, p Problem) {
-	if omitted, ok := r.admit(p.Kind); ok {
+	if omitted, ok := r.kinds.Admit(p.Kind); ok {
 		r.log(ctx, p, omitted)
 	}
 	if r.onError != nil {
@@ -154,19 +145,4 @@ func (r *reporter) log(ctx context.Context, p Problem, omitted int) {
 		level = slog.LevelWarn
 	}
 	r.logger.Log(ctx, level, "postoffice: "+p.Kind.String(), fields...)
-}
-
-// admit tells whether to log a problem of a kind, and how many were left out
-// before.
-func (r *reporter) admit(kind Kind) (omitted int, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	seen := &r.kinds[kind]
-	if now.Before(seen.until) {
-		seen.omitted++
-		return 0, false
-	}
-	omitted, seen.omitted, seen.until = seen.omitted, 0, now.Add(logInterval)
-	return omitted, true
 }

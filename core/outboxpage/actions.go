@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/webpage"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -133,7 +134,7 @@ func (p *page) discard(w http.ResponseWriter, r *http.Request) {
 		body.Button = "Discard " + counted(len(f.ids), "message", "messages")
 		for _, id := range f.ids {
 			body.Keys = append(body.Keys, url.PathEscape(id))
-			body.IDs = append(body.IDs, shown(id, maxName))
+			body.IDs = append(body.IDs, webpage.Shown(id, maxName))
 		}
 	}
 	render(w, http.StatusOK, "confirm", content{Title: body.Question, Back: f.back(), Body: body})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/url"
 
+	"github.com/postoffice-go/postoffice/core/internal/webpage"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -50,7 +51,7 @@ func (f filter) selection() outbox.Selection {
 func (f filter) words() string {
 	text := map[string]string{"": "messages", "pending": "messages to deliver", "dead": "dead messages"}[f.State]
 	if f.Topic != "" {
-		text += " of “" + shown(f.Topic, maxName) + "”"
+		text += " of “" + webpage.Shown(f.Topic, maxName) + "”"
 	}
 	return text
 }

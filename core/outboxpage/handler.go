@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/internal/webpage"
 )
 
 // DefaultPath is where the page is mounted unless Options.Path says otherwise.
@@ -93,11 +94,7 @@ func isPath(text string) bool {
 // guarded sets the headers of every answer and asks who may see the page.
 func (p *page) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		header := w.Header()
-		header.Set("Content-Security-Policy", policy)
-		header.Set("X-Content-Type-Options", "nosniff")
-		header.Set("Referrer-Policy", "same-origin")
-		header.Set("Cache-Control", "no-store")
+		webpage.SetHeaders(w.Header(), policy)
 		if !p.options.Authorize(r) {
 			http.Error(w, "You may not see the outbox.", http.StatusForbidden)
 			return

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/webpage"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -120,12 +121,12 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 // row makes a message part of a list. The links of it lead back to this page.
 func (p *page) row(f filter, record outbox.Record, after string, now time.Time) row {
 	return row{
-		ID: shown(record.ID, maxName), Key: url.PathEscape(record.ID), Topic: record.Topic,
+		ID: webpage.Shown(record.ID, maxName), Key: url.PathEscape(record.ID), Topic: record.Topic,
 		Link:      f.link("message", "id", record.ID, "after", after),
 		TopicLink: filter{Topic: record.Topic, State: f.State}.link("./"),
 		State:     stateOf(record, now), Attempts: record.Attempts,
 		Next: nextAttempt(record, now), Age: momentOf(record.CreatedAt, ago(now.Sub(record.CreatedAt))),
-		Error: shown(record.LastError, maxReason),
+		Error: webpage.Shown(record.LastError, maxReason),
 	}
 }
 

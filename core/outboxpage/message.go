@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/postoffice-go/postoffice/core/internal/webpage"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -125,9 +126,9 @@ func (p *page) message(w http.ResponseWriter, r *http.Request) {
 }
 
 func newPart(f filter, id, name string, text json.RawMessage) partBody {
-	whole := indented(text)
+	whole := webpage.Indented(text, maxPayload)
 	return partBody{
-		Text: shownLines(whole, maxPayload), Link: f.link("part", "id", id, "part", name),
+		Text: webpage.ShownLines(whole, maxPayload), Link: f.link("part", "id", id, "part", name),
 		Size: size(int64(len(text))), Cut: utf8.RuneCountInString(whole) > maxPayload,
 	}
 }

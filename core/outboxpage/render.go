@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/postoffice-go/postoffice/core/internal/webpage"
 )
 
 //go:embed templates/*.html
@@ -25,7 +27,7 @@ func parseTemplates(names ...string) map[string]*template.Template {
 	parsed := make(map[string]*template.Template, len(names))
 	for _, name := range names {
 		parsed[name] = template.Must(template.New("layout.html").Funcs(template.FuncMap{
-			"name":   func(text string) string { return shown(text, maxName) },
+			"name":   func(text string) string { return webpage.Shown(text, maxName) },
 			"number": grouped,
 		}).ParseFS(templateFiles, "templates/layout.html", "templates/"+name+".html"))
 	}
@@ -71,7 +73,7 @@ func notice(w http.ResponseWriter, status int, title, text string) {
 }
 
 func style(w http.ResponseWriter, _ *http.Request) {
-	send(w, http.StatusOK, "text/css; charset=utf-8", styleSheet)
+	send(w, http.StatusOK, "text/css; charset=utf-8", webpage.Style(styleSheet))
 }
 
 func icon(w http.ResponseWriter, _ *http.Request) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/internal/webpage"
 )
 
 // maxFailures is how many failures of setup a page lists.
@@ -44,7 +45,7 @@ func (p *page) server(ctx context.Context) serverBody {
 			body.More++
 			continue
 		}
-		body.Failures = append(body.Failures, shown(fmt.Sprintf("%v: %v", result, result.Err), maxReason))
+		body.Failures = append(body.Failures, webpage.Shown(fmt.Sprintf("%v: %v", result, result.Err), maxReason))
 	}
 	return body
 }
@@ -77,4 +78,4 @@ func setupBadge(status core.Status) badge {
 }
 
 // reason is an error for the page.
-func reason(err error) string { return shown(err.Error(), maxReason) }
+func reason(err error) string { return webpage.Shown(err.Error(), maxReason) }

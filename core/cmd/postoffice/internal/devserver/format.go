@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/webpage"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
@@ -57,7 +58,7 @@ func jobBadge(status postofficetest.JobStatus, paused bool) badge {
 func outcome(d postofficetest.Delivery) badge {
 	if d.Err != nil {
 		reason := strings.TrimPrefix(d.Err.Error(), "postofficetest: ")
-		return badge{shown(reason, maxReason), "bad"}
+		return badge{webpage.Shown(reason, maxReason), "bad"}
 	}
 	text := strings.TrimSpace(fmt.Sprintf("%d %s", d.Status, http.StatusText(d.Status)))
 	if d.Acknowledged() {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/webpage"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
@@ -172,7 +173,7 @@ func (a *app) listMessages(topic string, below int64, rows int) messageList {
 		const most = 4 * maxPreview // bytes are enough for so many characters
 		list.Rows = append(list.Rows, messageRow{
 			Number: message.Number, At: momentOf(message.AcceptedAt, now), Topic: message.Topic,
-			Preview: shown(string(message.Payload[:min(len(message.Payload), most)]), maxPreview),
+			Preview: webpage.Shown(string(message.Payload[:min(len(message.Payload), most)]), maxPreview),
 			Via:     message.Via.String(), Results: results(message, statuses, paused),
 		})
 	}
@@ -305,7 +306,7 @@ func (a *app) listRuns() []runRow {
 			Result: badge{"ok", "good"},
 		}
 		if len(run.Errors) > 0 {
-			row.Result = badge{shown(run.Errors[0], maxReason), "bad"}
+			row.Result = badge{webpage.Shown(run.Errors[0], maxReason), "bad"}
 		}
 		rows = append(rows, row)
 	}
@@ -378,9 +379,9 @@ func (a *app) messageBody(message postofficetest.Message) messageBody {
 }
 
 func textOf(raw []byte, link string) text {
-	full := indented(raw)
+	full := webpage.Indented(raw, maxPayload)
 	return text{
-		Shown: shownLines(full, maxPayload), Bytes: len(raw), Missing: raw == nil, Link: link,
+		Shown: webpage.ShownLines(full, maxPayload), Bytes: len(raw), Missing: raw == nil, Link: link,
 		Cut: len(raw) > len(full) || len([]rune(full)) > maxPayload,
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/webpage"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
@@ -39,7 +40,7 @@ func parseTemplates(names ...string) map[string]*template.Template {
 	parsed := make(map[string]*template.Template, len(names))
 	for _, name := range names {
 		parsed[name] = template.Must(template.New("layout.html").Funcs(template.FuncMap{
-			"name": func(text string) string { return shown(text, maxName) },
+			"name": func(text string) string { return webpage.Shown(text, maxName) },
 			"both": func(row, page any) map[string]any { return map[string]any{"Row": row, "Page": page} },
 		}).ParseFS(templateFiles, "templates/layout.html", "templates/lists.html", "templates/"+name+".html"))
 	}
@@ -81,11 +82,7 @@ func (a *app) newPages() http.Handler {
 // site may have given to this machine.
 func (a *app) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		header := w.Header()
-		header.Set("Content-Security-Policy", policy)
-		header.Set("X-Content-Type-Options", "nosniff")
-		header.Set("Referrer-Policy", "same-origin")
-		header.Set("Cache-Control", "no-store")
+		webpage.SetHeaders(w.Header(), policy)
 		if a.loopback && !loopbackName(hostname(r.Host)) {
 			http.Error(w, "The page of the development server is shown under the names of this machine alone, such as localhost.", http.StatusMisdirectedRequest)
 			return
@@ -163,6 +160,9 @@ func asset(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		http.NotFound(w, r)
 		return
+	}
+	if path.Ext(name) == ".css" {
+		content = webpage.Style(content)
 	}
 	kinds := map[string]string{".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 	w.Header().Set("Content-Type", kinds[path.Ext(name)]+"; charset=utf-8")
