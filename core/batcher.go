@@ -331,6 +331,7 @@ func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (again *parcel,
 	}
 	if refused > 0 {
 		c.log.error("dead", p.batch.topic, "server refuses messages for good, and there is no outbox to keep them", "topic", p.batch.topic, "messages", refused, "error", cause)
+		c.throughput.add(0, 0, refused)
 		emit(c.cfg.observer.Dead, Event{Topic: p.batch.topic, Messages: refused, Err: cause, Class: FailurePermanent})
 	}
 	if again.messages == 0 {

@@ -23,6 +23,10 @@ type Client struct {
 	batcher   *batcher
 	ensured   pacer
 	outcomes  outcomes
+
+	throughput throughput
+	readiness  readiness
+
 	// full tells that the outbox had no room the last time; fullGate lets
 	// through one of those who wait for it.
 	full     atomic.Bool
@@ -35,7 +39,7 @@ type Client struct {
 	stopped                    chan struct{} // closed when everything has ended
 
 	starting sync.Mutex // held by Start
-	started  bool       // guarded by starting
+	started  atomic.Bool
 
 	mu       sync.RWMutex
 	closed   bool
@@ -57,7 +61,8 @@ func NewClient(config Config) (*Client, error) {
 		limits:  newLimits(cfg.bulkLimit, bulkBytes),
 		stopped: make(chan struct{}),
 
-		fullGate: make(chan struct{}, 1),
+		throughput: throughput{born: time.Now()},
+		fullGate:   make(chan struct{}, 1),
 	}
 	c.batcher = newBatcher(c, cfg.batching)
 	if c.transport, err = newTransport(cfg, newBreaker(c.breakerChanged)); err != nil {
@@ -83,7 +88,7 @@ func NewClient(config Config) (*Client, error) {
 func (c *Client) Start(ctx context.Context) error {
 	c.starting.Lock()
 	defer c.starting.Unlock()
-	if c.started {
+	if c.started.Load() {
 		return c.goOn(func() {})
 	}
 	if c.cfg.outbox != nil {
@@ -99,7 +104,7 @@ func (c *Client) Start(ctx context.Context) error {
 		return fmt.Errorf("postoffice: setup: %w", err)
 	}
 	return c.goOn(func() {
-		c.started = true
+		c.started.Store(true)
 		if err != nil {
 			c.background.Go(func() { c.keepSettingUp(c.stopping, report) })
 		}

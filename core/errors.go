@@ -15,6 +15,8 @@ import (
 var (
 	// ErrClosed means that the client was stopped: it accepts nothing more.
 	ErrClosed = errors.New("postoffice: client is stopped")
+	// ErrNotStarted means that Start was not called, or has not succeeded yet.
+	ErrNotStarted = errors.New("postoffice: client is not started")
 	// ErrOutboxFull means that the outbox has reached its bound, and no room
 	// was made before the caller's context ended.
 	ErrOutboxFull = outbox.ErrFull

@@ -373,6 +373,7 @@ const maxCauses = 5
 // delivered notes that the server has taken messages.
 func (c *Client) delivered(event Event, since time.Time, jobs []int64) {
 	topic, messages := event.Topic, event.Messages
+	c.throughput.add(messages, 0, 0)
 	if c.cfg.observer.Delivered != nil {
 		event.Age = ageSince(since)
 		c.cfg.observer.Delivered(event)
@@ -387,6 +388,7 @@ func (c *Client) delivered(event Event, since time.Time, jobs []int64) {
 func (c *Client) buried(event Event) {
 	c.log.error("dead", event.Topic, "server refuses messages for good: they are kept in the outbox as dead",
 		"topic", event.Topic, "messages", event.Messages, "error", event.Err)
+	c.throughput.add(0, 0, event.Messages)
 	emit(c.cfg.observer.Dead, event)
 }
 
@@ -403,6 +405,7 @@ func (c *Client) stored(topic string, records []outbox.Record, cause error) {
 	}
 	if waiting := len(records) - dead; waiting > 0 {
 		c.log.warn("stored", topic, "messages could not be delivered: they are stored in the outbox", "topic", topic, "messages", waiting, "error", cause)
+		c.throughput.add(0, waiting, 0)
 		emit(c.cfg.observer.Stored, Event{Topic: topic, Messages: waiting, Err: cause})
 		c.relay.wake()
 	}
@@ -410,7 +413,12 @@ func (c *Client) stored(topic string, records []outbox.Record, cause error) {
 
 // Health asks the server how it is. It returns nil when the server says that
 // it is well, ErrUnhealthy when it says that it is not, a *ResponseError for
-// any other answer, and the network's error for none. The server does not
-// look at its own database to answer. It takes no longer than
+// any other answer, and the network's error for none. It takes no longer than
 // Config.Timeout.
+//
+// It is for dashboards and for deployments that wait for the server, not for
+// the probes of an orchestrator: those are served by [Client.Ready], for an
+// app with an outbox does its work while the server is down. That the server
+// says it is well means that it answers; it does not look at its own database
+// to say so.
 func (c *Client) Health(ctx context.Context) error { return c.transport.health(ctx) }

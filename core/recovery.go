@@ -201,6 +201,7 @@ func (c *Client) deleteRecovery(w http.ResponseWriter, r *http.Request, id strin
 		answerError(w, http.StatusNotFound, wire.DetailKey, "no such message")
 		return
 	}
+	c.throughput.add(deleted, 0, 0)
 	emit(c.cfg.observer.Recovered, Event{Messages: deleted, FromOutbox: true})
 	w.WriteHeader(http.StatusNoContent)
 }
