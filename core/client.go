@@ -212,7 +212,11 @@ func (c *Client) leave() { c.inFlight.Done() }
 func (c *Client) breakerChanged(state BreakerState) {
 	switch state {
 	case BreakerOpen:
-		c.log.warn("breaker", "open", "circuit breaker has opened: the server fails, messages go to the outbox at once")
+		fate := "messages go to the outbox at once"
+		if c.cfg.outbox == nil {
+			fate = "there is no outbox, so messages are not accepted, or wait in memory"
+		}
+		c.log.warn("breaker", "open", "circuit breaker has opened: the server fails, and "+fate)
 	case BreakerClosed:
 		c.cfg.logger.Info("postoffice: circuit breaker has closed: the server is back")
 		c.relay.wake()

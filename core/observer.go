@@ -12,7 +12,9 @@ import (
 // with the same client. [JoinObservers] makes one of several.
 //
 // What a client holds can be asked for: see [Client.Stats] for the memory
-// and [Outbox.Stats] for the outbox.
+// and [Outbox.Stats] for the outbox. What a person should know of is logged to
+// Config.Logger without an Observer, too: the same thing about the same topic
+// once in 10 s, with the number of lines left out.
 type Observer struct {
 	// Published is called when a call to Publish, PublishBulk or PublishTx
 	// has accepted messages; Event.State says where they are. Those of
