@@ -40,9 +40,11 @@
 // # Watching it
 //
 // The log tells what a person should know, once in a while. [Observer] is
-// told everything, [Client.Stats] and [Outbox.Stats] tell what waits, and
+// told everything, [Client.Stats] and [Outbox.Stats] tell what waits,
+// [Client.Status] and [Client.LastHour] how it goes, and
 // [github.com/postoffice-go/postoffice/core/otelpo] makes OpenTelemetry
-// metrics and traces of it.
+// metrics and traces of it. [Client.Ready] is for the probes of an
+// orchestrator, [Client.Health] asks the server.
 //
 // # What the server does
 //

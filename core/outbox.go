@@ -39,6 +39,7 @@ func (o *Outbox) Stats(ctx context.Context) (outbox.Stats, error) {
 
 // List returns messages by ascending id, a page of 100 unless the query says
 // otherwise. The id of a page's last message is the After of the next one.
+// Payloads may be large: MaxPayload of the query leaves them out or cuts them.
 func (o *Outbox) List(ctx context.Context, query outbox.Query) ([]outbox.Record, error) {
 	store, err := o.store()
 	if err != nil {
@@ -46,6 +47,17 @@ func (o *Outbox) List(ctx context.Context, query outbox.Query) ([]outbox.Record,
 	}
 	records, err := store.List(ctx, query)
 	return records, outboxError(err)
+}
+
+// Count returns how many messages Retry or Discard would find now. In a large
+// table that may take a while; the context bounds it.
+func (o *Outbox) Count(ctx context.Context, selection outbox.Selection) (int, error) {
+	store, err := o.store()
+	if err != nil {
+		return 0, err
+	}
+	n, err := store.Count(ctx, selection)
+	return n, outboxError(err)
 }
 
 // Retry has the selected messages delivered again, now, also dead ones, and

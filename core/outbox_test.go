@@ -38,9 +38,12 @@ func TestDeadMessagesAreRetriedAndDiscarded(t *testing.T) {
 		list, err := box.List(t.Context(), outbox.Query{State: &dead, Topic: "orders"})
 		require.NoError(t, err)
 		assert.Len(t, list, 3)
+		n, err := box.Count(t.Context(), outbox.Selection{State: &dead, Topic: "orders"})
+		require.NoError(t, err)
+		assert.Equal(t, 3, n)
 
 		refuse = false
-		n, err := box.Retry(t.Context(), outbox.Selection{IDs: ids[:1]})
+		n, err = box.Retry(t.Context(), outbox.Selection{IDs: ids[:1]})
 		require.NoError(t, err)
 		assert.Equal(t, 1, n)
 		synctest.Wait()
@@ -71,6 +74,8 @@ func TestLookingAfterNoOutbox(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoOutbox)
 	_, err = box.List(t.Context(), outbox.Query{})
 	require.ErrorIs(t, err, ErrNoOutbox)
+	_, err = box.Count(t.Context(), outbox.Selection{All: true})
+	require.ErrorIs(t, err, ErrNoOutbox)
 	_, err = box.Retry(t.Context(), outbox.Selection{All: true})
 	require.ErrorIs(t, err, ErrNoOutbox)
 	_, err = box.Discard(t.Context(), outbox.Selection{All: true})
@@ -84,6 +89,7 @@ func TestLookingAfterAnOutboxThatFails(t *testing.T) {
 	for _, call := range []func() error{
 		func() error { _, err := box.Stats(t.Context()); return err },
 		func() error { _, err := box.List(t.Context(), outbox.Query{}); return err },
+		func() error { _, err := box.Count(t.Context(), outbox.Selection{All: true}); return err },
 		func() error { _, err := box.Retry(t.Context(), outbox.Selection{All: true}); return err },
 		func() error { _, err := box.Discard(t.Context(), outbox.Selection{All: true}); return err },
 	} {

@@ -66,6 +66,11 @@ type Record struct {
 	// Attributes is a JSON object of strings with its keys in order, so that
 	// records with equal attributes have equal bytes.
 	Attributes json.RawMessage
+	// PayloadSize and AttributesSize are the bytes of the whole payload and
+	// attributes, of which [Query.MaxPayload] may have cut the ends off. List
+	// sets them; Claim does not, for it never cuts. Insert refuses a record
+	// that is cut as ErrInvalid, and else does not read them.
+	PayloadSize, AttributesSize int
 	// DeliverAt is the time before which consumers must not get the message;
 	// zero for as soon as possible. It does not delay the post to the
 	// server, which holds scheduled messages itself. Stores keep at least
@@ -90,9 +95,9 @@ type Record struct {
 }
 
 // Size is what the record counts for in bounds: the bytes of its topic,
-// payload and attributes.
+// payload and attributes, also where List has cut them.
 func (r Record) Size() int64 {
-	return int64(len(r.Topic) + len(r.Payload) + len(r.Attributes))
+	return int64(len(r.Topic) + max(len(r.Payload), r.PayloadSize) + max(len(r.Attributes), r.AttributesSize))
 }
 
 // ClaimOptions says what to claim.
@@ -127,8 +132,11 @@ type Change struct {
 	Untried bool
 }
 
-// Query selects records to list.
+// Query selects records to list: those that all of its fields let through.
 type Query struct {
+	// IDs selects records one by one, as many as one likes; empty selects
+	// all. Unknown IDs are no error. Limit holds for them too.
+	IDs []string
 	// State selects records of one state; nil selects all.
 	State *State
 	// Topic selects records of one topic; empty selects all.
@@ -138,9 +146,14 @@ type Query struct {
 	After string
 	// Limit is the most records to return; zero means 100.
 	Limit int
+	// MaxPayload is the most bytes to return of each payload, and as many of
+	// the attributes, which may be as large: of longer ones the first bytes.
+	// Those are no JSON, and may end within a character. Zero returns both
+	// whole, and a number below zero neither of them: they are nil.
+	MaxPayload int
 }
 
-// Selection names records to retry or discard: those of IDs and those of
+// Selection names records to retry, discard or count: those of IDs and those of
 // Topic together, or all. The zero Selection names none, so that nothing is
 // discarded by mistake.
 type Selection struct {
@@ -212,8 +225,13 @@ type Store interface {
 	// Stats counts the records.
 	Stats(ctx context.Context) (Stats, error)
 
-	// List returns records by ascending ID.
+	// List returns records by ascending ID. What the query's MaxPayload cuts
+	// off is not fetched from a database.
 	List(ctx context.Context, query Query) ([]Record, error)
+
+	// Count returns how many records Retry or Discard would find now. It may
+	// have to go through all records.
+	Count(ctx context.Context, selection Selection) (int, error)
 
 	// Retry makes the selected records pending and due now, whoever holds
 	// them, and returns how many there were. What they have counted and

@@ -31,6 +31,10 @@ func ValidateRecords(records ...Record) error {
 			problem = "Topic is not UTF-8 without NUL"
 		case record.State != Pending && record.State != Dead:
 			problem = fmt.Sprintf("State is %d, which is neither Pending nor Dead", int(record.State))
+		case len(record.Payload) < record.PayloadSize:
+			problem = fmt.Sprintf("Payload is cut: it has %d of PayloadSize = %d bytes", len(record.Payload), record.PayloadSize)
+		case len(record.Attributes) < record.AttributesSize:
+			problem = fmt.Sprintf("Attributes is cut: it has %d of AttributesSize = %d bytes", len(record.Attributes), record.AttributesSize)
 		default:
 			continue
 		}
@@ -59,9 +63,33 @@ func (o ClaimOptions) Validate() error {
 // Validate says what is wrong with the query, for stores, and fills in its
 // default. The error is ErrInvalid and names the field.
 func (q *Query) Validate() error {
-	if q.Limit < 0 {
+	if err := validateNames("Query", q.IDs, q.Topic); err != nil {
+		return err
+	}
+	switch {
+	case !isText(q.After):
+		return fmt.Errorf("%w: Query.After is not UTF-8 without NUL", ErrInvalid)
+	case q.Limit < 0:
 		return fmt.Errorf("%w: Query.Limit is %d, below zero", ErrInvalid, q.Limit)
 	}
 	q.Limit = cmp.Or(q.Limit, DefaultQueryLimit)
+	return nil
+}
+
+// Validate says what is wrong with the selection, for stores. The error is
+// ErrInvalid and names the field.
+func (s Selection) Validate() error { return validateNames("Selection", s.IDs, s.Topic) }
+
+// validateNames says which of the names to look for no database can keep. An
+// ID that is empty or too long is only one that no record has.
+func validateNames(what string, ids []string, topic string) error {
+	for i, id := range ids {
+		if !isText(id) {
+			return fmt.Errorf("%w: %s.IDs[%d] is not UTF-8 without NUL", ErrInvalid, what, i)
+		}
+	}
+	if !isText(topic) {
+		return fmt.Errorf("%w: %s.Topic is not UTF-8 without NUL", ErrInvalid, what)
+	}
 	return nil
 }

@@ -41,21 +41,29 @@ func (f *changeFlags) selection(ids []string) (outbox.Selection, error) {
 	return outbox.Selection{IDs: ids, Topic: f.topic, All: f.all, State: state}, nil
 }
 
-// describe says which messages are selected.
-func describe(selection outbox.Selection) string {
+// describe says which messages are selected. The number is that of them, or
+// below zero if it is not known.
+func describe(selection outbox.Selection, n int) string {
 	what := "messages"
+	if n == 1 {
+		what = "message"
+	}
 	if selection.State != nil {
 		what = selection.State.String() + " " + what
 	}
+	if selection.Topic != "" {
+		what += fmt.Sprintf(" of the topic %q", selection.Topic)
+	}
+	every := selection.All || selection.Topic != ""
 	switch {
-	case selection.All:
+	case n < 0 && every:
 		return "all " + what
-	case selection.Topic != "":
-		return fmt.Sprintf("all %s of the topic %q", what, selection.Topic)
-	case len(selection.IDs) == 1:
-		return "1 message"
+	case n < 0:
+		return fmt.Sprintf("up to %d %s", len(selection.IDs), what)
+	case n == 1 || !every:
+		return fmt.Sprintf("%d %s", n, what)
 	default:
-		return fmt.Sprintf("%d %s", len(selection.IDs), what)
+		return fmt.Sprintf("all %d %s", n, what)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -38,12 +39,22 @@ JSON: {"discarded"}: how many there were.`,
 				return exit.Usagef("discarding loses messages for good: without a terminal to ask at, it needs --yes")
 			}
 			return a.outboxRun(&flags, func(ctx context.Context, store *outboxdb.Outbox, _ []string) error {
+				discard := store.Discard
 				if !yes {
-					if err := a.confirm(ctx, store, selection); err != nil {
+					n, err := howMany(ctx, store, selection)
+					switch {
+					case err != nil:
 						return err
+					case n == 0:
+						// What comes meanwhile was not asked about.
+						discard = func(context.Context, outbox.Selection) (int, error) { return 0, nil }
+					default:
+						if err := a.confirm(ctx, describe(selection, n)); err != nil {
+							return err
+						}
 					}
 				}
-				_, err := a.change(ctx, selection, "discarded", store.Discard)
+				_, err := a.change(ctx, selection, "discarded", discard)
 				return err
 			})(command, arguments)
 		},
@@ -54,14 +65,31 @@ JSON: {"discarded"}: how many there were.`,
 	return command
 }
 
-// confirm asks whether to discard. Anything but yes is no.
-func (a *app) confirm(ctx context.Context, store outbox.Store, selection outbox.Selection) error {
-	stats, err := call(ctx, store.Stats)
-	if err != nil {
-		return err
+// countTimeout is how long a person waits to be told how many messages there
+// are, before being asked without the number.
+const countTimeout = 5 * time.Second
+
+// howMany counts the selected messages; the number is below zero if that takes
+// too long.
+func howMany(ctx context.Context, store outbox.Store, selection outbox.Selection) (int, error) {
+	limited, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
+	n, err := store.Count(limited, selection)
+	switch {
+	case err == nil:
+		return n, nil
+	case ctx.Err() != nil:
+		return 0, err
+	case limited.Err() != nil:
+		return -1, nil
+	default:
+		return 0, exit.New(exit.Failed, "", err)
 	}
-	_, _ = fmt.Fprintf(a.stderr, "The outbox holds %d pending and %d dead messages. Discard %s without delivering? [y/N] ",
-		stats.Pending, stats.Dead, describe(selection))
+}
+
+// confirm asks whether to discard what the text says. Anything but yes is no.
+func (a *app) confirm(ctx context.Context, what string) error {
+	_, _ = fmt.Fprintf(a.stderr, "Discard %s without delivering? [y/N] ", what)
 	answers := make(chan string, 1)
 	go func() {
 		// No answer, and what cannot be read, is no.

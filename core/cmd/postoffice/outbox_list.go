@@ -14,13 +14,8 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Pages of a list: a store returns whole messages, so that a page of large
-// ones has few.
-const (
-	firstPage = 20
-	mostPage  = 500
-	pageBytes = 16_000_000
-)
+// listPage is how many messages are listed at a time.
+const listPage = 500
 
 // recordResult is the JSON of a message.
 type recordResult struct {
@@ -103,22 +98,20 @@ func (a *app) list(ctx context.Context, store outbox.Store, query outbox.Query, 
 	return o.flush()
 }
 
-// pages calls a function for each message that a query selects, and another
-// after each page.
+// pages calls a function for each message that a query selects, without its
+// payload and attributes, and another after each page.
 func pages(ctx context.Context, store outbox.Store, query outbox.Query, limit int, each func(outbox.Record) error, page func() error) error {
-	next := firstPage
+	query.MaxPayload = -1
 	for listed := 0; limit == 0 || listed < limit; {
-		query.Limit = next
+		query.Limit = listPage
 		if limit > 0 {
-			query.Limit = min(next, limit-listed)
+			query.Limit = min(listPage, limit-listed)
 		}
 		records, err := call(ctx, func(ctx context.Context) ([]outbox.Record, error) { return store.List(ctx, query) })
 		if err != nil {
 			return err
 		}
-		size := int64(0)
 		for _, record := range records {
-			size += record.Size()
 			if err := each(record); err != nil {
 				return err
 			}
@@ -131,7 +124,6 @@ func pages(ctx context.Context, store outbox.Store, query outbox.Query, limit in
 		}
 		listed += len(records)
 		query.After = records[len(records)-1].ID
-		next = int(min(max(pageBytes*int64(len(records))/max(size, 1), 1), mostPage))
 	}
 	return nil
 }

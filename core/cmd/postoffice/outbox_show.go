@@ -40,29 +40,19 @@ JSON: that of list, and "attributes" and "payload".`,
 	return command
 }
 
-// find returns the message with an id. A store lists by ascending id, so it is
-// among the first after what its id begins with.
+// find returns the message with an id.
 func find(ctx context.Context, store outbox.Store, id string) (outbox.Record, error) {
 	if id == "" {
 		return outbox.Record{}, exit.Usagef("the ID is empty")
 	}
-	var found *outbox.Record
-	passed := fmt.Errorf("past %q", id)
-	err := pages(ctx, store, outbox.Query{After: id[:len(id)-1]}, 0, func(record outbox.Record) error {
-		switch {
-		case record.ID == id:
-			found = &record
-			return passed
-		case record.ID > id:
-			return passed
-		}
-		return nil
-	}, func() error { return nil })
-	switch {
-	case found != nil:
-		return *found, nil
-	case err != nil && err != passed: //nolint:errorlint // it is this very error
+	records, err := call(ctx, func(ctx context.Context) ([]outbox.Record, error) {
+		return store.List(ctx, outbox.Query{IDs: []string{id}})
+	})
+	if err != nil {
 		return outbox.Record{}, err
 	}
-	return outbox.Record{}, exit.New(exit.Failed, "it may have been delivered; see: postoffice outbox list", fmt.Errorf("the outbox has no message %s", shown(id)))
+	if len(records) == 0 {
+		return outbox.Record{}, exit.New(exit.Failed, "it may have been delivered; see: postoffice outbox list", fmt.Errorf("the outbox has no message %s", shown(id)))
+	}
+	return records[0], nil
 }

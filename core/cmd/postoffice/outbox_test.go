@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
 	"github.com/postoffice-go/postoffice/core/outbox"
+	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/outbox/outboxtest/testdb"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlite"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
@@ -331,18 +333,60 @@ func (s *manyPages) List(_ context.Context, query outbox.Query) ([]outbox.Record
 	return found, nil
 }
 
-// TestPagesOfLargeMessages has a page hold few of them.
-func TestPagesOfLargeMessages(t *testing.T) {
-	store := &manyPages{records: letters(200)}
-	large := make([]byte, 7_000_000)
-	for i := range 100 {
-		store.records[i].Payload = large
-	}
+// TestPagesHaveNoPayloads goes through messages whatever their size.
+func TestPagesHaveNoPayloads(t *testing.T) {
+	store := &manyPages{records: letters(1200)}
 	n := 0
 	require.NoError(t, pages(t.Context(), store, outbox.Query{}, 0, func(outbox.Record) error { n++; return nil }, func() error { return nil }))
-	assert.Equal(t, 200, n)
-	for _, query := range store.queries[1:40] {
-		assert.Equal(t, 2, query.Limit)
+	assert.Equal(t, 1200, n)
+	require.NoError(t, pages(t.Context(), store, outbox.Query{}, 700, func(outbox.Record) error { n++; return nil }, func() error { return nil }))
+	assert.Equal(t, 1900, n)
+	var limits []int
+	for _, query := range store.queries {
+		assert.Negative(t, query.MaxPayload)
+		limits = append(limits, query.Limit)
 	}
-	assert.Greater(t, store.queries[len(store.queries)-1].Limit, 2)
+	assert.Equal(t, []int{500, 500, 500, 500, 200}, limits)
+}
+
+// slowCount is a store that takes for ever to count, or as long as it may.
+type slowCount struct{ outbox.Store }
+
+func (slowCount) Count(ctx context.Context, _ outbox.Selection) (int, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+// TestSlowCount does without the number when counting takes too long.
+func TestSlowCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		n, err := howMany(t.Context(), slowCount{}, outbox.Selection{All: true})
+		require.NoError(t, err)
+		assert.Negative(t, n)
+		assert.Equal(t, countTimeout, time.Since(began))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = howMany(ctx, slowCount{}, outbox.Selection{All: true})
+		require.ErrorIs(t, err, context.Canceled)
+	})
+	store := memory.New()
+	require.NoError(t, store.Close())
+	_, err := howMany(t.Context(), store, outbox.Selection{All: true})
+	require.ErrorIs(t, err, outbox.ErrClosed)
+	assert.Equal(t, exit.Failed, exit.CodeOf(t.Context(), err))
+}
+
+func TestDescribe(t *testing.T) {
+	dead := outbox.Dead
+	two := outbox.Selection{IDs: []string{"1", "2"}}
+	all := outbox.Selection{All: true, State: &dead}
+	topic := outbox.Selection{Topic: "orders", State: &dead}
+	for want, got := range map[string]string{
+		"1 message": describe(two, 1), "2 messages": describe(two, 2), "up to 2 messages": describe(two, -1),
+		"1 dead message": describe(all, 1), "all 3 dead messages": describe(all, 3), "all dead messages": describe(all, -1),
+		`1 dead message of the topic "orders"`: describe(topic, 1), `all dead messages of the topic "orders"`: describe(topic, -1),
+	} {
+		assert.Equal(t, want, got)
+	}
 }

@@ -121,7 +121,7 @@ func TestConfirm(t *testing.T) {
 	}
 	for _, text := range []string{"n\n", "\n", "yeah\n", "\x04"} {
 		r := discard(answer(text), "--all").is(exit.Failed)
-		assert.Contains(t, r.stderr, "45 pending and 5 dead messages. Discard all messages without delivering?")
+		assert.Contains(t, r.stderr, "Discard all 50 messages without delivering?")
 		assert.Empty(t, r.stdout)
 	}
 	r := discard(func(_ *terminal, c *child) { require.NoError(t, c.command.Process.Signal(os.Interrupt)) }, "--all").is(exit.Interrupted)
@@ -130,7 +130,16 @@ func TestConfirm(t *testing.T) {
 	assert.Equal(t, "1 message discarded\n", discard(answer("y\n"), records[0].ID).is(exit.OK).stdout)
 	r = discard(answer("YES\n"), "--topic", "refunds", "--state", outbox.Dead.String()).is(exit.OK)
 	assert.Equal(t, "5 messages discarded\n", r.stdout)
-	assert.Contains(t, r.stderr, `Discard all dead messages of the topic "refunds" without`)
+	assert.Contains(t, r.stderr, `Discard all 5 dead messages of the topic "refunds" without`)
+	r = discard(answer("y\n"), records[0].ID, records[1].ID).is(exit.Partly)
+	assert.Contains(t, r.stderr, "Discard 1 message without")
+
+	// What is not there is not asked about.
+	screen := openTerminal(t)
+	c := prepare(t, nil, append([]string{"outbox", "discard", "--topic", "refunds", "--state", "dead"}, flags...)...)
+	c.command.Stdin, c.command.Stderr = screen.slave, screen.slave
+	assert.Equal(t, "0 messages discarded\n", c.start().wait().is(exit.OK).stdout)
+	assert.NotContains(t, screen.screen.String(), "[y/N]")
 }
 
 // TestTypedMessages takes messages that a person types.

@@ -15,6 +15,12 @@ var base []byte
 // that of one of them.
 func Style(own []byte) []byte { return slices.Concat(base, own) }
 
+//go:embed icon.svg
+var icon []byte
+
+// Icon is the icon of the pages, an SVG image.
+func Icon() []byte { return slices.Clone(icon) }
+
 // SetHeaders sets the headers of every answer: the page may load what its
 // policy allows, is not kept, and tells no other site its address.
 func SetHeaders(header http.Header, policy string) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -103,6 +104,7 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 			continue
 		}
 		record = clone(record)
+		record.PayloadSize, record.AttributesSize = 0, 0
 		record.DeliverAt = record.DeliverAt.Round(0)
 		record.CreatedAt = now.Round(0)
 		record.DueAt = now.Add(max(delay, 0)).Round(0)
@@ -262,16 +264,43 @@ func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, 
 	if err := query.Validate(); err != nil {
 		return nil, err
 	}
+	named := set(query.IDs)
 	records := s.list(func(r outbox.Record) bool {
-		return r.ID > query.After && (query.Topic == "" || r.Topic == query.Topic) &&
+		return (len(named) == 0 || named[r.ID]) && r.ID > query.After && (query.Topic == "" || r.Topic == query.Topic) &&
 			(query.State == nil || r.State == *query.State)
 	})
 	slices.SortFunc(records, func(a, b outbox.Record) int { return cmp.Compare(a.ID, b.ID) })
 	records = records[:min(len(records), query.Limit)]
-	for i := range records {
-		records[i] = clone(records[i])
+	for i, record := range records {
+		record.PayloadSize, record.AttributesSize = len(record.Payload), len(record.Attributes)
+		record.Payload = cut(record.Payload, query.MaxPayload)
+		record.Attributes = cut(record.Attributes, query.MaxPayload)
+		records[i] = clone(record)
 	}
 	return records, nil
+}
+
+// cut returns at most so many of the first bytes of a text; all for zero, and
+// nil for less.
+func cut(text json.RawMessage, most int) json.RawMessage {
+	switch {
+	case most < 0:
+		return nil
+	case most == 0:
+		return text
+	default:
+		return text[:min(len(text), most)]
+	}
+}
+
+// Count counts the selected records.
+func (s *Store) Count(ctx context.Context, selection outbox.Selection) (int, error) {
+	if err := s.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer s.mutex.Unlock()
+	selected, err := s.selected(selection)
+	return len(selected), err
 }
 
 // Retry makes the selected records pending and due now.
@@ -280,8 +309,11 @@ func (s *Store) Retry(ctx context.Context, selection outbox.Selection) (int, err
 		return 0, err
 	}
 	defer s.mutex.Unlock()
+	selected, err := s.selected(selection)
+	if err != nil {
+		return 0, err
+	}
 	now := time.Now().Round(0)
-	selected := s.selected(selection)
 	for _, record := range selected {
 		record.State, record.DueAt, record.LeaseToken = outbox.Pending, now, ""
 		s.records[record.ID] = record
@@ -295,20 +327,36 @@ func (s *Store) Discard(ctx context.Context, selection outbox.Selection) (int, e
 		return 0, err
 	}
 	defer s.mutex.Unlock()
+	selected, err := s.selected(selection)
+	if err != nil {
+		return 0, err
+	}
 	var ids []string
-	for _, record := range s.selected(selection) {
+	for _, record := range selected {
 		ids = append(ids, record.ID)
 	}
 	return s.remove(ids), nil
 }
 
 // selected returns the records that any part of a selection names.
-func (s *Store) selected(selection outbox.Selection) []outbox.Record {
+func (s *Store) selected(selection outbox.Selection) ([]outbox.Record, error) {
+	if err := selection.Validate(); err != nil {
+		return nil, err
+	}
+	named := set(selection.IDs)
 	return s.list(func(r outbox.Record) bool {
-		named := selection.All || selection.Topic != "" && r.Topic == selection.Topic ||
-			slices.Contains(selection.IDs, r.ID)
-		return named && (selection.State == nil || r.State == *selection.State)
-	})
+		selected := selection.All || selection.Topic != "" && r.Topic == selection.Topic || named[r.ID]
+		return selected && (selection.State == nil || r.State == *selection.State)
+	}), nil
+}
+
+// set returns texts to look up.
+func set(texts []string) map[string]bool {
+	set := make(map[string]bool, len(texts))
+	for _, text := range texts {
+		set[text] = true
+	}
+	return set
 }
 
 // list returns the records that a function lets through, in no order. They

@@ -1,6 +1,10 @@
 package outboxtest
 
 import (
+	"encoding/json"
+	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -9,15 +13,20 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// lookTests are about what changes nothing: Check, Next, Stats and List.
+// lookTests are about what changes nothing: Check, Next, Stats and List. Count
+// is among those of selections.
 var lookTests = map[string]func(*env){
-	"Check":        testCheck,
-	"Next":         testNext,
-	"Stats":        testStats,
-	"Oldest":       testOldest,
-	"ListPages":    testListPages,
-	"ListFilters":  testListFilters,
-	"ListDefaults": testListDefaults,
+	"Check":           testCheck,
+	"Next":            testNext,
+	"Stats":           testStats,
+	"Oldest":          testOldest,
+	"ListPages":       testListPages,
+	"ListFilters":     testListFilters,
+	"ListDefaults":    testListDefaults,
+	"ListIDs":         testListIDs,
+	"ListManyIDs":     testListManyIDs,
+	"ListPayloads":    testListPayloads,
+	"ListPayloadsCut": testListPayloadsCut,
 }
 
 func testCheck(e *env) {
@@ -199,4 +208,128 @@ func testListDefaults(e *env) {
 	assert.Equal(e, ids(records[:100]), ids(e.list(outbox.Query{})), "100 by default")
 	assert.Equal(e, ids(records[100:]), ids(e.list(outbox.Query{After: records[99].ID})))
 	assert.Len(e, e.list(outbox.Query{Limit: 1000}), 101)
+}
+
+func testListIDs(e *env) {
+	e.opened()
+	kinds := e.kinds()
+	all := ids(kinds.records)
+	some := ids(kinds.records[2:8])
+	// In no order, one of them twice, and some that no record has.
+	asked := append([]string{some[5], "unknown", ""}, some...)
+	asked = append(asked, strings.Repeat("x", 300), "'")
+	for _, filter := range kinds.filters() {
+		want := []string{}
+		for _, id := range kinds.matching(filter.topic, filter.state) {
+			if slices.Contains(some, id) {
+				want = append(want, id)
+			}
+		}
+		query := outbox.Query{IDs: asked, Topic: filter.topic, State: filter.state}
+		assert.Equal(e, want, ids(e.list(query)), "%s", filter)
+		query.IDs = []string{"unknown"}
+		assert.Empty(e, e.list(query), "%s", filter)
+	}
+	assert.Equal(e, some[:2], ids(e.list(outbox.Query{IDs: asked, Limit: 2})), "the first of them")
+	assert.Equal(e, some[2:4], ids(e.list(outbox.Query{IDs: asked, After: some[1], Limit: 2})), "the next ones")
+	assert.Empty(e, e.list(outbox.Query{IDs: asked, After: some[5]}))
+	assert.Equal(e, all, ids(e.list(outbox.Query{IDs: []string{}})), "an empty list is none")
+	assert.Equal(e, e.find(some[0]), e.list(outbox.Query{IDs: some[:1]})[0], "it is listed as among all")
+}
+
+func testListManyIDs(e *env) {
+	e.opened()
+	records := e.inserted(2300)
+	asked := ids(records)
+	slices.Reverse(asked)
+	assert.Len(e, e.list(outbox.Query{IDs: asked}), 100, "the default holds")
+	assert.Equal(e, ids(records), ids(e.list(outbox.Query{IDs: asked, Limit: 10_000})))
+	assert.Equal(e, ids(records[1:2200]), ids(e.list(outbox.Query{IDs: asked, After: records[0].ID, Limit: 2199})))
+}
+
+func testListPayloads(e *env) {
+	e.opened()
+	records := e.records(3)
+	records[0].Payload, records[0].Attributes = json.RawMessage(`{}`), json.RawMessage(`{"key":"value"}`)
+	records[1].Payload = json.RawMessage(`{"large":"` + strings.Repeat("0123456789", 100_000) + `"}`)
+	records[2].Attributes = json.RawMessage(`{"large":"` + strings.Repeat("ż", 50_000) + `"}`)
+	e.insert(records...)
+	beginning := func(whole json.RawMessage, most int) string { return string(whole[:min(len(whole), most)]) }
+	for _, most := range []int{0, 1, 2, 3, 1000, 1_000_000, 1 << 40, math.MaxInt} {
+		want := most
+		if most == 0 {
+			want = math.MaxInt
+		}
+		for i, got := range e.list(outbox.Query{MaxPayload: most}) {
+			assert.Equal(e, len(records[i].Payload), got.PayloadSize, "MaxPayload %d", most)
+			assert.Equal(e, len(records[i].Attributes), got.AttributesSize, "MaxPayload %d", most)
+			if beginning(records[i].Payload, want) != string(got.Payload) { // too long to be printed
+				assert.Fail(e, "not the beginning of the payload", "MaxPayload %d: %d bytes", most, len(got.Payload))
+			}
+			if beginning(records[i].Attributes, want) != string(got.Attributes) {
+				assert.Fail(e, "not the beginning of the attributes", "MaxPayload %d: %d bytes", most, len(got.Attributes))
+			}
+			assert.Equal(e, records[i].Size(), got.Size(), "MaxPayload %d: the size is that of the whole", most)
+		}
+	}
+
+	whole := e.list(outbox.Query{})
+	require.Len(e, whole, 3)
+	for _, most := range []int{-1, math.MinInt} {
+		for i, got := range e.list(outbox.Query{MaxPayload: most}) {
+			assert.Nil(e, got.Payload)
+			assert.Nil(e, got.Attributes)
+			assert.Equal(e, records[i].Size(), got.Size())
+			got.Payload, got.Attributes = whole[i].Payload, whole[i].Attributes
+			assert.Equal(e, whole[i].ID, got.ID)
+			got.Payload, whole[i].Payload = nil, nil
+			assert.Equal(e, whole[i], got, "all else is there")
+		}
+	}
+
+	// By every way that List may go.
+	pending, dead := outbox.Pending, outbox.Dead
+	for _, state := range []*outbox.State{nil, &pending, &dead} {
+		for _, query := range []outbox.Query{{}, {Topic: topic}, {IDs: ids(records)}, {IDs: ids(records), Topic: topic}} {
+			query.State, query.MaxPayload = state, 2
+			for _, got := range e.list(query) {
+				assert.Len(e, got.Payload, 2)
+				assert.Len(e, got.Attributes, 2)
+			}
+			query.MaxPayload = -1
+			for _, got := range e.list(query) {
+				assert.Nil(e, got.Payload)
+				assert.Positive(e, got.PayloadSize)
+			}
+		}
+		for i := range records {
+			records[i].State = outbox.Dead
+		}
+		_, err := e.store.Discard(e.ctx, outbox.Selection{All: true})
+		require.NoError(e, err)
+		e.insert(records...)
+	}
+
+	// What is cut does not come back as a message.
+	cut := e.list(outbox.Query{MaxPayload: 2, Limit: 2})[1]
+	cut.ID += "-copy"
+	require.ErrorIs(e, e.store.Insert(e.ctx, 0, cut), outbox.ErrInvalid)
+	cut = e.list(outbox.Query{Limit: 2})[1]
+	cut.ID += "-copy"
+	e.insert(cut)
+	assert.Equal(e, size(records...)+cut.Size(), e.stats().Bytes)
+}
+
+func testListPayloadsCut(e *env) {
+	e.opened()
+	record := e.record(topic)
+	record.Payload = json.RawMessage("{\"text\":\"z\u017c\U0001F40E\u017c\\u0000\\\\\"}")
+	record.Attributes = json.RawMessage("\u017c\U0001F40E")
+	e.insert(record)
+	for most := 1; most <= len(record.Payload)+1; most++ {
+		got := e.list(outbox.Query{MaxPayload: most})
+		require.Len(e, got, 1)
+		assert.Equal(e, []byte(record.Payload[:min(most, len(record.Payload))]), []byte(got[0].Payload), "%d bytes, not characters", most)
+		assert.Equal(e, []byte(record.Attributes[:min(most, len(record.Attributes))]), []byte(got[0].Attributes), "%d bytes, not characters", most)
+	}
 }

@@ -51,8 +51,30 @@ func testArguments(e *env) {
 	invalid(claim(outbox.ClaimOptions{Limit: 1, Lease: long, MaxBytes: -1}), "MaxBytes below zero")
 	assert.Equal(e, 1, e.claimOne(long).Attempts, "none of them counted")
 
-	_, err := e.store.List(e.ctx, outbox.Query{Limit: -1})
-	invalid(err, "Limit below zero")
+	list := func(query outbox.Query) error {
+		records, err := e.store.List(e.ctx, query)
+		assert.Empty(e, records)
+		return err
+	}
+	invalid(list(outbox.Query{Limit: -1}), "Limit below zero")
+	for _, text := range []string{"\xff", "a\x00b"} {
+		invalid(list(outbox.Query{IDs: []string{"a", text}}), "ID that is no text")
+		invalid(list(outbox.Query{Topic: text}), "topic that is no text")
+		invalid(list(outbox.Query{After: text}), "After that is no text")
+		for _, selection := range []outbox.Selection{{IDs: []string{"a", text}}, {Topic: text}} {
+			for _, call := range []func(context.Context, outbox.Selection) (int, error){e.store.Retry, e.store.Discard, e.store.Count} {
+				n, err := call(e.ctx, selection)
+				assert.Zero(e, n)
+				invalid(err, "selection that is no text")
+			}
+		}
+	}
+	for _, change := range []func(*outbox.Record){
+		func(r *outbox.Record) { r.PayloadSize = len(r.Payload) + 1 },
+		func(r *outbox.Record) { r.AttributesSize = len(r.Attributes) + 1 },
+	} {
+		invalid(insert(change), "a record that is cut")
+	}
 	assert.Len(e, e.all(), 1)
 }
 
@@ -68,6 +90,10 @@ func (e *env) calls(ctx context.Context) map[string]error {
 	_, _, calls["Next"] = e.store.Next(ctx)
 	_, calls["Stats"] = e.store.Stats(ctx)
 	_, calls["List"] = e.store.List(ctx, outbox.Query{})
+	_, calls["List of IDs"] = e.store.List(ctx, outbox.Query{IDs: []string{"unknown"}})
+	_, calls["Count"] = e.store.Count(ctx, outbox.Selection{All: true})
+	_, calls["Count of a topic"] = e.store.Count(ctx, outbox.Selection{Topic: topic})
+	_, calls["Count of nothing"] = e.store.Count(ctx, outbox.Selection{})
 	_, calls["Retry"] = e.store.Retry(ctx, outbox.Selection{All: true})
 	_, calls["Discard"] = e.store.Discard(ctx, outbox.Selection{All: true})
 	return calls

@@ -19,13 +19,14 @@ var deleteTests = map[string]func(*env){
 	"Many":       testDeleteMany,
 }
 
-// selectTests are about Retry and Discard.
+// selectTests are about Retry, Discard and Count.
 var selectTests = map[string]func(*env){
 	"RetryDead":    testRetryDead,
 	"RetryHeld":    testRetryHeld,
 	"RetryBackoff": testRetryBackoff,
 	"Retry":        testRetrySelections,
 	"Discard":      testDiscardSelections,
+	"Count":        testCountSelections,
 	"Many":         testSelectMany,
 }
 
@@ -272,6 +273,22 @@ func testDiscardSelections(e *env) {
 	})
 }
 
+func testCountSelections(e *env) {
+	e.eachSelection(func(_ *kinds, name string, selection outbox.Selection, want []string) {
+		before := e.all()
+		assert.Equal(e, len(want), e.count(selection), name)
+		assert.Equal(e, before, e.all(), "%s: counting changes nothing", name)
+	})
+}
+
+// count counts what a selection names.
+func (e *env) count(selection outbox.Selection) int {
+	e.Helper()
+	n, err := e.store.Count(e.ctx, selection)
+	require.NoError(e, err)
+	return n
+}
+
 func testSelectMany(e *env) {
 	e.opened()
 	records := e.records(1200)
@@ -280,6 +297,9 @@ func testSelectMany(e *env) {
 		other[i].Topic = "users"
 	}
 	require.NoError(e, e.store.Insert(e.ctx, long, append(records, other...)...))
+	assert.Equal(e, len(records), e.count(outbox.Selection{Topic: topic}))
+	assert.Equal(e, len(records)+3, e.count(outbox.Selection{IDs: ids(append(records, other...))}))
+	assert.Equal(e, len(records)+3, e.count(outbox.Selection{IDs: ids(append(records, other...)), Topic: topic}), "each once")
 	n, err := e.store.Retry(e.ctx, outbox.Selection{Topic: topic})
 	require.NoError(e, err)
 	assert.Equal(e, len(records), n)

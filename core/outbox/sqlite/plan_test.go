@@ -59,6 +59,7 @@ func TestNoStatementReadsTheTable(t *testing.T) {
 	check(selectLast, "SEARCH outbox")
 	check(countHeld, "SEARCH outbox USING COVERING INDEX outbox_held (due_at>?)")
 	check(selectOldest, "SCAN outbox USING COVERING INDEX outbox_created")
+	check(countTopic, "SEARCH outbox USING COVERING INDEX outbox_topic (topic=? AND id>?)")
 	check(countPending, "SCAN outbox USING COVERING INDEX outbox_created")
 	check(countDead, "SCAN outbox USING COVERING INDEX outbox_dead")
 
@@ -76,7 +77,12 @@ func TestNoStatementReadsTheTable(t *testing.T) {
 		{"orders", &dead, "SEARCH outbox USING INDEX outbox_topic (topic=? AND id>?)"},
 	} {
 		from, _ := filtered(list.topic, list.state, "")
-		check("SELECT "+columns+from+" ORDER BY id LIMIT ?", list.want)
+		for _, most := range []int{0, 100, -1} {
+			names, _ := listColumns(most)
+			check("SELECT "+names+from+" ORDER BY id LIMIT ?", list.want)
+			byID := strings.TrimSuffix(strings.Replace(list.want, "id>?", "id=?", 1), ")")
+			check("SELECT "+names+from+" AND id = ?", byID)
+		}
 		check("SELECT seq, id, state, size, topic"+from+" AND seq <= ? ORDER BY id LIMIT ?", list.want)
 	}
 }
@@ -105,4 +111,27 @@ func TestScheduledAreSkippedInTheIndex(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, claimed, 10)
 	assert.Greater(t, misses(t, store), 100, "pages read")
+}
+
+// TestCountInSteps counts more than fit in a step, of two topics and states.
+func TestCountInSteps(t *testing.T) {
+	store := opened(t, file(t))
+	records := messages(t, 2*countStep+5)
+	for i := range records {
+		if i%3 == 0 {
+			records[i].State = outbox.Dead
+		}
+		if i >= 2*countStep {
+			records[i].Topic = "another"
+		}
+	}
+	require.NoError(t, store.Insert(t.Context(), 0, records...))
+	dead := outbox.Dead
+	for want, selection := range map[int]outbox.Selection{
+		2 * countStep: {Topic: records[0].Topic}, 5: {Topic: "another"}, 2*countStep/3 + 1: {Topic: records[0].Topic, State: &dead},
+	} {
+		n, err := store.Count(t.Context(), selection)
+		require.NoError(t, err)
+		assert.Equal(t, want, n)
+	}
 }

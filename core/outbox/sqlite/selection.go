@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/postoffice-go/postoffice/core/outbox"
@@ -36,28 +37,138 @@ func knownState(state *outbox.State) bool {
 	return state == nil || *state == outbox.Pending || *state == outbox.Dead
 }
 
-// List returns records by ascending ID, that is by its bytes.
+// listColumns returns the columns of a record of which so many bytes of payload
+// and attributes are to be listed, and their lengths.
+func listColumns(most int) (string, []any) {
+	switch {
+	case most < 0:
+		return plainColumns + ", NULL, NULL" + lengths, nil
+	case most == 0:
+		return columns + lengths, nil
+	default:
+		return plainColumns + ", substr(attributes, 1, ?), substr(payload, 1, ?)" + lengths, []any{most, most}
+	}
+}
+
+// List returns records by ascending ID, that is by its bytes. Payloads that
+// are left out cost nothing; of those that are cut, each is read as a whole,
+// one at a time.
 func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, error) {
 	if err := query.Validate(); err != nil {
 		return nil, err
+	}
+	if len(query.IDs) > 0 {
+		return s.listIDs(ctx, query)
 	}
 	var records []outbox.Record
 	err := s.read(ctx, func(w *writer) error {
 		if !knownState(query.State) {
 			return nil
 		}
-		from, args := filtered(query.Topic, query.State, query.After)
-		return w.rows("SELECT "+columns+from+" ORDER BY id LIMIT ?", append(args, query.Limit),
-			func(scan func(...any) error) (bool, error) {
-				_, record, err := scanRecord(scan)
-				records = append(records, record)
-				return true, err
-			})
+		names, args := listColumns(query.MaxPayload)
+		from, conditions := filtered(query.Topic, query.State, query.After)
+		return w.list("SELECT "+names+from+" ORDER BY id LIMIT ?", slices.Concat(args, conditions, []any{query.Limit}), &records)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return records, nil
+}
+
+// listIDs lists records of some IDs.
+func (s *Store) listIDs(ctx context.Context, query outbox.Query) ([]outbox.Record, error) {
+	names, args := listColumns(query.MaxPayload)
+	from, conditions := filtered(query.Topic, query.State, "")
+	text := "SELECT " + names + from + " AND id = ?"
+	args = append(args, conditions...)
+	ids := slices.Clone(query.IDs)
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	var records []outbox.Record
+	for group := range slices.Chunk(ids, batch) {
+		err := s.read(ctx, func(w *writer) error {
+			if !knownState(query.State) {
+				return nil
+			}
+			for _, id := range group {
+				if id <= query.After {
+					continue
+				}
+				if err := w.list(text, append(args[:len(args):len(args)], id), &records); err != nil {
+					return err
+				}
+				if len(records) == query.Limit {
+					return nil
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(records) == query.Limit {
+			break
+		}
+	}
+	return records, nil
+}
+
+// list runs a query for listColumns.
+func (w *writer) list(query string, args []any, records *[]outbox.Record) error {
+	return w.rows(query, args, func(scan func(...any) error) (bool, error) {
+		var attributes, payload int
+		_, record, err := scanRecord(scan, &attributes, &payload)
+		record.AttributesSize, record.PayloadSize = attributes, payload
+		*records = append(*records, record)
+		return true, err
+	})
+}
+
+// countStep is how many records Count passes at a time, so that others need
+// not wait for the whole.
+const countStep = 10_000
+
+// Count counts the selected records: all of them, or all of a state, at no
+// cost; those of a topic in an index that holds no payloads.
+func (s *Store) Count(ctx context.Context, selection outbox.Selection) (int, error) {
+	if err := selection.Validate(); err != nil {
+		return 0, err
+	}
+	if selection.All {
+		total := 0
+		err := s.read(ctx, func(w *writer) error {
+			switch {
+			case selection.State == nil:
+				total = w.counts.records()
+			case *selection.State == outbox.Pending:
+				total = w.counts.pending
+			case *selection.State == outbox.Dead:
+				total = w.counts.dead
+			}
+			return nil
+		})
+		return total, err
+	}
+	total, err := s.selectIDs(ctx, s.read, selection, func(*writer, selected) error { return nil })
+	if err != nil || selection.Topic == "" || !knownState(selection.State) {
+		return total, err
+	}
+	state := -1
+	if selection.State != nil {
+		state = int(*selection.State)
+	}
+	for after, passed := "", countStep; passed == countStep; {
+		err := s.read(ctx, func(w *writer) error {
+			var found int
+			_, err := w.row(countTopic, []any{state, selection.Topic, after, countStep}, &passed, &after, &found)
+			total += found
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return total, nil
 }
 
 // Retry makes the selected records pending and due now. It goes through many
@@ -104,9 +215,12 @@ func (r *selected) fields() []any {
 // selectEach calls a function for each record that any part of the selection
 // names, and returns how many there were.
 func (s *Store) selectEach(ctx context.Context, selection outbox.Selection, change func(*writer, selected) error) (int, error) {
+	if err := selection.Validate(); err != nil {
+		return 0, err
+	}
 	total := 0
 	if !selection.All {
-		n, err := s.selectIDs(ctx, selection, change)
+		n, err := s.selectIDs(ctx, s.write, selection, change)
 		if err != nil {
 			return 0, err
 		}
@@ -160,10 +274,11 @@ func (s *Store) selectEach(ctx context.Context, selection outbox.Selection, chan
 }
 
 // selectIDs calls a function for each record that a selection names by ID,
-// but not by topic as well, and returns how many there were.
-func (s *Store) selectIDs(ctx context.Context, selection outbox.Selection, change func(*writer, selected) error) (int, error) {
+// but not by topic as well, and returns how many there were. It does so by read
+// or write.
+func (s *Store) selectIDs(ctx context.Context, by func(context.Context, func(*writer) error) error, selection outbox.Selection, change func(*writer, selected) error) (int, error) {
 	count := 0
-	err := s.write(ctx, func(w *writer) error {
+	err := by(ctx, func(w *writer) error {
 		count = 0
 		seen := make(map[string]bool, len(selection.IDs))
 		for _, id := range selection.IDs {

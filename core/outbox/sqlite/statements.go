@@ -9,7 +9,10 @@ const (
 (id, state, due_at, token, attempts, created_at, deliver_at, size, topic, last_error, attributes, payload)
 VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
 
-	columns = `seq, id, state, due_at, token, attempts, created_at, deliver_at, topic, last_error, attributes, payload`
+	plainColumns = `seq, id, state, due_at, token, attempts, created_at, deliver_at, topic, last_error`
+	columns      = plainColumns + `, attributes, payload`
+	// SQLite knows the length of a BLOB without reading it.
+	lengths = `, length(attributes), length(payload)`
 
 	selectDue = `SELECT ` + columns + ` FROM outbox INDEXED BY outbox_due
 WHERE state = 0 AND due_at <= ? ORDER BY due_at, id LIMIT ?`
@@ -30,6 +33,11 @@ WHERE id = ? AND token = ? AND token <> '' AND state = 0 RETURNING size`
 
 	selectByID = `SELECT seq, id, state, size, topic FROM outbox WHERE id = ?`
 	selectLast = `SELECT coalesce(max(seq), 0) FROM outbox`
+
+	// countTopic counts some records of a topic by ascending ID, and those among
+	// them of a state; below zero means any.
+	countTopic = `SELECT count(*), coalesce(max(id), ''), coalesce(sum(?1 < 0 OR state = ?1), 0) FROM
+(SELECT id, state FROM outbox INDEXED BY outbox_topic WHERE topic = ?2 AND id > ?3 ORDER BY id LIMIT ?4)`
 
 	countPending = `SELECT count(*), coalesce(sum(size), 0) FROM outbox INDEXED BY outbox_created WHERE state = 0`
 	countDead    = `SELECT count(*), coalesce(sum(size), 0) FROM outbox INDEXED BY outbox_dead WHERE state = 1`

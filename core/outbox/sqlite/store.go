@@ -163,12 +163,12 @@ func blob(b []byte) []byte {
 	return b
 }
 
-// scanRecord reads the columns of a record.
-func scanRecord(scan func(...any) error) (seq int64, record outbox.Record, err error) {
+// scanRecord reads the columns of a record, and those after them.
+func scanRecord(scan func(...any) error, more ...any) (seq int64, record outbox.Record, err error) {
 	var dueAt, createdAt int64
 	var deliverAt sql.NullInt64
-	err = scan(&seq, &record.ID, (*int)(&record.State), &dueAt, &record.LeaseToken, &record.Attempts, &createdAt,
-		&deliverAt, &record.Topic, &record.LastError, (*[]byte)(&record.Attributes), (*[]byte)(&record.Payload))
+	err = scan(append([]any{&seq, &record.ID, (*int)(&record.State), &dueAt, &record.LeaseToken, &record.Attempts, &createdAt,
+		&deliverAt, &record.Topic, &record.LastError, (*[]byte)(&record.Attributes), (*[]byte)(&record.Payload)}, more...)...)
 	record.DueAt = time.UnixMicro(dueAt).UTC()
 	record.CreatedAt = time.UnixMicro(createdAt).UTC()
 	if deliverAt.Valid {

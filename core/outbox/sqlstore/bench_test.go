@@ -174,6 +174,113 @@ func BenchmarkClaimDelete(b *testing.B) {
 	}
 }
 
+// eachStore runs a benchmark on each stand and the embedded store, with rows
+// of common messages.
+func eachStore(b *testing.B, rows int, run func(b *testing.B, store outbox.Store)) {
+	for _, stand := range stands {
+		b.Run(stand.name, func(b *testing.B) {
+			store := opened(b, stand.open(b), stand.dialect)
+			load(b, store, rows)
+			run(b, store)
+		})
+	}
+	b.Run("embedded", func(b *testing.B) {
+		store, err := sqlite.Open(b.Context(), sqliteFile(b))
+		require.NoError(b, err)
+		defer func() { require.NoError(b, store.Close()) }()
+		for left := rows; left > 0; left -= 1000 {
+			records := make([]outbox.Record, min(left, 1000))
+			for i := range records {
+				records[i] = benchRecord()
+			}
+			require.NoError(b, store.Insert(b.Context(), 0, records...))
+		}
+		run(b, store)
+	})
+}
+
+// listings are how much of the payloads a list returns.
+var listings = map[string]int{"whole": 0, "beginning": 500, "none": -1}
+
+// BenchmarkList lists a page of 50 in the middle of those that wait. The time
+// is that of a page.
+func BenchmarkList(b *testing.B) {
+	for _, rows := range waiting(b) {
+		b.Run(fmt.Sprintf("waiting=%d", rows), func(b *testing.B) {
+			eachStore(b, rows, func(b *testing.B, store outbox.Store) {
+				half, err := store.List(b.Context(), outbox.Query{Limit: rows / 2, MaxPayload: -1})
+				require.NoError(b, err)
+				for name, most := range listings {
+					b.Run("payload="+name, func(b *testing.B) {
+						for b.Loop() {
+							page, err := store.List(b.Context(), outbox.Query{After: half[len(half)-1].ID, Limit: 50, MaxPayload: most})
+							require.NoError(b, err)
+							require.Len(b, page, 50)
+						}
+					})
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkListLarge lists a page of 50 whose payloads have a megabyte, and one
+// of its records by its ID.
+func BenchmarkListLarge(b *testing.B) {
+	eachStore(b, 1000, func(b *testing.B, store outbox.Store) {
+		_, err := store.Discard(b.Context(), outbox.Selection{All: true})
+		require.NoError(b, err)
+		var ids []string
+		for range 50 {
+			record := benchRecord()
+			record.Payload = []byte(`{"x":"` + strings.Repeat("x", 1_000_000) + `"}`)
+			require.NoError(b, store.Insert(b.Context(), 0, record))
+			ids = append(ids, record.ID)
+		}
+		for name, most := range listings {
+			for which, query := range map[string]outbox.Query{"50": {}, "one": {IDs: ids[25:26]}} {
+				query.MaxPayload = most
+				b.Run("records="+which+"/payload="+name, func(b *testing.B) {
+					for b.Loop() {
+						page, err := store.List(b.Context(), query)
+						require.NoError(b, err)
+						require.NotEmpty(b, page)
+					}
+				})
+			}
+		}
+	})
+}
+
+// BenchmarkCount counts what waits, beside Stats, which reads all rows.
+func BenchmarkCount(b *testing.B) {
+	pending, dead := outbox.Pending, outbox.Dead
+	for _, rows := range waiting(b) {
+		b.Run(fmt.Sprintf("waiting=%d", rows), func(b *testing.B) {
+			eachStore(b, rows, func(b *testing.B, store outbox.Store) {
+				for name, selection := range map[string]outbox.Selection{
+					"all": {All: true}, "pending": {All: true, State: &pending}, "dead": {All: true, State: &dead},
+					"topic": {Topic: "orders"}, "dead of a topic": {Topic: "orders", State: &dead},
+				} {
+					b.Run(name, func(b *testing.B) {
+						for b.Loop() {
+							n, err := store.Count(b.Context(), selection)
+							require.NoError(b, err)
+							require.Equal(b, selection.State != &dead, n == rows)
+						}
+					})
+				}
+				b.Run("stats", func(b *testing.B) {
+					for b.Loop() {
+						_, err := store.Stats(b.Context())
+						require.NoError(b, err)
+					}
+				})
+			})
+		})
+	}
+}
+
 // hand claims and deletes rows by statements with parameters.
 type hand struct {
 	store                        *Store

@@ -57,6 +57,14 @@ func (d Dialect) integer() string {
 	return "bigint"
 }
 
+// length is how many bytes a column of bytes has.
+func (d Dialect) length(column string) string {
+	if d == SQLite {
+		return "length(" + column + ")"
+	}
+	return "octet_length(" + column + ")"
+}
+
 // text returns a literal of a string.
 //
 // All statements but inserts, and queries of PostgreSQL, carry their values as

@@ -83,7 +83,8 @@
 //
 // Claim, Delete, Reschedule, Next and Insert cost the same whatever waits. They
 // are one statement each, except for claims on MySQL and SQLite. Stats reads
-// the whole table, and so does what selects by topic.
+// the whole table, and so does what selects or counts by topic, unless it is for
+// dead ones alone.
 //
 // PostgreSQL keeps deleted rows until they are vacuumed, and claims walk over
 // what they leave behind in the index. The schema has the table vacuumed often.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/postoffice-go/postoffice/core/outbox"
@@ -64,10 +65,15 @@ func (s *Store) countText() string {
 
 // List returns records by ascending ID, that is by its bytes. A page costs as
 // much as the records that it looks at: dead ones of all topics have an index,
-// and others that a filter leaves out are passed one by one.
+// and others that a filter leaves out are passed one by one. Payloads that are
+// left out cost nothing. Of those that are cut MaxPayload bytes travel, though
+// MySQL and SQLite read each as a whole for that.
 func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, error) {
 	if err := query.Validate(); err != nil {
 		return nil, err
+	}
+	if len(query.IDs) > 0 {
+		return s.listIDs(ctx, query)
 	}
 	var records []outbox.Record
 	err := s.do(ctx, "list", func() error {
@@ -75,8 +81,8 @@ func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, 
 		if !knownState(query.State) {
 			return nil
 		}
-		text, args := s.listQuery(columns, query)
-		return each(ctx, s.db, text, args, scanRecords(&records))
+		text, args := s.listQuery(query)
+		return each(ctx, s.db, text, args, scanListed(&records))
 	})
 	if err != nil {
 		return nil, err
@@ -84,8 +90,53 @@ func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, 
 	return records, nil
 }
 
+// listIDs lists records of some IDs, a thousand in a statement.
+func (s *Store) listIDs(ctx context.Context, query outbox.Query) ([]outbox.Record, error) {
+	ids := slices.DeleteFunc(sorted(query.IDs), func(id string) bool { return id <= query.After })
+	var records []outbox.Record
+	err := s.do(ctx, "list", func() error { return nil })
+	if err != nil || !knownState(query.State) {
+		return nil, err
+	}
+	for group := range slices.Chunk(ids, listed) {
+		rest := query
+		rest.IDs, rest.Limit = group, query.Limit-len(records)
+		var some []outbox.Record
+		err := s.do(ctx, "list", func() error {
+			some = nil
+			text, args := s.listIDsQuery(rest)
+			return each(ctx, s.db, text, args, scanListed(&some))
+		})
+		if err != nil {
+			return nil, err
+		}
+		if records = append(records, some...); len(records) == query.Limit {
+			break
+		}
+	}
+	return records, nil
+}
+
+// listIDsQuery returns the query that lists the rows of some IDs.
+func (s *Store) listIDsQuery(query outbox.Query) (string, []any) {
+	from := s.table.SQL()
+	if s.dialect == MySQL {
+		from += " FORCE INDEX (PRIMARY)"
+	}
+	v := s.dialect.querying()
+	return fmt.Sprintf("SELECT %s FROM %s WHERE id%s%s%s ORDER BY id LIMIT %s", v.listColumns(query.MaxPayload), from,
+		v.among(query.IDs), s.filter(v, query.Topic, query.State), v.planned(), v.number(int64(query.Limit))), v.args
+}
+
 // listQuery returns the query that lists rows by ascending ID.
-func (s *Store) listQuery(what string, query outbox.Query) (string, []any) {
+func (s *Store) listQuery(query outbox.Query) (string, []any) {
+	v := s.dialect.querying()
+	text := s.pageText(v, v.listColumns(query.MaxPayload), query)
+	return text, v.args
+}
+
+// pageText returns a query for rows by ascending ID.
+func (s *Store) pageText(v *values, what string, query outbox.Query) string {
 	from := s.table.SQL()
 	if query.State != nil && *query.State == outbox.Dead {
 		switch s.dialect {
@@ -95,9 +146,8 @@ func (s *Store) listQuery(what string, query outbox.Query) (string, []any) {
 			from = s.table.using(s.table.dead())
 		}
 	}
-	v := s.dialect.querying()
 	return fmt.Sprintf("SELECT %s FROM %s WHERE id > %s%s%s ORDER BY id LIMIT %s",
-		what, from, v.text(query.After), s.filter(v, query.Topic, query.State), v.planned(), v.number(int64(query.Limit))), v.args
+		what, from, v.text(query.After), s.filter(v, query.Topic, query.State), v.planned(), v.number(int64(query.Limit)))
 }
 
 // filter returns conditions for rows of a topic and state. An empty topic and

@@ -74,13 +74,28 @@ func planStatements(store *Store, ids []string) map[string]planned {
 		"next":            query(store.nextQuery()),
 		"delete":          {text: "DELETE FROM " + name + " WHERE id" + literals.among(ids)},
 		"reschedule":      {text: store.rescheduleText(changes)},
-		"list":            query(store.listQuery(columns, outbox.Query{After: ids[0], Limit: 100})),
-		"list dead":       query(store.listQuery(columns, outbox.Query{State: &dead, After: ids[0], Limit: 100})),
+		"list":            query(store.listQuery(outbox.Query{After: ids[0], Limit: 100})),
+		"list dead":       query(store.listQuery(outbox.Query{State: &dead, After: ids[0], Limit: 100})),
 		"read":            {read, v.args},
-		"list pending":    query(store.listQuery(columns, outbox.Query{State: &pending, After: ids[0], Limit: 100})),
+		"list pending":    query(store.listQuery(outbox.Query{State: &pending, After: ids[0], Limit: 100})),
 		"retry pending":   {text: "UPDATE " + name + " SET token = '' WHERE id" + literals.among(ids) + store.filter(literals, "orders", &pending)},
 		"retry dead":      {text: "UPDATE " + name + " SET token = '' WHERE id" + literals.among(ids) + store.filter(literals, "", &dead)},
 	}
+	for name, q := range map[string]outbox.Query{
+		"list ids": {}, "list ids pending": {State: &pending}, "list ids dead": {State: &dead}, "list ids of a topic": {Topic: "orders", MaxPayload: -1},
+	} {
+		q.IDs, q.Limit = ids, 100
+		statements[name] = query(store.listIDsQuery(q))
+	}
+	statements["list beginnings"] = query(store.listQuery(outbox.Query{After: ids[0], Limit: 100, MaxPayload: 10}))
+	statements["list without payloads"] = query(store.listQuery(outbox.Query{After: ids[0], Limit: 100, MaxPayload: -1}))
+	count := func(text func(v *values) string) planned {
+		v := store.dialect.querying()
+		return planned{text(v), v.args}
+	}
+	statements["count ids"] = count(func(v *values) string {
+		return store.countIDsText(v, ids, outbox.Selection{Topic: "orders", State: &pending})
+	})
 	if store.dialect == Postgres {
 		statements["claim"] = query(store.claimQuery(claim, "token"))
 	}
@@ -116,6 +131,48 @@ func TestPlans(t *testing.T) {
 			for name, statement := range planStatements(store, ids) {
 				checkPlan(t, store, name, statement, "analyzed "+analyzed)
 			}
+		}
+	})
+}
+
+// TestCountPlans shows what counting reads: an index where there is one, which
+// for dead rows is small.
+func TestCountPlans(t *testing.T) {
+	pending, dead := outbox.Pending, outbox.Dead
+	onEach(t, stands, func(t *testing.T, stand stand) {
+		store := opened(t, stand.open(t), stand.dialect)
+		load(t, store, 20_000)
+		explain := "EXPLAIN"
+		switch stand.dialect {
+		case Postgres:
+			run(t, store.db, "VACUUM ANALYZE "+store.table.SQL())
+		case SQLite:
+			explain = "EXPLAIN QUERY PLAN"
+		}
+		for _, c := range []struct {
+			name      string
+			selection outbox.Selection
+			want      map[Dialect]string
+		}{
+			{"all", outbox.Selection{All: true}, map[Dialect]string{
+				Postgres: `Index Only Scan`, MySQL: `Using index$`, SQLite: `COVERING INDEX`,
+			}},
+			{"pending", outbox.Selection{All: true, State: &pending}, map[Dialect]string{
+				Postgres: `Index Only Scan using "?\w+_due`, MySQL: `key=\w+_due .*Using index$`, SQLite: `COVERING INDEX \w+_due`,
+			}},
+			{"dead", outbox.Selection{All: true, State: &dead}, map[Dialect]string{
+				Postgres: `Scan using "?\w+_dead`, MySQL: `key=\w+_due .*Using index$`, SQLite: `COVERING INDEX \w+_dead`,
+			}},
+			{"dead of a topic", outbox.Selection{Topic: "orders", State: &dead}, map[Dialect]string{
+				Postgres: `Scan using "?\w+_dead`, MySQL: `key=\w+_due `, SQLite: `INDEX \w+_dead`,
+			}},
+			{"pending of a topic", outbox.Selection{Topic: "orders", State: &pending}, map[Dialect]string{
+				Postgres: `Seq Scan`, MySQL: `type=ALL`, SQLite: `SCAN \w+$`, // row by row, not by way of an index
+			}},
+		} {
+			v := store.dialect.querying()
+			text := store.countManyText(v, c.selection)
+			assert.Regexp(t, c.want[stand.dialect], explained(t, store, store.db, explain, text, v.args...), c.name)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"database/sql"
+	"math"
 	"strings"
 	"time"
 
@@ -9,15 +10,18 @@ import (
 )
 
 // columns are those of a record, in the order of scanRecord.
-const columns = `id, state, due_at, token, attempts, created_at, deliver_at, topic, last_error, attributes, payload`
+const (
+	plainColumns = `id, state, due_at, token, attempts, created_at, deliver_at, topic, last_error`
+	columns      = plainColumns + `, attributes, payload`
+)
 
-// scanRecord reads the columns of a record.
-func scanRecord(scan func(...any) error) (outbox.Record, error) {
+// scanRecord reads the columns of a record, and those after them.
+func scanRecord(scan func(...any) error, more ...any) (outbox.Record, error) {
 	var record outbox.Record
 	var dueAt, createdAt int64
 	var deliverAt sql.NullInt64
-	err := scan(&record.ID, (*int)(&record.State), &dueAt, &record.LeaseToken, &record.Attempts, &createdAt,
-		&deliverAt, &record.Topic, &record.LastError, (*[]byte)(&record.Attributes), (*[]byte)(&record.Payload))
+	err := scan(append([]any{&record.ID, (*int)(&record.State), &dueAt, &record.LeaseToken, &record.Attempts, &createdAt,
+		&deliverAt, &record.Topic, &record.LastError, (*[]byte)(&record.Attributes), (*[]byte)(&record.Payload)}, more...)...)
 	if record.State == outbox.Pending {
 		record.DueAt = time.UnixMicro(dueAt).UTC()
 	}
@@ -32,6 +36,36 @@ func scanRecord(scan func(...any) error) (outbox.Record, error) {
 func scanRecords(records *[]outbox.Record) func(scan func(...any) error) error {
 	return func(scan func(...any) error) error {
 		record, err := scanRecord(scan)
+		*records = append(*records, record)
+		return err
+	}
+}
+
+// listColumns are those of a record of which so many bytes of payload and
+// attributes are to be listed, in the order of scanListed.
+func (v *values) listColumns(most int) string {
+	switch {
+	case most == 0 || most > math.MaxInt32: // more than a column holds
+		return columns + ", " + v.dialect.length("attributes") + ", " + v.dialect.length("payload")
+	case most < 0:
+		payload := v.dialect.length("payload")
+		if v.dialect == MySQL {
+			// InnoDB would read a large column to tell its length.
+			payload = "size - LENGTH(topic) - LENGTH(attributes)"
+		}
+		return plainColumns + ", NULL, NULL, " + v.dialect.length("attributes") + ", " + payload
+	default:
+		return plainColumns + ", " + v.beginning("attributes", most) + ", " + v.beginning("payload", most) + ", " +
+			v.dialect.length("attributes") + ", " + v.dialect.length("payload")
+	}
+}
+
+// scanListed reads all records of a query for listColumns.
+func scanListed(records *[]outbox.Record) func(scan func(...any) error) error {
+	return func(scan func(...any) error) error {
+		var attributes, payload int
+		record, err := scanRecord(scan, &attributes, &payload)
+		record.AttributesSize, record.PayloadSize = attributes, payload
 		*records = append(*records, record)
 		return err
 	}

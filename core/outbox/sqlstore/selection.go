@@ -35,6 +35,9 @@ func (s *Store) Discard(ctx context.Context, selection outbox.Selection) (int, e
 // selectEach calls a function with IDs and a filter that name each record that
 // any part of the selection names once, and returns how many it changed.
 func (s *Store) selectEach(ctx context.Context, what string, selection outbox.Selection, apply func(ids []string, filter func(*values) string) (int, error)) (int, error) {
+	if err := selection.Validate(); err != nil {
+		return 0, err
+	}
 	err := s.do(ctx, what, func() error { return nil })
 	if err != nil || !knownState(selection.State) {
 		return 0, err
@@ -50,15 +53,8 @@ func (s *Store) selectEach(ctx context.Context, what string, selection outbox.Se
 	if selection.All {
 		selection.Topic = ""
 	} else {
-		filter := func(v *values) string {
-			text := s.filter(v, "", selection.State)
-			if selection.Topic != "" {
-				text += " AND topic <> " + v.text(selection.Topic)
-			}
-			return text
-		}
 		for ids := range slices.Chunk(sorted(selection.IDs), listed) {
-			if err := step(ids, filter); err != nil {
+			if err := step(ids, s.named(selection)); err != nil {
 				return total, err
 			}
 		}
@@ -85,8 +81,9 @@ func (s *Store) selectEach(ctx context.Context, what string, selection outbox.Se
 		var ids []string
 		err := s.do(ctx, what, func() error {
 			ids = nil
-			text, args := s.listQuery("id", query)
-			return each(ctx, s.db, text, args, func(scan func(...any) error) error {
+			v := s.dialect.querying()
+			text := s.pageText(v, "id", query)
+			return each(ctx, s.db, text, v.args, func(scan func(...any) error) error {
 				var id string
 				err := scan(&id)
 				ids = append(ids, id)
@@ -108,5 +105,17 @@ func (s *Store) selectEach(ctx context.Context, what string, selection outbox.Se
 			return total, nil
 		}
 		query.After = ids[listed-1]
+	}
+}
+
+// named returns a filter for the rows that a selection names by ID, but not by
+// topic as well.
+func (s *Store) named(selection outbox.Selection) func(*values) string {
+	return func(v *values) string {
+		text := s.filter(v, "", selection.State)
+		if selection.Topic != "" {
+			text += " AND topic <> " + v.text(selection.Topic)
+		}
+		return text
 	}
 }

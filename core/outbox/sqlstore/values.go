@@ -44,6 +44,14 @@ func (v *values) number(n int64) string {
 	return fmt.Sprint(n)
 }
 
+// beginning is the first bytes of a column of bytes.
+func (v *values) beginning(column string, bytes int) string {
+	if v.parameters {
+		return "substring(" + column + " FROM 1 FOR " + v.add(int64(bytes), "integer") + ")"
+	}
+	return fmt.Sprintf("substr(%s, 1, %d)", column, bytes)
+}
+
 // among is the rest of a condition that a column has one of some values.
 func (v *values) among(list []string) string {
 	if !v.parameters {

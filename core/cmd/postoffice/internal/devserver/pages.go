@@ -157,11 +157,13 @@ func (a *app) notice(w http.ResponseWriter, r *http.Request, status int, title, 
 func asset(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("file")
 	content, err := assetFiles.ReadFile("assets/" + path.Base(name))
-	if err != nil {
+	switch {
+	case name == "icon.svg":
+		content = webpage.Icon()
+	case err != nil:
 		http.NotFound(w, r)
 		return
-	}
-	if path.Ext(name) == ".css" {
+	case path.Ext(name) == ".css":
 		content = webpage.Style(content)
 	}
 	kinds := map[string]string{".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
