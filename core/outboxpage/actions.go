@@ -21,12 +21,16 @@ const (
 	maxChosen = 1000
 	// changeTimeout is how long the outbox may take to change messages.
 	changeTimeout = time.Minute
+	// countTimeout is how long a person waits to be told how many messages
+	// there are, before being asked without the number.
+	countTimeout = 5 * time.Second
 )
 
 // confirmBody is what the page before discarding shows.
 type confirmBody struct {
-	// Question names the messages; Button says what happens.
-	Question, Button string
+	// Question names the messages; Button says what happens, and Keep what else
+	// can be done.
+	Question, Button, Keep string
 	// All tells that these are all messages of a filter; Keys are the chosen
 	// ones otherwise, and IDs the same for the eye.
 	All  bool
@@ -125,19 +129,50 @@ func (p *page) discard(w http.ResponseWriter, r *http.Request) {
 		p.carryOut(w, r, f, noteDiscarded, p.client.Outbox().Discard)
 		return
 	}
-	body := confirmBody{
-		Question: "Discard all " + f.filter.words() + "?", Button: "Discard them all", All: f.all,
-		Discard: f.filter.link("discard", "after", f.after), Back: f.back(),
-	}
-	if !f.all {
-		body.Question = "Discard " + counted(len(f.ids), "message", "messages") + "?"
-		body.Button = "Discard " + counted(len(f.ids), "message", "messages")
-		for _, id := range f.ids {
-			body.Keys = append(body.Keys, url.PathEscape(id))
-			body.IDs = append(body.IDs, webpage.Shown(id, maxName))
+	n, known := len(f.ids), true
+	if f.all {
+		var err error
+		if n, known, err = p.howMany(r.Context(), f); err != nil {
+			notice(w, http.StatusServiceUnavailable, "The outbox cannot be read", reason(err))
+			return
+		}
+		if known && n == 0 {
+			redirect(w, f.back("note", noteDiscarded, "count", "0"))
+			return
 		}
 	}
+	body := confirmBody{
+		Button: "Discard " + counted(n, "message", "messages"), Keep: "Keep them",
+		All: f.all, Discard: f.filter.link("discard", "after", f.after), Back: f.back(),
+	}
+	switch {
+	case !known:
+		body.Question, body.Button = "Discard all "+f.filter.words()+"?", "Discard them all"
+	case f.all:
+		body.Question = "Discard " + f.filter.counted(n) + "?"
+	default:
+		body.Question = body.Button + "?"
+	}
+	if known && n == 1 {
+		body.Keep = "Keep it"
+	}
+	for _, id := range f.ids {
+		body.Keys = append(body.Keys, url.PathEscape(id))
+		body.IDs = append(body.IDs, webpage.Shown(id, maxName))
+	}
 	render(w, http.StatusOK, "confirm", content{Title: body.Question, Back: f.back(), Body: body})
+}
+
+// howMany counts the messages that a form is about. They are not known if that
+// takes too long.
+func (p *page) howMany(ctx context.Context, f form) (n int, known bool, err error) {
+	limited, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
+	n, err = p.client.Outbox().Count(limited, f.selection())
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return 0, false, nil
+	}
+	return n, err == nil, err
 }
 
 // change reads a form and carries it out.

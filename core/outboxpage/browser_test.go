@@ -91,7 +91,7 @@ func TestBrowserWithoutJavaScript(t *testing.T) {
 	p.See("#messages", "something is wrong")
 	assert.Contains(t, a.ids(), id(7))
 	p.Press("#discard-all")
-	p.See("h1", "Discard all dead messages of “orders”?")
+	p.See("h1", "Discard 1 dead message of “orders”?")
 	p.Press("#confirm")
 	p.See("[role=status]", "1 message was discarded.")
 	p.See(".empty", "There are no dead messages of “orders”.")
@@ -196,7 +196,7 @@ func TestBrowserContrast(t *testing.T) {
 		grounds[testbrowser.Eval[string](p, "getComputedStyle(document.body).backgroundColor")] = true
 		p.Go(a.url + "?after=" + id(142))
 		p.Press("#discard-all")
-		p.See("h1", "Discard all messages?")
+		p.See("h1", "Discard all 57 messages?")
 		judge("confirmation")
 	}
 	assert.Len(t, grounds, 2, "dark is not light")
@@ -229,6 +229,14 @@ func TestBrowserPictures(t *testing.T) {
 	p.Press("#discard")
 	p.See("h1", "Discard")
 	picture(p, "confirm")
+	for n := range 1234 {
+		a.insert(100+n, "invoices")
+	}
+	p.Go(a.url + "?state=pending&topic=invoices")
+	picture(p, "filtered")
+	p.Press("#discard-all")
+	p.See("h1", "Discard all 1,234 messages to deliver of “invoices”?")
+	picture(p, "confirm-all")
 }
 
 // Every control has a name, every page its landmarks and one first heading.

@@ -48,12 +48,28 @@ func (f filter) selection() outbox.Selection {
 }
 
 // words says which messages these are, after "all".
-func (f filter) words() string {
-	text := map[string]string{"": "messages", "pending": "messages to deliver", "dead": "dead messages"}[f.State]
-	if f.Topic != "" {
-		text += " of “" + webpage.Shown(f.Topic, maxName) + "”"
+func (f filter) words() string { return f.of("messages") }
+
+// counted says which messages these are when there are so many.
+func (f filter) counted(n int) string {
+	if n == 1 {
+		return "1 " + f.of("message")
 	}
-	return text
+	return "all " + grouped(n) + " " + f.of("messages")
+}
+
+// of says what the filter makes of messages.
+func (f filter) of(noun string) string {
+	switch f.State {
+	case "pending":
+		noun += " to deliver"
+	case "dead":
+		noun = "dead " + noun
+	}
+	if f.Topic != "" {
+		noun += " of “" + webpage.Shown(f.Topic, maxName) + "”"
+	}
+	return noun
 }
 
 // values is the filter in an address.

@@ -41,12 +41,22 @@ type page struct {
 	client  *core.Client
 	options Options
 	health  health
+	// hour tells what the client has counted in the last hour.
+	hour func() []core.Minute
 }
 
 // Handler returns the page of a client's outbox, to be mounted at
 // Options.Path and everything below it. Without an outbox it shows the rest.
 // An error is core.ErrInvalidConfig and names the field at fault.
 func Handler(client *core.Client, options Options) (http.Handler, error) {
+	p, err := newPage(client, options)
+	if err != nil {
+		return nil, err
+	}
+	return p.handler(), nil
+}
+
+func newPage(client *core.Client, options Options) (*page, error) {
 	if options.Path == "" {
 		options.Path = DefaultPath
 	}
@@ -58,12 +68,16 @@ func Handler(client *core.Client, options Options) (http.Handler, error) {
 	case !isPath(options.Path):
 		return nil, invalid("Options.Path", fmt.Sprintf("is %q; it must be a clean path that begins and ends with a slash", options.Path))
 	}
-	p := &page{client: client, options: options, health: health{ask: client.Health}}
+	return &page{client: client, options: options, health: health{ask: client.Health}, hour: client.LastHour}, nil
+}
+
+// handler answers for the page, and refuses forms of other sites.
+func (p *page) handler() http.Handler {
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		notice(w, http.StatusForbidden, "Refused", "This form was sent by another site.")
 	}))
-	return p.guarded(protection.Handler(http.HandlerFunc(p.route))), nil
+	return p.guarded(protection.Handler(http.HandlerFunc(p.route)))
 }
 
 // Mount has the adapters' Mount and Register serve the page for a client, at

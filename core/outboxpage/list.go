@@ -34,6 +34,7 @@ type listBody struct {
 	Stats  *statsBody
 	// StatsError says why there are no counts.
 	StatsError string
+	Hour       hourBody
 
 	Filter    filter
 	Filtered  bool
@@ -80,7 +81,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 		return f.link("./", pairs...)
 	}
 	body := listBody{
-		Server: p.server(r.Context()), Filter: f, Filtered: f != filter{}, All: f.words(), Payloads: payloads,
+		Server: p.server(r.Context()), Hour: lastHour(p.hour(), time.Now()), Filter: f, Filtered: f != filter{}, All: f.words(), Payloads: payloads,
 		Retry: f.link("retry", "after", after), Discard: f.link("discard", "after", after),
 		MarkAll: kept("after", after, "mark", "page"),
 	}
@@ -96,7 +97,11 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 	p.count(r.Context(), &body)
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	records, err := p.client.Outbox().List(ctx, outbox.Query{State: f.state(), Topic: f.Topic, After: after, Limit: pageRows + 1})
+	asked := outbox.Query{State: f.state(), Topic: f.Topic, After: after, Limit: pageRows + 1, MaxPayload: -1}
+	if payloads {
+		asked.MaxPayload = readPreview
+	}
+	records, err := p.client.Outbox().List(ctx, asked)
 	status := http.StatusOK
 	if err != nil {
 		body.ListError = reason(err)

@@ -36,6 +36,7 @@ type app struct {
 	store  *sqlite.Store
 	server *postofficetest.Server
 	client *core.Client
+	page   *page
 	http   *http.Client // follows no redirects
 }
 
@@ -55,13 +56,13 @@ func start(t *testing.T, change ...func(*core.Config, *Options)) *app {
 	client, err := core.NewClient(config)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, client.Stop(context.WithoutCancel(t.Context()))) })
-	handler, err := Handler(client, options)
+	page, err := newPage(client, options)
 	require.NoError(t, err)
-	site := httptest.NewServer(handler)
+	site := httptest.NewServer(page.handler())
 	t.Cleanup(site.Close)
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	a := &app{t: t, store: store, server: server, client: client, url: site.URL + DefaultPath}
+	a := &app{t: t, store: store, server: server, client: client, page: page, url: site.URL + DefaultPath}
 	if options.Path != "" {
 		a.url = site.URL + options.Path
 	}

@@ -33,40 +33,19 @@ type partBody struct {
 	Cut        bool
 }
 
-// find returns the message with an id; false if there is none. A store lists
-// by ascending id, so it is among the first after what comes shortly before.
-func (p *page) find(ctx context.Context, id string) (outbox.Record, bool, error) {
-	query := outbox.Query{After: before(id), Limit: 4}
-	for {
-		records, err := p.client.Outbox().List(ctx, query)
-		if err != nil {
-			return outbox.Record{}, false, err
-		}
-		for _, record := range records {
-			if record.ID == id {
-				return record, true, nil
-			}
-		}
-		if len(records) < query.Limit || records[len(records)-1].ID > id {
-			return outbox.Record{}, false, nil
-		}
-		query.After = records[len(records)-1].ID
+// find returns the message with an id, with so many bytes of its payload and
+// attributes as a query's MaxPayload says; false if there is none.
+func (p *page) find(ctx context.Context, id string, most int) (outbox.Record, bool, error) {
+	records, err := p.client.Outbox().List(ctx, outbox.Query{IDs: []string{id}, MaxPayload: most})
+	if err != nil || len(records) == 0 {
+		return outbox.Record{}, false, err
 	}
+	return records[0], true, nil
 }
 
-// before returns a text that sorts shortly before an id: of usual ids there is
-// none in between.
-func before(id string) string {
-	last := id[len(id)-1]
-	if last > ' ' && last < utf8.RuneSelf {
-		return id[:len(id)-1] + string(rune(last-1)) + "~"
-	}
-	_, width := utf8.DecodeLastRuneInString(id)
-	return id[:len(id)-width]
-}
-
-// asked returns the message that a request is about, or answers why it cannot.
-func (p *page) asked(w http.ResponseWriter, r *http.Request) (outbox.Record, filter, bool) {
+// asked returns the message that a request is about, of its payload what find
+// does, or answers why it cannot.
+func (p *page) asked(w http.ResponseWriter, r *http.Request, most int) (outbox.Record, filter, bool) {
 	query := r.URL.Query()
 	f, err := readFilter(query)
 	if err == nil {
@@ -78,7 +57,7 @@ func (p *page) asked(w http.ResponseWriter, r *http.Request) (outbox.Record, fil
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	record, found, err := p.find(ctx, query.Get("id"))
+	record, found, err := p.find(ctx, query.Get("id"), most)
 	switch {
 	case err != nil:
 		notice(w, http.StatusServiceUnavailable, "The outbox cannot be read", reason(err))
@@ -90,7 +69,11 @@ func (p *page) asked(w http.ResponseWriter, r *http.Request) (outbox.Record, fil
 
 // message shows a message with its payload.
 func (p *page) message(w http.ResponseWriter, r *http.Request) {
-	record, f, ok := p.asked(w, r)
+	hidden, most := p.options.HidePayloads || r.URL.Query().Get("payloads") == "hide", readPayload
+	if hidden {
+		most = -1
+	}
+	record, f, ok := p.asked(w, r, most)
 	if !ok {
 		return
 	}
@@ -99,7 +82,7 @@ func (p *page) message(w http.ResponseWriter, r *http.Request) {
 	body := messageBody{
 		row: p.row(f, record, after, now), Size: size(record.Size()),
 		Retry: f.link("retry", "after", after), Discard: f.link("discard", "after", after),
-		Hidden: p.options.HidePayloads || r.URL.Query().Get("payloads") == "hide",
+		Hidden: hidden,
 	}
 	if !record.DeliverAt.IsZero() {
 		wait := record.DeliverAt.Sub(now)
@@ -110,14 +93,14 @@ func (p *page) message(w http.ResponseWriter, r *http.Request) {
 	}
 	self, toggle := "", "hide"
 	if !p.options.HidePayloads {
-		if body.Hidden {
+		if hidden {
 			self, toggle = toggle, self
 		}
 		body.Toggle = f.link("message", "id", record.ID, "after", after, "payloads", toggle)
 	}
-	if !body.Hidden {
-		body.Payload = newPart(f, record.ID, "payload", record.Payload)
-		body.Attributes = newPart(f, record.ID, "attributes", record.Attributes)
+	if !hidden {
+		body.Payload = newPart(f, record.ID, "payload", record.Payload, record.PayloadSize)
+		body.Attributes = newPart(f, record.ID, "attributes", record.Attributes, record.AttributesSize)
 	}
 	render(w, http.StatusOK, "message", content{
 		Title: "Message", Back: f.link("./", "after", after),
@@ -125,11 +108,13 @@ func (p *page) message(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func newPart(f filter, id, name string, text json.RawMessage) partBody {
+// newPart is the part of a message of which so many bytes are stored and the
+// first are here.
+func newPart(f filter, id, name string, text json.RawMessage, stored int) partBody {
 	whole := webpage.Indented(text, maxPayload)
 	return partBody{
 		Text: webpage.ShownLines(whole, maxPayload), Link: f.link("part", "id", id, "part", name),
-		Size: size(int64(len(text))), Cut: utf8.RuneCountInString(whole) > maxPayload,
+		Size: size(int64(stored)), Cut: stored > utf8.UTFMax*maxPayload || utf8.RuneCountInString(whole) > maxPayload,
 	}
 }
 
@@ -139,7 +124,7 @@ func (p *page) part(w http.ResponseWriter, r *http.Request) {
 		notice(w, http.StatusForbidden, "Hidden", "This page is set up to hide payloads and attributes.")
 		return
 	}
-	record, _, ok := p.asked(w, r)
+	record, _, ok := p.asked(w, r, 0)
 	if !ok {
 		return
 	}

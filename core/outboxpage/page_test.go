@@ -1,15 +1,18 @@
 package outboxpage
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"html"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -17,6 +20,7 @@ import (
 
 	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
+	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
@@ -307,13 +311,67 @@ func TestDiscard(t *testing.T) {
 	assert.Equal(t, []string{id(1), id(4)}, a.ids())
 	a.insert(5, "bills", dead)
 	body = confirm("discard?topic=bills&state=dead", url.Values{"all": {"yes"}})
-	assert.Contains(t, body, "Discard all dead messages of “bills”?")
+	assert.Contains(t, body, "Discard 1 dead message of “bills”?")
+	assert.Contains(t, body, "Keep it</a>")
 	assert.Equal(t, []string{id(1), id(4)}, a.ids())
 	confirm("discard?state=dead", url.Values{"all": {"yes"}})
 	assert.Equal(t, []string{id(4)}, a.ids())
-	confirm("discard", url.Values{"all": {"yes"}})
+	for n := range 1233 {
+		a.insert(100+n, "orders")
+	}
+	body = confirm("discard?state=pending", url.Values{"all": {"yes"}})
+	assert.Contains(t, body, "Discard all 1,234 messages to deliver?")
+	assert.Contains(t, body, "Discard 1,234 messages</button>")
+	assert.Contains(t, body, "Keep them</a>")
 	assert.Empty(t, a.ids())
 	assert.Contains(t, a.get("?note=discarded&count=1"), "1 message was discarded.")
+}
+
+// Nothing is left to ask about when all of it is gone.
+func TestDiscardAllOfNothing(t *testing.T) {
+	a := start(t)
+	a.insert(1, "orders")
+	location := a.post("discard?topic=bills", url.Values{"all": {"yes"}})
+	assert.Equal(t, "./?count=0&note=discarded&topic=bills", location)
+	assert.Contains(t, a.get(strings.TrimPrefix(location, "./")), "Nothing was discarded")
+	require.NoError(t, a.store.Close())
+	got := a.do("POST", "discard", url.Values{"all": {"yes"}})
+	assert.Equal(t, http.StatusServiceUnavailable, got.status)
+	assert.Contains(t, got.body, "The outbox cannot be read")
+}
+
+// slowCount is an outbox that takes for ever to count, or as long as it may.
+type slowCount struct{ outbox.Store }
+
+func (slowCount) Count(ctx context.Context, _ outbox.Selection) (int, error) {
+	<-ctx.Done()
+	return 0, ctx.Err()
+}
+
+// A person is asked without the number when counting takes too long.
+func TestSlowCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, err := core.NewClient(core.Config{URL: "http://postoffice.test", Outbox: slowCount{memory.New()}, Logger: quiet})
+		require.NoError(t, err)
+		p := &page{client: client}
+		ask := func(ctx context.Context) *httptest.ResponseRecorder {
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/discard?state=dead", strings.NewReader("all=yes"))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			w := httptest.NewRecorder()
+			p.discard(w, r)
+			return w
+		}
+		began := time.Now()
+		got := ask(t.Context())
+		assert.Equal(t, countTimeout, time.Since(began))
+		assert.Equal(t, http.StatusOK, got.Code)
+		assert.Contains(t, got.Body.String(), "Discard all dead messages?")
+		assert.Contains(t, got.Body.String(), "Discard them all</button>")
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		assert.Equal(t, http.StatusServiceUnavailable, ask(gone).Code)
+		require.NoError(t, client.Stop(t.Context()))
+	})
 }
 
 func TestBadForms(t *testing.T) {
@@ -448,15 +506,70 @@ func TestHostileTexts(t *testing.T) {
 	assert.Empty(t, a.ids())
 }
 
+// queries is an outbox that remembers what it was asked to list.
+type queries struct {
+	outbox.Store
+	list []outbox.Query
+	read int // bytes of payloads and attributes
+}
+
+func (q *queries) List(ctx context.Context, query outbox.Query) ([]outbox.Record, error) {
+	records, err := q.Store.List(ctx, query)
+	q.list, q.read = append(q.list, query), 0
+	for _, record := range records {
+		q.read += len(record.Payload) + len(record.Attributes)
+	}
+	return records, err
+}
+
 func TestLargePayload(t *testing.T) {
-	a := start(t)
+	var seen *queries
+	a := start(t, func(c *core.Config, _ *Options) {
+		seen = &queries{Store: c.Outbox}
+		c.Outbox = seen
+	})
 	payload := `{"text":"` + strings.Repeat("é<b>", 1<<18) + `"}`
-	a.insert(1, "orders", func(r *outbox.Record) { r.Payload = json.RawMessage(payload) })
+	attributes := `{"text":"` + strings.Repeat("\U0001F40E", 1<<17) + `"}`
+	for n := range 3 {
+		a.insert(n, "orders", func(r *outbox.Record) {
+			r.Payload, r.Attributes = json.RawMessage(payload), json.RawMessage(attributes)
+		})
+	}
 	body := a.get("message?id=" + id(1))
-	assert.Less(t, len(body), 500_000)
-	assert.Contains(t, body, "Only the beginning is shown.")
-	assert.Less(t, len(a.get("?payloads=show")), 20_000)
+	assert.Less(t, len(body), 1_000_000)
+	assert.Equal(t, 2, strings.Count(body, "Only the beginning is shown."))
+	assert.Contains(t, body, "As it is stored</a>, "+size(int64(len(payload))))
+	assert.Contains(t, body, "As they are stored</a>, "+size(int64(len(attributes))))
+	assert.Contains(t, body, "<dd>"+size(int64(len("orders")+len(payload)+len(attributes)))+"</dd>")
+	assert.Equal(t, 2*readPayload, seen.read)
+	a.get("message?payloads=hide&id=" + id(1))
+	assert.Zero(t, seen.read, "what is hidden is not read")
+	assert.Less(t, len(a.get("?payloads=show")), 30_000)
+	assert.Equal(t, 3*2*readPreview, seen.read)
+	a.get("")
+	assert.Zero(t, seen.read, "what is not shown is not read")
 	assert.Equal(t, payload, a.get("part?part=payload&id="+id(1)))
+	assert.Equal(t, attributes, a.get("part?part=attributes&id="+id(1)))
+	for _, query := range seen.list {
+		assert.LessOrEqual(t, query.Limit, pageRows+1)
+	}
+}
+
+// What is read of a text is cut anywhere, and what is shown of it is not.
+func TestCutCharacters(t *testing.T) {
+	a := start(t)
+	shown := func(n, most int) string {
+		return "<bdi>" + strings.Repeat("x", n) + strings.Repeat("\U0001F40E", most-n) + "…</bdi>"
+	}
+	for n := 1; n < 6; n++ {
+		text := json.RawMessage(strings.Repeat("x", n) + strings.Repeat("\U0001F40E", 30_000))
+		a.insert(n, "orders", func(r *outbox.Record) { r.Payload, r.Attributes = text, text })
+		assert.Equal(t, 2, strings.Count(a.get("message?id="+id(n)), shown(n, maxPayload)), n)
+	}
+	body := a.get("?payloads=show")
+	for n := 1; n < 6; n++ {
+		assert.Contains(t, body, shown(n, maxPreview))
+	}
 }
 
 func TestWords(t *testing.T) {

@@ -17,9 +17,6 @@ var templateFiles embed.FS
 //go:embed assets/style.css
 var styleSheet []byte
 
-//go:embed assets/icon.svg
-var iconFile []byte
-
 // templates are the pages by name; each stands in the layout.
 var templates = parseTemplates("list", "message", "confirm", "notice")
 
@@ -77,5 +74,5 @@ func style(w http.ResponseWriter, _ *http.Request) {
 }
 
 func icon(w http.ResponseWriter, _ *http.Request) {
-	send(w, http.StatusOK, "image/svg+xml", iconFile)
+	send(w, http.StatusOK, "image/svg+xml", webpage.Icon())
 }

@@ -1,0 +1,78 @@
+package outboxpage
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core"
+)
+
+// Measures of the chart, in units of its own: the page stretches it.
+const (
+	hourMinutes = 60
+	barStep     = 10 // from one minute to the next
+	barHeight   = 60
+	// barLeast is the height of what is little beside the rest, but not
+	// nothing.
+	barLeast = 2
+)
+
+// hourBody is what became of messages in the last hour.
+type hourBody struct {
+	Delivered, Stored, Dead int
+	Bars                    []barBody
+	// Peak is the most that a minute has seen, for the scale.
+	Peak int
+	// Since is when the app began to count; its text is empty when that was
+	// more than an hour ago.
+	Since moment
+}
+
+// barBody is a minute of the chart: parts on top of each other.
+type barBody struct {
+	Title string
+	Parts []barPart
+}
+
+// barPart is a rectangle of one colour.
+type barPart struct {
+	Class      string
+	X, Y, High float64
+}
+
+// lastHour makes the chart of the minutes that a client has counted.
+func lastHour(counted []core.Minute, now time.Time) hourBody {
+	var body hourBody
+	for _, minute := range counted {
+		body.Delivered += minute.Delivered
+		body.Stored += minute.Stored
+		body.Dead += minute.Dead
+		body.Peak = max(body.Peak, minute.Delivered+minute.Stored+minute.Dead)
+	}
+	if first := counted[0].Begin; len(counted) < hourMinutes {
+		body.Since = momentOf(first, ago(now.Sub(first)))
+	}
+	for i, minute := range counted {
+		if body.Peak == 0 || minute.Delivered+minute.Stored+minute.Dead == 0 {
+			continue
+		}
+		bar := barBody{Title: fmt.Sprintf("%s: %s delivered", minute.Begin.Local().Format("15:04"), grouped(minute.Delivered))}
+		x, top := float64((hourMinutes-len(counted)+i)*barStep), float64(barHeight)
+		for _, part := range []struct {
+			class    string
+			messages int
+		}{{"delivered", minute.Delivered}, {"stored", minute.Stored}, {"dead", minute.Dead}} {
+			if part.messages == 0 {
+				continue
+			}
+			if part.class != "delivered" {
+				bar.Title += fmt.Sprintf(", %s %s", grouped(part.messages), part.class)
+			}
+			high := max(float64(part.messages)*barHeight/float64(body.Peak), barLeast)
+			top = max(top-high, 0)
+			bar.Parts = append(bar.Parts, barPart{Class: part.class, X: x, Y: top, High: high})
+		}
+		body.Bars = append(body.Bars, bar)
+	}
+	return body
+}
