@@ -8,7 +8,6 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-	"go.opentelemetry.io/otel/trace"
 )
 
 // Names of attributes that the conventions have none for.
@@ -22,18 +21,8 @@ const (
 	setupStatusKey = attribute.Key("postoffice.setup.status")
 )
 
-// Names of operations.
-const (
-	publishing = "publish"
-	posting    = "post"
-)
-
 // system is the messaging.system of everything.
 var system = semconv.MessagingSystemKey.String("postoffice")
-
-// maxLabels bounds how many sets of attributes are remembered, for an app
-// may make up topics without end.
-const maxLabels = 2000
 
 // label names a set of attributes of a measurement.
 type label struct {
@@ -49,18 +38,8 @@ type labelled struct {
 	record []metric.RecordOption
 }
 
-// labels remembers sets of attributes, for making one costs more than
-// measuring does.
-type labels struct {
-	sets  sync.Map // of label to *labelled
-	count atomic.Int64
-}
-
-// of returns the attributes of a label. Empty parts are left out.
-func (l *labels) of(name label) *labelled {
-	if found, ok := l.sets.Load(name); ok {
-		return found.(*labelled)
-	}
+// newLabelled makes the attributes of a label. Empty parts are left out.
+func newLabelled(name label) *labelled {
 	attributes := []attribute.KeyValue{system}
 	if name.topic != "" {
 		attributes = append(attributes, semconv.MessagingDestinationName(name.topic))
@@ -75,57 +54,32 @@ func (l *labels) of(name label) *labelled {
 		attributes = append(attributes, semconv.ErrorTypeKey.String(name.errorType))
 	}
 	option := metric.WithAttributeSet(attribute.NewSet(attributes...))
-	made := &labelled{add: []metric.AddOption{option}, record: []metric.RecordOption{option}}
-	if l.count.Load() < maxLabels {
-		if _, loaded := l.sets.LoadOrStore(name, made); !loaded {
-			l.count.Add(1)
+	return &labelled{add: []metric.AddOption{option}, record: []metric.RecordOption{option}}
+}
+
+// maxRemembered bounds how much is remembered, for an app may make up topics
+// without end.
+const maxRemembered = 2000
+
+// remembered holds what was made for the first maxRemembered keys, for making
+// a set of attributes costs more than measuring does.
+type remembered[K comparable, V any] struct {
+	made  sync.Map // of K to *V
+	count atomic.Int64
+}
+
+// of returns what was made for a key, or makes it.
+func (r *remembered[K, V]) of(key K, make func(K) *V) *V {
+	if found, ok := r.made.Load(key); ok {
+		return found.(*V)
+	}
+	value := make(key)
+	if r.count.Load() < maxRemembered {
+		if _, loaded := r.made.LoadOrStore(key, value); !loaded {
+			r.count.Add(1)
 		}
 	}
-	return made
-}
-
-// spanStart is what spans of an operation about a topic begin with.
-type spanStart struct {
-	name    string
-	options []trace.SpanStartOption
-}
-
-// spanLabel names a spanStart.
-type spanLabel struct {
-	operation, topic string
-	many             bool
-}
-
-// spanStarts remembers how spans begin.
-type spanStarts struct {
-	starts sync.Map // of spanLabel to *spanStart
-	count  atomic.Int64
-}
-
-func (s *spanStarts) of(name spanLabel) *spanStart {
-	if found, ok := s.starts.Load(name); ok {
-		return found.(*spanStart)
-	}
-	kind, operationType := trace.SpanKindClient, semconv.MessagingOperationTypeSend
-	if name.operation == publishing {
-		kind = trace.SpanKindProducer
-		if !name.many {
-			operationType = semconv.MessagingOperationTypeCreate
-		}
-	}
-	attributes := []attribute.KeyValue{system, semconv.MessagingOperationName(name.operation), operationType}
-	made := &spanStart{name: name.operation}
-	if name.topic != "" {
-		made.name += " " + name.topic
-		attributes = append(attributes, semconv.MessagingDestinationName(name.topic))
-	}
-	made.options = []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(attributes...)}
-	if s.count.Load() < maxLabels {
-		if _, loaded := s.starts.LoadOrStore(name, made); !loaded {
-			s.count.Add(1)
-		}
-	}
-	return made
+	return value
 }
 
 // maxTopic is the longest topic, in bytes, that is told: the server takes up

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	noopmetric "go.opentelemetry.io/otel/metric/noop"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
@@ -22,9 +23,21 @@ import (
 	"github.com/postoffice-go/postoffice/core/otelpo"
 )
 
-// observers makes Observers whose metrics and spans are collected by the SDK
-// and thrown away in the end: all spans, or those of one trace in ten.
-func observers(b *testing.B) map[string]core.Observer {
+// telling is what is told to the SDK, which collects it and throws it away in
+// the end.
+type telling struct {
+	name    string
+	meters  metric.MeterProvider
+	tracers trace.TracerProvider
+}
+
+func (t telling) observer() core.Observer {
+	return otelpo.Observer(otelpo.WithMeterProvider(t.meters), otelpo.WithTracerProvider(t.tracers))
+}
+
+// tellings are metrics, traces, both, and both with the spans of one trace in
+// ten.
+func tellings(b *testing.B) []telling {
 	b.Helper()
 	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))
 	all := sdktrace.NewTracerProvider(sdktrace.WithBatcher(tracetest.NewNoopExporter()))
@@ -34,15 +47,11 @@ func observers(b *testing.B) map[string]core.Observer {
 		_ = all.Shutdown(context.Background())
 		_ = tenth.Shutdown(context.Background())
 	})
-	of := func(meters metric.MeterProvider, tracers trace.TracerProvider) core.Observer {
-		return otelpo.Observer(otelpo.WithMeterProvider(meters), otelpo.WithTracerProvider(tracers))
-	}
-	return map[string]core.Observer{
-		"nothing":         {},
-		"metrics":         of(meters, nooptrace.NewTracerProvider()),
-		"traces":          of(noopmetric.NewMeterProvider(), all),
-		"everything":      of(meters, all),
-		"a tenth sampled": of(meters, tenth),
+	return []telling{
+		{"metrics", meters, nooptrace.NewTracerProvider()},
+		{"traces", noopmetric.NewMeterProvider(), all},
+		{"everything", meters, all},
+		{"a tenth sampled", meters, tenth},
 	}
 }
 
@@ -60,6 +69,10 @@ func benchClient(b *testing.B, url string, observer core.Observer) *core.Client 
 // that both meet the same machine, against a server in this process that
 // answers at once or after a millisecond. The ratio is that of the medians of
 // the single calls; "nothing" shows how far it can be trusted.
+//
+// The server that answers at once reads the message and throws it away: no
+// Postoffice is as fast, so its ratio is the worst there is. The server of
+// core/bench, in a process of its own, gives the same one.
 func BenchmarkPublish(b *testing.B) {
 	for _, delay := range []time.Duration{0, time.Millisecond} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -71,35 +84,138 @@ func BenchmarkPublish(b *testing.B) {
 			w.WriteHeader(http.StatusCreated)
 			_, _ = io.WriteString(w, `{"public_id":[1]}`)
 		}))
-		for name, observer := range observers(b) {
+		run := func(name string, observer core.Observer) {
 			b.Run(fmt.Sprintf("server=%v/%s", delay, name), func(b *testing.B) {
-				compare(b, benchClient(b, server.URL, core.Observer{}), benchClient(b, server.URL, observer))
+				without, with := publishing(b, server.URL, core.Observer{}), publishing(b, server.URL, observer)
+				compare(b, 1, "with/without", without, with)
 			})
+		}
+		run("nothing", core.Observer{})
+		for _, t := range tellings(b) {
+			run(t.name, t.observer())
 		}
 		server.Close()
 	}
 }
 
-// compare reports how much longer Publish takes with the second client.
-func compare(b *testing.B, clients ...*core.Client) {
-	b.Helper()
+// publishing makes a client, and returns a call to its Publish.
+func publishing(b *testing.B, url string, observer core.Observer) func() {
+	client := benchClient(b, url, observer)
 	payload := struct {
 		ID   int    `json:"id"`
 		Text string `json:"text"`
 	}{7, "a message of some length, as they are"}
-	times := make([][]time.Duration, len(clients))
+	return func() {
+		if _, err := client.Publish(b.Context(), "orders", payload); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkObserver times what an Observer does in the course of a Publish,
+// without the Publish. Its floor is the SDK: the same spans and measurements
+// made by hand, for one topic that is known beforehand.
+func BenchmarkObserver(b *testing.B) {
+	for _, t := range tellings(b) {
+		b.Run(t.name, func(b *testing.B) {
+			compare(b, 100, "ours/floor", observing(b, byHand(b, t)), observing(b, t.observer()))
+		})
+	}
+}
+
+// observing returns what a Publish that goes well calls of an Observer.
+func observing(b *testing.B, o core.Observer) func() {
+	return func() {
+		ctx, published := o.Publish(b.Context(), core.PublishCall{Topic: "orders", Messages: 1})
+		_, sent := o.Send(ctx, core.SendCall{Topic: "orders", Messages: 1})
+		sent(nil)
+		o.Delivered(core.Event{Topic: "orders", Messages: 1, Attempts: 1, Age: time.Millisecond})
+		o.Published(core.Event{Topic: "orders", Messages: 1, State: core.Delivered})
+		published(core.Receipt{}, nil)
+	}
+}
+
+// byHand is an Observer of one topic that asks for nothing that could be
+// known beforehand.
+func byHand(b *testing.B, t telling) core.Observer {
+	b.Helper()
+	meter, tracer := t.meters.Meter("by hand"), t.tracers.Tracer("by hand")
+	must := func(err error) {
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	seconds := metric.WithExplicitBucketBoundaries(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+	duration, err := meter.Float64Histogram("duration", seconds)
+	must(err)
+	age, err := meter.Float64Histogram("age", seconds)
+	must(err)
+	attempts, err := meter.Int64Histogram("attempts", metric.WithExplicitBucketBoundaries(1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000))
+	must(err)
+	sent, err := meter.Int64Counter("sent")
+	must(err)
+	published, err := meter.Int64Counter("published")
+	must(err)
+
+	common := []attribute.KeyValue{attribute.String("messaging.system", "postoffice"), attribute.String("messaging.destination.name", "orders")}
+	with := func(key, value string) metric.MeasurementOption {
+		return metric.WithAttributeSet(attribute.NewSet(append(slices.Clone(common), attribute.String(key, value))...))
+	}
+	publish, post := with("messaging.operation.name", "publish"), with("messaging.operation.name", "post")
+	ofPublish, ofPost := []metric.RecordOption{publish}, []metric.RecordOption{post}
+	ofSent, ofPublished := []metric.AddOption{post}, []metric.AddOption{with("postoffice.state", "delivered")}
+	ofDelivery := []metric.RecordOption{with("postoffice.from_outbox", "false")}
+	span := func(kind trace.SpanKind, operation, operationType string) []trace.SpanStartOption {
+		return []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(append(slices.Clone(common),
+			attribute.String("messaging.operation.name", operation), attribute.String("messaging.operation.type", operationType))...)}
+	}
+	call, request := span(trace.SpanKindProducer, "publish", "create"), span(trace.SpanKindClient, "post", "send")
+	_, untraced := t.tracers.(nooptrace.TracerProvider)
+	start := func(ctx context.Context, name string, options []trace.SpanStartOption, measure []metric.RecordOption) (context.Context, func()) {
+		began := time.Now()
+		if untraced {
+			return ctx, func() { duration.Record(ctx, time.Since(began).Seconds(), measure...) }
+		}
+		ctx, span := tracer.Start(ctx, name, options...)
+		return ctx, func() {
+			duration.Record(ctx, time.Since(began).Seconds(), measure...)
+			span.End()
+		}
+	}
+	return core.Observer{
+		Published: func(e core.Event) { published.Add(context.Background(), int64(e.Messages), ofPublished...) },
+		Delivered: func(e core.Event) {
+			sent.Add(context.Background(), int64(e.Messages), ofSent...)
+			age.Record(context.Background(), e.Age.Seconds(), ofDelivery...)
+			attempts.Record(context.Background(), int64(e.Attempts), ofDelivery...)
+		},
+		Publish: func(ctx context.Context, _ core.PublishCall) (context.Context, func(core.Receipt, error)) {
+			ctx, end := start(ctx, "publish orders", call, ofPublish)
+			return ctx, func(core.Receipt, error) { end() }
+		},
+		Send: func(ctx context.Context, _ core.SendCall) (context.Context, func(error)) {
+			ctx, end := start(ctx, "post orders", request, ofPost)
+			return ctx, func(error) { end() }
+		},
+	}
+}
+
+// compare times two functions in turns, so many calls at a time, and reports
+// by how much the second one's median is longer.
+func compare(b *testing.B, calls int, unit string, first, second func()) {
+	b.Helper()
+	var times [2][]time.Duration
 	for b.Loop() {
-		for i, client := range clients {
+		for i, call := range []func(){first, second} {
 			began := time.Now()
-			if _, err := client.Publish(b.Context(), "orders", payload); err != nil {
-				b.Fatal(err)
+			for range calls {
+				call()
 			}
 			times[i] = append(times[i], time.Since(began))
 		}
 	}
-	median := func(d []time.Duration) float64 {
-		slices.Sort(d)
-		return float64(d[len(d)/2])
+	for i := range times {
+		slices.Sort(times[i])
 	}
-	b.ReportMetric(median(times[1])/median(times[0]), "with/without")
+	b.ReportMetric(float64(times[1][len(times[1])/2])/float64(times[0][len(times[0])/2]), unit)
 }

@@ -24,7 +24,8 @@ var durationBounds = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 
 
 // metrics are the instruments of an Observer.
 type metrics struct {
-	labels labels
+	topics   remembered[string, topic]
+	failures remembered[label, labelled]
 
 	duration                    metric.Float64Histogram
 	sent                        metric.Int64Counter
@@ -69,28 +70,50 @@ func newMetrics(meter metric.Meter) *metrics {
 	return m
 }
 
+// topic returns what measurements of a topic have in common.
+func (m *metrics) topic(name string) *topic { return m.topics.of(name, newTopic) }
+
 // count adds the messages of an event.
-func (m *metrics) count(counter metric.Int64Counter, e core.Event, name label) {
+func (m *metrics) count(counter metric.Int64Counter, e core.Event, labels *labelled) {
 	if e.Messages > 0 {
-		counter.Add(context.Background(), int64(e.Messages), m.labels.of(name).add...)
+		counter.Add(context.Background(), int64(e.Messages), labels.add...)
 	}
+}
+
+// countByTopic makes a function that adds the messages of events.
+func (m *metrics) countByTopic(counter metric.Int64Counter) func(core.Event) {
+	return func(e core.Event) { m.count(counter, e, m.topic(e.Topic).label(alone)) }
+}
+
+// publish counts accepted messages.
+func (m *metrics) publish(e core.Event) {
+	state := delivered
+	switch e.State {
+	case core.Stored:
+		state = stored
+	case core.Queued:
+		state = queued
+	}
+	m.count(m.published, e, m.topic(e.Topic).label(state))
 }
 
 // deliver measures what the server took.
 func (m *metrics) deliver(e core.Event) {
-	m.count(m.sent, e, label{topic: e.Topic, operation: posting})
-	from := label{topic: e.Topic, key: fromOutboxKey, value: "false"}
+	topic, from := m.topic(e.Topic), fromCall
 	if e.FromOutbox {
-		from.value = "true"
+		from = fromOutbox
 	}
-	options := m.labels.of(from).record
+	m.count(m.sent, e, topic.label(posting))
+	options := topic.label(from).record
 	m.age.Record(context.Background(), e.Age.Seconds(), options...)
 	m.attempts.Record(context.Background(), int64(e.Attempts), options...)
 }
 
 // fail counts what the server did not take.
 func (m *metrics) fail(e core.Event) {
-	m.count(m.sent, e, label{topic: e.Topic, operation: posting, key: classKey, value: string(e.Class), errorType: errorType(e.Err)})
+	m.count(m.sent, e, m.failures.of(label{
+		topic: e.Topic, operation: topicLabels[posting].operation, key: classKey, value: string(e.Class), errorType: errorType(e.Err),
+	}, newLabelled))
 }
 
 // setUp counts the outcome of a try to create a topic or consumer.
@@ -103,7 +126,12 @@ func (m *metrics) setUp(result core.SetupResult) {
 		semconv.MessagingDestinationName(result.Topic), setupKindKey.String(kind), setupStatusKey.String(result.Status.String()))))
 }
 
-// took measures how long an operation took.
-func (m *metrics) took(ctx context.Context, operation, topic string, began time.Time, failure string) {
-	m.duration.Record(ctx, time.Since(began).Seconds(), m.labels.of(label{topic: topic, operation: operation, errorType: failure}).record...)
+// took measures how long an operation took, publishing or posting. The
+// context may have ended: measurements take no notice.
+func (m *metrics) took(ctx context.Context, operation int, topic *topic, began time.Time, failure string) {
+	labels := topic.label(operation)
+	if failure != "" {
+		labels = m.failures.of(label{topic: topic.name, operation: topicLabels[operation].operation, errorType: failure}, newLabelled)
+	}
+	m.duration.Record(ctx, time.Since(began).Seconds(), labels.record...)
 }

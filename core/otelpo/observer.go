@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/postoffice-go/postoffice/core"
 )
@@ -18,27 +19,28 @@ func Observer(options ...Option) core.Observer {
 	s := resolve(options)
 	m := newMetrics(s.meter())
 	t := &traces{tracer: s.tracer(), metrics: m}
+	if _, off := s.tracers.(noop.TracerProvider); off {
+		t.tracer = nil
+	}
 	return core.Observer{
-		Published: func(e core.Event) {
-			m.count(m.published, e, label{topic: e.Topic, key: stateKey, value: e.State.String()})
-		},
+		Published: m.publish,
 		Delivered: m.deliver,
-		Stored:    func(e core.Event) { m.count(m.stored, e, label{topic: e.Topic}) },
-		Spilled:   func(e core.Event) { m.count(m.spilled, e, label{topic: e.Topic}) },
+		Stored:    m.countByTopic(m.stored),
+		Spilled:   m.countByTopic(m.spilled),
 		Failed:    m.fail,
 		Dead: func(e core.Event) {
-			m.count(m.dead, e, label{topic: e.Topic})
+			m.count(m.dead, e, m.topic(e.Topic).label(alone))
 			m.fail(e)
 		},
-		NoConsumer: func(e core.Event) { m.count(m.noConsumer, e, label{topic: e.Topic}) },
-		Discarded:  func(e core.Event) { m.count(m.discarded, e, label{topic: e.Topic}) },
+		NoConsumer: m.countByTopic(m.noConsumer),
+		Discarded:  m.countByTopic(m.discarded),
 		Listed: func(e core.Event) {
-			m.lists.Add(context.Background(), 1, m.labels.of(label{}).add...)
-			m.count(m.listed, e, label{topic: e.Topic})
+			m.lists.Add(context.Background(), 1, m.topic("").label(alone).add...)
+			m.count(m.listed, e, m.topic(e.Topic).label(alone))
 		},
-		Recovered: func(e core.Event) { m.count(m.recovered, e, label{topic: e.Topic}) },
+		Recovered: m.countByTopic(m.recovered),
 		Breaker: func(state core.BreakerState) {
-			m.breaker.Add(context.Background(), 1, m.labels.of(label{key: breakerKey, value: string(state)}).add...)
+			m.breaker.Add(context.Background(), 1, newLabelled(label{key: breakerKey, value: string(state)}).add...)
 		},
 		Setup:   m.setUp,
 		Publish: t.publish,

@@ -14,36 +14,50 @@ import (
 
 // traces makes the spans of an Observer, and measures what they span.
 type traces struct {
-	tracer  trace.Tracer
-	starts  spanStarts
+	tracer  trace.Tracer // nil for no spans
 	metrics *metrics
+}
+
+// start begins a span, nil for none; batch tells a span of many messages.
+func (t *traces) start(ctx context.Context, start *spanStart, batch bool, messages int, links []trace.Link) (context.Context, trace.Span) {
+	if t.tracer == nil {
+		return ctx, nil
+	}
+	options := start.options
+	if links != nil {
+		options = append(options[:len(options):len(options)], trace.WithLinks(links...))
+	}
+	ctx, span := t.tracer.Start(ctx, start.name, options...)
+	if batch && span.IsRecording() {
+		span.SetAttributes(semconv.MessagingBatchMessageCount(messages))
+	}
+	return ctx, span
 }
 
 // publish begins the span of a call.
 func (t *traces) publish(ctx context.Context, call core.PublishCall) (context.Context, func(core.Receipt, error)) {
 	began := time.Now()
-	topic := topicOf(call.Topic)
-	start := t.starts.of(spanLabel{publishing, topic, call.Bulk})
-	ctx, span := t.tracer.Start(ctx, start.name, start.options...)
-	if call.Bulk && span.IsRecording() {
-		span.SetAttributes(semconv.MessagingBatchMessageCount(call.Messages))
+	topic, bulk, kind := t.metrics.topic(topicOf(call.Topic)), call.Bulk, publishOne
+	if bulk {
+		kind = publishMany
 	}
-	measuring := context.WithoutCancel(ctx)
+	ctx, span := t.start(ctx, topic.span(kind), bulk, call.Messages, nil)
 	return ctx, func(receipt core.Receipt, err error) {
+		told, failure := topic, errorType(err)
 		if errors.Is(err, core.ErrInvalidMessage) {
-			topic = "" // perhaps it is the topic that is invalid
+			told = t.metrics.topic("") // perhaps it is the topic that is invalid
 		}
-		failure := errorType(err)
-		t.metrics.took(measuring, publishing, topic, began, failure)
-		if span.IsRecording() {
-			switch {
-			case err != nil:
-				fail(span, failure)
-			case receipt.State != core.Delivered:
-				span.SetAttributes(stateKey.String(receipt.State.String()))
-				if !call.Bulk && len(receipt.IDs) == 1 {
-					span.SetAttributes(semconv.MessagingMessageID(receipt.IDs[0]))
-				}
+		t.metrics.took(ctx, publishing, told, began, failure)
+		if span == nil {
+			return
+		}
+		switch {
+		case err != nil:
+			fail(span, failure)
+		case receipt.State != core.Delivered && span.IsRecording():
+			span.SetAttributes(stateKey.String(receipt.State.String()))
+			if !bulk && len(receipt.IDs) == 1 {
+				span.SetAttributes(semconv.MessagingMessageID(receipt.IDs[0]))
 			}
 		}
 		span.End()
@@ -53,20 +67,15 @@ func (t *traces) publish(ctx context.Context, call core.PublishCall) (context.Co
 // send begins the span of a request.
 func (t *traces) send(ctx context.Context, call core.SendCall) (context.Context, func(error)) {
 	began := time.Now()
-	start := t.starts.of(spanLabel{posting, call.Topic, call.Messages > 1})
-	options := start.options
-	if links := linksTo(call.Origins); links != nil {
-		options = append(options[:len(options):len(options)], trace.WithLinks(links...))
-	}
-	ctx, span := t.tracer.Start(ctx, start.name, options...)
-	if call.Messages > 1 && span.IsRecording() {
-		span.SetAttributes(semconv.MessagingBatchMessageCount(call.Messages))
-	}
-	measuring := context.WithoutCancel(ctx)
+	topic := t.metrics.topic(call.Topic)
+	ctx, span := t.start(ctx, topic.span(post), call.Messages > 1, call.Messages, linksTo(call.Origins))
 	return ctx, func(err error) {
 		failure := errorType(err)
-		t.metrics.took(measuring, posting, call.Topic, began, failure)
-		if err != nil && span.IsRecording() {
+		t.metrics.took(ctx, posting, topic, began, failure)
+		if span == nil {
+			return
+		}
+		if err != nil {
 			fail(span, failure)
 		}
 		span.End()
@@ -76,6 +85,9 @@ func (t *traces) send(ctx context.Context, call core.SendCall) (context.Context,
 // fail marks a span as failed. The text of the error stays out: it may come
 // from the server.
 func fail(span trace.Span, failure string) {
+	if !span.IsRecording() {
+		return
+	}
 	span.SetAttributes(semconv.ErrorTypeKey.String(failure))
 	span.SetStatus(codes.Error, failure)
 }

@@ -1,0 +1,96 @@
+package otelpo
+
+import (
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/postoffice-go/postoffice/core"
+)
+
+// topic holds what measurements and spans about a topic have over and over,
+// so that a message costs looking up its topic, and no more. Each part is
+// made when it is first used.
+type topic struct {
+	name   string // empty where it is not known or cannot be told
+	labels [len(topicLabels)]atomic.Pointer[labelled]
+	spans  [spanKinds]atomic.Pointer[spanStart]
+}
+
+func newTopic(name string) *topic { return &topic{name: name} }
+
+// The labels of a topic: indexes of topicLabels.
+const (
+	alone = iota
+	publishing
+	posting
+	fromCall
+	fromOutbox
+	delivered
+	stored
+	queued
+)
+
+// topicLabels are the labels of a topic that are few. Those of failures are
+// not among them.
+var topicLabels = [...]label{
+	alone:      {},
+	publishing: {operation: "publish"},
+	posting:    {operation: "post"},
+	fromCall:   {key: fromOutboxKey, value: "false"},
+	fromOutbox: {key: fromOutboxKey, value: "true"},
+	delivered:  {key: stateKey, value: core.Delivered.String()},
+	stored:     {key: stateKey, value: core.Stored.String()},
+	queued:     {key: stateKey, value: core.Queued.String()},
+}
+
+// label returns the attributes of one of topicLabels.
+func (t *topic) label(index int) *labelled {
+	if made := t.labels[index].Load(); made != nil {
+		return made
+	}
+	name := topicLabels[index]
+	name.topic = t.name
+	made := newLabelled(name)
+	t.labels[index].Store(made)
+	return made
+}
+
+// spanStart is what spans of a kind about a topic begin with.
+type spanStart struct {
+	name    string
+	options []trace.SpanStartOption
+}
+
+// Kinds of spans.
+const (
+	publishOne = iota
+	publishMany
+	post
+	spanKinds
+)
+
+// span returns what spans of a kind begin with.
+func (t *topic) span(kind int) *spanStart {
+	if made := t.spans[kind].Load(); made != nil {
+		return made
+	}
+	operation, role, operationType := topicLabels[publishing].operation, trace.SpanKindProducer, semconv.MessagingOperationTypeSend
+	switch kind {
+	case publishOne:
+		operationType = semconv.MessagingOperationTypeCreate
+	case post:
+		operation, role = topicLabels[posting].operation, trace.SpanKindClient
+	}
+	attributes := []attribute.KeyValue{system, semconv.MessagingOperationName(operation), operationType}
+	made := &spanStart{name: operation}
+	if t.name != "" {
+		made.name += " " + t.name
+		attributes = append(attributes, semconv.MessagingDestinationName(t.name))
+	}
+	made.options = []trace.SpanStartOption{trace.WithSpanKind(role), trace.WithAttributes(attributes...)}
+	t.spans[kind].Store(made)
+	return made
+}
