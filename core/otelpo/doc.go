@@ -57,20 +57,27 @@
 // # Traces
 //
 // A call to Publish, PublishBulk or PublishTx is a span "publish {topic}" of
-// kind producer; messaging.operation.type is "create" for one message, "send"
-// for many, and postoffice.state tells when the messages were not delivered
-// within the call: "stored" or "queued". Each request to the server is a span "post {topic}" of kind
-// client. It is a child of the call that makes it. Messages that are posted
-// after their call, by requests with AfterResponse, are posted in a trace of
-// their own, linked to the spans of up to 128 of their calls. What is posted
-// from the outbox, by the relay, has no links: the outbox does not keep them.
+// kind producer. Its messaging.operation.type is "send" where the messages are
+// posted within the call; otherwise it is "create", and postoffice.state tells
+// where they are, "stored" or "queued".
+//
+// A request to the server is a span "post {topic}" of kind client, below that
+// of its call. A message that is posted within its call has none, for both
+// would tell the same, unless the request fails: the call may well succeed, by
+// storing the message. Messages that are posted after their call, by requests
+// with AfterResponse, are posted in a trace of their own, linked to the spans
+// of up to 128 of their calls. What is posted from the outbox, by the relay,
+// has no links: the outbox does not keep them.
 //
 // Consumers see a trace only if the publisher asks for it, see
 // [WithPropagation], and take it up with [Extract].
 //
 // # What it costs
 //
-// A few microseconds for each call: a quarter of a Publish to a server on the
-// same machine that answers at once, with all traces sampled, and a hundredth
-// where the server takes a millisecond. BenchmarkPublish measures it.
+// Against a server in the same process that answers at once, a Publish takes
+// 1.06 times as long with metrics, 1.09 with metrics and the traces of one in
+// ten, 1.11 with those of all. Where the server takes a millisecond it is 1.01.
+// Most of that is the SDK's: what the Observer does takes 1.1 times as long as
+// the same span and measurements made by hand. BenchmarkPublish and
+// BenchmarkObserver measure it.
 package otelpo

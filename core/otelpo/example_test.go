@@ -54,7 +54,6 @@ func Example() {
 	}
 	// Output:
 	// nobody consumes orders
-	// span: post orders
 	// span: publish orders
 	// postoffice.no_consumer.messages: 1
 }

@@ -66,8 +66,7 @@ type spanStart struct {
 
 // Kinds of spans.
 const (
-	publishOne = iota
-	publishMany
+	publish = iota
 	post
 	spanKinds
 )
@@ -77,14 +76,11 @@ func (t *topic) span(kind int) *spanStart {
 	if made := t.spans[kind].Load(); made != nil {
 		return made
 	}
-	operation, role, operationType := topicLabels[publishing].operation, trace.SpanKindProducer, semconv.MessagingOperationTypeSend
-	switch kind {
-	case publishOne:
-		operationType = semconv.MessagingOperationTypeCreate
-	case post:
+	operation, role := topicLabels[publishing].operation, trace.SpanKindProducer
+	if kind == post {
 		operation, role = topicLabels[posting].operation, trace.SpanKindClient
 	}
-	attributes := []attribute.KeyValue{system, semconv.MessagingOperationName(operation), operationType}
+	attributes := []attribute.KeyValue{system, semconv.MessagingOperationName(operation), semconv.MessagingOperationTypeSend}
 	made := &spanStart{name: operation}
 	if t.name != "" {
 		made.name += " " + t.name

@@ -3,6 +3,7 @@ package otelpo
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/codes"
@@ -19,13 +20,13 @@ type traces struct {
 }
 
 // start begins a span, nil for none; batch tells a span of many messages.
-func (t *traces) start(ctx context.Context, start *spanStart, batch bool, messages int, links []trace.Link) (context.Context, trace.Span) {
+func (t *traces) start(ctx context.Context, start *spanStart, batch bool, messages int, more ...trace.SpanStartOption) (context.Context, trace.Span) {
 	if t.tracer == nil {
 		return ctx, nil
 	}
 	options := start.options
-	if links != nil {
-		options = append(options[:len(options):len(options)], trace.WithLinks(links...))
+	if len(more) > 0 {
+		options = slices.Concat(options, more)
 	}
 	ctx, span := t.tracer.Start(ctx, start.name, options...)
 	if batch && span.IsRecording() {
@@ -34,14 +35,17 @@ func (t *traces) start(ctx context.Context, start *spanStart, batch bool, messag
 	return ctx, span
 }
 
+// ownSpan marks the context of a call whose span is that of its request, too.
+type ownSpan struct{}
+
 // publish begins the span of a call.
 func (t *traces) publish(ctx context.Context, call core.PublishCall) (context.Context, func(core.Receipt, error)) {
 	began := time.Now()
-	topic, bulk, kind := t.metrics.topic(topicOf(call.Topic)), call.Bulk, publishOne
-	if bulk {
-		kind = publishMany
+	topic := t.metrics.topic(topicOf(call.Topic))
+	ctx, span := t.start(ctx, topic.span(publish), call.Bulk, call.Messages)
+	if span != nil && !call.Bulk {
+		ctx = context.WithValue(ctx, ownSpan{}, true)
 	}
-	ctx, span := t.start(ctx, topic.span(kind), bulk, call.Messages, nil)
 	return ctx, func(receipt core.Receipt, err error) {
 		told, failure := topic, errorType(err)
 		if errors.Is(err, core.ErrInvalidMessage) {
@@ -55,8 +59,8 @@ func (t *traces) publish(ctx context.Context, call core.PublishCall) (context.Co
 		case err != nil:
 			fail(span, failure)
 		case receipt.State != core.Delivered && span.IsRecording():
-			span.SetAttributes(stateKey.String(receipt.State.String()))
-			if !bulk && len(receipt.IDs) == 1 {
+			span.SetAttributes(semconv.MessagingOperationTypeCreate, stateKey.String(receipt.State.String()))
+			if !call.Bulk && len(receipt.IDs) == 1 {
 				span.SetAttributes(semconv.MessagingMessageID(receipt.IDs[0]))
 			}
 		}
@@ -64,14 +68,22 @@ func (t *traces) publish(ctx context.Context, call core.PublishCall) (context.Co
 	}
 }
 
-// send begins the span of a request.
+// send begins the span of a request. That of a message within its call is the
+// span of the call, unless it fails: then it gets one of its own.
 func (t *traces) send(ctx context.Context, call core.SendCall) (context.Context, func(error)) {
 	began := time.Now()
 	topic := t.metrics.topic(call.Topic)
-	ctx, span := t.start(ctx, topic.span(post), call.Messages > 1, call.Messages, linksTo(call.Origins))
+	var span trace.Span
+	own := ctx.Value(ownSpan{}) != nil
+	if !own {
+		ctx, span = t.start(ctx, topic.span(post), call.Messages > 1, call.Messages, linksTo(call.Origins)...)
+	}
 	return ctx, func(err error) {
 		failure := errorType(err)
 		t.metrics.took(ctx, posting, topic, began, failure)
+		if own && err != nil {
+			_, span = t.start(ctx, topic.span(post), false, 1, trace.WithTimestamp(began))
+		}
 		if span == nil {
 			return
 		}
@@ -101,13 +113,16 @@ func origin(ctx context.Context) any {
 	return nil
 }
 
-// linksTo makes the links to the spans of calls.
-func linksTo(origins []any) []trace.Link {
+// linksTo makes the links to the spans of calls, if there are any.
+func linksTo(origins []any) []trace.SpanStartOption {
 	var links []trace.Link
 	for _, origin := range origins {
 		if span, ok := origin.(*trace.SpanContext); ok {
 			links = append(links, trace.Link{SpanContext: *span})
 		}
 	}
-	return links
+	if links == nil {
+		return nil
+	}
+	return []trace.SpanStartOption{trace.WithLinks(links...)}
 }

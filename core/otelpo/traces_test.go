@@ -27,17 +27,16 @@ func TestSpansOfACall(t *testing.T) {
 	_, err = client.PublishBulk(ctx, "orders", []any{struct{}{}, struct{}{}})
 	require.NoError(t, err)
 	spans := seen.spans.Ended()
-	require.Len(t, spans, 4)
+	require.Len(t, spans, 3)
 	for i, want := range []struct {
 		name   string
 		kind   trace.SpanKind
 		parent trace.SpanContext
 		more   map[string]any
 	}{
-		{"post orders", trace.SpanKindClient, spans[1].SpanContext(), map[string]any{"messaging.operation.name": "post", "messaging.operation.type": "send"}},
 		{"publish orders", trace.SpanKindProducer, parent.SpanContext(), map[string]any{
-			"messaging.operation.name": "publish", "messaging.operation.type": "create"}},
-		{"post orders", trace.SpanKindClient, spans[3].SpanContext(), map[string]any{
+			"messaging.operation.name": "publish", "messaging.operation.type": "send"}},
+		{"post orders", trace.SpanKindClient, spans[2].SpanContext(), map[string]any{
 			"messaging.operation.name": "post", "messaging.operation.type": "send", "messaging.batch.message_count": int64(2)}},
 		{"publish orders", trace.SpanKindProducer, parent.SpanContext(), map[string]any{
 			"messaging.operation.name": "publish", "messaging.operation.type": "send", "messaging.batch.message_count": int64(2)}},
@@ -65,8 +64,15 @@ func TestSpansOfFailures(t *testing.T) {
 	for _, span := range spans {
 		assert.Equal(t, sdktrace.Status{Code: codes.Error, Description: "500"}, span.Status())
 		assert.Equal(t, "500", attributesOf(span)["error.type"])
+		assert.Equal(t, "send", attributesOf(span)["messaging.operation.type"])
 		assert.Empty(t, span.Events())
 	}
+	post, call := spans[0], spans[1]
+	assert.Equal(t, "post orders", post.Name())
+	assert.Equal(t, trace.SpanKindClient, post.SpanKind())
+	assert.Equal(t, call.SpanContext().SpanID(), post.Parent().SpanID())
+	assert.False(t, post.StartTime().Before(call.StartTime()))
+	assert.True(t, post.StartTime().Before(post.EndTime()), "the time that the request took")
 
 	// With an outbox the call succeeds although the request has failed.
 	client = newClient(t, core.Config{URL: server.URL(), Observer: seen.observer(), Outbox: memory.New()})
@@ -78,6 +84,7 @@ func TestSpansOfFailures(t *testing.T) {
 	assert.Equal(t, codes.Error, spans[0].Status().Code)
 	assert.Equal(t, codes.Unset, spans[1].Status().Code)
 	assert.Equal(t, "stored", attributesOf(spans[1])["postoffice.state"])
+	assert.Equal(t, "create", attributesOf(spans[1])["messaging.operation.type"])
 	assert.Equal(t, receipt.IDs[0], attributesOf(spans[1])["messaging.message.id"])
 }
 
@@ -95,6 +102,7 @@ func TestSpansOfBatchesAreLinked(t *testing.T) {
 		if span.SpanKind() == trace.SpanKindProducer {
 			want[span.SpanContext().SpanID()] = true
 			assert.Equal(t, "queued", attributesOf(span)["postoffice.state"])
+			assert.Equal(t, "create", attributesOf(span)["messaging.operation.type"])
 			continue
 		}
 		assert.False(t, span.Parent().IsValid(), "it belongs to no call alone")
