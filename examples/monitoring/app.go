@@ -1,0 +1,133 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+
+	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/outboxpage"
+	"github.com/postoffice-go/postoffice/nethttp"
+)
+
+// Topics of the app.
+const (
+	orders  = "orders"
+	parcels = "parcels" // nobody consumes it
+	visits  = "visits"
+)
+
+var topics = []string{orders, parcels, visits}
+
+type order struct {
+	Number int    `json:"number"`
+	Item   string `json:"item,omitempty"`
+}
+
+type visit struct {
+	Page string `json:"page"`
+}
+
+// brokenPage is a page that cannot be shown.
+const brokenPage = "/broken"
+
+// routes are what the app serves beside the client's own routes.
+func routes(client *core.Client, metrics http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", index)
+	mux.Handle("GET /metrics", metrics)
+	mux.HandleFunc("POST /orders", createOrder)
+	mux.HandleFunc("POST /parcels", createParcel)
+	// Visits are many, and may wait for the response: they are posted
+	// together, and only if the page was shown.
+	later := nethttp.Middleware(client, nethttp.Options{AfterResponse: core.Memory, FlushOn: core.Succeeded})
+	mux.Handle("POST /visits", later(http.HandlerFunc(showPage)))
+	return mux
+}
+
+func index(w http.ResponseWriter, _ *http.Request) {
+	_, _ = io.WriteString(w, "GET  /metrics\nGET  "+outboxpage.DefaultPath+`
+POST /orders  {"number": 7}
+POST /parcels {"number": 7}
+POST /visits  {"page": "/teapots"}
+`)
+}
+
+// createOrder publishes an order before it answers.
+func createOrder(w http.ResponseWriter, r *http.Request) {
+	var o order
+	if read(w, r, &o) {
+		if receipt, ok := publish(w, r, orders, o); ok {
+			w.WriteHeader(http.StatusAccepted)
+			_, _ = fmt.Fprintf(w, "order %d is %s\n", o.Number, receipt.State)
+		}
+	}
+}
+
+// createParcel publishes to a topic that nobody consumes.
+func createParcel(w http.ResponseWriter, r *http.Request) {
+	var parcel order
+	if read(w, r, &parcel) {
+		if receipt, ok := publish(w, r, parcels, parcel); ok {
+			w.WriteHeader(http.StatusAccepted)
+			_, _ = fmt.Fprintf(w, "parcel %d is %s\n", parcel.Number, receipt.State)
+		}
+	}
+}
+
+// showPage publishes a visit and answers; its middleware posts the visit
+// afterwards, unless the answer is an error.
+func showPage(w http.ResponseWriter, r *http.Request) {
+	var v visit
+	if !read(w, r, &v) {
+		return
+	}
+	if _, ok := publish(w, r, visits, v); !ok {
+		return
+	}
+	if v.Page == brokenPage {
+		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
+		return
+	}
+	_, _ = fmt.Fprintln(w, "the page")
+}
+
+// read reads what was posted. Otherwise it has answered.
+func read(w http.ResponseWriter, r *http.Request, value any) bool {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(value); err != nil {
+		http.Error(w, "not what is posted here", http.StatusBadRequest)
+		return false
+	}
+	return true
+}
+
+// publish publishes with the request's publisher. Otherwise it has answered.
+func publish(w http.ResponseWriter, r *http.Request, topic string, payload any) (core.Receipt, bool) {
+	receipt, err := nethttp.FromRequest(r).Publish(r.Context(), topic, payload)
+	if errors.Is(err, core.ErrInvalidMessage) {
+		http.Error(w, "not what can be published", http.StatusBadRequest)
+		return receipt, false
+	}
+	if err != nil {
+		slog.Error("not published", "topic", topic, "error", err)
+		http.Error(w, "try again later", http.StatusServiceUnavailable)
+		return receipt, false
+	}
+	return receipt, true
+}
+
+// fromThisMachine lets nobody else see the undelivered messages. An app of
+// yours asks whether the request is that of an operator.
+func fromThisMachine(r *http.Request) bool {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	address, err := netip.ParseAddr(host)
+	return err == nil && address.IsLoopback()
+}
