@@ -31,7 +31,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 // app is an app with the page, a store in a file and a server.
 type app struct {
-	t      *testing.T
+	t      testing.TB
 	url    string // of the page
 	store  *sqlite.Store
 	server *postofficetest.Server
@@ -42,7 +42,7 @@ type app struct {
 
 // start runs an app whose relay does not run. change may alter the
 // configuration and the options.
-func start(t *testing.T, change ...func(*core.Config, *Options)) *app {
+func start(t testing.TB, change ...func(*core.Config, *Options)) *app {
 	t.Helper()
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "outbox.db"))
 	require.NoError(t, err)
