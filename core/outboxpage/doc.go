@@ -27,18 +27,20 @@
 //
 // # What it shows
 //
-// Counts, how the server is, the circuit breaker, and what became of the
-// configured topics and consumers. The server is asked at most every five
-// seconds and for at most a second.
+// Counts, what the client did with messages in each minute of the last hour,
+// how the server is, the circuit breaker, and what became of the configured
+// topics and consumers. The server is asked at most every five seconds and for
+// at most a second.
 //
 // The list has 50 messages a page by ascending id, and so by age, and can be
-// narrowed to a topic and to messages to deliver or dead ones. A message to deliver
-// is "waiting" before its first attempt from the outbox, "held" while an
-// attempt or the server's rescuer has it, and "retrying" in between. A page
-// reads its own rows only, and of their payloads what it shows, so that it takes
-// as long with 100,000 messages as with 1,000 (BenchmarkList); the counts are the
-// store's. Before all messages of the list are
-// discarded they are counted, for at most five seconds.
+// narrowed to a topic and to messages to deliver or dead ones. A message to
+// deliver is "waiting" before its first attempt from the outbox, "held" while an
+// attempt or the server's rescuer has it, and "retrying" in between.
+//
+// A page reads its own rows only, and of their payloads what it shows, so that
+// it takes as long with 100,000 messages as with 1,000 (BenchmarkList); the
+// counts are the store's. Before all messages of the list are discarded they are
+// counted, for at most five seconds.
 //
 // # Addresses
 //
