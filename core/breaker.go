@@ -83,11 +83,21 @@ func newBreaker(changed func(BreakerState)) *breaker {
 
 // allow asks to send a request. The outcome must be reported to done.
 func (b *breaker) allow() (done func(error), err error) {
-	defer b.report()
 	report, err := b.circuit.Allow()
 	if err != nil {
+		b.report()
 		return nil, &failure{class: transient, cause: errBreakerOpen, untried: true}
 	}
+	told := false
+	defer func() {
+		if !told {
+			// The observer has panicked: nothing is sent, and the next message
+			// probes the server.
+			report(&failure{interrupted: true, cause: errPanicked})
+		}
+	}()
+	b.report()
+	told = true
 	return func(err error) {
 		defer b.report()
 		report(err)

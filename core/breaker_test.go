@@ -131,3 +131,29 @@ func TestBreakerMayBeUsedWhereItsChangesAreReported(t *testing.T) {
 	}
 	assert.Equal(t, []BreakerState{BreakerOpen}, seen)
 }
+
+// A panic of the observer leaves the breaker able to close again.
+func TestBreakerSurvivesPanicsOfTheObserver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		panics := false
+		b := newBreaker(func(BreakerState) {
+			if panics {
+				panics = false
+				panic("observer")
+			}
+		})
+		for range breakerConsecutive {
+			done, err := b.allow()
+			require.NoError(t, err)
+			done(&failure{class: transient, cause: errors.New("down")})
+		}
+		require.Equal(t, BreakerOpen, b.state())
+		time.Sleep(breakerPause + time.Millisecond)
+		panics = true
+		assert.Panics(t, func() { _, _ = b.allow() }, "as it begins to probe the server")
+		done, err := b.allow()
+		require.NoError(t, err, "the next message probes it")
+		done(nil)
+		assert.Equal(t, BreakerClosed, b.state())
+	})
+}

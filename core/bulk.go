@@ -138,7 +138,9 @@ func (d *delivery) run(ctx context.Context, indexes []int) bool {
 
 // bisect finds the messages that make a bulk request fail. A few tried
 // singly tell whether the server takes any at all; they are chosen at random
-// so that messages which always fail cannot hide all the others for ever.
+// so that messages which always fail cannot hide all the others for ever. A
+// server that refuses them for good says nothing about the others, each of which
+// has a request of its own then, if need be: none is dead that was not tried.
 func (d *delivery) bisect(ctx context.Context, indexes []int, cause *failure) {
 	rest := append([]int(nil), indexes...)
 	passed, suspects := false, 0
@@ -151,17 +153,13 @@ func (d *delivery) bisect(ctx context.Context, indexes []int, cause *failure) {
 		}
 		suspects++
 	}
-	if !passed {
-		if d.halt == nil {
-			d.halt = cause
-		}
-		d.run(ctx, rest)
-		return
+	if !passed && d.halt == nil && cause.class != permanent {
+		d.halt = cause
 	}
 	half := (len(rest) + 1) / 2
 	first := d.run(ctx, rest[:half])
 	second := d.run(ctx, rest[half:])
-	if first && second && suspects == 0 && half > 1 {
+	if first && second && passed && suspects == 0 && half > 1 {
 		// No message was at fault, so it was their number: the server has a
 		// limit of jobs, payloads times consumers, that it answers with 500.
 		d.client.limits.learnTopic(d.batch.topic, half)

@@ -156,3 +156,38 @@ func TestTimedOutBulkIsSmallerForAStart(t *testing.T) {
 		assert.Equal(t, want, most, "what passes raises it again")
 	}
 }
+
+// Nothing is dead that was not refused itself, however many others are.
+func TestManyRefusedMessagesDoNotConvictOthers(t *testing.T) {
+	for name, withOutbox := range map[string]bool{"with an outbox": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+				server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
+					return http.StatusBadRequest, bytes.Contains(body, []byte("bad"))
+				})
+				var seen events
+				config.Observer = seen.observer()
+				if withOutbox {
+					config.Outbox = memory.New()
+				}
+				client := newTestClient(t, config)
+				payloads := make([]any, 300)
+				for i := range payloads {
+					payloads[i] = map[string]int{"bad": i}
+					if i%30 == 0 {
+						payloads[i] = map[string]int{"good": i}
+					}
+				}
+				_, err := publisherIn(t, client, Memory).PublishBulk(t.Context(), "orders", payloads)
+				require.NoError(t, err)
+				require.NoError(t, client.Flush(t.Context()))
+				assert.Len(t, payloadsOf(server, "orders"), 10)
+				dead := 0
+				for _, event := range seen.of("dead") {
+					dead += event.Messages
+				}
+				assert.Equal(t, 290, dead)
+			})
+		})
+	}
+}

@@ -218,7 +218,7 @@ func (c *Client) breakerChanged(state BreakerState) {
 		}
 		c.log.warn("breaker", "open", "circuit breaker has opened: the server fails, and "+fate)
 	case BreakerClosed:
-		c.cfg.logger.Info("postoffice: circuit breaker has closed: the server is back")
+		c.log.info("breaker", "closed", "circuit breaker has closed: the server is back")
 		c.relay.wake()
 	}
 	if c.cfg.observer.Breaker != nil {

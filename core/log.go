@@ -17,7 +17,14 @@ type logKey struct{ event, about string }
 
 func newLimitedLogger(logger *slog.Logger) *limitedLogger { return &limitedLogger{logger: logger} }
 
-// warn logs an event about a topic, or about whatever else the name says.
+// info logs an event about a topic, or about whatever else the name says.
+func (l *limitedLogger) info(event, about, message string, args ...any) {
+	if omitted, ok := l.admit(event, about); ok {
+		l.logger.Info("postoffice: "+message, append(args, omitted...)...)
+	}
+}
+
+// warn is info for what may need a person.
 func (l *limitedLogger) warn(event, about, message string, args ...any) {
 	if omitted, ok := l.admit(event, about); ok {
 		l.logger.Warn("postoffice: "+message, append(args, omitted...)...)

@@ -236,7 +236,7 @@ func (r *relay) settle(ctx context.Context, g *group, d *delivery) {
 	var changes []outbox.Change
 	dead := 0
 	var retried []int
-	var cause error
+	var refusal, cause error
 	for i, record := range g.records {
 		f := d.errs[i]
 		if f == nil {
@@ -251,7 +251,7 @@ func (r *relay) settle(ctx context.Context, g *group, d *delivery) {
 		case f.class == permanent:
 			change.Dead, change.LastError = true, f.Error()
 			dead++
-			cause = f.cause
+			refusal = f.cause
 		default:
 			base := backoffBase
 			if f.class == unknownTopic || f.class == misconfigured {
@@ -264,9 +264,6 @@ func (r *relay) settle(ctx context.Context, g *group, d *delivery) {
 		changes = append(changes, change)
 	}
 	topic := g.batch.topic
-	if dead > 0 {
-		r.client.buried(Event{Topic: topic, Messages: dead, FromOutbox: true, Err: cause, Class: FailurePermanent})
-	}
 	if failed := len(retried); failed > 0 {
 		r.client.log.warn("relay", topic, "messages in the outbox could not be delivered; they are tried again", "topic", topic, "messages", failed, "error", cause)
 		r.client.observeFailed(Event{Topic: topic, FromOutbox: true}, d.errs, retried, isPermanent)
@@ -277,11 +274,15 @@ func (r *relay) settle(ctx context.Context, g *group, d *delivery) {
 	}, len(delivered)); err != nil {
 		r.remember(delivered)
 	}
-	// Should this fail, the messages come back when their lease ends.
-	_ = r.write(ctx, func(ctx context.Context) error {
+	// Should this fail, the messages come back when their lease ends, and are
+	// not dead yet.
+	err := r.write(ctx, func(ctx context.Context) error {
 		_, err := r.store.Reschedule(ctx, changes...)
 		return err
 	}, len(changes))
+	if err == nil && dead > 0 {
+		r.client.buried(Event{Topic: topic, Messages: dead, FromOutbox: true, Err: refusal, Class: FailurePermanent})
+	}
 }
 
 // remember keeps the ids of delivered messages to delete them later.

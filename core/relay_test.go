@@ -515,3 +515,55 @@ func TestGroupRecords(t *testing.T) {
 	}
 	assert.Equal(t, []int{3, 1, 1, 1, 1}, sizes)
 }
+
+// neverRescheduled is a store that cannot note what became of messages.
+type neverRescheduled struct{ outbox.Store }
+
+func (neverRescheduled) Reschedule(context.Context, ...outbox.Change) (int, error) {
+	return 0, errors.New("database is read-only")
+}
+
+// Messages are told to be dead when they are, and not each time that this could
+// not be noted.
+func TestDeadMessagesAreToldOnceTheyAre(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		var seen events
+		store := memory.New()
+		config.Outbox, config.Observer = neverRescheduled{store}, seen.observer()
+		server.FailWhen(func(*http.Request, []byte) (int, bool) { return http.StatusBadRequest, true })
+		require.NoError(t, store.Insert(t.Context(), 0, stored(someID)))
+		client := startTestClient(t, config)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		assert.Empty(t, seen.of("dead"))
+		assert.Zero(t, client.LastHour()[0].Dead)
+		assert.Equal(t, outbox.Pending, records(t, store)[0].State)
+	})
+}
+
+// Each event has the error of its own messages.
+func TestEventsHaveTheirOwnErrors(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		var seen events
+		store := memory.New()
+		config.Outbox, config.Observer = store, seen.observer()
+		server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
+			if bytes.Contains(body, []byte("bad")) {
+				return http.StatusBadRequest, true
+			}
+			return http.StatusTooManyRequests, true
+		})
+		bad, late := stored(someID), stored(otherID)
+		bad.Payload, late.Payload = []byte(`{"bad":1}`), []byte(`{"late":1}`)
+		bad.DeliverAt = time.Now().Add(time.Hour)
+		late.DeliverAt = bad.DeliverAt
+		require.NoError(t, store.Insert(t.Context(), 0, bad, late))
+		startTestClient(t, config)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.NotEmpty(t, seen.of("dead"))
+		assert.ErrorContains(t, seen.of("dead")[0].Err, "400")
+		require.NotEmpty(t, seen.of("failed"))
+		assert.ErrorContains(t, seen.of("failed")[0].Err, "429")
+	})
+}

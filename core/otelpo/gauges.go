@@ -18,7 +18,8 @@ const outboxTimeout = 5 * time.Second
 // Gauges registers metrics of what a client holds: in memory, and in the
 // outbox, if it has one. Collecting them asks the outbox at most once in
 // 30 s, or in the time of [WithOutboxInterval], and waits for it no longer
-// than 5 s; while the outbox gives no answer its metrics are left out. Where
+// than 5 s; while the outbox gives no answer its metrics are left out, and
+// OpenTelemetry's error handler gets the reason. Where
 // several processes share an outbox, each tells of all of it. The function
 // returned ends it, and is to be called before the outbox is closed.
 //
@@ -68,12 +69,9 @@ func Gauges(client *core.Client, options ...Option) (stop func() error, err erro
 			}
 			to.ObserveInt64(breaker, is, option)
 		}
-		seen, err := look.stats(ctx)
-		if errors.Is(err, core.ErrNoOutbox) {
-			return nil
-		}
-		if err != nil {
-			return err
+		seen, ok := look.stats(ctx)
+		if !ok {
+			return nil // an error would keep the app's other metrics from being exported
 		}
 		to.ObserveInt64(stored, int64(seen.pending), pending)
 		to.ObserveInt64(stored, int64(seen.dead), dead)
@@ -95,7 +93,7 @@ type outboxLook struct {
 	mu   sync.Mutex
 	next time.Time // when to ask again
 	last outboxSeen
-	err  error
+	ok   bool // the outbox has told
 }
 
 // outboxSeen is what an outbox held when it was asked.
@@ -105,25 +103,29 @@ type outboxSeen struct {
 	age           time.Duration
 }
 
-// stats tells what the outbox holds, or held a while ago. An error lasts as
-// long, so that an outbox in trouble is left alone.
-func (l *outboxLook) stats(ctx context.Context) (outboxSeen, error) {
+// stats tells what the outbox holds, or held a while ago; false if it does not
+// say. That lasts as long, so that an outbox in trouble is left alone. The reason
+// goes to OpenTelemetry's error handler, once.
+func (l *outboxLook) stats(ctx context.Context) (outboxSeen, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if time.Now().Before(l.next) {
-		return l.last, l.err
+		return l.last, l.ok
 	}
 	asking, cancel := context.WithTimeout(ctx, outboxTimeout)
 	defer cancel()
 	stats, err := l.outbox.Stats(asking)
 	if err != nil && ctx.Err() != nil {
-		return outboxSeen{}, err // who asked has left; that says nothing of the outbox
+		return outboxSeen{}, false // who asked has left; that says nothing of the outbox
 	}
 	l.next = time.Now().Add(l.interval)
-	l.err = err
+	l.ok = err == nil
+	if !errors.Is(err, core.ErrNoOutbox) {
+		report(err)
+	}
 	l.last = outboxSeen{pending: stats.Pending, dead: stats.Dead, bytes: stats.Bytes}
 	if !stats.Oldest.IsZero() {
 		l.last.age = max(time.Since(stats.Oldest), 0)
 	}
-	return l.last, l.err
+	return l.last, l.ok
 }

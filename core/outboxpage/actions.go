@@ -53,12 +53,14 @@ func (f form) back(pairs ...string) string {
 	return f.filter.link("./", append([]string{"after", f.after}, pairs...)...)
 }
 
-// selection names the messages for the outbox.
+// selection names the messages for the outbox. Of those that were chosen from a
+// list of one state it leaves alone what has another by now: somebody else may
+// have had a dead message tried again.
 func (f form) selection() outbox.Selection {
 	if f.all {
 		return f.filter.selection()
 	}
-	return outbox.Selection{IDs: f.ids}
+	return outbox.Selection{IDs: f.ids, State: f.filter.state()}
 }
 
 // readForm reads and checks a form, or answers what is wrong with it.

@@ -588,3 +588,15 @@ func TestWords(t *testing.T) {
 		assert.Equal(t, want, grouped(n))
 	}
 }
+
+// Somebody else has had a dead message tried again before it was discarded.
+func TestChosenMessagesOfAnotherState(t *testing.T) {
+	a := start(t)
+	a.insert(1, "orders", dead)
+	a.insert(2, "orders", dead)
+	_, err := a.client.Outbox().Retry(t.Context(), outbox.Selection{IDs: []string{id(1)}})
+	require.NoError(t, err)
+	location := a.post("discard?state=dead", url.Values{"id": {id(1), id(2)}, "confirmed": {"yes"}})
+	assert.Equal(t, "./?count=1&note=discarded&state=dead", location)
+	assert.Equal(t, []string{id(1)}, a.ids())
+}

@@ -3,6 +3,7 @@
 package loglimit
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -18,11 +19,34 @@ const maxKeys = 1000
 type Limiter[K comparable] struct {
 	mu     sync.Mutex
 	events map[K]*logged
+	// rest are the events that there is no room for, together.
+	rest  logged
+	swept time.Time
 }
 
 type logged struct {
 	until   time.Time
 	omitted int
+}
+
+// room makes a place for a key. The mutex is held.
+func (l *Limiter[K]) room(key K, now time.Time) *logged {
+	if len(l.events) >= maxKeys {
+		if now.Sub(l.swept) < Interval {
+			return &l.rest
+		}
+		l.swept = now
+		maps.DeleteFunc(l.events, func(_ K, seen *logged) bool { return !now.Before(seen.until) })
+		if len(l.events) >= maxKeys {
+			return &l.rest
+		}
+	}
+	if l.events == nil {
+		l.events = map[K]*logged{}
+	}
+	seen := &logged{}
+	l.events[key] = seen
+	return seen
 }
 
 // Admit tells whether to log an event, and how many were left out before.
@@ -32,11 +56,7 @@ func (l *Limiter[K]) Admit(key K) (omitted int, ok bool) {
 	now := time.Now()
 	seen := l.events[key]
 	if seen == nil {
-		if l.events == nil || len(l.events) >= maxKeys {
-			l.events = map[K]*logged{}
-		}
-		seen = &logged{}
-		l.events[key] = seen
+		seen = l.room(key, now)
 	}
 	if now.Before(seen.until) {
 		seen.omitted++

@@ -35,3 +35,24 @@ func TestBoundsItsMemory(t *testing.T) {
 	}
 	assert.LessOrEqual(t, len(l.events), maxKeys)
 }
+
+// What there is no room for is limited together, and there is room again when
+// others are over.
+func TestLimitsMoreThanItRemembers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Limiter[int]
+		admitted := func(from, to int) (n int) {
+			for range 3 {
+				for i := from; i < to; i++ {
+					if _, ok := l.Admit(i); ok {
+						n++
+					}
+				}
+			}
+			return n
+		}
+		assert.Equal(t, maxKeys+1, admitted(0, maxKeys+100))
+		time.Sleep(Interval)
+		assert.Equal(t, 100, admitted(maxKeys, maxKeys+100))
+	})
+}

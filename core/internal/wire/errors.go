@@ -3,12 +3,22 @@ package wire
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
+	"unicode/utf8"
 )
 
 // DetailKey is the key under which ParseErrors files a reason that the
 // server did not give for a field.
 const DetailKey = "detail"
+
+// Bounds of what ParseErrors returns: reasons end up in logs and in the outbox,
+// and a proxy may send anything, even what was sent to it.
+const (
+	maxFields  = 10
+	maxReasons = 5   // of a field
+	maxText    = 200 // bytes
+)
 
 // ParseErrors reads the reasons out of an error answer's body. The server
 // uses three shapes:
@@ -17,7 +27,8 @@ const DetailKey = "detail"
 //	{"data":{"errors":"reason"}}
 //	{"errors":{"detail":"reason"}}
 //
-// A body of another shape, such as a proxy's page, gives nil.
+// Reasons are cut to a few, of 200 bytes each. A body of another shape, such as a
+// proxy's page, gives nil.
 func ParseErrors(body []byte) map[string][]string {
 	var envelope, data struct {
 		Data   json.RawMessage `json:"data"`
@@ -38,10 +49,10 @@ func ParseErrors(body []byte) map[string][]string {
 	if !ok {
 		fields = map[string]any{DetailKey: value}
 	}
-	reasons := make(map[string][]string, len(fields))
-	for field, value := range fields {
-		if texts := textsOf(value); len(texts) > 0 {
-			reasons[field] = texts
+	reasons := make(map[string][]string, min(len(fields), maxFields))
+	for _, field := range slices.Sorted(maps.Keys(fields)) {
+		if texts := textsOf(fields[field]); len(texts) > 0 && len(reasons) < maxFields {
+			reasons[short(field)] = texts[:min(len(texts), maxReasons)]
 		}
 	}
 	if len(reasons) == 0 {
@@ -59,7 +70,7 @@ func textsOf(value any) []string {
 		if value == "" {
 			return nil
 		}
-		return []string{value}
+		return []string{short(value)}
 	case []any:
 		var texts []string
 		for _, item := range value {
@@ -67,6 +78,18 @@ func textsOf(value any) []string {
 		}
 		return slices.Clip(texts)
 	default:
-		return []string{fmt.Sprint(value)}
+		return []string{short(fmt.Sprint(value))}
 	}
+}
+
+// short cuts a text that is too long for a reason, between characters.
+func short(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	end := maxText
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "…"
 }

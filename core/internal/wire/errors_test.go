@@ -34,7 +34,13 @@ func TestParseErrors(t *testing.T) {
 		"null errors":         {`{"errors":null}`, nil},
 		"no reasons":          {`{"data":{"errors":{}}}`, nil},
 		"no reason for field": {`{"data":{"errors":{"a":[null]}}}`, nil},
-		"deep":                {`{"errors":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`, nil},
+		"long text":           {`{"errors":{"detail":"` + strings.Repeat("é", 100) + `é"}}`, map[string][]string{"detail": {strings.Repeat("é", 100) + "…"}}},
+		"cut character":       {`{"errors":"x` + strings.Repeat("é", 100) + `"}`, map[string][]string{"detail": {"x" + strings.Repeat("é", 99) + "…"}}},
+		"many reasons":        {`{"errors":{"a":["1","2","3","4","5","6"]}}`, map[string][]string{"a": {"1", "2", "3", "4", "5"}}},
+		"many fields": {`{"errors":{"a":"x","b":"x","c":"x","d":"x","e":"x","f":"x","g":"x","h":"x","i":"x","j":"x","k":"x"}}`, map[string][]string{
+			"a": {"x"}, "b": {"x"}, "c": {"x"}, "d": {"x"}, "e": {"x"}, "f": {"x"}, "g": {"x"}, "h": {"x"}, "i": {"x"}, "j": {"x"},
+		}},
+		"deep": {`{"errors":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			assert.Equal(t, test.want, ParseErrors([]byte(test.body)))
@@ -60,6 +66,10 @@ func FuzzParseErrors(f *testing.F) {
 		require.NotEmpty(t, reasons)
 		for field, texts := range reasons {
 			require.NotEmpty(t, texts, "field %q", field)
+			require.LessOrEqual(t, len(field), maxText+len("…"))
+			for _, text := range texts {
+				require.LessOrEqual(t, len(text), maxText+len("…"))
+			}
 		}
 	})
 }
