@@ -1,7 +1,6 @@
 package core
 
 import (
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,8 +32,6 @@ const (
 	// BreakerOpen lets nothing through: messages go to the outbox at once.
 	BreakerOpen BreakerState = "open"
 )
-
-var errBreakerOpen = errors.New("postoffice: circuit breaker is open: the server failed repeatedly")
 
 // breaker keeps an app from waiting for a server that is down. It opens
 // after 5 failures in a row, or when half of at least 20 requests within
@@ -86,7 +83,7 @@ func (b *breaker) allow() (done func(error), err error) {
 	report, err := b.circuit.Allow()
 	if err != nil {
 		b.report()
-		return nil, &failure{class: transient, cause: errBreakerOpen, untried: true}
+		return nil, &failure{class: transient, cause: ErrBreakerOpen, untried: true}
 	}
 	told := false
 	defer func() {

@@ -48,7 +48,7 @@ func TestBreakerOpensAfterFailuresInARow(t *testing.T) {
 		_, err := b.allow()
 		f := asFailure(err)
 		assert.True(t, f.untried)
-		assert.ErrorIs(t, f.cause, errBreakerOpen)
+		assert.ErrorIs(t, f.cause, ErrBreakerOpen)
 		assert.Equal(t, []BreakerState{BreakerOpen}, *changes)
 	})
 }

@@ -31,6 +31,10 @@ var (
 	// The error wraps what the server answered and, where there is an
 	// outbox, why it could not store the message.
 	ErrNotAccepted = errors.New("postoffice: message not accepted")
+	// ErrBreakerOpen means that nothing was sent, because the server failed
+	// repeatedly a moment ago. It is the cause of ErrNotAccepted without an
+	// outbox, and of events of Stored and Spilled with one.
+	ErrBreakerOpen = errors.New("postoffice: circuit breaker is open: the server failed repeatedly")
 	// ErrUndelivered means that accepted messages were neither delivered nor
 	// stored when the client was stopped. It can happen with Memory and
 	// without an outbox only.

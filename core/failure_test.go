@@ -104,7 +104,7 @@ func TestQuickRetryHelps(t *testing.T) {
 		"connection broke":    {&failure{broken: true}, true},
 		"connection refused":  {&failure{}, false},
 		"timed out":           {&failure{broken: true, timedOut: true}, false},
-		"circuit is open":     {&failure{cause: errBreakerOpen, untried: true}, false},
+		"circuit is open":     {&failure{cause: ErrBreakerOpen, untried: true}, false},
 		"error of other kind": {errors.New("?"), false},
 	} {
 		assert.Equal(t, test.want, quickRetryHelps(test.err), name)

@@ -62,7 +62,7 @@ func Succeeded(outcome Outcome) bool { return !outcome.Panicked && outcome.Statu
 // possible they are stored.
 func (c *Client) queue(ctx context.Context, b batch, p *Publisher) (Receipt, error) {
 	if c.spillsNow() && !p.holds() && !c.full.Load() {
-		receipt, err := c.spill(ctx, b, errBreakerOpen)
+		receipt, err := c.spill(ctx, b, ErrBreakerOpen)
 		if !errors.Is(err, ErrOutboxFull) {
 			return receipt, err
 		}

@@ -108,7 +108,7 @@ func TestObserverIsToldWhatWasSpilled(t *testing.T) {
 		require.Len(t, seen.of("failed"), breakerConsecutive)
 		_, err := client.PublishBulk(t.Context(), "orders", []any{struct{}{}, struct{}{}})
 		require.NoError(t, err)
-		assert.Equal(t, []Event{{Topic: "orders", Messages: 2, Err: errBreakerOpen}}, seen.of("spilled"))
+		assert.Equal(t, []Event{{Topic: "orders", Messages: 2, Err: ErrBreakerOpen}}, seen.of("spilled"))
 		assert.Len(t, seen.of("stored"), breakerConsecutive+1, "both were stored")
 		assert.Len(t, seen.of("failed"), breakerConsecutive, "nothing was sent")
 		assert.Equal(t, BreakerOpen, client.Stats().Breaker)

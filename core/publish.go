@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
 // storeTimeout bounds how long storing messages in the outbox may take.
@@ -321,7 +319,7 @@ func (c *Client) keep(ctx, patience context.Context, b batch, errs []*failure, j
 		return receipt, c.notAccepted(errs, failed, errors.Join(cause, fmt.Errorf("outbox: %w", err)))
 	}
 	c.observeFailed(Event{Topic: b.topic}, errs, failed, isPermanent)
-	c.stored(b.topic, records, cause)
+	c.stored(b.topic, errs, failed)
 	c.observeSpilled(b.topic, errs, failed)
 	receipt.State = Stored
 	receipt.IDs = ids(records)
@@ -392,18 +390,22 @@ func (c *Client) buried(event Event) {
 	emit(c.cfg.observer.Dead, event)
 }
 
-// stored notes that messages were committed to the outbox.
-func (c *Client) stored(topic string, records []outbox.Record, cause error) {
-	dead := 0
-	for _, record := range records {
-		if record.State == outbox.Dead {
-			dead++
+// stored notes that messages which failed were committed to the outbox: those
+// that the server refuses for good as dead.
+func (c *Client) stored(topic string, errs []*failure, failed []int) {
+	var dead, rest []int
+	for _, i := range failed {
+		if isPermanent(errs[i]) {
+			dead = append(dead, i)
+		} else {
+			rest = append(rest, i)
 		}
 	}
-	if dead > 0 {
-		c.buried(Event{Topic: topic, Messages: dead, Err: cause, Class: FailurePermanent})
+	if len(dead) > 0 {
+		c.buried(Event{Topic: topic, Messages: len(dead), Err: causeOf(errs, dead), Class: FailurePermanent})
 	}
-	if waiting := len(records) - dead; waiting > 0 {
+	if waiting := len(rest); waiting > 0 {
+		cause := causeOf(errs, rest)
 		c.log.warn("stored", topic, "messages could not be delivered: they are stored in the outbox", "topic", topic, "messages", waiting, "error", cause)
 		c.throughput.add(0, waiting, 0)
 		emit(c.cfg.observer.Stored, Event{Topic: topic, Messages: waiting, Err: cause})

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -565,5 +566,24 @@ func TestEventsHaveTheirOwnErrors(t *testing.T) {
 		assert.ErrorContains(t, seen.of("dead")[0].Err, "400")
 		require.NotEmpty(t, seen.of("failed"))
 		assert.ErrorContains(t, seen.of("failed")[0].Err, "429")
+
+		// So do those of a call.
+		seen = events{}
+		client := newTestClient(t, config)
+		_, err := client.PublishBulk(t.Context(), "orders", []any{map[string]int{"bad": 1}, map[string]int{"late": 1}}, DeliverIn(time.Hour))
+		require.NoError(t, err)
+		require.Len(t, seen.of("dead"), 1)
+		assert.Equal(t, "400", statusOf(seen.of("dead")[0].Err))
+		require.Len(t, seen.of("stored"), 1)
+		assert.Equal(t, "429", statusOf(seen.of("stored")[0].Err))
 	})
+}
+
+// statusOf is the status of the only answer that an error tells of.
+func statusOf(err error) string {
+	response, _ := err.(*ResponseError) //nolint:errorlint // nothing is wrapped around it
+	if response == nil {
+		return ""
+	}
+	return strconv.Itoa(response.StatusCode)
 }

@@ -35,6 +35,8 @@ func errorType(err error) string {
 		return "timeout"
 	case isNetwork:
 		return "network"
+	case errors.Is(err, core.ErrBreakerOpen):
+		return "breaker_open"
 	case errors.Is(err, core.ErrOutboxFull):
 		return "outbox_full"
 	}

@@ -169,3 +169,16 @@ func TestDependencies(t *testing.T) {
 	assert.Contains(t, string(output), "go.opentelemetry.io/otel/metric")
 	assert.NotContains(t, string(output), "go.opentelemetry.io/otel/sdk", "the SDK is the app's choice")
 }
+
+func TestErrorTypeOfAnOpenBreaker(t *testing.T) {
+	server, seen := newServer(t), collect(t)
+	client := newClient(t, core.Config{URL: server.URL(), Observer: seen.observer()})
+	server.FailNext(5, 500)
+	for range 5 {
+		_, err := client.Publish(t.Context(), "orders", struct{}{})
+		require.Error(t, err)
+	}
+	_, err := client.Publish(t.Context(), "orders", struct{}{})
+	require.ErrorIs(t, err, core.ErrBreakerOpen)
+	assert.Equal(t, 1.0, seen.points("messaging.client.operation.duration")["error.type=breaker_open,messaging.destination.name=orders,messaging.operation.name=publish"])
+}

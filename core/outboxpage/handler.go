@@ -7,6 +7,7 @@ import (
 	"path"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/internal/webpage"
@@ -66,7 +67,7 @@ func newPage(client *core.Client, options Options) (*page, error) {
 	case options.Authorize == nil:
 		return nil, invalid("Options.Authorize", "is required: it says who may see the page")
 	case !isPath(options.Path):
-		return nil, invalid("Options.Path", fmt.Sprintf("is %q; it must be a clean path that begins and ends with a slash", options.Path))
+		return nil, invalid("Options.Path", fmt.Sprintf("is %q; it must be a clean path that begins and ends with a slash, without spaces and ", options.Path)+special)
 	}
 	return &page{client: client, options: options, health: health{ask: client.Health}, hour: client.LastHour}, nil
 }
@@ -97,12 +98,18 @@ func invalid(field, problem string) error {
 	return fmt.Errorf("%w: %w", core.ErrInvalidConfig, &core.FieldError{Field: field, Problem: problem})
 }
 
+// special are characters that mean something in addresses or to a router.
+const special = `?#%\{}:*`
+
 // isPath reports whether a page can be mounted at a path.
 func isPath(text string) bool {
 	if text == "/" {
 		return true
 	}
-	return strings.HasPrefix(text, "/") && text != "//" && path.Clean(text)+"/" == text && !strings.ContainsAny(text, "?#\\")
+	return strings.HasPrefix(text, "/") && text != "//" && path.Clean(text)+"/" == text &&
+		!strings.ContainsFunc(text, func(r rune) bool {
+			return strings.ContainsRune(special, r) || unicode.IsSpace(r) || unicode.IsControl(r)
+		})
 }
 
 // guarded sets the headers of every answer and asks who may see the page.

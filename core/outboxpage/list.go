@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/postoffice-go/postoffice/core/internal/webpage"
@@ -81,7 +82,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 		return f.link("./", pairs...)
 	}
 	body := listBody{
-		Server: p.server(r.Context()), Hour: lastHour(p.hour(), time.Now()), Filter: f, Filtered: f != filter{}, All: f.words(), Payloads: payloads,
+		Hour: lastHour(p.hour(), time.Now()), Filter: f, Filtered: f != filter{}, All: f.words(), Payloads: payloads,
 		Retry: f.link("retry", "after", after), Discard: f.link("discard", "after", after),
 		MarkAll: kept("after", after, "mark", "page"),
 	}
@@ -94,7 +95,10 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 	if after != "" {
 		body.First = kept()
 	}
-	p.count(r.Context(), &body)
+	// All at once, for whatever hangs.
+	var asking sync.WaitGroup
+	asking.Go(func() { body.Server = p.server(r.Context()) })
+	asking.Go(func() { p.count(r.Context(), &body) })
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	asked := outbox.Query{State: f.state(), Topic: f.Topic, After: after, Limit: pageRows + 1, MaxPayload: -1}
@@ -102,6 +106,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 		asked.MaxPayload = readPreview
 	}
 	records, err := p.client.Outbox().List(ctx, asked)
+	asking.Wait()
 	status := http.StatusOK
 	if err != nil {
 		body.ListError = reason(err)

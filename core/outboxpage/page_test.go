@@ -39,7 +39,8 @@ func TestOptions(t *testing.T) {
 		require.NotNil(t, fault)
 		assert.Equal(t, field, fault.Field)
 	}
-	for path, good := range map[string]bool{"/": true, "/a/": true, "/a/b/": true, "": true, "a/": false, "//": false, "/a//": false, "/../": false, "/a?b/": false, `/a\b/`: false} {
+	for path, good := range map[string]bool{"/": true, "/a/": true, "/a/b/": true, "": true, "a/": false, "//": false, "/a//": false, "/../": false, "/a?b/": false, `/a\b/`: false,
+		"/a{b}/": false, "/a:b/": false, "/*a/": false, "/a b/": false, "/a\nb/": false, "/a%2fb/": false, "/größe/": true} {
 		_, err := Handler(client, Options{Authorize: everybody, Path: path})
 		assert.Equal(t, good, err == nil, path)
 	}
@@ -599,4 +600,36 @@ func TestChosenMessagesOfAnotherState(t *testing.T) {
 	location := a.post("discard?state=dead", url.Values{"id": {id(1), id(2)}, "confirmed": {"yes"}})
 	assert.Equal(t, "./?count=1&note=discarded&state=dead", location)
 	assert.Equal(t, []string{id(1)}, a.ids())
+}
+
+// hanging is an outbox that does not answer.
+type hanging struct{ outbox.Store }
+
+func (hanging) Stats(ctx context.Context) (outbox.Stats, error) {
+	<-ctx.Done()
+	return outbox.Stats{}, ctx.Err()
+}
+
+func (hanging) List(ctx context.Context, _ outbox.Query) ([]outbox.Record, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A page waits for what hangs once, and shows the rest.
+func TestHangingOutbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, err := core.NewClient(core.Config{URL: "http://postoffice.test", Outbox: hanging{memory.New()}, Logger: quiet})
+		require.NoError(t, err)
+		p, err := newPage(client, Options{Authorize: func(*http.Request) bool { return true }})
+		require.NoError(t, err)
+		p.health.ask = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		w := httptest.NewRecorder()
+		began := time.Now()
+		p.handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, DefaultPath, nil))
+		assert.Equal(t, storeTimeout, time.Since(began))
+		assert.Equal(t, http.StatusServiceUnavailable, w.Code)
+		assert.Contains(t, w.Body.String(), "The counts cannot be read")
+		assert.Contains(t, w.Body.String(), "no answer")
+		require.NoError(t, client.Stop(t.Context()))
+	})
 }
