@@ -180,5 +180,5 @@ func TestErrorTypeOfAnOpenBreaker(t *testing.T) {
 	}
 	_, err := client.Publish(t.Context(), "orders", struct{}{})
 	require.ErrorIs(t, err, core.ErrBreakerOpen)
-	assert.Equal(t, 1.0, seen.points("messaging.client.operation.duration")["error.type=breaker_open,messaging.destination.name=orders,messaging.operation.name=publish"])
+	assert.Equal(t, 1, int(seen.points("messaging.client.operation.duration")["error.type=breaker_open,messaging.destination.name=orders,messaging.operation.name=publish"]))
 }
