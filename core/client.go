@@ -43,6 +43,7 @@ type Client struct {
 
 	mu       sync.RWMutex
 	closed   bool
+	mounted  atomic.Bool    // Routes was called
 	routes   []Route        // beside the recovery endpoints
 	inFlight sync.WaitGroup // calls that publish
 }

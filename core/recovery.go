@@ -65,13 +65,18 @@ type Route struct {
 func (c *Client) Routes() []Route {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
+	c.mounted.Store(true)
 	return append([]Route{{Path: c.cfg.recoveryPath, Handler: c.RecoveryHandler()}}, c.routes...)
 }
 
 // AddRoute has adapters mount another handler, such as the page of undelivered
 // messages, which outboxpage.Mount adds. It is to be called before Mount or
-// Register.
+// Register: what comes after Routes was called is not served, and a warning in
+// the log says so.
 func (c *Client) AddRoute(route Route) {
+	if c.mounted.Load() {
+		c.cfg.logger.Warn("postoffice: a route is added after the routes were mounted, and may not be served; add it before Register", "path", route.Path)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.routes = append(c.routes, route)

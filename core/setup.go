@@ -163,7 +163,7 @@ func (c *Client) create(ctx context.Context, path string, result SetupResult, re
 		c.cfg.logger.Info("postoffice: created " + result.String())
 	case response != nil && response.StatusCode == http.StatusConflict:
 		result.Status = SetupExists
-		c.cfg.logger.Warn("postoffice: " + result.String() + " exists; the server has updated nothing, so its settings may differ")
+		c.cfg.logger.Info("postoffice: " + result.String() + " exists; the server has updated nothing, so its settings may differ")
 	default:
 		result.Err = err
 		c.log.error("setup", result.String(), "cannot create "+result.String(), "error", err)

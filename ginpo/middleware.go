@@ -34,7 +34,9 @@ func Middleware(client *core.Client, options Options) gin.HandlerFunc {
 }
 
 // FromContext returns the request's publisher. Without the middleware it is
-// nil; the methods of a nil publisher return [core.ErrNoPublisher].
+// nil; the methods of a nil publisher return [core.ErrNoPublisher]. Publish with
+// c.Request.Context(): a *gin.Context has neither its deadline nor its trace,
+// unless gin.Engine.ContextWithFallback is on.
 func FromContext(c *gin.Context) *core.Publisher {
 	var ctx context.Context = c
 	if c.Request != nil { // as in tests of handlers

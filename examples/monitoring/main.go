@@ -69,7 +69,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		defer func() { _ = os.RemoveAll(dir) }()
 		f.file = filepath.Join(dir, "outbox.db")
 	}
 	store, err := sqlite.Open(ctx, f.file, sqlite.WithMaxBytes(f.maxBytes))

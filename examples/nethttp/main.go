@@ -70,6 +70,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		_, _ = fmt.Fprintln(stdout, "POSTOFFICE_URL is not set: using a fake server at", fake.URL())
 		config.URL = fake.URL()
 		config.OriginHost = "http://fake:secret@" + listener.Addr().String()
+		config.Consumers = []core.Consumer{{Topic: "orders", Target: "orders", Type: core.PubSub}} // or the server throws them away
 	}
 
 	if *file == "" {

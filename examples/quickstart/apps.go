@@ -58,7 +58,7 @@ func registerGin(server *http.Server, client *core.Client, topic string) error {
 			c.String(http.StatusBadRequest, "not an order")
 			return
 		}
-		receipt, err := ginpo.FromContext(c).Publish(c, topic, o, core.WithAttribute("app", "gin"))
+		receipt, err := ginpo.FromContext(c).Publish(c.Request.Context(), topic, o, core.WithAttribute("app", "gin"))
 		if err != nil {
 			c.String(http.StatusInternalServerError, "not accepted")
 			return

@@ -8,7 +8,7 @@
 // is deleted at the end. With -postgres it uses that database, creates the
 // tables orders and postoffice_outbox there if they are missing, and leaves
 // them. The Postoffice server is a fake one in the process, unless
-// POSTOFFICE_URL names another.
+// POSTOFFICE_URL names another; POSTOFFICE_ORIGIN_HOST is needed then, too.
 package main
 
 import (
@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/postoffice-go/postoffice/core"
@@ -113,7 +114,9 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		config.URL, config.OriginHost = fake.URL(), "http://fake:secret@127.0.0.1:8080"
 		config.Consumers = []core.Consumer{{Topic: "orders", Target: "orders", Type: core.PubSub}}
 	}
-	config.Topics = append(config.Topics, "orders")
+	if !slices.Contains(config.Topics, "orders") {
+		config.Topics = append(config.Topics, "orders")
+	}
 	config.Outbox = store
 	delivered := make(chan core.Event, 100)
 	config.Observer.Delivered = func(event core.Event) { delivered <- event }

@@ -114,7 +114,7 @@ type selectionFlags struct{ topic, state string }
 
 func (f *selectionFlags) add(command *cobra.Command) {
 	command.Flags().StringVar(&f.topic, "topic", "", "only messages of a `topic`")
-	command.Flags().StringVar(&f.state, "state", "", "only messages that are `pending` or dead")
+	command.Flags().StringVar(&f.state, "state", "", "only messages in this `state`: pending or dead")
 	// It fails only for flags that do not exist.
 	_ = command.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(
 		[]cobra.Completion{outbox.Pending.String(), outbox.Dead.String()}, cobra.ShellCompDirectiveNoFileComp))

@@ -26,8 +26,9 @@
 //     databases have; the tests run on MariaDB.
 //   - SQLite 3.35 or newer ([SQLite]): modernc.org/sqlite, or a driver that is
 //     used like it, such as github.com/mattn/go-sqlite3, with which it is not
-//     tested. Open the file in WAL mode and with a busy timeout,
-//     "file:app.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)". A
+//     tested. Open the file in WAL mode, with a busy timeout, and with transactions
+//     that begin as writers, for one that reads first may not wait for others:
+//     "file:app.db?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)". A
 //     database in memory is another one for each connection. For a file of the
 //     outbox's own, package sqlite beside this one is simpler.
 //
