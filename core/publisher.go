@@ -26,10 +26,11 @@ type Options struct {
 	// it returns false are dropped, which Observer.Discarded tells: with
 	// [Succeeded], a handler that panics or answers 5xx publishes nothing.
 	//
-	// It applies to AfterResponse Memory alone; with it, messages wait in
-	// memory until the handler ends, and those that memory has no room for
-	// are refused with ErrNotAccepted. Defaults to nil: messages are posted
-	// whatever the outcome, also while the handler runs.
+	// It applies to AfterResponse Memory alone; with another mode the log warns
+	// that it decides nothing. With it, messages wait in memory until the
+	// handler ends, and those that memory has no room for are refused with
+	// ErrNotAccepted. Defaults to nil: messages are posted whatever the outcome,
+	// also while the handler runs.
 	FlushOn func(Outcome) bool
 }
 
@@ -157,6 +158,9 @@ func (c *Client) BeginRequest(ctx context.Context, r *http.Request, options Opti
 	}
 	if options.FlushOn == nil {
 		return NewContext(ctx, p), func() {}
+	}
+	if options.AfterResponse != Memory {
+		c.log.warn("flush on", "", "FlushOn decides nothing, since AfterResponse is not Memory: messages are accepted for good within the call")
 	}
 	return NewContext(ctx, p), p.end
 }
