@@ -88,7 +88,7 @@ func (c *Client) admit(ctx context.Context, b batch) (Receipt, error) {
 
 // PublishTx publishes a message as part of a transaction of the caller's: it
 // is delivered if, and only if, the transaction commits. The message is
-// inserted into the outbox, which must be a [outbox.TxStore] in the database
+// inserted into the outbox, which must be an [outbox.TxStore] in the database
 // of the transaction, as those of core/outbox/sqlstore are. A *sql.Tx is
 // passed as it is; for pgx there is sqlstore.PgxTx.
 //

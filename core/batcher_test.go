@@ -613,7 +613,8 @@ func TestDurableStoresThenDelivers(t *testing.T) {
 func TestDurableLeavesToTheRelayWhatIsNotDelivered(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
 		store := memory.New()
-		config.Outbox = store
+		var seen events
+		config.Outbox, config.Observer = store, seen.observer()
 		client := startTestClient(t, config)
 		server.FailNext(1, 429)
 		p := publisherIn(t, client, Durable)
@@ -629,6 +630,9 @@ func TestDurableLeavesToTheRelayWhatIsNotDelivered(t *testing.T) {
 		list := records(t, store)
 		require.Len(t, list, 1)
 		assert.Equal(t, outbox.Dead, list[0].State)
+		require.Len(t, seen.of("dead"), 1)
+		assert.False(t, seen.of("dead")[0].FromOutbox, "it was posted from memory")
+		assert.True(t, seen.of("delivered")[0].FromOutbox, "the relay had it")
 		isEmpty(t, client)
 	})
 }

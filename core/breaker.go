@@ -19,7 +19,10 @@ const (
 	breakerPause = time.Second
 )
 
-// BreakerState is the state of the circuit breaker in front of the server.
+// BreakerState is the state of the circuit breaker in front of the server. It
+// opens after 5 failures in a row, or when half of at least 20 requests within
+// 10 s failed, by the network, a timeout, 429 or 5xx; after 1 s one message probes
+// the server.
 type BreakerState string
 
 // States of the circuit breaker.

@@ -78,7 +78,7 @@ func NewClient(config Config) (*Client, error) {
 }
 
 // Start sets up the topics and consumers and begins to deliver what is in
-// the outbox. It belongs into the app's initialization, and the adapters'
+// the outbox. It belongs in the app's initialization, and the adapters'
 // Register calls it. Publishing works before Start, too.
 //
 // Start returns an error when the outbox cannot be used, when ctx ends
@@ -144,8 +144,9 @@ func (c *Client) Flush(ctx context.Context) error {
 // ctx, or half the time it gives, requests to the server are broken off, and
 // their messages stored. When ctx ends before everything else has, Stop
 // returns an error; the rest ends by itself, within the configured timeouts.
-// Without an outbox it returns ErrUndelivered when messages were left that
-// the server had not taken; without a deadline it waits until it takes them.
+// Without an outbox, or with one that cannot be used, it returns ErrUndelivered
+// when messages of [Memory] were left that the server had not taken; without a
+// deadline it waits until they are delivered or stored.
 //
 // Stop may be called more than once, at the same time too: every call waits.
 // The outbox is not closed: whoever opened it closes it after Stop.

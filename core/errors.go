@@ -18,7 +18,8 @@ var (
 	// ErrNotStarted means that Start was not called, or has not succeeded yet.
 	ErrNotStarted = errors.New("postoffice: client is not started")
 	// ErrOutboxFull means that the outbox has reached its bound, and no room
-	// was made before the caller's context ended.
+	// was made while the call could wait: until its context ended or the client
+	// was stopped. PublishTx does not wait.
 	ErrOutboxFull = outbox.ErrFull
 	// ErrInvalidConfig means that a Config or settings cannot be used. The
 	// error wraps one [*FieldError] for each field at fault.
@@ -36,8 +37,8 @@ var (
 	// outbox, and of events of Stored and Spilled with one.
 	ErrBreakerOpen = errors.New("postoffice: circuit breaker is open: the server failed repeatedly")
 	// ErrUndelivered means that accepted messages were neither delivered nor
-	// stored when the client was stopped. It can happen with Memory and
-	// without an outbox only.
+	// stored when the client was stopped. It can happen with Memory only:
+	// without an outbox, or while the outbox cannot be used.
 	ErrUndelivered = errors.New("postoffice: neither delivered nor stored")
 	// ErrNoOutbox means that the client has no outbox to look after.
 	ErrNoOutbox = errors.New("postoffice: the client has no outbox")

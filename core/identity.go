@@ -43,7 +43,8 @@ func WithMessageID() PublishOption {
 // Config.Outbox. A delivered message leaves the outbox, and its key may be
 // used again from then on; as its id is made of topic and key, with
 // WithMessageID consumers can tell that they have had it. PublishBulk
-// refuses the option, as its messages would be one.
+// refuses the option, as its messages would be one. That, a bad key and a client
+// without an outbox are ErrInvalidMessage.
 func WithDedupKey(key string) PublishOption {
 	return func(o *publishOptions) {
 		o.identity.dedupKey = key

@@ -125,9 +125,11 @@ type publishOptions struct {
 }
 
 // WithAttributes adds attributes to the message. Values are cast to strings:
-// strings as they are, numbers and booleans plainly, times as RFC 3339,
-// others by [encoding.TextMarshaler] or [fmt.Stringer]. A later attribute
-// replaces an earlier one of the same name.
+// strings as they are, booleans, numbers without an exponent, times as RFC 3339,
+// durations as in "1.5s", others by [encoding.TextMarshaler], [fmt.Stringer] or
+// error. nil, []byte, NaN, what has no text, an empty name, a NUL and invalid
+// UTF-8 are refused with ErrInvalidMessage. A later attribute replaces an earlier
+// one of the same name.
 func WithAttributes(attributes map[string]any) PublishOption {
 	return func(o *publishOptions) { o.attributes = append(o.attributes, attributeSet{many: attributes}) }
 }

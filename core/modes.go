@@ -17,7 +17,8 @@ const (
 	// Durable commits each message to the outbox within the call, which
 	// returns Stored, and posts it afterwards, together with those of other
 	// requests. Calls at the same time share a commit. It needs an outbox;
-	// without one, messages are posted as with Off, and the log warns.
+	// without one, messages are posted as with Off, and the log warns. While
+	// the outbox cannot store it, a message is posted within the call, too.
 	Durable
 	// Memory queues each message within the call, which returns Queued after
 	// about a microsecond, and posts it afterwards, together with those of
@@ -28,8 +29,8 @@ const (
 	// time of a post, are gone when the process crashes. Stop and Flush see
 	// to them when it ends in order. While the server fails, and when
 	// memory's bounds are reached, messages are stored in the outbox. Without
-	// an outbox they are tried again until they are delivered, or the client
-	// is stopped, and what the server refuses for good is only logged and
+	// an outbox, or while it cannot be used, they are tried again until they
+	// are delivered, or the client is stopped; without one what the server refuses for good is only logged and
 	// reported to Observer.Dead.
 	Memory
 )

@@ -104,8 +104,8 @@ type Event struct {
 	Topic string
 	// Messages is how many there were.
 	Messages int
-	// FromOutbox tells that they came from the outbox rather than from the
-	// call that published them.
+	// FromOutbox tells that the relay or the rescuer had them; it is false for
+	// what is posted within its call or from memory, with Durable, too.
 	FromOutbox bool
 	// Err is the reason of a failure; nil otherwise.
 	Err error
@@ -117,7 +117,7 @@ type Event struct {
 	// in events of Delivered: the most of any message of the request. A
 	// message that was tried before it was stored begins anew at 1.
 	Attempts int
-	// Age is how long the server did not have them, in events of Delivered:
+	// Age is how long they waited, in events of Delivered:
 	// that of the oldest message of the request since it was accepted or,
 	// from the outbox, since it was stored by the clock of the store.
 	Age time.Duration

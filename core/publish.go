@@ -18,8 +18,9 @@ type State int
 const (
 	// Delivered means that the server has answered 201.
 	Delivered State = iota
-	// Stored means that the message is committed in the outbox, from where
-	// it is delivered later.
+	// Stored means that the message is committed in the outbox: it is
+	// delivered later, or kept there as dead if the server refused it for
+	// good.
 	Stored
 	// Queued means that the message waits in memory to be delivered.
 	Queued
@@ -40,15 +41,17 @@ func (s State) String() string {
 // Receipt tells what became of accepted messages.
 type Receipt struct {
 	// IDs are the ids, in the outbox, of the messages that were stored, in
-	// the order of their payloads; empty if all were delivered. With
+	// the order of their payloads; empty if all were delivered or queued. With
 	// WithMessageID they are the ids of all messages.
 	IDs []string
 	// State is Delivered if all messages were delivered, otherwise the
 	// state of those that were not.
 	State State
-	// Jobs are the ids of the server's jobs for the delivered messages: one
-	// for each message and consumer, in no useful order. None means that
-	// nobody consumes the topic, and the server has thrown the message away.
+	// Jobs are the ids of the server's jobs for the messages that it has
+	// taken: one for each message and HTTP consumer, and one for each chunk of
+	// a bulk and Pub/Sub consumer, in no useful order. With State Delivered, an
+	// empty list that is not nil means that nobody consumes the topic, and the
+	// server has thrown the messages away; nil means that it did not tell.
 	Jobs []int64
 }
 
@@ -67,8 +70,14 @@ type Receipt struct {
 // refuses for good is stored as dead. Without an outbox every failure is
 // returned.
 //
-// The call takes no longer than Config.Timeout, plus the time to store the
-// message. The deadline of ctx shortens that; its cancellation does not end
+// The payload may not be a string, a []byte or nil, and nests at most 1000 deep.
+// Payload, attributes and topic together have at most 7,000,000 bytes, and the
+// topic at most 255 characters.
+//
+// The call takes no longer than Config.Timeout, plus up to 5 s to store the
+// message. Where the server does not know a topic of Config.Topics, at most once
+// in 10 s, the topic is created and the message sent once more, which may take
+// as long each. The deadline of ctx shortens that; its cancellation does not end
 // the call, so that a client that hangs up on a handler does not leave a
 // message undecided between sent and lost. Only while the outbox is full
 // does the call wait, for room in it, until ctx ends; the error is

@@ -180,7 +180,7 @@ func (r *relay) deliver(ctx context.Context, records []outbox.Record, deadline t
 			defer func() { <-slots }()
 			d := &delivery{client: r.client, batch: g.batch, records: g.records, deadline: deadline, givenUp: ctx.Err}
 			r.client.sendAll(ctx, d)
-			r.settle(ctx, g, d)
+			r.settle(ctx, g, d, true)
 			if slices.ContainsFunc(d.errs, func(f *failure) bool { return f == nil || !f.untried }) {
 				tried.Store(true)
 			}
@@ -197,7 +197,7 @@ func (r *relay) settleHeld(ctx context.Context, p *parcel, d *delivery, token st
 	for i, id := range p.ids {
 		g.records[i] = outbox.Record{ID: id, LeaseToken: token, Attempts: 1}
 	}
-	r.settle(ctx, g, d)
+	r.settle(ctx, g, d, false)
 	if len(failedIndexes(d.errs)) > 0 {
 		r.wake()
 	}
@@ -230,8 +230,9 @@ func groupRecords(records []outbox.Record) []*group {
 	return groups
 }
 
-// settle writes the results of a group into the outbox.
-func (r *relay) settle(ctx context.Context, g *group, d *delivery) {
+// settle writes the results of a group into the outbox, from where it may have
+// come.
+func (r *relay) settle(ctx context.Context, g *group, d *delivery, fromOutbox bool) {
 	var delivered []string
 	var changes []outbox.Change
 	dead := 0
@@ -266,7 +267,7 @@ func (r *relay) settle(ctx context.Context, g *group, d *delivery) {
 	topic := g.batch.topic
 	if failed := len(retried); failed > 0 {
 		r.client.log.warn("relay", topic, "messages in the outbox could not be delivered; they are tried again", "topic", topic, "messages", failed, "error", cause)
-		r.client.observeFailed(Event{Topic: topic, FromOutbox: true}, d.errs, retried, isPermanent)
+		r.client.observeFailed(Event{Topic: topic, FromOutbox: fromOutbox}, d.errs, retried, isPermanent)
 	}
 	if err := r.write(ctx, func(ctx context.Context) error {
 		_, err := r.store.Delete(ctx, delivered...)
@@ -281,7 +282,7 @@ func (r *relay) settle(ctx context.Context, g *group, d *delivery) {
 		return err
 	}, len(changes))
 	if err == nil && dead > 0 {
-		r.client.buried(Event{Topic: topic, Messages: dead, FromOutbox: true, Err: refusal, Class: FailurePermanent})
+		r.client.buried(Event{Topic: topic, Messages: dead, FromOutbox: fromOutbox, Err: refusal, Class: FailurePermanent})
 	}
 }
 

@@ -197,7 +197,7 @@ func checkJSON(field string, text []byte, bad *faults) (json.RawMessage, bool) {
 		bad.add(fieldError(field, "is empty; it must hold JSON"))
 		return nil, false
 	case bytes.HasPrefix(trimmed, []byte("\ufeff")):
-		bad.add(fieldError(field, "begins with a byte order mark, which JSON has not"))
+		bad.add(fieldError(field, "begins with a byte order mark, which JSON does not have"))
 		return nil, false
 	case !utf8.Valid(trimmed):
 		bad.add(fieldError(field, "is not valid UTF-8"))

@@ -23,6 +23,6 @@
 //
 // The middleware puts a publisher into the request's context and does
 // nothing else: the ResponseWriter is the one it was given, panics pass
-// through, and no goroutine is started. Only with Options.FlushOn the writer
-// is wrapped, to see the status: see [Middleware].
+// through, and no goroutine is started. Only with Options.FlushOn is the writer
+// wrapped, to see the status: see [Middleware].
 package nethttp

@@ -26,7 +26,7 @@
 //	a duplicate of one that is being handled     409
 //	the deduplicator fails                       503, reported
 //	credentials are missing or wrong             401, reported
-//	another method than POST                     405, reported
+//	a method other than POST                     405, reported
 //	the body is too large                        413, reported
 //	the body is not application/json             415, reported
 //

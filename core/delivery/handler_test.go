@@ -175,6 +175,16 @@ func TestWithConsumer(t *testing.T) {
 	}, delivery.WithConsumer(core.Consumer{Topic: "orders", Target: "http://billing/consume", Timeout: time.Hour}))
 	require.Equal(t, 204, post(t, url, message).status)
 	assert.InDelta(t, time.Hour, <-remaining, float64(time.Minute))
+
+	// What it does not say is left to the other options.
+	url, _ = consumer(t, func(ctx context.Context, _ delivery.Message[order]) error {
+		deadline, _ := ctx.Deadline()
+		remaining <- time.Until(deadline)
+		return nil
+	}, delivery.WithTimeout(time.Hour), delivery.WithCredentials("user", "secret"), delivery.WithConsumer(core.Consumer{Topic: "orders", Target: "http://billing/consume"}))
+	require.Equal(t, 401, post(t, url, message).status)
+	require.Equal(t, 204, post(t, url, message, "Authorization", "Basic dXNlcjpzZWNyZXQ=").status)
+	assert.InDelta(t, time.Hour, <-remaining, float64(time.Minute))
 }
 
 func TestSize(t *testing.T) {

@@ -74,8 +74,9 @@ func WithTopic(topic string) Option {
 
 // WithConsumer takes the topic from the consumer as it is configured, the
 // credentials from the userinfo of its Target, as [WithCredentials] does, and
-// the end of the function's context from its Timeout if that is set, as
-// [WithTimeout] does. A Target without userinfo demands no credentials.
+// the end of the function's context from its Timeout, as [WithTimeout] does. A
+// Target without userinfo, or a zero Timeout, leaves what other options have
+// set.
 func WithConsumer(consumer core.Consumer) Option {
 	return func(s *settings) error {
 		credentials, err := targetCredentials(consumer)
@@ -85,7 +86,13 @@ func WithConsumer(consumer core.Consumer) Option {
 		if consumer.Timeout < 0 {
 			return errors.New("WithConsumer: the Timeout is negative")
 		}
-		s.topic, s.credentials, s.timeout = consumer.Topic, credentials, consumer.Timeout
+		s.topic = consumer.Topic
+		if credentials != nil {
+			s.credentials = credentials
+		}
+		if consumer.Timeout > 0 {
+			s.timeout = consumer.Timeout
+		}
 		return nil
 	}
 }

@@ -26,8 +26,10 @@
 //     (messaging.operation.name "publish") and requests to the server
 //     ("post"); error.type when they failed.
 //   - messaging.client.sent.messages, counter: messages that were posted, each
-//     attempt by itself; error.type and postoffice.failure.class
-//     ("transient", "config", "permanent") when the server did not take them.
+//     delivery by itself; the quick retry of a request and the parts of a bulk
+//     that was split count in the duration alone. error.type and
+//     postoffice.failure.class ("transient", "config", "permanent") when the
+//     server did not take them.
 //   - postoffice.published.messages, counter: accepted messages, by
 //     postoffice.state: "delivered", "stored", "queued".
 //   - postoffice.stored.messages and postoffice.spilled.messages, counters:
@@ -63,7 +65,7 @@
 //
 // A request to the server is a span "post {topic}" of kind client, below that
 // of its call. A message that is posted within its call has none, for both
-// would tell the same, unless the request fails: the call may well succeed, by
+// would say the same, unless the request fails: the call may well succeed, by
 // storing the message. Messages that are posted after their call, by requests
 // with AfterResponse, are posted in a trace of their own, linked to the spans
 // of up to 128 of their calls. What is posted from the outbox, by the relay,

@@ -21,7 +21,8 @@ const outboxTimeout = 5 * time.Second
 // than 5 s; while the outbox gives no answer its metrics are left out, and
 // OpenTelemetry's error handler gets the reason. Where
 // several processes share an outbox, each tells of all of it. The function
-// returned ends it, and is to be called before the outbox is closed.
+// returned ends it, and is to be called before the outbox is closed. Errors are
+// those of the MeterProvider.
 //
 // The gauges of several clients with the same MeterProvider are added up or
 // replace each other: give each a MeterProvider of its own.

@@ -1,9 +1,9 @@
 // Package outbox keeps the messages that are accepted but not yet delivered.
 //
-// A [Store] is a table of [Record]s, one message each. The client inserts a
-// record when a message cannot be delivered at once; its relay, and the
-// server's rescuer through the recovery list, claim records, post them and
-// delete what the server took. Claiming is leasing: a claimed record is
+// A [Store] is a table of messages, each a [Record]. The client inserts a record
+// when a message cannot be delivered at once; its relay, and the server's
+// rescuer through the recovery list, claim records, post them and delete what
+// the server took. Claiming is leasing: a claimed record is
 // hidden from other claims until the lease ends, so several processes may
 // share a store, and what a dead process held comes back by itself.
 //
@@ -183,11 +183,11 @@ type Stats struct {
 // the store's own: callers pass durations, so that the clocks of several
 // processes need not agree.
 //
-// An error of Insert means that none of the records is kept. Only where the
-// connection to a database server fails, or the context ends, while the
-// server commits, nobody knows: the insert can be repeated, for records that
-// are in the store already are left as they are. Every method honours the
-// context's end and says so with the context's error. Methods that return a
+// An error of Insert means that none of the records is kept, with one exception:
+// when the connection to a database server fails, or the context ends, during the
+// commit, they may have been kept. Repeat the insert then: records that are there
+// already are left as they are. A method that has not begun when the context ends
+// returns the context's error; a store may finish what it has begun. Methods that return a
 // count beside an error have changed so many records before it.
 type Store interface {
 	// Check reports whether the store can be used, naming what is missing.

@@ -43,6 +43,6 @@
 // Publish reads lines as they come, and holds one request of them in memory.
 // A first Ctrl-C or SIGTERM lets the request under way end, so that the count
 // of what was accepted is true; a second one ends the process at once. Where a
-// request gets no answer, its lines are told as not accepted, and may have
+// request gets no answer, its lines are reported as not accepted, and may have
 // arrived nevertheless: messages are delivered at least once.
 package main

@@ -83,7 +83,9 @@ func (s *Store) migrate(ctx context.Context, text string) error {
 
 // Check reports whether the table can be used: that it has the columns and
 // the key, and that rows may be read and written. It changes nothing. The
-// error is [ErrSchema], or what the database says about a privilege.
+// error is [ErrSchema] when the database refuses what the store does, and wraps
+// what it says, such as about a privilege. It is another one when the database
+// does not answer.
 func (s *Store) Check(ctx context.Context) error {
 	for _, column := range []string{"id", "token", "done", "ends_at"} {
 		if err := s.probe(ctx, "SELECT "+column+" FROM "+s.sql.table+" WHERE 1 = 0"); err != nil {
@@ -145,7 +147,7 @@ func (s *Store) probe(ctx context.Context, statement string) error {
 }
 
 func (s *Store) unfit(ctx context.Context, what string, err error) error {
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && s.db.PingContext(ctx) == nil {
 		err = fmt.Errorf("%w: %s: %w; %s", ErrSchema, what, err, remedy)
 	}
 	return s.wrap(ctx, "check", err)

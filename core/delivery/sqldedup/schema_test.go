@@ -148,5 +148,9 @@ func TestEndedContext(t *testing.T) {
 		require.NotErrorIs(t, store.Check(ctx), sqldedup.ErrSchema)
 		_, err := store.Prune(ctx)
 		require.ErrorIs(t, err, context.Canceled)
+		require.NoError(t, db.Close())
+		err = store.Check(t.Context())
+		require.Error(t, err)
+		require.NotErrorIs(t, err, sqldedup.ErrSchema, "the table may be well")
 	})
 }

@@ -129,10 +129,9 @@ func (s *Store) Done(ctx context.Context, key, token string, keep time.Duration)
 }
 
 // DoneTx is part of [delivery.TxDeduplicator]. The transaction must be one of
-// the same database: with a *sql.DB or *sql.Conn the message would be done at
-// once.
+// the same database; nil is [ErrInvalid].
 func (s *Store) DoneTx(ctx context.Context, tx outbox.Tx, key, token string, keep time.Duration) error {
-	if tx == nil {
+	if pointer, ok := tx.(*sql.Tx); tx == nil || ok && pointer == nil {
 		return fmt.Errorf("%w: tx is nil", ErrInvalid)
 	}
 	result, err := tx.ExecContext(ctx, s.sql.done(hash(key), plain(token), keep))

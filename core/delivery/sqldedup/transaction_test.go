@@ -139,4 +139,5 @@ func TestDoneTxOfPgx(t *testing.T) {
 	}
 	assert.Equal(t, delivery.Handled, state(t, store))
 	require.ErrorIs(t, store.DoneTx(t.Context(), nil, "key", token, time.Hour), sqldedup.ErrInvalid)
+	require.ErrorIs(t, store.DoneTx(t.Context(), (*sql.Tx)(nil), "key", token, time.Hour), sqldedup.ErrInvalid)
 }

@@ -28,8 +28,8 @@ type execer func(ctx context.Context, query string, args ...any) (sql.Result, er
 // 4 MB; several of them are one transaction.
 //
 // When the connection fails or the context ends while the database commits,
-// nobody knows whether the records are kept. The error says that they are not;
-// the insert can be repeated.
+// the records may be kept although an error is returned; the insert can be
+// repeated.
 func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
 	if err := s.validate(records); err != nil {
 		return err
