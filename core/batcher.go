@@ -354,6 +354,8 @@ func (b *batcher) finish(p, again *parcel, pause time.Duration, spare *buffers) 
 	if again != nil && b.client.hard.Err() != nil {
 		// The client's time is over, and so is that of the messages.
 		b.lost += again.messages
+		b.client.log.error("lost", again.batch.topic, "messages are lost: the client is stopped, and they are neither delivered nor stored",
+			"topic", again.batch.topic, "messages", again.messages)
 		again = nil
 	}
 	if again != nil {

@@ -36,11 +36,11 @@ func (c *Client) watch(ctx context.Context, call PublishCall, publish func(conte
 
 // end tells the observer the outcome of the call.
 func (w *watchedCall) end() {
+	if w.ended != nil {
+		defer func() { w.ended(w.receipt, w.err) }() // also when the observer panics
+	}
 	if w.err == nil && w.call.Messages > 0 {
 		emit(w.client.cfg.observer.Published, Event{Topic: w.call.Topic, Messages: w.call.Messages, State: w.receipt.State})
-	}
-	if w.ended != nil {
-		w.ended(w.receipt, w.err)
 	}
 }
 

@@ -1,8 +1,10 @@
 package core
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"reflect"
 	"testing"
@@ -356,4 +358,37 @@ func fillObserver(calls *int) Observer {
 		}))
 	}
 	return o
+}
+
+// A call that an observer has been told of ends, also when the observer panics.
+func TestCallsEndWhenTheObserverPanics(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+		ended := false
+		config.Observer = Observer{
+			Published: func(Event) { panic("observer") },
+			Publish: func(ctx context.Context, _ PublishCall) (context.Context, func(Receipt, error)) {
+				return ctx, func(Receipt, error) { ended = true }
+			},
+		}
+		client := newTestClient(t, config)
+		assert.Panics(t, func() { _, _ = client.Publish(t.Context(), "orders", struct{}{}) })
+		assert.True(t, ended)
+	})
+}
+
+// What Stop loses is in the log.
+func TestStopLogsWhatItLoses(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		var text bytes.Buffer
+		config.Logger = slog.New(slog.NewTextHandler(&text, nil))
+		client, err := NewClient(config)
+		require.NoError(t, err)
+		server.FailWhen(func(*http.Request, []byte) (int, bool) { return http.StatusServiceUnavailable, true })
+		queueN(t, publisherIn(t, client, Memory), 3, Queued)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		require.ErrorIs(t, client.Stop(ctx), ErrUndelivered)
+		assert.Contains(t, text.String(), "messages are lost")
+		assert.Contains(t, text.String(), "messages=3")
+	})
 }

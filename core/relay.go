@@ -234,8 +234,7 @@ func groupRecords(records []outbox.Record) []*group {
 // come.
 func (r *relay) settle(ctx context.Context, g *group, d *delivery, fromOutbox bool) {
 	var delivered []string
-	var changes []outbox.Change
-	dead := 0
+	var changes, burials []outbox.Change
 	var retried []int
 	var refusal, cause error
 	for i, record := range g.records {
@@ -251,8 +250,9 @@ func (r *relay) settle(ctx context.Context, g *group, d *delivery, fromOutbox bo
 			change.After = max(backoff(1), f.retryAfter)
 		case f.class == permanent:
 			change.Dead, change.LastError = true, f.Error()
-			dead++
+			burials = append(burials, change)
 			refusal = f.cause
+			continue
 		default:
 			base := backoffBase
 			if f.class == unknownTopic || f.class == misconfigured {
@@ -275,13 +275,17 @@ func (r *relay) settle(ctx context.Context, g *group, d *delivery, fromOutbox bo
 	}, len(delivered)); err != nil {
 		r.remember(delivered)
 	}
-	// Should this fail, the messages come back when their lease ends, and are
-	// not dead yet.
-	err := r.write(ctx, func(ctx context.Context) error {
-		_, err := r.store.Reschedule(ctx, changes...)
-		return err
-	}, len(changes))
-	if err == nil && dead > 0 {
+	// Should these fail, the messages come back when their lease ends.
+	reschedule := func(changes []outbox.Change) (n int, err error) {
+		err = r.write(ctx, func(ctx context.Context) error {
+			n, err = r.store.Reschedule(ctx, changes...)
+			return err
+		}, len(changes))
+		return n, err
+	}
+	_, _ = reschedule(changes)
+	// Those that a person has retried or discarded meanwhile are not dead.
+	if dead, err := reschedule(burials); err == nil && dead > 0 {
 		r.client.buried(Event{Topic: topic, Messages: dead, FromOutbox: fromOutbox, Err: refusal, Class: FailurePermanent})
 	}
 }

@@ -587,3 +587,22 @@ func statusOf(err error) string {
 	}
 	return strconv.Itoa(response.StatusCode)
 }
+
+// What a person has discarded while it was posted is not dead.
+func TestDiscardedWhilePostedIsNotDead(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		var seen events
+		store := memory.New()
+		config.Outbox, config.Observer = store, seen.observer()
+		server.FailWhen(func(*http.Request, []byte) (int, bool) {
+			_, _ = store.Discard(context.Background(), outbox.Selection{All: true})
+			return http.StatusBadRequest, true
+		})
+		require.NoError(t, store.Insert(t.Context(), 0, stored(someID)))
+		client := startTestClient(t, config)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.Empty(t, seen.of("dead"))
+		assert.Zero(t, client.LastHour()[0].Dead)
+	})
+}

@@ -215,8 +215,10 @@ func (t *transport) attempt(ctx context.Context, path string, call SendCall, bod
 	}
 	// Deferred, for a probe that panics in the caller's own RoundTripper
 	// would leave the breaker half-open for ever.
-	defer func() { done(err) }()
+	outcome := errPanicked
+	defer func() { done(outcome) }()
 	answer, err = t.send(ctx, path, call, body)
+	outcome = err
 	return answer, err
 }
 

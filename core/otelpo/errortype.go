@@ -3,6 +3,7 @@ package otelpo
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"strconv"
@@ -33,7 +34,7 @@ func errorType(err error) string {
 		return "canceled"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), isNetwork && network.Timeout():
 		return "timeout"
-	case isNetwork:
+	case isNetwork, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "network"
 	case errors.Is(err, core.ErrBreakerOpen):
 		return "breaker_open"

@@ -65,7 +65,6 @@ func (f form) selection() outbox.Selection {
 
 // readForm reads and checks a form, or answers what is wrong with it.
 func readForm(w http.ResponseWriter, r *http.Request) (form, bool) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	status := http.StatusBadRequest
 	read, err := parseForm(r)
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {

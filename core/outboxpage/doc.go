@@ -16,7 +16,7 @@
 //
 // Payloads may be private, and a discarded message is gone. Every request,
 // also one for the style sheet, is put to Options.Authorize first, and gets
-// status 403 if that says no. There is no default.
+// status 403 if that says no, or 401 with Options.Challenge. There is no default.
 //
 // The page changes something by POST alone, and refuses what another site
 // sends (see [net/http.CrossOriginProtection]). Discarding asks again on a page
@@ -38,8 +38,9 @@
 // attempt or the server's rescuer has it, and "retrying" in between.
 //
 // A page reads its own rows only, and of their payloads what it shows, so that
-// it takes as long with 100,000 messages as with 1,000 (BenchmarkList); the
-// counts are the store's. Before all messages of the list are discarded they are
+// it takes as long with 100,000 messages as with 1,000 (BenchmarkList, in the
+// embedded store). The counts are the store's; those of sqlstore, and its lists
+// of one topic, read its whole table. Before all messages of the list are discarded they are
 // counted, for at most five seconds.
 //
 // # Addresses

@@ -24,6 +24,7 @@ func ExampleHandler() {
 			user, password, ok := r.BasicAuth()
 			return ok && user == "operator" && password == "from the app's secrets"
 		},
+		Challenge: `Basic realm="outbox", charset="UTF-8"`,
 	})
 	if err != nil {
 		panic(err)
@@ -43,6 +44,6 @@ func ExampleHandler() {
 		fmt.Println(answer.Code)
 	}
 	// Output:
-	// 403
+	// 401
 	// 200
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -21,8 +22,13 @@ type Options struct {
 	// Authorize tells whether the sender of a request may see and change the
 	// outbox. It is required and is called for every request, by several
 	// goroutines at a time. An app without users of its own can check Basic
-	// auth in it.
+	// auth in it, with a Challenge.
 	Authorize func(*http.Request) bool
+	// Challenge, such as `Basic realm="outbox", charset="UTF-8"`, has browsers
+	// ask for credentials: who is not authorized gets status 401 with it as
+	// WWW-Authenticate (RFC 9110, section 11.6.1). Defaults to none, and status
+	// 403.
+	Challenge string
 	// Path is the path that the page is mounted at, as requests have it. It
 	// begins and ends with a slash. Defaults to DefaultPath.
 	Path string
@@ -116,8 +122,21 @@ func isPath(text string) bool {
 func (p *page) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		webpage.SetHeaders(w.Header(), policy)
+		// Before Authorize, which may read forms and leaves what it cannot read
+		// out of them.
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		if !p.options.Authorize(r) {
-			http.Error(w, "You may not see the outbox.", http.StatusForbidden)
+			status := http.StatusForbidden
+			if p.options.Challenge != "" {
+				w.Header().Set("WWW-Authenticate", p.options.Challenge)
+				status = http.StatusUnauthorized
+			}
+			http.Error(w, "You may not see the outbox.", status)
+			return
+		}
+		// A filter that cannot be read must not become one that selects all.
+		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+			notice(w, http.StatusBadRequest, "Not possible", "The address cannot be read.")
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -1,6 +1,7 @@
 package outboxpage
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -97,8 +98,15 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 	}
 	// All at once, for whatever hangs.
 	var asking sync.WaitGroup
-	asking.Go(func() { body.Server = p.server(r.Context()) })
-	asking.Go(func() { p.count(r.Context(), &body) })
+	var panicked [2]any
+	apart := func(at int, ask func()) {
+		asking.Go(func() {
+			defer func() { panicked[at] = recover() }()
+			ask()
+		})
+	}
+	apart(0, func() { body.Server = p.server(r.Context()) })
+	apart(1, func() { p.count(r.Context(), &body) })
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	asked := outbox.Query{State: f.state(), Topic: f.Topic, After: after, Limit: pageRows + 1, MaxPayload: -1}
@@ -107,6 +115,9 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 	}
 	records, err := p.client.Outbox().List(ctx, asked)
 	asking.Wait()
+	if reason := cmp.Or(panicked[0], panicked[1]); reason != nil {
+		panic(reason) // where the server recovers
+	}
 	status := http.StatusOK
 	if err != nil {
 		body.ListError = reason(err)

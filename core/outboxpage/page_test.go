@@ -633,3 +633,49 @@ func TestHangingOutbox(t *testing.T) {
 		require.NoError(t, client.Stop(t.Context()))
 	})
 }
+
+// An authoriser that reads forms does not turn an address that cannot be read
+// into one of all messages.
+func TestAddressesThatCannotBeRead(t *testing.T) {
+	a := start(t, func(_ *core.Config, o *Options) {
+		o.Authorize = func(r *http.Request) bool { return r.FormValue("token") == "" }
+	})
+	a.insert(1, "orders")
+	a.insert(2, "bills")
+	for _, address := range []string{"discard?topic=a;b", "discard?topic=%zz", "retry?state=dead;topic=a"} {
+		got := a.do(http.MethodPost, address, url.Values{"all": {"yes"}, "confirmed": {"yes"}})
+		assert.Equal(t, http.StatusBadRequest, got.status, address)
+	}
+	assert.Equal(t, http.StatusBadRequest, a.do(http.MethodGet, "?topic=%zz", nil).status)
+	assert.Equal(t, []string{id(1), id(2)}, a.ids())
+	got := a.do(http.MethodPost, "discard", url.Values{"id": {strings.Repeat("x", maxForm)}})
+	assert.NotEqual(t, http.StatusOK, got.status, "the bound of forms holds for the authoriser, too")
+}
+
+// Browsers ask for credentials when they are challenged.
+func TestChallenge(t *testing.T) {
+	a := start(t, func(_ *core.Config, o *Options) {
+		o.Challenge = `Basic realm="outbox"`
+		o.Authorize = func(r *http.Request) bool { _, _, ok := r.BasicAuth(); return ok }
+	})
+	got := a.do(http.MethodGet, "", nil)
+	assert.Equal(t, http.StatusUnauthorized, got.status)
+	assert.Equal(t, `Basic realm="outbox"`, got.header.Get("WWW-Authenticate"))
+}
+
+// broken is an outbox whose driver panics.
+type broken struct{ outbox.Store }
+
+func (broken) Stats(context.Context) (outbox.Stats, error) { panic("driver") }
+
+// A panic ends the request, where the server recovers it, and not the app.
+func TestPanicsStayInTheRequest(t *testing.T) {
+	client, err := core.NewClient(core.Config{URL: "http://127.0.0.1:1", Outbox: broken{memory.New()}, Logger: quiet})
+	require.NoError(t, err)
+	p, err := newPage(client, Options{Authorize: func(*http.Request) bool { return true }})
+	require.NoError(t, err)
+	assert.PanicsWithValue(t, "driver", func() {
+		p.handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, DefaultPath, nil))
+	})
+	require.NoError(t, client.Stop(t.Context()))
+}
