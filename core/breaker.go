@@ -49,6 +49,9 @@ type breaker struct {
 	// list holds what is to be reported once gobreaker's own lock, which
 	// is held when it tells of a change, is free again.
 	list []BreakerState
+	// reporting tells that somebody reports, who will see to what is added
+	// meanwhile: so changes are told in their order.
+	reporting bool
 }
 
 // newBreaker makes a breaker that reports its changes.
@@ -121,13 +124,26 @@ func (b *breaker) report() {
 		return
 	}
 	b.mu.Lock()
-	list := b.list
-	b.list = nil
-	b.changes.Store(false)
-	b.mu.Unlock()
-	for _, state := range list {
-		b.changed(state)
+	defer b.mu.Unlock()
+	if b.reporting {
+		return
 	}
+	b.reporting = true
+	defer func() { b.reporting = false }() // also when the observer panics
+	for len(b.list) > 0 {
+		state := b.list[0]
+		b.list = b.list[1:]
+		b.changes.Store(len(b.list) > 0)
+		b.tell(state)
+	}
+}
+
+// tell tells of a change. The mutex is held, but not meanwhile, for the observer
+// may ask for the state.
+func (b *breaker) tell(state BreakerState) {
+	b.mu.Unlock()
+	defer b.mu.Lock()
+	b.changed(state)
 }
 
 func breakerState(state gobreaker.State) BreakerState {

@@ -157,3 +157,32 @@ func TestBreakerSurvivesPanicsOfTheObserver(t *testing.T) {
 		assert.Equal(t, BreakerClosed, b.state())
 	})
 }
+
+// Changes are told in their order, though one takes long to be told of.
+func TestBreakerTellsChangesInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []BreakerState
+		b := newBreaker(func(state BreakerState) {
+			if state == BreakerOpen {
+				time.Sleep(3 * breakerPause)
+			}
+			told = append(told, state)
+		})
+		fail := func() {
+			done, err := b.allow()
+			require.NoError(t, err)
+			done(&failure{class: transient, cause: errors.New("down")})
+		}
+		for range breakerConsecutive - 1 {
+			fail()
+		}
+		go fail() // which tells that it is open
+		time.Sleep(2 * breakerPause)
+		done, err := b.allow()
+		require.NoError(t, err)
+		done(nil)
+		time.Sleep(3 * breakerPause)
+		synctest.Wait()
+		assert.Equal(t, []BreakerState{BreakerOpen, BreakerHalfOpen, BreakerClosed}, told)
+	})
+}

@@ -30,7 +30,8 @@ const (
 // delivers what it holds. It is the outbox's own error when nothing can be
 // accepted: the circuit breaker is not closed, and the outbox cannot be used.
 // Only then is the outbox asked, at most once a second. Without an outbox the
-// client is ready while the server is down; Publish returns errors then.
+// client is ready while the server is down; Publish returns errors then. It is
+// ready while the outbox is full, too: calls wait for room.
 func (c *Client) Ready(ctx context.Context) error {
 	if err := c.goOn(func() {}); err != nil {
 		return err

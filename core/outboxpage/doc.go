@@ -46,5 +46,6 @@
 // # Addresses
 //
 // All links are relative, so the page also works behind a proxy that puts
-// something in front of the path.
+// something in front of the path. Without TLS a proxy must pass on the Host of
+// the request, by which forms of other sites are told.
 package outboxpage
