@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/postoffice-go/postoffice/core/internal/loglimit"
@@ -19,22 +20,22 @@ func newLimitedLogger(logger *slog.Logger) *limitedLogger { return &limitedLogge
 
 // info logs an event about a topic, or about whatever else the name says.
 func (l *limitedLogger) info(event, about, message string, args ...any) {
-	if omitted, ok := l.admit(event, about); ok {
-		l.logger.Info("postoffice: "+message, append(args, omitted...)...)
-	}
+	l.log(slog.LevelInfo, event, about, message, args)
 }
 
 // warn is info for what may need a person.
 func (l *limitedLogger) warn(event, about, message string, args ...any) {
-	if omitted, ok := l.admit(event, about); ok {
-		l.logger.Warn("postoffice: "+message, append(args, omitted...)...)
-	}
+	l.log(slog.LevelWarn, event, about, message, args)
 }
 
 // error is warn for what needs a person.
 func (l *limitedLogger) error(event, about, message string, args ...any) {
+	l.log(slog.LevelError, event, about, message, args)
+}
+
+func (l *limitedLogger) log(level slog.Level, event, about, message string, args []any) {
 	if omitted, ok := l.admit(event, about); ok {
-		l.logger.Error("postoffice: "+message, append(args, omitted...)...)
+		l.logger.Log(context.Background(), level, "postoffice: "+message, append(args, omitted...)...)
 	}
 }
 

@@ -41,8 +41,8 @@ func routes(client *core.Client, metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", index)
 	mux.Handle("GET /metrics", metrics)
-	mux.HandleFunc("POST /orders", createOrder)
-	mux.HandleFunc("POST /parcels", createParcel)
+	mux.HandleFunc("POST /orders", create(orders, "order"))
+	mux.HandleFunc("POST /parcels", create(parcels, "parcel"))
 	// Visits are many, and may wait for the response: they are posted
 	// together, and only if the page was shown.
 	later := nethttp.Middleware(client, nethttp.Options{AfterResponse: core.Memory, FlushOn: core.Succeeded})
@@ -58,24 +58,16 @@ POST /visits  {"page": "/teapots"}
 `)
 }
 
-// createOrder publishes an order before it answers.
-func createOrder(w http.ResponseWriter, r *http.Request) {
-	var o order
-	if read(w, r, &o) {
-		if receipt, ok := publish(w, r, orders, o); ok {
-			w.WriteHeader(http.StatusAccepted)
-			_, _ = fmt.Fprintf(w, "order %d is %s\n", o.Number, receipt.State)
+// create publishes what is ordered, by its name, to a topic before it answers.
+func create(topic, name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var o order
+		if !read(w, r, &o) {
+			return
 		}
-	}
-}
-
-// createParcel publishes to a topic that nobody consumes.
-func createParcel(w http.ResponseWriter, r *http.Request) {
-	var parcel order
-	if read(w, r, &parcel) {
-		if receipt, ok := publish(w, r, parcels, parcel); ok {
+		if receipt, ok := publish(w, r, topic, o); ok {
 			w.WriteHeader(http.StatusAccepted)
-			_, _ = fmt.Fprintf(w, "parcel %d is %s\n", parcel.Number, receipt.State)
+			_, _ = fmt.Fprintf(w, "%s %d is %s\n", name, o.Number, receipt.State)
 		}
 	}
 }
