@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"time"
@@ -10,56 +9,25 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// fullPoll is how often a full outbox is asked for room.
-const fullPoll = 100 * time.Millisecond
-
 // insert stores records in the outbox. While that is full it waits for room
-// until patience ends or the client is stopped. Of all who wait only one
-// asks the outbox.
+// until patience ends or the client is stopped.
 func (c *Client) insert(ctx, patience context.Context, delay time.Duration, records ...outbox.Record) error {
-	err := outbox.ErrFull
-	if !c.full.Load() || patience.Err() != nil {
-		err = c.insertNow(ctx, delay, records)
-	}
-	if !errors.Is(err, outbox.ErrFull) || patience.Err() != nil {
-		return err
-	}
-	gaveUp := func() error {
-		if patience.Err() != nil {
-			return errors.Join(err, context.Cause(patience))
-		}
-		return errors.Join(err, ErrClosed)
-	}
-	select {
-	case c.fullGate <- struct{}{}:
-		defer func() { <-c.fullGate }()
-	case <-patience.Done():
-		return gaveUp()
-	case <-c.stopping.Done():
-		return gaveUp()
-	}
-	ticker := time.NewTicker(fullPoll)
-	defer ticker.Stop()
-	for {
-		if err = c.insertNow(ctx, delay, records); !errors.Is(err, outbox.ErrFull) {
+	ask := func() error { return c.insertNow(ctx, delay, records) }
+	needed := loadOfRecords(records)
+	if patience.Err() != nil || !c.room.blocks(needed) {
+		if err := ask(); patience.Err() != nil || !waitsForRoom(err) {
 			return err
 		}
-		select {
-		case <-ticker.C:
-		case <-patience.Done():
-			return gaveUp()
-		case <-c.stopping.Done():
-			return gaveUp()
-		}
 	}
+	w := c.room.join(needed)
+	defer w.leave()
+	return w.wait(patience, c.stopping, ask)
 }
 
 func (c *Client) insertNow(ctx context.Context, delay time.Duration, records []outbox.Record) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	err := c.cfg.outbox.Insert(ctx, delay, records...)
-	c.full.Store(errors.Is(err, outbox.ErrFull))
-	return err
+	return c.cfg.outbox.Insert(ctx, delay, records...)
 }
 
 // noPatience is for those who do not wait for room.

@@ -1,14 +1,19 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
 // memoryRetryMax bounds the pause before messages in memory are tried again.
@@ -30,10 +35,14 @@ type batcher struct {
 	// fills its own: then callers on different processors use different ones.
 	lanes []lane
 	busy  atomic.Bool
-	// used is what is held, reserved room included.
+	// used is what is held, reserved room included, and safe the part of it that
+	// a crash would not lose: what is in the outbox too, or promises nothing.
 	_    [cacheLine]byte
 	used usage
 	_    [cacheLine]byte
+	safe usage
+	// allowance bounds the rest, with an outbox.
+	allowance *allowance
 
 	mu    sync.Mutex // taken after that of a lane
 	work  sync.Cond  // for ready and closing
@@ -45,58 +54,15 @@ type batcher struct {
 	// room is closed, and made anew, when messages have left.
 	room    chan struct{}
 	running bool // the workers were started
+	// aging holds the batches that may be in memory alone, the oldest first.
+	aging []*parcel
+	ager  ager
 	// spare holds the buffers of batches that were delivered.
 	spare   []buffers
 	closing bool // nothing more comes
 	// lost counts messages that could neither be delivered nor stored when
 	// the client was stopped.
 	lost int
-}
-
-// parcelKey is what messages of a batch have in common.
-type parcelKey struct {
-	topic, attributes string
-	deliverAt         int64
-	stored            bool
-}
-
-// parcel is a batch in the batcher.
-type parcel struct {
-	key   parcelKey
-	batch batch
-	// What was collected becomes the payloads of the batch when it is posted.
-	buffers
-	// ids are the ids of rows in the outbox, when the messages are stored.
-	ids []string
-	// messages and bytes are what it counts for in the bounds of memory.
-	messages, bytes int
-	opened          time.Time
-	sealed          bool
-	// attempts counts the failed attempts of a retry.
-	attempts int
-	done     chan struct{} // closed when all is delivered or stored
-}
-
-// buffers hold a bulk request as far as it is known, and where in it the
-// payloads end, each before a comma.
-type buffers struct {
-	body []byte
-	ends []int
-}
-
-// unpack makes the batch of what was collected.
-func (p *parcel) unpack() {
-	if p.body == nil {
-		return
-	}
-	start := len(appendBulkHead(nil, p.batch.topic))
-	p.batch.payloads = make([][]byte, len(p.ends))
-	for i, end := range p.ends {
-		p.batch.payloads[i] = p.body[start:end:end]
-		start = end + len(",")
-	}
-	p.batch.bulk, p.batch.readers = appendBulkTail(p.body, p.batch.attributes), new(atomic.Int32)
-	p.body = nil
 }
 
 func newBatcher(client *Client, batching Batching) *batcher {
@@ -108,6 +74,8 @@ func newBatcher(client *Client, batching Batching) *batcher {
 		unfinished: map[*parcel]struct{}{},
 		retries:    map[*parcel]*time.Timer{},
 		room:       make(chan struct{}),
+		ager:       ager{wake: make(chan struct{}, 1)},
+		allowance:  newAllowance(batching.MaxAge / 2),
 	}
 	b.work.L = &b.mu
 	for i := range b.lanes {
@@ -124,17 +92,6 @@ func sizeOf(b batch) int {
 		size += len(payload)
 	}
 	return size
-}
-
-// reserve makes room for messages. Without room it returns a channel that is
-// closed when there may be some.
-func (b *batcher) reserve(messages, bytes int) (room <-chan struct{}, ok bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.used.add(messages, bytes, b.batching.MaxMessages, b.batching.MaxBytes) {
-		return b.room, false
-	}
-	return nil, true
 }
 
 // put reserves room for a message and adds it; false if there is no room, or
@@ -174,19 +131,6 @@ func (b *batcher) fills(p *parcel, full bool) {
 	}
 }
 
-// release gives back room.
-func (b *batcher) release(messages, bytes int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.releaseLocked(messages, bytes)
-}
-
-func (b *batcher) releaseLocked(messages, bytes int) {
-	b.used.remove(messages, bytes)
-	close(b.room)
-	b.room = make(chan struct{})
-}
-
 // add takes messages for which room was reserved. The ids are those of their
 // rows, if they are stored.
 func (b *batcher) add(m batch, ids []string) {
@@ -213,12 +157,19 @@ func (b *batcher) expect(p *parcel) {
 	p.buffers = b.takeSpare()
 	p.body = appendBulkHead(p.body, p.batch.topic)
 	b.unfinished[p] = struct{}{}
+	if !p.held {
+		b.aging = append(b.aging, p)
+		b.ager.expect()
+	}
 	if b.running {
 		return
 	}
 	b.running = true
 	for range b.batching.InFlight {
 		b.client.background.Go(b.run)
+	}
+	if b.client.cfg.outbox != nil {
+		b.client.background.Go(b.age)
 	}
 }
 
@@ -236,10 +187,10 @@ func (b *batcher) takeSpare() buffers {
 
 // spares returns the buffers of a batch that was delivered, if nobody reads
 // them any more: not net/http, which tells by closing the body, and not the
-// outbox, which has seen nothing of a batch without failures. Transports of
-// others are not relied on.
+// outbox, which has seen nothing of a batch without ids and failures.
+// Transports of others are not relied on.
 func (b *batcher) spares(p *parcel, errs []*failure) *buffers {
-	if p.batch.readers == nil || p.batch.readers.Load() > 0 || b.client.transport.owned == nil ||
+	if p.batch.readers == nil || p.batch.readers.Load() > 0 || b.client.transport.owned == nil || p.ids != nil ||
 		len(failedIndexes(errs)) > 0 || cap(p.batch.bulk) > 2*DefaultBatchBytes {
 		return nil
 	}
@@ -274,17 +225,53 @@ func (b *batcher) deliver(p *parcel) {
 	c := b.client
 	p.unpack()
 	d := &delivery{client: c, batch: p.batch, givenUp: c.hard.Err, since: p.opened, attempts: p.attempts + 1}
-	stored := p.key.stored
-	if stored {
-		// The lease has begun before, when the first row was inserted.
-		d.deadline = p.opened.Add(c.relay.lease() - 2*c.cfg.bulkTimeout - storeTimeout)
+	if c.cfg.outbox != nil {
+		d.deadline = b.leaseOf(p).Add(c.relay.lease() - 2*c.cfg.bulkTimeout - storeTimeout)
 	}
 	c.sendAll(c.hard, d)
-	again, pause := (*parcel)(nil), time.Duration(0)
-	if stored {
-		c.relay.settleHeld(c.hard, p, d, b.token)
+	b.mu.Lock()
+	committing := p.committing
+	if committing {
+		p.posted = d // the commit concludes it
 	} else {
-		again, pause = b.keep(p, d.errs, failedIndexes(d.errs))
+		p.concluding = true
+	}
+	b.mu.Unlock()
+	if !committing {
+		b.conclude(p, d)
+	}
+}
+
+// leaseOf tells when the lease of a batch's rows began; for one that is not in
+// the outbox, it begins now at the earliest.
+func (b *batcher) leaseOf(p *parcel) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p.held {
+		return p.leased
+	}
+	return time.Now()
+}
+
+// conclude sees to the results of a post: rows in the outbox are settled, and
+// what failed is stored.
+func (b *batcher) conclude(p *parcel, d *delivery) {
+	failed := failedIndexes(d.errs)
+	if !p.held && p.ids != nil && len(failed) > 0 && b.insertHeld(p) == nil {
+		// Rows that may have been there before are there for sure.
+		b.mu.Lock()
+		b.holds(p, time.Now())
+		b.mu.Unlock()
+	}
+	again, pause := (*parcel)(nil), time.Duration(0)
+	switch {
+	case p.held:
+		b.client.relay.settleHeld(b.client.hard, p, d, b.token)
+	case p.ids != nil:
+		b.client.relay.remove(b.client.hard, pickEach(p.ids, deliveredIndexes(d.errs)))
+		again, pause = b.again(p, d.errs, failed)
+	default:
+		again, pause = b.keep(p, d.errs, failed)
 	}
 	b.finish(p, again, pause, b.spares(p, d.errs))
 }
@@ -292,25 +279,54 @@ func (b *batcher) deliver(p *parcel) {
 // keep stores what was not delivered. What cannot be stored either is to be
 // tried again: it is returned as a batch, with the pause before it.
 func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (again *parcel, pause time.Duration) {
-	c := b.client
 	if len(failed) == 0 {
 		return nil, 0
 	}
-	if c.cfg.outbox != nil {
-		_, err := c.keep(c.hard, noPatience(), p.batch, errs, nil)
-		if err == nil {
-			return nil, 0
-		}
-		c.log.error("keep", p.batch.topic, "messages can neither be delivered nor stored; they wait in memory", "topic", p.batch.topic, "messages", len(failed), "error", err)
-	}
+	c := b.client
 	if c.cfg.outbox == nil {
 		c.observeFailed(Event{Topic: p.batch.topic}, errs, failed, isPermanent)
+		return b.again(p, errs, failed)
 	}
+	left, err := b.store(p, errs, failed)
+	if err != nil {
+		c.log.error("keep", p.batch.topic, "messages can neither be delivered nor stored; they wait in memory", "topic", p.batch.topic, "messages", len(left), "error", err)
+	}
+	return b.again(p, errs, left)
+}
+
+// store commits messages that failed, and returns those that it could not.
+// What exceeds the bound of the outbox by itself does not keep out the rest.
+func (b *batcher) store(p *parcel, errs []*failure, failed []int) (left []int, err error) {
+	some := make([]*failure, len(errs))
+	for _, i := range failed {
+		some[i] = errs[i]
+	}
+	_, err = b.client.keep(b.client.hard, noPatience(), p.batch, some, nil)
+	switch {
+	case err == nil:
+		return nil, nil
+	case !errors.Is(err, outbox.ErrNeverFits) || len(failed) == 1:
+		return failed, err
+	}
+	half := len(failed) / 2
+	first, firstErr := b.store(p, errs, failed[:half])
+	second, secondErr := b.store(p, errs, failed[half:])
+	return append(slices.Clone(first), second...), cmp.Or(firstErr, secondErr)
+}
+
+// again makes a batch of messages that are to be posted again, and draws the
+// pause before it. Without an outbox, those that the server refuses for good
+// are dropped.
+func (b *batcher) again(p *parcel, errs []*failure, failed []int) (again *parcel, pause time.Duration) {
+	c := b.client
 	again = &parcel{
-		batch:    batch{topic: p.batch.topic, attributes: p.batch.attributes, deliverAt: p.batch.deliverAt, ids: p.batch.ids, origins: p.batch.origins},
-		opened:   p.opened,
-		attempts: p.attempts,
-		done:     p.done,
+		key:        p.key,
+		batch:      batch{topic: p.batch.topic, attributes: p.batch.attributes, deliverAt: p.batch.deliverAt, ids: p.batch.ids, origins: p.batch.origins},
+		opened:     p.opened,
+		attempts:   p.attempts,
+		settlement: p.settlement,
+		ready:      true,
+		neverFits:  p.neverFits,
 	}
 	refused := 0
 	var cause error
@@ -325,6 +341,10 @@ func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (again *parcel,
 			again.attempts = p.attempts + 1
 		}
 		again.batch.payloads = append(again.batch.payloads, p.batch.payloads[i])
+		again.errs = append(again.errs, f)
+		if p.ids != nil {
+			again.ids = append(again.ids, p.ids[i])
+		}
 		again.messages++
 		again.bytes += len(p.batch.payloads[i])
 		pause = max(pause, f.retryAfter)
@@ -350,10 +370,14 @@ func (b *batcher) finish(p, again *parcel, pause time.Duration, spare *buffers) 
 	}
 	delete(b.unfinished, p)
 	p.batch = batch{} // which the order of batches would keep for a while
+	if p.held {
+		b.safe.remove(p.messages, p.bytes)
+	}
 	messages, bytes := p.messages, p.bytes
 	if again != nil && b.client.hard.Err() != nil {
 		// The client's time is over, and so is that of the messages.
 		b.lost += again.messages
+		p.lost += again.messages
 		b.client.log.error("lost", again.batch.topic, "messages are lost: the client is stopped, and they are neither delivered nor stored",
 			"topic", again.batch.topic, "messages", again.messages)
 		again = nil
@@ -362,18 +386,21 @@ func (b *batcher) finish(p, again *parcel, pause time.Duration, spare *buffers) 
 		messages -= again.messages
 		bytes -= again.bytes
 		b.unfinished[again] = struct{}{}
+		b.aging = append([]*parcel{again}, b.aging...)
+		b.ager.expect()
 		b.retries[again] = time.AfterFunc(pause, func() {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.retry(again)
 		})
+	} else {
+		p.settle()
 	}
 	b.releaseLocked(messages, bytes)
-	if again == nil {
-		close(p.done)
-	}
+	b.forgetSafe()
 	if b.closing && len(b.unfinished) == 0 {
 		b.work.Broadcast()
+		b.ager.rouse()
 	}
 }
 
@@ -388,25 +415,31 @@ func (b *batcher) retry(p *parcel) {
 }
 
 // flush posts what waits, and waits until all that was there is delivered or
-// stored.
+// stored. The error is ErrUndelivered if messages were lost meanwhile, because
+// the client was stopped.
 func (b *batcher) flush(ctx context.Context) error {
 	for i := range b.lanes {
 		b.lanes[i].sealAll()
 	}
 	b.mu.Lock()
-	var waiting []*parcel
+	var waiting []*settlement
 	for p := range b.unfinished {
-		if !p.key.stored {
-			waiting = append(waiting, p)
+		if !p.held {
+			waiting = append(waiting, p.settlement)
 		}
 	}
 	b.mu.Unlock()
-	for _, p := range waiting {
+	lost := 0
+	for _, s := range waiting {
 		select {
-		case <-p.done:
+		case <-s.done:
+			lost += s.lost
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+	}
+	if lost > 0 {
+		return fmt.Errorf("postoffice: flush: %d messages: %w", lost, ErrUndelivered)
 	}
 	return nil
 }
@@ -428,6 +461,7 @@ func (b *batcher) close() {
 	defer b.mu.Unlock()
 	b.closing = true
 	b.work.Broadcast()
+	b.ager.rouse()
 }
 
 // hurry cuts short the pauses before retries, so that they see that the

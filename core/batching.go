@@ -19,6 +19,8 @@ const (
 	DefaultMaxBytes = 64_000_000
 	// MaxBatchDelay is the longest Delay.
 	MaxBatchDelay = 10 * time.Second
+	// DefaultMaxAge is how long a message is only in memory at most.
+	DefaultMaxAge = 250 * time.Millisecond
 )
 
 // Batching says how messages that are posted after the response are put
@@ -55,10 +57,21 @@ type Batching struct {
 	// 16,777,215.
 	MaxMessages int
 	MaxBytes    int
+
+	// MaxAge is how long a message of Memory is only in memory at most, where
+	// there is an outbox. After half of it, messages that the server has not
+	// taken yet are committed to the outbox and go on to be posted from memory.
+	// Publish waits while more messages are in memory alone than the outbox can
+	// commit in the other half, going by the commits before. While the outbox
+	// cannot be used messages get older; [Client.Stats] and [Client.Ready] tell.
+	// A request holds messages for FlushOn without an age. Delay may be half of
+	// MaxAge at most. Defaults to 250 ms.
+	MaxAge time.Duration
 }
 
-// resolve checks the fields and fills in their defaults.
-func (b Batching) resolve(bulkLimit int, bad *faults) Batching {
+// resolve checks the fields and fills in their defaults. MaxAge has no effect
+// without an outbox.
+func (b Batching) resolve(bulkLimit int, hasOutbox bool, bad *faults) Batching {
 	for field, value := range map[string]int{
 		"Payloads": b.Payloads, "Bytes": b.Bytes, "InFlight": b.InFlight, "MaxMessages": b.MaxMessages, "MaxBytes": b.MaxBytes,
 	} {
@@ -76,6 +89,11 @@ func (b Batching) resolve(bulkLimit int, bad *faults) Batching {
 	if b.Delay > MaxBatchDelay {
 		bad.add(fieldError("Batching.Delay", "is %v; the most is %v", b.Delay, MaxBatchDelay))
 	}
+	bad.add(checkNotNegative("Batching.MaxAge", b.MaxAge))
+	maxAge := cmp.Or(b.MaxAge, DefaultMaxAge)
+	if delay := cmp.Or(b.Delay, DefaultBatchDelay); hasOutbox && maxAge > 0 && delay > maxAge/2 {
+		bad.add(fieldError("Batching.Delay", "is %v, more than half of Batching.MaxAge, %v", delay, maxAge))
+	}
 	return Batching{
 		Payloads:    cmp.Or(b.Payloads, bulkLimit),
 		Bytes:       min(cmp.Or(b.Bytes, DefaultBatchBytes), bulkBytes),
@@ -83,5 +101,6 @@ func (b Batching) resolve(bulkLimit int, bad *faults) Batching {
 		InFlight:    cmp.Or(b.InFlight, DefaultBatchesInFlight),
 		MaxMessages: cmp.Or(b.MaxMessages, DefaultMaxMessages),
 		MaxBytes:    cmp.Or(b.MaxBytes, DefaultMaxBytes),
+		MaxAge:      maxAge,
 	}
 }

@@ -27,10 +27,7 @@ type Client struct {
 	throughput throughput
 	readiness  readiness
 
-	// full tells that the outbox had no room the last time; fullGate lets
-	// through one of those who wait for it.
-	full     atomic.Bool
-	fullGate chan struct{}
+	room waitingRoom // of the outbox
 
 	// stopping ends the background work; hard breaks off its requests too.
 	stopping, hard             context.Context
@@ -63,7 +60,6 @@ func NewClient(config Config) (*Client, error) {
 		stopped: make(chan struct{}),
 
 		throughput: throughput{born: time.Now()},
-		fullGate:   make(chan struct{}, 1),
 	}
 	c.batcher = newBatcher(c, cfg.batching)
 	if c.transport, err = newTransport(cfg, newBreaker(c.breakerChanged)); err != nil {
@@ -129,7 +125,8 @@ func (c *Client) goOn(do func()) error {
 // Flush posts what waits in memory and returns when every message that was
 // accepted before the call is delivered or stored. Messages that a request
 // holds back by Options.FlushOn are not accepted before it ends. The error
-// is that of ctx, when it ends first.
+// is that of ctx, when it ends first, or ErrUndelivered if the client was
+// stopped meanwhile and some of the messages were lost.
 func (c *Client) Flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

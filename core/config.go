@@ -259,7 +259,7 @@ func (c Config) resolve() (*settings, error) {
 	case c.BulkLimit > MaxBulkLimit:
 		bad.add(fieldError("BulkLimit", "is %d; the server takes at most %d", c.BulkLimit, MaxBulkLimit))
 	}
-	s.batching = c.Batching.resolve(s.bulkLimit, &bad)
+	s.batching = c.Batching.resolve(s.bulkLimit, c.Outbox != nil, &bad)
 	if err := bad.err(); err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func TestResolveDefaults(t *testing.T) {
 		timeout:      500 * time.Millisecond,
 		bulkTimeout:  5 * time.Second,
 		bulkLimit:    500,
-		batching:     Batching{Payloads: 500, Bytes: 1_000_000, Delay: 20 * time.Millisecond, InFlight: 4, MaxMessages: 100_000, MaxBytes: 64_000_000},
+		batching:     Batching{Payloads: 500, Bytes: 1_000_000, Delay: 20 * time.Millisecond, InFlight: 4, MaxMessages: 100_000, MaxBytes: 64_000_000, MaxAge: 250 * time.Millisecond},
 		logger:       slog.Default(),
 	}, s)
 }

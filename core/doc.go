@@ -35,7 +35,9 @@
 // put into requests, unless [Options] say otherwise: with [Durable] a message
 // is stored within the call, with [Memory] it is queued within the call, and
 // both post it afterwards, together with those of other requests. Memory is
-// the only mode that can lose accepted messages, in a crash of the process.
+// the only mode that can lose accepted messages: a crash of the process loses
+// those that are in memory alone, which with an outbox they are for at most
+// Batching.MaxAge.
 //
 // # Watching it
 //

@@ -19,7 +19,8 @@ var (
 	ErrNotStarted = errors.New("postoffice: client is not started")
 	// ErrOutboxFull means that the outbox has reached its bound, and no room
 	// was made while the call could wait: until its context ended or the client
-	// was stopped. PublishTx does not wait.
+	// was stopped. PublishTx does not wait, nor does anything that could never
+	// fit, see [outbox.ErrNeverFits].
 	ErrOutboxFull = outbox.ErrFull
 	// ErrInvalidConfig means that a Config or settings cannot be used. The
 	// error wraps one [*FieldError] for each field at fault.

@@ -39,10 +39,11 @@ const reserveAhead = 32
 // some for the next ones, too: all callers write to the one count of what is
 // used, which makes it slow.
 func (l *lane) reserve(bytes int) bool {
-	b := l.batcher
 	if l.spareMessages == 0 || l.spareBytes < bytes {
-		if !b.used.addWithin(reserveAhead, reserveAhead*bytes, b.batching.MaxMessages-reserveAhead, b.batching.MaxBytes) {
-			return b.used.add(1, bytes, b.batching.MaxMessages, b.batching.MaxBytes)
+		b := l.batcher
+		messages, most := b.most()
+		if !b.used.addWithin(reserveAhead, reserveAhead*bytes, messages-reserveAhead, most) {
+			return b.reserveExposed(1, bytes)
 		}
 		l.spareMessages += reserveAhead
 		l.spareBytes += reserveAhead * bytes
@@ -89,11 +90,15 @@ func (l *lane) append(m *batch, payload []byte, id string) (full bool) {
 
 // openParcel makes an empty batch.
 func (l *lane) openParcel(m *batch, key parcelKey) *parcel {
+	now := time.Now()
 	p := &parcel{
 		key:    key,
 		batch:  batch{topic: m.topic, attributes: m.attributes, deliverAt: m.deliverAt, ids: m.ids},
-		opened: time.Now(),
-		done:   make(chan struct{}),
+		opened: now,
+		held:   key.stored, // the lease began before, when the first row was inserted
+		leased: now,
+
+		settlement: newSettlement(),
 	}
 	l.batcher.expect(p)
 	l.open[key] = p
@@ -116,6 +121,10 @@ func (l *lane) seal(p *parcel) {
 	l.spareMessages, l.spareBytes = 0, 0
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	p.ready = true
+	if b.ager.pressed {
+		b.ager.rouse()
+	}
 	b.ready = append(b.ready, p)
 	b.work.Signal()
 }

@@ -24,14 +24,19 @@ const (
 	// about a microsecond, and posts it afterwards, together with those of
 	// other requests.
 	//
-	// It is the only way to publish that can lose accepted messages: those
-	// that wait in memory, usually for the 20 ms of Batching.Delay and the
-	// time of a post, are gone when the process crashes. Stop and Flush see
-	// to them when it ends in order. While the server fails, and when
-	// memory's bounds are reached, messages are stored in the outbox. Without
-	// an outbox, or while it cannot be used, they are tried again until they
-	// are delivered, or the client is stopped; without one what the server refuses for good is only logged and
-	// reported to Observer.Dead.
+	// It is the only mode that can lose accepted messages: a crash of the
+	// process loses those that are in memory alone. With an outbox a message
+	// is there alone for at most Batching.MaxAge, 250 ms; usually the server
+	// has it after the 20 ms of Batching.Delay and the time of a post. While
+	// the outbox cannot be used, and without one, messages stay in memory and
+	// are tried again until they are delivered or the client is stopped.
+	// [Client.Stats] tells how many are at risk and for how long. Flush and
+	// Stop lose nothing that the server or the outbox takes.
+	//
+	// While the server fails, and when the bounds of the memory are reached,
+	// messages are stored in the outbox within the call. Without an outbox, a
+	// message that the server refuses for good is only logged and reported to
+	// Observer.Dead.
 	Memory
 )
 
@@ -62,62 +67,88 @@ func Succeeded(outcome Outcome) bool { return !outcome.Panicked && outcome.Statu
 // queue keeps messages in memory to be posted soon. Where that is not
 // possible they are stored.
 func (c *Client) queue(ctx context.Context, b batch, p *Publisher) (Receipt, error) {
-	if c.spillsNow() && !p.holds() && !c.full.Load() {
+	if c.spillsNow() && !p.holds() && !c.room.blocks(loadOf(b)) {
 		receipt, err := c.spill(ctx, b, ErrBreakerOpen)
 		if !errors.Is(err, ErrOutboxFull) {
 			return receipt, err
 		}
 	}
-	bytes := sizeOf(b)
-	gated := false // this call is the one that asks a full outbox for room
+	if p.holds() {
+		return c.hold(b, p)
+	}
+	if reserved, _ := c.batcher.reserve(b); !reserved {
+		if receipt, err := c.queueLater(ctx, b); err != nil || receipt.State == Stored {
+			return receipt, err
+		}
+	}
+	c.batcher.add(b, nil)
+	return Receipt{State: Queued}, nil
+}
+
+// hold keeps messages for the end of their request. They are not stored where
+// memory is full, for they could not be dropped then, nor do they wait, perhaps
+// for the end of their own request.
+func (c *Client) hold(b batch, p *Publisher) (Receipt, error) {
+	if !c.batcher.reserveSafe(b) {
+		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, errBufferFull)
+	}
+	if !p.hold(b) { // it has ended just now
+		c.batcher.expose(b)
+		c.batcher.add(b, nil)
+	}
+	return Receipt{State: Queued}, nil
+}
+
+// queueLater waits for room in memory, which it reserves, and for room in the
+// outbox, where it stores the messages, whichever comes first.
+func (c *Client) queueLater(ctx context.Context, b batch) (Receipt, error) {
+	var w *waiter
 	defer func() {
-		if gated {
-			<-c.fullGate
+		if w != nil {
+			w.leave()
 		}
 	}()
+	needed := loadOf(b)
+	full := errBufferFull
+	spills := c.cfg.outbox != nil
 	for {
-		room, ok := c.batcher.reserve(len(b.payloads), bytes)
-		if ok {
-			break
+		reserved, room := c.batcher.reserve(b)
+		if reserved {
+			return Receipt{}, nil
 		}
-		if p.holds() {
-			// It is not stored, for it could not be dropped then. Nor does it
-			// wait, perhaps for the end of its own request.
-			return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, errBufferFull)
-		}
-		// Room in memory and room in the outbox are waited for together.
-		full := errBufferFull
-		var gate chan<- struct{}
+		var turn <-chan struct{}
 		var again <-chan time.Time
-		if c.cfg.outbox != nil {
-			if gated || !c.full.Load() {
+		if spills && c.batcher.isFull(b) {
+			if w != nil && w.mayAsk() || w == nil && !c.room.blocks(needed) {
 				receipt, err := c.spill(ctx, b, errBufferFull)
 				if !errors.Is(err, ErrOutboxFull) {
 					return receipt, err
 				}
+				spills = waitsForRoom(err)
 			}
-			full = errors.Join(errBufferFull, ErrOutboxFull)
-			if gated {
+			if w == nil && spills {
+				w = c.room.join(needed)
+				full = errors.Join(errBufferFull, ErrOutboxFull)
+			}
+		}
+		if w != nil {
+			select {
+			case <-w.turn:
 				again = time.After(fullPoll)
-			} else {
-				gate = c.fullGate
+			default:
+				turn = w.turn
 			}
 		}
 		select {
 		case <-room:
 		case <-again:
-		case gate <- struct{}{}:
-			gated = true
+		case <-turn:
 		case <-ctx.Done():
 			return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, errors.Join(full, context.Cause(ctx)))
 		case <-c.stopping.Done():
 			return Receipt{}, ErrClosed
 		}
 	}
-	if !p.hold(b) {
-		c.batcher.add(b, nil)
-	}
-	return Receipt{State: Queued}, nil
 }
 
 // spillsNow tells whether messages go to the outbox because the server fails.
@@ -146,8 +177,7 @@ func (c *Client) commit(ctx context.Context, b batch) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, err)
 	}
-	bytes := sizeOf(b)
-	_, fits := c.batcher.reserve(len(records), bytes)
+	fits := c.batcher.reserveSafe(b)
 	held := fits && !c.transport.breaker.isOpen()
 	delay := backoff(1)
 	if held {
@@ -158,7 +188,7 @@ func (c *Client) commit(ctx context.Context, b batch) (Receipt, error) {
 	}
 	err = c.insertNow(ctx, delay, records)
 	if fits && (err != nil || !held) {
-		c.batcher.release(len(records), bytes)
+		c.batcher.releaseSafe(b)
 	}
 	if err != nil {
 		// The server may take what the outbox does not.

@@ -81,7 +81,8 @@ type Receipt struct {
 // the call, so that a client that hangs up on a handler does not leave a
 // message undecided between sent and lost. Only while the outbox is full
 // does the call wait, for room in it, until ctx ends; the error is
-// ErrOutboxFull then.
+// ErrOutboxFull then. A message that exceeds the bound of the outbox by itself
+// is not waited for: the error is [outbox.ErrNeverFits].
 //
 // Errors: ErrInvalidMessage when the message can never be delivered,
 // ErrClosed after Stop, ErrNotAccepted otherwise, wrapping the cause: a
@@ -353,6 +354,17 @@ func failedIndexes(errs []*failure) []int {
 		}
 	}
 	return failed
+}
+
+// deliveredIndexes returns the positions of what was delivered.
+func deliveredIndexes(errs []*failure) []int {
+	var delivered []int
+	for i, err := range errs {
+		if err == nil {
+			delivered = append(delivered, i)
+		}
+	}
+	return delivered
 }
 
 // causeOf joins the different reasons of what failed.

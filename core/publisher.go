@@ -110,10 +110,11 @@ func (p *Publisher) end() {
 		defer p.client.leave()
 		for _, b := range held {
 			if flush {
+				p.client.batcher.expose(b)
 				p.client.batcher.add(b, nil)
 				continue
 			}
-			p.client.batcher.release(len(b.payloads), sizeOf(b))
+			p.client.batcher.releaseSafe(b)
 			emit(p.client.cfg.observer.Discarded, Event{Topic: b.topic, Messages: len(b.payloads)})
 		}
 	}()

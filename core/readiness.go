@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,9 @@ const (
 // the beginning of Stop on, so that no new requests come while the client
 // delivers what it holds. It is the outbox's own error when nothing can be
 // accepted: the circuit breaker is not closed, and the outbox cannot be used.
-// Only then is the outbox asked, at most once a second. Without an outbox the
+// Only then is the outbox asked, at most once a second. An error also says that
+// messages of [Memory] are in memory alone for more than twice Batching.MaxAge,
+// because the server has not taken them and the outbox does not either. Without an outbox the
 // client is ready while the server is down; Publish returns errors then. It is
 // ready while the outbox is full, too: calls wait for room.
 func (c *Client) Ready(ctx context.Context) error {
@@ -39,7 +42,14 @@ func (c *Client) Ready(ctx context.Context) error {
 	switch {
 	case !c.started.Load():
 		return ErrNotStarted
-	case c.cfg.outbox == nil || c.transport.breaker.state() == BreakerClosed:
+	case c.cfg.outbox == nil:
+		return nil
+	}
+	if messages, age, err := c.batcher.atRisk(); age > 2*c.cfg.batching.MaxAge {
+		return fmt.Errorf("postoffice: %d messages are in memory alone, the oldest for %v: the outbox does not take them: %w",
+			messages, age.Round(time.Millisecond), cmp.Or(err, errAged))
+	}
+	if c.transport.breaker.state() == BreakerClosed {
 		return nil
 	}
 	if err := c.readiness.check(ctx, c.cfg.outbox.Check); err != nil {

@@ -269,12 +269,7 @@ func (r *relay) settle(ctx context.Context, g *group, d *delivery, fromOutbox bo
 		r.client.log.warn("relay", topic, "messages in the outbox could not be delivered; they are tried again", "topic", topic, "messages", failed, "error", cause)
 		r.client.observeFailed(Event{Topic: topic, FromOutbox: fromOutbox}, d.errs, retried, isPermanent)
 	}
-	if err := r.write(ctx, func(ctx context.Context) error {
-		_, err := r.store.Delete(ctx, delivered...)
-		return err
-	}, len(delivered)); err != nil {
-		r.remember(delivered)
-	}
+	r.remove(ctx, delivered)
 	// Should these fail, the messages come back when their lease ends.
 	reschedule := func(changes []outbox.Change) (n int, err error) {
 		err = r.write(ctx, func(ctx context.Context) error {
@@ -287,6 +282,17 @@ func (r *relay) settle(ctx context.Context, g *group, d *delivery, fromOutbox bo
 	// Those that a person has retried or discarded meanwhile are not dead.
 	if dead, err := reschedule(burials); err == nil && dead > 0 {
 		r.client.buried(Event{Topic: topic, Messages: dead, FromOutbox: fromOutbox, Err: refusal, Class: FailurePermanent})
+	}
+}
+
+// remove deletes delivered messages, at once or, failing that, later.
+func (r *relay) remove(ctx context.Context, ids []string) {
+	err := r.write(ctx, func(ctx context.Context) error {
+		_, err := r.store.Delete(ctx, ids...)
+		return err
+	}, len(ids))
+	if err != nil {
+		r.remember(ids)
 	}
 }
 

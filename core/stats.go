@@ -1,5 +1,7 @@
 package core
 
+import "time"
+
 // Stats is what a client holds in memory.
 type Stats struct {
 	// Queued is how many messages wait in memory or are being posted from
@@ -11,6 +13,12 @@ type Stats struct {
 	// MaxQueued and MaxQueuedBytes are the bounds of both: what is beyond
 	// spills to the outbox.
 	MaxQueued, MaxQueuedBytes int
+	// AtRisk is how many messages a crash would lose now: those in memory that
+	// are not in the outbox too. AtRiskFor is the age of the oldest of them, that
+	// no request holds; zero for none. With an outbox that can be used it stays
+	// below Batching.MaxAge.
+	AtRisk    int
+	AtRiskFor time.Duration
 	// Breaker is the state of the circuit breaker.
 	Breaker BreakerState
 }
@@ -21,8 +29,10 @@ type Stats struct {
 // numbers are close, not exact.
 func (c *Client) Stats() Stats {
 	messages, bytes := c.batcher.held()
+	atRisk, age, _ := c.batcher.atRisk()
 	return Stats{
 		Queued: messages, QueuedBytes: bytes,
+		AtRisk: atRisk, AtRiskFor: age,
 		MaxQueued: c.cfg.batching.MaxMessages, MaxQueuedBytes: c.cfg.batching.MaxBytes,
 		Breaker: c.transport.breaker.state(),
 	}

@@ -35,6 +35,9 @@ func (u *usage) addWithin(messages, bytes, maxMessages, maxBytes int) bool {
 	}
 }
 
+// count counts messages whatever the bounds are.
+func (u *usage) count(messages, bytes int) { u.packed.Add(pack(messages, bytes)) }
+
 // load tells what is counted.
 func (u *usage) load() (messages, bytes int) {
 	packed := u.packed.Load()

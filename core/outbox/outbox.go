@@ -21,6 +21,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -28,6 +29,10 @@ import (
 var (
 	// ErrFull means that the store has reached its bound and takes no more.
 	ErrFull = errors.New("outbox: full")
+	// ErrNeverFits means that the records of one insert exceed the bound of the
+	// store by themselves, so that waiting for room is of no use. It wraps
+	// ErrFull.
+	ErrNeverFits = fmt.Errorf("%w: the bound is too small for the insert", ErrFull)
 	// ErrClosed means that the store was closed.
 	ErrClosed = errors.New("outbox: closed")
 	// ErrInvalid means that the call's arguments cannot be carried out.
@@ -199,7 +204,8 @@ type Store interface {
 	// start. A pending one with a LeaseToken is held by it until due. A
 	// record whose ID is in the store already is left as it is, also when
 	// the store is full, so that an insert of unknown outcome can be
-	// repeated. ErrFull when the store's bound is reached.
+	// repeated. ErrFull when the store's bound is reached, ErrNeverFits when
+	// the records that are not there yet exceed it by themselves.
 	Insert(ctx context.Context, delay time.Duration, records ...Record) error
 
 	// Claim leases due pending records, the longest due first and then by ID,

@@ -5,12 +5,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/bound"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -20,22 +20,21 @@ type Option func(*Store)
 // WithMaxRecords bounds the number of records; an Insert beyond it fails with
 // [outbox.ErrFull]. Zero or less means no bound, as without the option.
 func WithMaxRecords(n int) Option {
-	return func(s *Store) { s.maxRecords = n }
+	return func(s *Store) { s.limit.Records = n }
 }
 
 // WithMaxBytes bounds the sum of the records' sizes; an Insert beyond it
 // fails with [outbox.ErrFull]. Zero or less means no bound, as without the
 // option.
 func WithMaxBytes(n int64) Option {
-	return func(s *Store) { s.maxBytes = n }
+	return func(s *Store) { s.limit.Bytes = n }
 }
 
 // Store keeps records in memory. It is safe for concurrent use. Records are
 // copied on their way in and out, so callers may change what they gave and
 // got. Use [New] to make one.
 type Store struct {
-	maxRecords int
-	maxBytes   int64
+	limit bound.Load
 
 	mutex   sync.Mutex
 	records map[string]outbox.Record
@@ -116,11 +115,9 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 		bytes += record.Size()
 	}
 	if len(fresh) > 0 {
-		if s.maxRecords > 0 && len(s.records)+len(fresh) > s.maxRecords {
-			return fmt.Errorf("%w: it holds at most %d records", outbox.ErrFull, s.maxRecords)
-		}
-		if s.maxBytes > 0 && bytes > s.maxBytes {
-			return fmt.Errorf("%w: it holds at most %d bytes", outbox.ErrFull, s.maxBytes)
+		held := bound.Load{Records: len(s.records), Bytes: s.bytes}
+		if err := bound.Check(s.limit, held, bound.Load{Records: len(fresh), Bytes: bytes - s.bytes}); err != nil {
+			return err
 		}
 	}
 	maps.Copy(s.records, fresh)

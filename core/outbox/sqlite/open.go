@@ -29,7 +29,7 @@ func WithMaxRecords(n int) Option {
 		if n < 0 {
 			return fmt.Errorf("%w: WithMaxRecords of %d, below zero", outbox.ErrInvalid, n)
 		}
-		s.maxRecords = n
+		s.limit.Records = n
 		return nil
 	}
 }
@@ -43,7 +43,7 @@ func WithMaxBytes(n int64) Option {
 		if n < 0 {
 			return fmt.Errorf("%w: WithMaxBytes of %d, below zero", outbox.ErrInvalid, n)
 		}
-		s.maxBytes = n
+		s.limit.Bytes = n
 		return nil
 	}
 }

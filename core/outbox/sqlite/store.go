@@ -11,17 +11,17 @@ import (
 	"sync"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/bound"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
 // Store is an outbox in a file. It is safe for concurrent use. Use [Open] to
 // get one.
 type Store struct {
-	path       string
-	file       os.FileInfo
-	maxRecords int
-	maxBytes   int64
-	clock      clock
+	path  string
+	file  os.FileInfo
+	limit bound.Load
+	clock clock
 
 	writer    *writer
 	requests  chan *request
@@ -78,17 +78,12 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 	return cmp.Or(err, full)
 }
 
-// room returns ErrFull, and changes nothing, if records exceed a bound.
+// room returns ErrFull or ErrNeverFits, and changes nothing, if records exceed
+// a bound.
 func (w *writer) room(records []outbox.Record) (full, err error) {
+	held := bound.Load{Records: w.counts.records(), Bytes: w.counts.bytes}
 	exceeded := func(n int, bytes int64) error {
-		s := w.store
-		if s.maxRecords > 0 && w.counts.records()+n > s.maxRecords {
-			return fmt.Errorf("%w: it holds at most %d records", outbox.ErrFull, s.maxRecords)
-		}
-		if s.maxBytes > 0 && w.counts.bytes+bytes > s.maxBytes {
-			return fmt.Errorf("%w: it holds at most %d bytes", outbox.ErrFull, s.maxBytes)
-		}
-		return nil
+		return bound.Check(w.store.limit, held, bound.Load{Records: n, Bytes: bytes})
 	}
 	var bytes int64
 	for _, record := range records {

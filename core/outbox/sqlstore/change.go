@@ -66,7 +66,7 @@ func (s *Store) remove(ctx context.Context, ids []string, filter func(*values) s
 	}
 	var records int
 	var bytes int64
-	if s.room.maxBytes > 0 {
+	if s.room.limit.Bytes > 0 {
 		v := s.dialect.querying()
 		query := s.countText() + " WHERE " + condition(v) + v.planned()
 		if _, err := first(ctx, s.db, query, v.args, &records, &bytes); err != nil {

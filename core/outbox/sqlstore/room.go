@@ -1,10 +1,10 @@
 package sqlstore
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/bound"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -24,8 +24,7 @@ const (
 // away what it has deleted. That is never less than the table holds, but for
 // what other stores have inserted since the count.
 type room struct {
-	maxRecords int
-	maxBytes   int64
+	limit bound.Load
 
 	// gate is shared by inserts that fit by the estimate, and held for a
 	// count that must be exact.
@@ -52,6 +51,8 @@ type usage struct{ records, bytes int64 }
 func (u usage) plus(v usage) usage  { return usage{u.records + v.records, u.bytes + v.bytes} }
 func (u usage) minus(v usage) usage { return usage{u.records - v.records, u.bytes - v.bytes} }
 
+func (u usage) load() bound.Load { return bound.Load{Records: int(u.records), Bytes: u.bytes} }
+
 // usageOf is what records take.
 func usageOf(records []outbox.Record) usage {
 	u := usage{records: int64(len(records))}
@@ -62,22 +63,18 @@ func usageOf(records []outbox.Record) usage {
 }
 
 func newRoom(maxRecords int, maxBytes int64) *room {
-	return &room{maxRecords: maxRecords, maxBytes: maxBytes}
+	return &room{limit: bound.Load{Records: maxRecords, Bytes: maxBytes}}
 }
 
-// reserve adds to the estimate if it fits, or returns ErrFull. Call settle
-// afterwards.
+// reserve adds to the estimate if it fits, or returns ErrFull or ErrNeverFits.
+// Call settle afterwards.
 func (r *room) reserve(u usage) error {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	sum := r.known.plus(u)
-	if r.maxRecords > 0 && sum.records > int64(r.maxRecords) {
-		return fmt.Errorf("%w: it holds at most %d records", outbox.ErrFull, r.maxRecords)
+	if err := bound.Check(r.limit, r.known.load(), u.load()); err != nil {
+		return err
 	}
-	if r.maxBytes > 0 && sum.bytes > r.maxBytes {
-		return fmt.Errorf("%w: it holds at most %d bytes", outbox.ErrFull, r.maxBytes)
-	}
-	r.known, r.added, r.flying = sum, r.added.plus(u), r.flying.plus(u)
+	r.known, r.added, r.flying = r.known.plus(u), r.added.plus(u), r.flying.plus(u)
 	return nil
 }
 
@@ -121,7 +118,7 @@ func (r *room) removed(n, records int, bytes int64, err error) {
 	r.known = r.known.minus(u)
 	// Others may have inserted what was deleted here.
 	r.known.records, r.known.bytes = max(r.known.records, 0), max(r.known.bytes, 0)
-	r.over = r.over || err != nil || r.maxBytes > 0 && n != records
+	r.over = r.over || err != nil || r.limit.Bytes > 0 && n != records
 }
 
 // old reports whether the last count is older than an age.

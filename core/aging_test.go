@@ -1,0 +1,274 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+	"github.com/postoffice-go/postoffice/core/outbox/memory"
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+)
+
+// slowStore is an outbox whose Insert takes a while, or takes effect though it
+// fails.
+type slowStore struct {
+	outbox.Store
+	insert  func(records int) time.Duration
+	perhaps atomic.Bool // Insert takes effect, and fails
+}
+
+func (s *slowStore) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
+	if s.insert != nil {
+		time.Sleep(s.insert(len(records)))
+	}
+	err := s.Store.Insert(ctx, delay, records...)
+	if err == nil && s.perhaps.Load() {
+		return errors.New("connection lost at the commit")
+	}
+	return err
+}
+
+// gatedServer has a server answer when the gate is open, and otherwise when the
+// caller has gone.
+func gatedServer(config *Config) (open func()) {
+	gate := make(chan struct{})
+	next := config.HTTPClient.Transport
+	config.HTTPClient = &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		select {
+		case <-gate:
+			return next.RoundTrip(r)
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+	})}
+	return func() { close(gate) }
+}
+
+func TestMemoryIsStoredBeforeItIsTooOld(t *testing.T) {
+	for _, n := range []int{1, 10, 3000} { // 3000: most of them wait for a free worker
+		inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+			store := memory.New()
+			config.Outbox = store
+			config.Batching.Payloads = 100
+			open := gatedServer(&config)
+			client := newTestClient(t, config)
+			p := publisherIn(t, client, Memory)
+			queueN(t, p, n, Queued)
+			time.Sleep(client.cfg.batching.MaxAge)
+			synctest.Wait()
+			list := records(t, store)
+			require.Len(t, list, n)
+			for _, record := range list {
+				assert.NotEmpty(t, record.LeaseToken, "the relay leaves it to the batch")
+			}
+			stats := client.Stats()
+			assert.Equal(t, n, stats.Queued)
+			assert.Zero(t, stats.AtRisk)
+			assert.Zero(t, stats.AtRiskFor)
+			require.NoError(t, client.Flush(t.Context()), "what is stored is not waited for")
+
+			open()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			assert.Empty(t, records(t, store))
+			assert.Len(t, payloadsOf(server, "orders"), n, "each once")
+			isEmpty(t, client)
+		})
+	}
+}
+
+func TestMemoryThatIsTakenInTimeIsNotStored(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := &insertsStore{Store: memory.New()}
+		config.Outbox = store
+		client := newTestClient(t, config)
+		for range 10 {
+			queueN(t, publisherIn(t, client, Memory), 100, Queued)
+			time.Sleep(DefaultMaxAge)
+		}
+		synctest.Wait()
+		assert.Len(t, payloadsOf(server, "orders"), 1000)
+		assert.Zero(t, store.inserts.Load())
+	})
+}
+
+// The server takes messages while they are being stored, or after that has
+// failed and perhaps taken effect.
+func TestMessageTakenDuringItsCommitIsDeleted(t *testing.T) {
+	for _, failed := range []bool{false, true} {
+		inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+			store := &slowStore{Store: memory.New(), insert: func(int) time.Duration { return time.Second }}
+			store.perhaps.Store(failed)
+			config.Outbox = store
+			open := gatedServer(&config)
+			client := newTestClient(t, config)
+			queueN(t, publisherIn(t, client, Memory), 10, Queued)
+			time.Sleep(DefaultMaxAge)
+			open()
+			synctest.Wait()
+			assert.Len(t, payloadsOf(server, "orders"), 10)
+			assert.Empty(t, records(t, store), "the insert is still under way")
+			time.Sleep(time.Second)
+			synctest.Wait()
+			assert.Empty(t, records(t, store))
+			time.Sleep(10 * time.Minute) // longer than any lease
+			assert.Len(t, payloadsOf(server, "orders"), 10, "each once")
+			isEmpty(t, client)
+		})
+	}
+}
+
+func TestCommitOfUnknownOutcomeIsRepeatedUnderTheSameIDs(t *testing.T) {
+	for _, taken := range []bool{false, true} {
+		inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+			store := &slowStore{Store: memory.New()}
+			store.perhaps.Store(true)
+			config.Outbox = store
+			open := gatedServer(&config)
+			client := newTestClient(t, config)
+			require.NoError(t, client.Start(t.Context()))
+			queueN(t, publisherIn(t, client, Memory), 10, Queued)
+			time.Sleep(2 * DefaultMaxAge)
+			require.Len(t, records(t, store), 10)
+			assert.Equal(t, 10, client.Stats().AtRisk, "as far as is known")
+			if taken {
+				open()
+			} else {
+				time.Sleep(2 * DefaultBulkTimeout) // the post ends in vain
+			}
+			synctest.Wait()
+			store.perhaps.Store(false)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if !taken {
+				require.Len(t, records(t, store), 10, "each has one row")
+				open()
+				time.Sleep(2 * backoffMax)
+				synctest.Wait()
+			}
+			assert.Empty(t, records(t, store))
+			assert.Len(t, payloadsOf(server, "orders"), 10, "each once")
+			isEmpty(t, client)
+		})
+	}
+}
+
+func TestMemoryAloneIsToldWhileTheOutboxFails(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := &closedStore{Store: memory.New()}
+		var log bytes.Buffer
+		config.Outbox, config.Logger = store, slog.New(slog.NewTextHandler(&log, nil))
+		open := gatedServer(&config)
+		client := newTestClient(t, config)
+		require.NoError(t, client.Start(t.Context()))
+		store.shut.Store(true)
+		queueN(t, publisherIn(t, client, Memory), 10, Queued)
+		time.Sleep(DefaultMaxAge)
+		require.NoError(t, client.Ready(t.Context()))
+		time.Sleep(DefaultMaxAge + time.Millisecond)
+		require.ErrorIs(t, client.Ready(t.Context()), errBrokenStore)
+		require.ErrorContains(t, client.Ready(t.Context()), "10 messages are in memory alone, the oldest for 501ms")
+		assert.Contains(t, log.String(), "messages wait in memory alone")
+		stats := client.Stats()
+		assert.Equal(t, 10, stats.AtRisk)
+		assert.Equal(t, 2*DefaultMaxAge+time.Millisecond, stats.AtRiskFor)
+
+		store.shut.Store(false)
+		time.Sleep(commitPauseMax)
+		require.NoError(t, client.Ready(t.Context()))
+		assert.Zero(t, client.Stats().AtRisk)
+		open()
+		time.Sleep(time.Second)
+		assert.Len(t, payloadsOf(server, "orders"), 10)
+	})
+}
+
+// An outbox that commits 2,000 messages in a second, and a server that hangs:
+// no more are in memory alone than are stored before they are too old.
+func TestMemoryAdmitsWhatTheOutboxCommitsInTime(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := &slowStore{Store: memory.New(), insert: func(records int) time.Duration {
+			return 5*time.Millisecond + time.Duration(records)*time.Second/2000
+		}}
+		config.Outbox = store
+		config.Batching.Payloads = 100
+		open := gatedServer(&config)
+		client := newTestClient(t, config)
+		p := publisherIn(t, client, Memory)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		oldest, accepted := time.Duration(0), 0
+		ticker := time.NewTicker(time.Millisecond)
+		defer ticker.Stop()
+		settled := time.Now().Add(time.Second) // what the outbox can do is learned first
+		for ctx.Err() == nil {
+			<-ticker.C
+			for range 20 { // ten times as many as the outbox commits
+				if _, err := p.Publish(ctx, "orders", struct{}{}); err == nil {
+					accepted++
+				}
+			}
+			if time.Now().After(settled) {
+				oldest = max(oldest, client.Stats().AtRiskFor)
+			}
+		}
+		assert.LessOrEqual(t, oldest, DefaultMaxAge)
+		assert.Greater(t, accepted, 3000, "those who wait get room")
+		open()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		assert.Len(t, payloadsOf(server, "orders"), accepted)
+		assert.Empty(t, records(t, store))
+		isEmpty(t, client)
+	})
+}
+
+func TestBatchThatNeverFitsDoesNotKeepOutItsSmallMessages(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		store := memory.New(memory.WithMaxBytes(100_000))
+		config.Outbox = store
+		client := newTestClient(t, config)
+		server.FailWhen(func(*http.Request, []byte) (int, bool) { return 503, true })
+		p := publisherIn(t, client, Memory)
+		queueN(t, p, 5, Queued)
+		_, err := p.Publish(t.Context(), "orders", map[string]string{"text": strings.Repeat("x", 200_000)})
+		require.NoError(t, err)
+		queueN(t, p, 5, Queued)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		assert.Len(t, records(t, store), 10)
+		assert.Equal(t, 1, client.Stats().AtRisk)
+		server.FailWhen(nil)
+		require.NoError(t, client.Flush(t.Context()))
+		assert.Len(t, payloadsOf(server, "orders"), 1)
+	})
+}
+
+func TestFlushTellsWhatStopHasLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, err := NewClient(Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Logger: quiet})
+		require.NoError(t, err)
+		queueN(t, publisherIn(t, client, Memory), 3, Queued)
+		flushed := make(chan error, 1)
+		go func() { flushed <- client.Flush(context.Background()) }()
+		time.Sleep(time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, client.Stop(ctx), ErrUndelivered)
+		err = <-flushed
+		require.ErrorIs(t, err, ErrUndelivered)
+		assert.ErrorContains(t, err, "3 messages")
+		assert.NoError(t, client.Flush(context.Background()), "later there is nothing left")
+	})
+}
