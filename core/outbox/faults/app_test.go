@@ -79,7 +79,7 @@ type app struct {
 // What an app writes, one line each; the rest of the line is about that.
 const (
 	lineStarted  = "started"  // the client was started
-	lineAccepted = "accepted" // the state of the receipt and the message's id
+	lineAccepted = "accepted" // the state of the receipt, the message's id and the time in Unix microseconds
 	lineRefused  = "refused"  // Publish has failed: the error
 	lineQuiet    = "quiet"    // nothing is being published: the number of goroutines
 	lineStopping = "stopping" // a signal has come
@@ -254,7 +254,7 @@ func (p *publishers) publish(quiet <-chan struct{}, run string, number int, pace
 		case err != nil:
 			say(lineRefused, fmt.Sprintf("%q", err))
 		default:
-			say(lineAccepted, receipt.State.String(), id)
+			say(lineAccepted, receipt.State.String(), id, strconv.FormatInt(time.Now().UnixMicro(), 10))
 		}
 	}
 }

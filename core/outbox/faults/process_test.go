@@ -30,7 +30,8 @@ type process struct {
 	ended   bool          // wait has returned
 
 	mu       sync.Mutex
-	accepted map[string]string // ids, and the states of their receipts
+	accepted map[string]string    // ids, and the states of their receipts
+	answered map[string]time.Time // when they were accepted
 	refused  []string
 	lines    map[string]string // the last of the other lines, by kind
 	claims   int
@@ -50,6 +51,7 @@ func start(t *testing.T, a app) *process {
 		command:  exec.Command(os.Args[0]),
 		read:     make(chan struct{}),
 		accepted: map[string]string{},
+		answered: map[string]time.Time{},
 		lines:    map[string]string{},
 		posted:   map[string]bool{},
 		missing:  map[string]int{},
@@ -87,8 +89,12 @@ func (p *process) note(kind, about string) {
 	defer p.mu.Unlock()
 	switch kind {
 	case lineAccepted:
-		state, id, _ := strings.Cut(about, " ")
+		state, rest, _ := strings.Cut(about, " ")
+		id, at, _ := strings.Cut(rest, " ")
 		p.accepted[id] = state
+		if micros, err := strconv.ParseInt(at, 10, 64); err == nil {
+			p.answered[id] = time.UnixMicro(micros)
+		}
 	case lineRefused:
 		p.refused = append(p.refused, about)
 	case lineClaimed:
