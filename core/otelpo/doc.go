@@ -50,7 +50,8 @@
 // # Metrics of Gauges
 //
 //   - postoffice.queue.messages and postoffice.queue.bytes: what waits in
-//     memory.
+//     memory; postoffice.queue.at_risk.age in s: how old the oldest message is
+//     that is in memory alone.
 //   - postoffice.breaker.state: 1 for the state of the attribute
 //     postoffice.breaker.state that the circuit breaker is in, 0 for others.
 //   - postoffice.outbox.messages, by postoffice.outbox.state ("pending",

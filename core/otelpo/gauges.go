@@ -37,6 +37,9 @@ func Gauges(client *core.Client, options ...Option) (stop func() error, err erro
 	}
 	queued := upDown("postoffice.queue.messages", "{message}", "Messages in memory.")
 	queuedBytes := upDown("postoffice.queue.bytes", "By", "Bytes of the payloads of messages in memory.")
+	atRisk, err := meter.Float64ObservableGauge("postoffice.queue.at_risk.age", metric.WithUnit("s"),
+		metric.WithDescription("Age of the oldest message that a crash would lose, because it is in memory alone; 0 if there is none."))
+	errs = append(errs, err)
 	stored := upDown("postoffice.outbox.messages", "{message}", "Messages in the outbox.")
 	storedBytes := upDown("postoffice.outbox.bytes", "By", "Bytes of the messages in the outbox.")
 	breaker, err := meter.Int64ObservableGauge("postoffice.breaker.state", metric.WithUnit("1"),
@@ -63,6 +66,7 @@ func Gauges(client *core.Client, options ...Option) (stop func() error, err erro
 		stats := client.Stats()
 		to.ObserveInt64(queued, int64(stats.Queued), all)
 		to.ObserveInt64(queuedBytes, int64(stats.QueuedBytes), all)
+		to.ObserveFloat64(atRisk, stats.AtRiskFor.Seconds(), all)
 		for state, option := range states {
 			is := int64(0)
 			if state == stats.Breaker {
@@ -79,7 +83,7 @@ func Gauges(client *core.Client, options ...Option) (stop func() error, err erro
 		to.ObserveInt64(storedBytes, seen.bytes, all)
 		to.ObserveFloat64(oldest, seen.age.Seconds(), all)
 		return nil
-	}, queued, queuedBytes, stored, storedBytes, breaker, oldest)
+	}, queued, queuedBytes, atRisk, stored, storedBytes, breaker, oldest)
 	if err != nil {
 		return nil, err
 	}

@@ -57,6 +57,7 @@ func TestGauges(t *testing.T) {
 		assert.Equal(t, map[string]float64{"": 30}, seen.points("postoffice.outbox.bytes"))
 		assert.Equal(t, int64(2), store.asked.Load())
 		assert.Equal(t, map[string]float64{"": 0}, seen.points("postoffice.queue.messages"))
+		assert.Equal(t, map[string]float64{"": 0}, seen.points("postoffice.queue.at_risk.age"))
 		assert.Equal(t, map[string]float64{"postoffice.breaker.state=closed": 1, "postoffice.breaker.state=half-open": 0, "postoffice.breaker.state=open": 0},
 			seen.points("postoffice.breaker.state"))
 
@@ -80,9 +81,12 @@ func TestGaugesOfTheQueue(t *testing.T) {
 		}
 		assert.Equal(t, map[string]float64{"": 3}, seen.points("postoffice.queue.messages"))
 		assert.Equal(t, map[string]float64{"": 6}, seen.points("postoffice.queue.bytes"))
+		time.Sleep(core.DefaultBatchDelay / 2)
+		assert.Equal(t, map[string]float64{"": 0.01}, seen.points("postoffice.queue.at_risk.age"))
 		assert.NotContains(t, seen.scrape(), "postoffice.outbox.messages", "there is no outbox")
 		require.NoError(t, client.Flush(t.Context()))
 		assert.Equal(t, map[string]float64{"": 0}, seen.points("postoffice.queue.messages"))
+		assert.Equal(t, map[string]float64{"": 0}, seen.points("postoffice.queue.at_risk.age"))
 	})
 }
 
