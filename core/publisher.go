@@ -150,8 +150,9 @@ func (p *Publisher) PublishTx(ctx context.Context, tx outbox.Tx, topic string, p
 // made from ctx, which is to become the context of the request. The function
 // it returns is to be deferred by the middleware, so that it runs when the
 // handler is done, also by a panic; it does not block. When the handler has
-// returned, the middleware calls [EndRequest] first. It is for authors of
-// adapters.
+// returned, the middleware calls [EndRequest] first. Where the handler gets a
+// copy of the request, the middleware also defers [HandBack]. It is for authors
+// of adapters.
 func (c *Client) BeginRequest(ctx context.Context, r *http.Request, options Options) (context.Context, func()) {
 	p := &Publisher{client: c, options: options}
 	if options.Attributes != nil {

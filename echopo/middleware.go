@@ -27,9 +27,11 @@ type Options = core.Options
 func Middleware(client *core.Client, options Options) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			ctx, end := client.BeginRequest(c.Request().Context(), c.Request(), options)
+			r := c.Request()
+			ctx, end := client.BeginRequest(r.Context(), r, options)
 			defer end()
-			c.SetRequest(c.Request().WithContext(ctx))
+			c.SetRequest(r.WithContext(ctx))
+			defer func() { core.HandBack(r, c.Request()) }()
 			c.Set(core.ContextKey, core.MustFromContext(ctx))
 			err := next(c)
 			core.EndRequest(ctx, status(c.Response(), err)) // not when the handler has panicked

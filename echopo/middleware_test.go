@@ -202,3 +202,23 @@ func TestRegisterErrorLeavesTheApp(t *testing.T) {
 	})
 	assert.Equal(t, http.StatusOK, request(t, e, http.MethodGet, "/").Code)
 }
+
+// TestHandBackOfAnotherCopy has a middleware behind ours replace the request
+// once more, as those for traces do.
+func TestHandBackOfAnotherCopy(t *testing.T) {
+	client, _ := newClient(t)
+	e := echo.New()
+	e.Use(echopo.Middleware(client, echopo.Options{}), func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			c.SetRequest(c.Request().WithContext(c.Request().Context()))
+			return next(c)
+		}
+	})
+	e.GET("/", func(c echo.Context) error {
+		c.Request().Pattern = "pattern"
+		return nil
+	})
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+	e.ServeHTTP(httptest.NewRecorder(), r)
+	assert.Equal(t, "pattern", r.Pattern)
+}

@@ -24,9 +24,11 @@ type Options = core.Options
 // of the errors in gin.Context.Errors belongs behind it.
 func Middleware(client *core.Client, options Options) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		ctx, end := client.BeginRequest(c.Request.Context(), c.Request, options)
+		r := c.Request
+		ctx, end := client.BeginRequest(r.Context(), r, options)
 		defer end()
-		c.Request = c.Request.WithContext(ctx)
+		c.Request = r.WithContext(ctx)
+		defer func() { core.HandBack(r, c.Request) }()
 		c.Set(core.ContextKey, core.MustFromContext(ctx))
 		c.Next()
 		core.EndRequest(ctx, c.Writer.Status()) // not when a handler has panicked

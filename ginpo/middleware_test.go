@@ -220,3 +220,17 @@ func TestMountAtTheRoot(t *testing.T) {
 	assert.Equal(t, "[]", request(t, engine, http.MethodGet, "/").Body.String())
 	require.NoError(t, client.Stop(t.Context()))
 }
+
+// TestHandBackOfAnotherCopy has a middleware behind ours replace the request
+// once more, as those for traces do.
+func TestHandBackOfAnotherCopy(t *testing.T) {
+	client, _ := newClient(t)
+	engine := newEngine(false)
+	engine.Use(ginpo.Middleware(client, ginpo.Options{}), func(c *gin.Context) {
+		c.Request = c.Request.WithContext(c.Request.Context())
+	})
+	engine.GET("/", func(c *gin.Context) { c.Request.Pattern = "pattern" })
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+	engine.ServeHTTP(httptest.NewRecorder(), r)
+	assert.Equal(t, "pattern", r.Pattern)
+}

@@ -28,7 +28,9 @@ func Middleware(client *core.Client, options Options) func(http.Handler) http.Ha
 			if options.FlushOn != nil {
 				w, status = watch(w)
 			}
-			next.ServeHTTP(w, r.WithContext(ctx))
+			handled := r.WithContext(ctx)
+			defer core.HandBack(r, handled)
+			next.ServeHTTP(w, handled)
 			core.EndRequest(ctx, status()) // not when the handler has panicked
 		})
 	}

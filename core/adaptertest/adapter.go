@@ -94,6 +94,7 @@ func Run(t *testing.T, adapter Adapter) {
 		{"AfterResponse", afterResponseTests},
 		{"FlushOn", flushOnTests},
 		{"Transparency", transparencyTests},
+		{"HandBack", handBackTests},
 		{"Mount", mountTests},
 		{"Register", registerTests},
 	}

@@ -30,8 +30,9 @@
 // every mode of Options.AfterResponse; that what is posted after the response
 // does not delay it and is not lost by Stop; that Options.FlushOn is told how
 // the handler ended; that the middleware leaves everything else as it is
-// without it (writer, errors, panics, context, goroutines), that the recovery
-// endpoint works where Mount puts it, and that Register does all of that.
+// without it (writer, errors, panics, context, goroutines, and what net/http
+// finds on its own request afterwards); that the recovery endpoint works where
+// Mount puts it, and that Register does all of that.
 //
 // The suite counts goroutines, so it must not run beside other tests: not
 // after t.Parallel.
