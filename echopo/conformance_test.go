@@ -43,6 +43,30 @@ func handle(handler adaptertest.Handler) echo.HandlerFunc {
 	}
 }
 
+// mountApp makes an app of routes.
+func mountApp(app adaptertest.MountApp) (http.Handler, error) {
+	e := echo.New()
+	var router interface {
+		Any(path string, handler echo.HandlerFunc, middleware ...echo.MiddlewareFunc) []*echo.Route
+	} = e
+	if app.Prefix != "" {
+		router = e.Group(app.Prefix)
+	}
+	for _, path := range app.Own {
+		router.Any(path, func(c echo.Context) error { return c.NoContent(http.StatusNoContent) })
+	}
+	mount := func(client *core.Client) error { return echopo.Mount(router, client) }
+	if app.ByRegister {
+		mount = func(client *core.Client) error { return echopo.Register(e, client, echopo.Options{}) }
+	}
+	for _, client := range app.Clients {
+		if err := mount(client); err != nil {
+			return e, err
+		}
+	}
+	return e, nil
+}
+
 func TestConformance(t *testing.T) {
 	install := map[string]func(e *echo.Echo, middleware ...echo.MiddlewareFunc){
 		"ByUse": (*echo.Echo).Use,
@@ -67,15 +91,7 @@ func TestConformance(t *testing.T) {
 					e.Any(adaptertest.Path, handle(app.Handler))
 					return e
 				},
-				Mount: func(prefix string, client *core.Client) http.Handler {
-					e := echo.New()
-					if prefix == "" {
-						echopo.Mount(e, client)
-					} else {
-						echopo.Mount(e.Group(prefix), client)
-					}
-					return e
-				},
+				Mount: mountApp,
 				Register: func(client *core.Client, options core.Options, handler adaptertest.Handler) (http.Handler, error) {
 					e := echo.New()
 					err := echopo.Register(e, client, options)

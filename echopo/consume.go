@@ -3,7 +3,6 @@ package echopo
 import (
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/labstack/echo/v4"
@@ -14,16 +13,15 @@ import (
 // Consume serves what the server posts to a consumer, at the path of its
 // target, with and without the trailing slash, on an *echo.Echo or below the
 // prefix of an *echo.Group. The handler, usually made by delivery.Handler,
-// gets requests with any method and answers others than POST itself.
+// gets requests with any method and answers others than POST itself. The error
+// says that the handler is nil, that the path does not begin with a slash, or
+// that the router serves it already.
 func Consume(router interface {
 	Any(path string, handler echo.HandlerFunc, middleware ...echo.MiddlewareFunc) []*echo.Route
-}, path string, handler http.Handler) {
-	serve := echo.WrapHandler(handler)
-	bare := strings.TrimRight(path, "/")
-	router.Any(bare+"/", serve)
-	if bare != "" {
-		router.Any(bare, serve)
-	}
+}, path string, handler http.Handler) error {
+	return core.MountConsumer(path, handler, matching(router), func(path string) {
+		router.Any(path, echo.WrapHandler(handler))
+	})
 }
 
 // checkConsumers looks, at the first request, whether the app has routes for

@@ -18,17 +18,18 @@ import (
 )
 
 func TestConsume(t *testing.T) {
-	adaptertest.RunConsume(t, func(app adaptertest.ConsumeApp) http.Handler {
+	adaptertest.RunConsume(t, func(app adaptertest.ConsumeApp) (http.Handler, error) {
 		e := echo.New()
 		if app.Client != nil {
 			e.Use(Middleware(app.Client, Options{}))
 		}
-		if app.Prefix != "" {
-			Consume(e.Group(app.Prefix), app.Path, app.Handler)
-		} else {
-			Consume(e, app.Path, app.Handler)
+		for _, path := range app.Own {
+			e.Any(app.Prefix+path, func(c echo.Context) error { return c.NoContent(http.StatusAccepted) })
 		}
-		return e
+		if app.Prefix != "" {
+			return e, Consume(e.Group(app.Prefix), app.Path, app.Handler)
+		}
+		return e, Consume(e, app.Path, app.Handler)
 	})
 }
 
@@ -49,7 +50,7 @@ func TestCheckConsumers(t *testing.T) {
 	app := echo.New()
 	app.Use(checkConsumers(app, client))
 	nothing := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	Consume(app.Group("/consume"), "/orders", nothing)
+	require.NoError(t, Consume(app.Group("/consume"), "/orders", nothing))
 	app.POST("/own/:topic", echo.WrapHandler(nothing))
 	app.GET("/consume/read", echo.WrapHandler(nothing))
 	assert.Empty(t, log.String(), "before the first request")

@@ -2,6 +2,7 @@ package echopo
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -66,28 +67,37 @@ func FromContext(c echo.Context) *core.Publisher {
 }
 
 // Mount serves the client's routes, with and without the trailing slash, on
-// an *echo.Echo or below the prefix of an *echo.Group.
+// an *echo.Echo or below the prefix of an *echo.Group. The error names the path
+// that the router serves already, for instance for another client with the same
+// [core.Config.RecoveryPath], or says that the client is nil. Less precise
+// routes, such as "/*", are no obstacle.
 //
 // The server calls what is registered with it: below a group, Config.OriginHost
 // ends in the group's prefix.
 func Mount(router interface {
 	Any(path string, handler echo.HandlerFunc, middleware ...echo.MiddlewareFunc) []*echo.Route
-}, client *core.Client) {
-	for _, route := range client.Routes() {
+}, client *core.Client) error {
+	return client.MountRoutes(matching(router), func(route core.Route) {
 		handler := echo.WrapHandler(route.Handler)
 		router.Any(route.Path+"*", handler)
 		router.Any(strings.TrimSuffix(route.Path, "/"), handler)
-	}
+	})
 }
 
 // Register starts the client, installs the middleware on the app and mounts
-// the client's routes. It is to be called once, before the app serves. The
-// error is that of [core.Client.Start]; the app is left as it was then.
+// the client's routes. It is to be called once for a client, before the app
+// serves. The errors are those of [Mount] and of [core.Client.Start]; the app is
+// left as it was then.
 func Register(app *echo.Echo, client *core.Client, options Options) error {
+	if app == nil {
+		return fmt.Errorf("%w: app is nil", core.ErrInvalidConfig)
+	}
+	if err := client.CheckRoutes(matching(app)); err != nil {
+		return err
+	}
 	if err := client.Start(context.Background()); err != nil {
 		return err
 	}
 	app.Use(checkConsumers(app, client), Middleware(client, options))
-	Mount(app, client)
-	return nil
+	return Mount(app, client)
 }

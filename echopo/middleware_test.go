@@ -153,7 +153,7 @@ func TestTwoClientsInGroups(t *testing.T) {
 		servers[name] = server
 		group := e.Group(name)
 		group.Use(echopo.Middleware(client, echopo.Options{}))
-		echopo.Mount(group, client)
+		require.NoError(t, echopo.Mount(group, client))
 		group.GET("", func(c echo.Context) error {
 			_, err := echopo.FromContext(c).Publish(c.Request().Context(), "orders", map[string]string{"group": name})
 			return err
@@ -173,7 +173,7 @@ func TestMountBesideACatchAll(t *testing.T) {
 	client, _ := newClient(t)
 	e := echo.New()
 	e.Any("/*", func(c echo.Context) error { return c.String(http.StatusOK, "app") })
-	echopo.Mount(e, client)
+	require.NoError(t, echopo.Mount(e, client))
 	for _, path := range []string{"/postoffice/messages", "/postoffice/messages/"} {
 		assert.Equal(t, "[]", request(t, e, http.MethodGet, path).Body.String())
 		assert.Equal(t, http.StatusMethodNotAllowed, request(t, e, http.MethodPost, path).Code)
@@ -185,7 +185,7 @@ func TestMountAtTheRoot(t *testing.T) {
 	client, err := core.NewClient(core.Config{URL: "http://postoffice.test", RecoveryPath: "/", AllowOpenRecovery: true})
 	require.NoError(t, err)
 	e := echo.New()
-	echopo.Mount(e, client)
+	require.NoError(t, echopo.Mount(e, client))
 	assert.Equal(t, "[]", request(t, e, http.MethodGet, "/").Body.String())
 	require.NoError(t, client.Stop(t.Context()))
 }

@@ -36,6 +36,27 @@ func handle(handler adaptertest.Handler) gin.HandlerFunc {
 	}
 }
 
+// mountApp makes an app of routes.
+func mountApp(engine *gin.Engine, app adaptertest.MountApp) (http.Handler, error) {
+	var router gin.IRouter = engine
+	if app.Prefix != "" {
+		router = engine.Group(app.Prefix)
+	}
+	for _, path := range app.Own {
+		router.Any(path, func(c *gin.Context) { c.Status(http.StatusNoContent) })
+	}
+	mount := func(client *core.Client) error { return ginpo.Mount(router, client) }
+	if app.ByRegister {
+		mount = func(client *core.Client) error { return ginpo.Register(engine, client, ginpo.Options{}) }
+	}
+	for _, client := range app.Clients {
+		if err := mount(client); err != nil {
+			return engine, err
+		}
+	}
+	return engine, nil
+}
+
 func TestConformance(t *testing.T) {
 	for name, fallback := range map[string]bool{"WithFallback": true, "WithoutFallback": false} {
 		t.Run(name, func(t *testing.T) {
@@ -51,15 +72,7 @@ func TestConformance(t *testing.T) {
 					engine.Any(adaptertest.Path, handle(app.Handler))
 					return engine
 				},
-				Mount: func(prefix string, client *core.Client) http.Handler {
-					engine := newEngine(fallback)
-					if prefix == "" {
-						ginpo.Mount(engine, client)
-					} else {
-						ginpo.Mount(engine.Group(prefix), client)
-					}
-					return engine
-				},
+				Mount: func(app adaptertest.MountApp) (http.Handler, error) { return mountApp(newEngine(fallback), app) },
 				Register: func(client *core.Client, options core.Options, handler adaptertest.Handler) (http.Handler, error) {
 					engine := newEngine(fallback)
 					err := ginpo.Register(engine, client, options)

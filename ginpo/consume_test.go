@@ -19,7 +19,7 @@ import (
 
 func TestConsume(t *testing.T) {
 	gin.SetMode(gin.ReleaseMode)
-	adaptertest.RunConsume(t, func(app adaptertest.ConsumeApp) http.Handler {
+	adaptertest.RunConsume(t, func(app adaptertest.ConsumeApp) (http.Handler, error) {
 		engine := gin.New()
 		if app.Client != nil {
 			engine.Use(Middleware(app.Client, Options{}))
@@ -28,8 +28,10 @@ func TestConsume(t *testing.T) {
 		if app.Prefix != "" {
 			router = engine.Group(app.Prefix)
 		}
-		Consume(router, app.Path, app.Handler)
-		return engine
+		for _, path := range app.Own {
+			router.Any(path, func(c *gin.Context) { c.Status(http.StatusAccepted) })
+		}
+		return engine, Consume(router, app.Path, app.Handler)
 	})
 }
 
@@ -50,7 +52,7 @@ func TestCheckConsumers(t *testing.T) {
 	app := gin.New()
 	app.Use(checkConsumers(app, client))
 	nothing := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	Consume(app.Group("/consume"), "/orders", nothing)
+	require.NoError(t, Consume(app.Group("/consume"), "/orders", nothing))
 	app.POST("/own/:topic", gin.WrapH(nothing))
 	app.GET("/consume/read", gin.WrapH(nothing))
 	assert.Empty(t, log.String(), "before the first request")

@@ -44,11 +44,14 @@ func ExampleConsume() {
 	type Order struct {
 		ID int `json:"id"`
 	}
-	ginpo.Consume(router, "/consume/orders", delivery.Handler(
+	err = ginpo.Consume(router, "/consume/orders", delivery.Handler(
 		func(_ context.Context, m delivery.Message[Order]) error {
 			fmt.Println("order", m.Payload.ID, "from the", m.Attributes["region"])
 			return nil
 		}, delivery.WithConsumer(orders)))
+	if err != nil {
+		log.Fatal(err)
+	}
 
 	ctx := context.Background()
 	if err := client.Start(ctx); err != nil { // Register does it, where the app publishes too

@@ -2,6 +2,7 @@ package ginpo
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -49,30 +50,37 @@ func FromContext(c *gin.Context) *core.Publisher {
 }
 
 // Mount serves the client's routes, with and without the trailing slash, on
-// an engine or below a group's prefix. It panics, as gin does, when the
-// router has such a route already.
+// an engine or below a group's prefix. The error names the path that the router
+// serves already, for instance for another client with the same
+// [core.Config.RecoveryPath], or says that the client is nil.
 //
 // The server calls what is registered with it: below a group, Config.OriginHost
 // ends in the group's prefix.
-func Mount(router gin.IRouter, client *core.Client) {
-	for _, route := range client.Routes() {
+func Mount(router gin.IRouter, client *core.Client) error {
+	return client.MountRoutes(matching(router), func(route core.Route) {
 		handler := gin.WrapH(route.Handler)
 		router.Any(route.Path+"*path", handler)
 		if bare := strings.TrimSuffix(route.Path, "/"); bare != "" {
 			router.Any(bare, handler) // no redirect to the path above
 		}
-	}
+	})
 }
 
 // Register starts the client, installs the middleware on the engine and
-// mounts the client's routes. It is to be called once, before the app's
-// routes are added: gin's Use applies to later routes only. The error is that
-// of [core.Client.Start]; the engine is left as it was then.
+// mounts the client's routes. It is to be called once for a client, before the
+// app's routes are added: gin's Use applies to later routes only. The errors are
+// those of [Mount] and of [core.Client.Start]; the engine is left as it was
+// then.
 func Register(app *gin.Engine, client *core.Client, options Options) error {
+	if app == nil {
+		return fmt.Errorf("%w: app is nil", core.ErrInvalidConfig)
+	}
+	if err := client.CheckRoutes(matching(app)); err != nil {
+		return err
+	}
 	if err := client.Start(context.Background()); err != nil {
 		return err
 	}
 	app.Use(checkConsumers(app, client), Middleware(client, options))
-	Mount(app, client)
-	return nil
+	return Mount(app, client)
 }

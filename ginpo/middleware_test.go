@@ -145,7 +145,7 @@ func TestTwoClientsInGroups(t *testing.T) {
 		client, server := newClient(t)
 		servers[name] = server
 		group := engine.Group(name, ginpo.Middleware(client, ginpo.Options{}))
-		ginpo.Mount(group, client)
+		require.NoError(t, ginpo.Mount(group, client))
 		group.GET("", func(c *gin.Context) {
 			_, err := ginpo.FromContext(c).Publish(c, "orders", map[string]string{"group": name})
 			assert.NoError(t, err)
@@ -216,7 +216,7 @@ func TestMountAtTheRoot(t *testing.T) {
 	client, err := core.NewClient(core.Config{URL: "http://postoffice.test", RecoveryPath: "/", AllowOpenRecovery: true})
 	require.NoError(t, err)
 	engine := newEngine(false)
-	ginpo.Mount(engine, client)
+	require.NoError(t, ginpo.Mount(engine, client))
 	assert.Equal(t, "[]", request(t, engine, http.MethodGet, "/").Body.String())
 	require.NoError(t, client.Stop(t.Context()))
 }

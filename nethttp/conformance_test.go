@@ -24,6 +24,28 @@ func handle(handler adaptertest.Handler) http.HandlerFunc {
 	}
 }
 
+// mountApp makes an app of routes.
+func mountApp(app adaptertest.MountApp) (http.Handler, error) {
+	mux := http.NewServeMux()
+	for _, path := range app.Own {
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	}
+	server := &http.Server{Handler: mux}
+	if app.Prefix != "" {
+		server.Handler = http.StripPrefix(app.Prefix, mux)
+	}
+	mount := func(client *core.Client) error { return nethttp.Mount(mux, client) }
+	if app.ByRegister {
+		mount = func(client *core.Client) error { return nethttp.Register(server, client, nethttp.Options{}) }
+	}
+	for _, client := range app.Clients {
+		if err := mount(client); err != nil {
+			return server.Handler, err
+		}
+	}
+	return server.Handler, nil
+}
+
 func TestConformance(t *testing.T) {
 	adaptertest.Run(t, adaptertest.Adapter{
 		New: func(app adaptertest.App) http.Handler {
@@ -40,17 +62,7 @@ func TestConformance(t *testing.T) {
 				next.ServeHTTP(w, r)
 			})
 		},
-		Mount: func(prefix string, client *core.Client) http.Handler {
-			mux := http.NewServeMux()
-			if prefix == "" {
-				nethttp.Mount(mux, client)
-				return mux
-			}
-			below := http.NewServeMux()
-			nethttp.Mount(below, client)
-			mux.Handle(prefix+"/", http.StripPrefix(prefix, below))
-			return mux
-		},
+		Mount: mountApp,
 		Register: func(client *core.Client, options core.Options, handler adaptertest.Handler) (http.Handler, error) {
 			mux := http.NewServeMux()
 			mux.Handle(adaptertest.Path, handle(handler))

@@ -2,7 +2,7 @@ package nethttp
 
 import (
 	"net/http"
-	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -12,21 +12,19 @@ import (
 // Consume serves what the server posts to a consumer, at the path of its
 // target, with and without the trailing slash. The handler, usually made by
 // delivery.Handler, gets requests with any method and answers others than POST
-// itself. It panics, as [http.ServeMux.Handle] does, when the mux has such a
-// route already.
-func Consume(mux *http.ServeMux, path string, handler http.Handler) {
-	// A pattern for each method: see Mount.
-	methods := []string{
-		http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch,
-		http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace,
+// itself. The error says that the handler is nil, that the path does not begin
+// with a slash, or that the mux serves it already.
+func Consume(mux *http.ServeMux, path string, handler http.Handler) error {
+	// Patterns that end in a slash match everything below, less precisely.
+	precise := func(path string) []string {
+		return slices.DeleteFunc(matching(mux)(path), func(pattern string) bool { return strings.HasSuffix(pattern, "/") })
 	}
-	bare := strings.TrimRight(path, "/")
-	for _, method := range methods {
-		mux.Handle(method+" "+bare+"/{$}", handler) // a redirect would not be followed
-		if bare != "" {
-			mux.Handle(method+" "+bare, handler)
+	return core.MountConsumer(path, handler, precise, func(path string) {
+		if strings.HasSuffix(path, "/") { // a redirect from there would not be followed
+			path += "{$}"
 		}
-	}
+		handle(mux, path, handler)
+	})
 }
 
 // checkConsumers makes a function that looks, when it is first called, whether
@@ -34,13 +32,14 @@ func Consume(mux *http.ServeMux, path string, handler http.Handler) {
 // routes of an app that is not a mux.
 func checkConsumers(app http.Handler, client *core.Client) func() {
 	return sync.OnceFunc(func() {
-		mux, ok := app.(*http.ServeMux)
-		if !ok {
+		known, all := muxes(app)
+		if !all {
 			return
 		}
 		client.CheckConsumers(func(path string) bool {
-			_, pattern := mux.Handler(&http.Request{Method: http.MethodPost, URL: &url.URL{Path: path}})
-			return pattern != ""
+			return slices.ContainsFunc(known, func(mux *http.ServeMux) bool {
+				return patternOf(mux, http.MethodPost, path) != ""
+			})
 		})
 	})
 }

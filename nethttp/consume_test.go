@@ -17,13 +17,16 @@ import (
 )
 
 func TestConsume(t *testing.T) {
-	adaptertest.RunConsume(t, func(app adaptertest.ConsumeApp) http.Handler {
+	adaptertest.RunConsume(t, func(app adaptertest.ConsumeApp) (http.Handler, error) {
 		mux := http.NewServeMux()
-		Consume(mux, app.Prefix+app.Path, app.Handler)
-		if app.Client == nil {
-			return mux
+		for _, path := range app.Own {
+			mux.HandleFunc(app.Prefix+path, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) })
 		}
-		return Middleware(app.Client, Options{})(mux)
+		err := Consume(mux, app.Prefix+app.Path, app.Handler)
+		if app.Client == nil {
+			return mux, err
+		}
+		return Middleware(app.Client, Options{})(mux), err
 	})
 }
 
@@ -48,7 +51,7 @@ func TestCheckConsumers(t *testing.T) {
 		mux.ServeHTTP(w, r)
 	})
 	nothing := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	Consume(mux, "/consume/orders", nothing)
+	require.NoError(t, Consume(mux, "/consume/orders", nothing))
 	mux.Handle("POST /own/{topic}", nothing)
 	mux.Handle("GET /consume/read", nothing)
 	assert.Empty(t, log.String(), "before the first request")

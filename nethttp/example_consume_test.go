@@ -42,11 +42,14 @@ func ExampleConsume() {
 	type Order struct {
 		ID int `json:"id"`
 	}
-	nethttp.Consume(mux, "/consume/orders", delivery.Handler(
+	err = nethttp.Consume(mux, "/consume/orders", delivery.Handler(
 		func(_ context.Context, m delivery.Message[Order]) error {
 			fmt.Println("order", m.Payload.ID, "from the", m.Attributes["region"])
 			return nil
 		}, delivery.WithConsumer(orders)))
+	if err != nil {
+		log.Fatal(err)
+	}
 
 	ctx := context.Background()
 	if err := client.Start(ctx); err != nil { // Register does it, where the app publishes too

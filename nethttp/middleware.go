@@ -2,6 +2,7 @@ package nethttp
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -43,22 +44,20 @@ func FromRequest(r *http.Request) *core.Publisher {
 	return p
 }
 
-// Mount serves the client's routes, with and without the trailing slash. It
-// panics, as [http.ServeMux.Handle] does, when the mux has such a route
-// already.
-func Mount(mux *http.ServeMux, client *core.Client) {
-	// A pattern for each method, because one for all of them is in conflict
-	// with an app's "GET /". HEAD comes with GET.
-	methods := []string{
-		http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch,
-		http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace,
-	}
-	for _, route := range client.Routes() {
-		for _, method := range methods {
-			mux.Handle(method+" "+route.Path, route.Handler)
-			if bare := strings.TrimSuffix(route.Path, "/"); bare != "" {
-				mux.Handle(method+" "+bare, route.Handler) // no redirect to the path above
-			}
+// Mount serves the client's routes, with and without the trailing slash. The
+// error names the path that the mux serves already, for instance for another
+// client with the same [core.Config.RecoveryPath], or says that the client is
+// nil. Less precise patterns, such as "/", are no obstacle.
+func Mount(mux *http.ServeMux, client *core.Client) error {
+	return client.MountRoutes(matching(mux), mounting(mux))
+}
+
+// mounting makes a function that adds a route to a mux.
+func mounting(mux *http.ServeMux) func(core.Route) {
+	return func(route core.Route) {
+		handle(mux, route.Path, route.Handler)
+		if bare := strings.TrimSuffix(route.Path, "/"); bare != "" {
+			handle(mux, bare, route.Handler) // no redirect to the path above
 		}
 	}
 }
@@ -66,20 +65,29 @@ func Mount(mux *http.ServeMux, client *core.Client) {
 // Register starts the client and makes the server's handler serve the
 // client's routes and, behind the middleware, everything that it has served
 // before: [http.DefaultServeMux] if it had no handler. It is to be called
-// once, before the server serves. The error is that of [core.Client.Start];
-// the server is left as it was then.
+// once for a client, before the server serves. The errors are those of [Mount],
+// as far as the handler is an [http.ServeMux] or made by Register, and of
+// [core.Client.Start]; the server is left as it was then.
 func Register(server *http.Server, client *core.Client, options Options) error {
-	if err := client.Start(context.Background()); err != nil {
-		return err
+	if server == nil {
+		return fmt.Errorf("%w: server is nil", core.ErrInvalidConfig)
 	}
 	var app http.Handler = http.DefaultServeMux
 	if server.Handler != nil {
 		app = server.Handler
 	}
+	if err := client.CheckRoutes(matching(app)); err != nil {
+		return err
+	}
+	if err := client.Start(context.Background()); err != nil {
+		return err
+	}
 	routes := http.NewServeMux()
-	Mount(routes, client)
+	if err := Mount(routes, client); err != nil {
+		return err
+	}
 	check := checkConsumers(app, client)
-	server.Handler = Middleware(client, options)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server.Handler = &registered{app, routes, Middleware(client, options)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		check()
 		// The app's requests do not pass through the mux of the routes,
 		// which would clean their paths.
@@ -88,6 +96,6 @@ func Register(server *http.Server, client *core.Client, options Options) error {
 			return
 		}
 		app.ServeHTTP(w, r)
-	}))
+	}))}
 	return nil
 }

@@ -19,13 +19,12 @@ type Adapter struct {
 	// New makes an app with the adapter's Middleware.
 	New func(app App) http.Handler
 
-	// Mount makes an app that has nothing but the client's routes, mounted
-	// by the adapter's Mount: in a group below the prefix, such as "/group",
-	// or at the root when the prefix is empty.
-	Mount func(prefix string, client *core.Client) http.Handler
+	// Mount makes an app of routes alone, and returns the first error of the
+	// adapter's Mount or Register together with what the app serves then.
+	Mount func(app MountApp) (http.Handler, error)
 
 	// NoGroups tells that the framework has no groups to mount in. Mount
-	// then gets no prefix.
+	// then gets no Prefix.
 	NoGroups bool
 
 	// Register makes an app by the adapter's Register, with the handler at
@@ -47,6 +46,22 @@ type App struct {
 
 	// Handler serves Path.
 	Handler Handler
+}
+
+// MountApp is an app of routes alone.
+type MountApp struct {
+	// Prefix is that of the group, such as "/group", in which everything is;
+	// empty for the root of the app.
+	Prefix string
+
+	// Own are the paths of routes that the app has by itself, before those of
+	// the clients. They are for any method and answer 204.
+	Own []string
+
+	// Clients are mounted one after the other by the adapter's Mount, up to
+	// the first error; ByRegister has Register, with the zero Options, do it.
+	Clients    []*core.Client
+	ByRegister bool
 }
 
 // Handler is a handler of an app. When it returns a [StatusError], the app

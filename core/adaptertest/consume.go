@@ -30,15 +30,31 @@ type ConsumeApp struct {
 	// framework has no groups, the prefix goes before the path.
 	Prefix, Path string
 	Handler      http.Handler
+
+	// Own are the paths of routes that the app has by itself, before the
+	// consumer and below the Prefix. They are for any method and answer 202.
+	Own []string
+}
+
+// newConsumeApp is what RunConsume gets.
+type newConsumeApp = func(app ConsumeApp) (http.Handler, error)
+
+// consumeApp makes an app whose consumer nothing is in the way of.
+func consumeApp(t *testing.T, newApp newConsumeApp, app ConsumeApp) http.Handler {
+	t.Helper()
+	handler, err := newApp(app)
+	require.NoError(t, err)
+	return handler
 }
 
 // RunConsume runs the part of the suite that is about the adapter's Consume,
-// each check as a subtest.
-func RunConsume(t *testing.T, newApp func(app ConsumeApp) http.Handler) {
+// each check as a subtest. newApp makes an app, and returns the error of Consume
+// together with what the app serves then.
+func RunConsume(t *testing.T, newApp func(app ConsumeApp) (http.Handler, error)) {
 	t.Helper()
 	for _, check := range []struct {
 		name string
-		run  func(t *testing.T, newApp func(ConsumeApp) http.Handler, prefix string)
+		run  func(t *testing.T, newApp newConsumeApp, prefix string)
 	}{
 		{"Request", consumeRequest},
 		{"Paths", consumePaths},
@@ -48,6 +64,8 @@ func RunConsume(t *testing.T, newApp func(app ConsumeApp) http.Handler) {
 		{"Publishes", consumePublishes},
 		{"Delivery", consumeDelivery},
 		{"TooLarge", consumeTooLarge},
+		{"Refused", consumeRefused},
+		{"BesideTheApp", consumeBesideTheApp},
 	} {
 		t.Run(check.name, func(t *testing.T) {
 			t.Run("AtTheRoot", func(t *testing.T) { check.run(t, newApp, "") })
@@ -61,8 +79,8 @@ const consumePath = "/consume/orders"
 
 // consumeRequest compares what the handler gets with what was sent, and what
 // it answers with what comes back.
-func consumeRequest(t *testing.T, newApp func(ConsumeApp) http.Handler, prefix string) {
-	app := serve(t, newApp(ConsumeApp{Prefix: prefix, Path: consumePath, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+func consumeRequest(t *testing.T, newApp newConsumeApp, prefix string) {
+	app := serve(t, consumeApp(t, newApp, ConsumeApp{Prefix: prefix, Path: consumePath, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		assert.Equal(t, http.MethodPost, r.Method)
 		assert.Equal(t, "9114", r.Header.Get("message-id"))
 		assert.Equal(t, prefix+consumePath+"?a=b", r.RequestURI)
@@ -84,9 +102,9 @@ var noContent = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { 
 
 // consumePaths checks that no answer is a redirect, which the server does not
 // follow, and that nothing below the path is served.
-func consumePaths(t *testing.T, newApp func(ConsumeApp) http.Handler, prefix string) {
+func consumePaths(t *testing.T, newApp newConsumeApp, prefix string) {
 	for _, path := range []string{consumePath, consumePath + "/"} {
-		app := serve(t, newApp(ConsumeApp{Prefix: prefix, Path: path, Handler: noContent}))
+		app := serve(t, consumeApp(t, newApp, ConsumeApp{Prefix: prefix, Path: path, Handler: noContent}))
 		for _, asked := range []string{consumePath, consumePath + "/"} {
 			assert.Equal(t, http.StatusNoContent, app.do(t, http.MethodPost, prefix+asked, nil).Status, "%s at %s", asked, path)
 		}
@@ -98,10 +116,10 @@ func consumePaths(t *testing.T, newApp func(ConsumeApp) http.Handler, prefix str
 
 // consumeMethods checks that it is the handler that refuses a method: a
 // framework's own answer would come without the credentials, too.
-func consumeMethods(t *testing.T, newApp func(ConsumeApp) http.Handler, prefix string) {
+func consumeMethods(t *testing.T, newApp newConsumeApp, prefix string) {
 	handler := delivery.Handler(func(context.Context, delivery.Message[any]) error { return nil },
 		delivery.WithCredentials("user", "secret"), delivery.WithLogger(slog.New(slog.DiscardHandler)))
-	app := serve(t, newApp(ConsumeApp{Prefix: prefix, Path: consumePath, Handler: handler}))
+	app := serve(t, consumeApp(t, newApp, ConsumeApp{Prefix: prefix, Path: consumePath, Handler: handler}))
 	for _, path := range []string{consumePath, consumePath + "/"} {
 		for _, method := range []string{
 			http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, http.MethodTrace,
@@ -114,14 +132,14 @@ func consumeMethods(t *testing.T, newApp func(ConsumeApp) http.Handler, prefix s
 	}
 }
 
-func consumeRoot(t *testing.T, newApp func(ConsumeApp) http.Handler, prefix string) {
-	app := serve(t, newApp(ConsumeApp{Prefix: prefix, Path: "/", Handler: noContent}))
+func consumeRoot(t *testing.T, newApp newConsumeApp, prefix string) {
+	app := serve(t, consumeApp(t, newApp, ConsumeApp{Prefix: prefix, Path: "/", Handler: noContent}))
 	assert.Equal(t, http.StatusNoContent, app.do(t, http.MethodPost, prefix+"/", nil).Status)
 	assert.Equal(t, http.StatusNotFound, app.do(t, http.MethodPost, prefix+"/7", nil).Status)
 }
 
-func consumeAborts(t *testing.T, newApp func(ConsumeApp) http.Handler, prefix string) {
-	app := serve(t, newApp(ConsumeApp{Prefix: prefix, Path: consumePath, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+func consumeAborts(t *testing.T, newApp newConsumeApp, prefix string) {
+	app := serve(t, consumeApp(t, newApp, ConsumeApp{Prefix: prefix, Path: consumePath, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		panic(http.ErrAbortHandler)
 	})}))
 	_, err := app.try(t.Context(), http.MethodPost, prefix+consumePath, nil)
@@ -131,13 +149,13 @@ func consumeAborts(t *testing.T, newApp func(ConsumeApp) http.Handler, prefix st
 
 // consumed starts a server that delivers to an app, and returns it with the
 // URL of the consumer and a client that publishes to it.
-func consumed(t *testing.T, newApp func(ConsumeApp) http.Handler, prefix string, handle func(ctx context.Context, m delivery.Message[map[string]int]) error) (*postofficetest.Server, *core.Client) {
+func consumed(t *testing.T, newApp newConsumeApp, prefix string, handle func(ctx context.Context, m delivery.Message[map[string]int]) error) (*postofficetest.Server, *core.Client) {
 	t.Helper()
 	server := newServer(t)
 	client := newClient(t, server)
 	user := url.UserPassword("us@er", "p:ss/w%rd")
 	password, _ := user.Password()
-	app := serve(t, newApp(ConsumeApp{
+	app := serve(t, consumeApp(t, newApp, ConsumeApp{
 		Client: client, Prefix: prefix, Path: consumePath,
 		Handler: delivery.Handler(handle, delivery.WithCredentials(user.Username(), password), delivery.WithLogger(slog.New(slog.DiscardHandler))),
 	}))
@@ -150,7 +168,7 @@ func consumed(t *testing.T, newApp func(ConsumeApp) http.Handler, prefix string,
 }
 
 // consumePublishes has the function publish by the request's publisher.
-func consumePublishes(t *testing.T, newApp func(ConsumeApp) http.Handler, prefix string) {
+func consumePublishes(t *testing.T, newApp newConsumeApp, prefix string) {
 	server, client := consumed(t, newApp, prefix, func(ctx context.Context, _ delivery.Message[map[string]int]) error {
 		p, ok := core.FromContext(ctx)
 		assert.True(t, ok)
@@ -166,7 +184,7 @@ func consumePublishes(t *testing.T, newApp func(ConsumeApp) http.Handler, prefix
 }
 
 // consumeDelivery has the server deliver what fails, and then does not.
-func consumeDelivery(t *testing.T, newApp func(ConsumeApp) http.Handler, prefix string) {
+func consumeDelivery(t *testing.T, newApp newConsumeApp, prefix string) {
 	attempts := make(chan delivery.Message[map[string]int], 3)
 	server, client := consumed(t, newApp, prefix, func(_ context.Context, m delivery.Message[map[string]int]) error {
 		attempts <- m
@@ -200,10 +218,10 @@ func consumeDelivery(t *testing.T, newApp func(ConsumeApp) http.Handler, prefix 
 }
 
 // consumeTooLarge checks that the limit holds with the framework's writer.
-func consumeTooLarge(t *testing.T, newApp func(ConsumeApp) http.Handler, prefix string) {
+func consumeTooLarge(t *testing.T, newApp newConsumeApp, prefix string) {
 	handler := delivery.Handler(func(context.Context, delivery.Message[any]) error { return nil },
 		delivery.WithMaxBytes(10), delivery.WithLogger(slog.New(slog.DiscardHandler)))
-	app := serve(t, newApp(ConsumeApp{Prefix: prefix, Path: consumePath, Handler: handler}))
+	app := serve(t, consumeApp(t, newApp, ConsumeApp{Prefix: prefix, Path: consumePath, Handler: handler}))
 	for body, want := range map[string]int{`{"a":"bc"}`: http.StatusNoContent, `{"a":"bcd"}`: http.StatusRequestEntityTooLarge} {
 		for _, chunked := range []bool{false, true} {
 			assert.Equal(t, want, app.deliver(t, prefix+consumePath, body, chunked), "chunked: %v", chunked)
@@ -228,4 +246,36 @@ func (s *site) deliver(t *testing.T, path, body string, chunked bool) int {
 	_, err = io.Copy(io.Discard, response.Body)
 	require.NoError(t, err)
 	return response.StatusCode
+}
+
+// consumeRefused has Consume refuse what would not work, and leave the app as it
+// is.
+func consumeRefused(t *testing.T, newApp newConsumeApp, prefix string) {
+	for name, app := range map[string]ConsumeApp{
+		"NoHandler":      {Path: consumePath},
+		"NilHandler":     {Path: consumePath, Handler: http.HandlerFunc(nil)},
+		"Taken":          {Path: consumePath, Handler: noContent, Own: []string{consumePath}},
+		"TakenElsewhere": {Path: consumePath + "/", Handler: noContent, Own: []string{consumePath}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			app.Prefix = prefix
+			handler, err := newApp(app)
+			require.ErrorIs(t, err, core.ErrInvalidConfig)
+			assert.ErrorContains(t, err, consumePath)
+			served := serve(t, handler)
+			for _, path := range app.Own {
+				assert.Equal(t, http.StatusAccepted, served.do(t, http.MethodPost, prefix+path, nil).Status)
+			}
+		})
+	}
+}
+
+// consumeBesideTheApp has routes of the app around the consumer's.
+func consumeBesideTheApp(t *testing.T, newApp newConsumeApp, prefix string) {
+	own := []string{"/consume", consumePath + "/more"}
+	app := serve(t, consumeApp(t, newApp, ConsumeApp{Prefix: prefix, Path: consumePath, Handler: noContent, Own: own}))
+	assert.Equal(t, http.StatusNoContent, app.do(t, http.MethodPost, prefix+consumePath, nil).Status)
+	for _, path := range own {
+		assert.Equal(t, http.StatusAccepted, app.do(t, http.MethodPost, prefix+path, nil).Status)
+	}
 }

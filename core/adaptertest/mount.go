@@ -27,6 +27,17 @@ var mountTests = []test{
 	{"Rescue", rescue},
 	{"OwnPath", ownPath},
 	{"AddedRoute", addedRoute},
+	{"PathsOfTheirOwn", pathsOfTheirOwn},
+	{"Taken", taken},
+	{"NilClient", nilClient},
+}
+
+// mount makes an app with the routes of one client.
+func mount(t *testing.T, adapter Adapter, prefix string, client *core.Client) http.Handler {
+	t.Helper()
+	app, err := adapter.Mount(MountApp{Prefix: prefix, Clients: []*core.Client{client}})
+	require.NoError(t, err)
+	return app
 }
 
 // inEachPlace runs a check for the root and, where the framework has groups,
@@ -66,6 +77,16 @@ func stored(t *testing.T, store outbox.Store, n int) []string {
 	return ids
 }
 
+// dead puts a message into a store that no relay takes out of it.
+func dead(t *testing.T, store outbox.Store) (id string) {
+	t.Helper()
+	id = uuid.NewString()
+	require.NoError(t, store.Insert(t.Context(), 0, outbox.Record{
+		ID: id, Topic: topic, Payload: json.RawMessage(`{}`), Attributes: json.RawMessage(`{}`), State: outbox.Dead,
+	}))
+	return id
+}
+
 // left returns the ids of the records in a store.
 func left(t *testing.T, store outbox.Store) []string {
 	t.Helper()
@@ -84,7 +105,7 @@ func listAndDelete(t *testing.T, adapter Adapter) {
 			t.Run(name, func(t *testing.T) {
 				store := memory.New()
 				client := newClient(t, newServer(t), guarded(store, "origin.test"))
-				app := serve(t, adapter.Mount(prefix, client))
+				app := serve(t, mount(t, adapter, prefix, client))
 				path := prefix + "/postoffice/messages"
 				ids := stored(t, store, 2)
 
@@ -113,7 +134,7 @@ func credentials(t *testing.T, adapter Adapter) {
 	inEachPlace(t, adapter, func(t *testing.T, prefix string) {
 		store := memory.New()
 		client := newClient(t, newServer(t), guarded(store, "origin.test"))
-		app := serve(t, adapter.Mount(prefix, client))
+		app := serve(t, mount(t, adapter, prefix, client))
 		ids := stored(t, store, 1)
 		for name, user := range map[string]*url.Userinfo{
 			"none":           nil,
@@ -137,7 +158,7 @@ func closed(t *testing.T, adapter Adapter) {
 			config.OriginHost = "http://origin.test"
 			config.Outbox = store
 		})
-		app := serve(t, adapter.Mount(prefix, client))
+		app := serve(t, mount(t, adapter, prefix, client))
 		ids := stored(t, store, 1)
 		got := app.do(t, http.MethodGet, prefix+core.DefaultRecoveryPath, recoveryUser())
 		assert.Equal(t, http.StatusForbidden, got.Status)
@@ -152,7 +173,7 @@ func closed(t *testing.T, adapter Adapter) {
 func methods(t *testing.T, adapter Adapter) {
 	inEachPlace(t, adapter, func(t *testing.T, prefix string) {
 		client := newClient(t, newServer(t), guarded(memory.New(), "origin.test"))
-		app := serve(t, adapter.Mount(prefix, client))
+		app := serve(t, mount(t, adapter, prefix, client))
 		id := core.DefaultRecoveryPath + "0190163d-8694-739b-aea5-966c26f8ad91"
 		for path, allowed := range map[string]string{
 			"/postoffice/messages":   http.MethodGet,
@@ -191,7 +212,7 @@ func rescue(t *testing.T, adapter Adapter) {
 		})
 		_, err := client.Setup(t.Context())
 		require.NoError(t, err)
-		listening.Config.Handler = adapter.Mount(prefix, client)
+		listening.Config.Handler = mount(t, adapter, prefix, client)
 		start(t, listening)
 		stored(t, store, 3)
 
@@ -206,7 +227,6 @@ func rescue(t *testing.T, adapter Adapter) {
 	})
 }
 
-// ownPath mounts below another path than the default.
 // addedRoute has Mount serve a route that the app has added to the client, and
 // everything below it.
 func addedRoute(t *testing.T, adapter Adapter) {
@@ -215,7 +235,7 @@ func addedRoute(t *testing.T, adapter Adapter) {
 		client.AddRoute(core.Route{Path: "/added/", Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusTeapot)
 		})})
-		app := serve(t, adapter.Mount(prefix, client))
+		app := serve(t, mount(t, adapter, prefix, client))
 		for _, path := range []string{"/added", "/added/", "/added/below/it"} {
 			for _, method := range []string{http.MethodGet, http.MethodPost} {
 				assert.Equal(t, http.StatusTeapot, app.do(t, method, prefix+path, nil).Status, "%s %s", method, path)
@@ -226,13 +246,14 @@ func addedRoute(t *testing.T, adapter Adapter) {
 	})
 }
 
+// ownPath mounts below another path than the default.
 func ownPath(t *testing.T, adapter Adapter) {
 	inEachPlace(t, adapter, func(t *testing.T, prefix string) {
 		store := memory.New()
 		client := newClient(t, newServer(t), guarded(store, "origin.test"), func(config *core.Config) {
 			config.RecoveryPath = "/lost-and-found"
 		})
-		app := serve(t, adapter.Mount(prefix, client))
+		app := serve(t, mount(t, adapter, prefix, client))
 		ids := stored(t, store, 1)
 		for _, path := range []string{"/lost-and-found", "/lost-and-found/"} {
 			got := app.do(t, http.MethodGet, prefix+path, recoveryUser())

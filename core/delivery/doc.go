@@ -6,7 +6,7 @@
 //	handler := delivery.Handler(func(ctx context.Context, m delivery.Message[Order]) error {
 //		return bill(ctx, m.Payload)
 //	}, delivery.WithConsumer(orders))
-//	ginpo.Consume(router, "/consume/orders", handler)
+//	err := ginpo.Consume(router, "/consume/orders", handler)
 //
 // The adapters' Consume puts it into an app; any other router will do, too.
 //

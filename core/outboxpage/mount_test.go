@@ -31,7 +31,7 @@ func TestMount(t *testing.T) {
 				Path: path, Authorize: func(*http.Request) bool { return allowed },
 			}))
 			app := http.NewServeMux()
-			nethttp.Mount(app, client)
+			require.NoError(t, nethttp.Mount(app, client))
 			if path == "" {
 				path = outboxpage.DefaultPath
 			}

@@ -74,12 +74,15 @@ func (b *billing) app(ctx context.Context, serverURL, addr string) (http.Handler
 
 	e := echo.New()
 	e.Use(b.watch)
-	echopo.Consume(e, consumerPath, delivery.Handler(b.book,
+	err = echopo.Consume(e, consumerPath, delivery.Handler(b.book,
 		delivery.WithConsumer(orders),
 		delivery.WithDeduplication(deduplicator),
 		delivery.WithContext(noteMessageID),
 		delivery.WithLogger(logger)))
-	if err := client.Start(ctx); err != nil {
+	if err == nil {
+		err = client.Start(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, client.Stop(ctx))
 	}
 	return e, nil
