@@ -249,7 +249,8 @@ func (b *batcher) insertHeld(group ...*parcel) error {
 		}
 		records = append(records, rows...)
 	}
-	return b.client.insertNow(b.client.hard, b.client.relay.lease(), records)
+	c := b.client
+	return c.guard("storing messages", func() error { return c.insertNow(c.hard, c.relay.lease(), records) })
 }
 
 // tellCommitted notes the outcome of a commit.

@@ -228,7 +228,7 @@ func (b *batcher) deliver(p *parcel) {
 	if c.cfg.outbox != nil {
 		d.deadline = b.leaseOf(p).Add(c.relay.lease() - 2*c.cfg.bulkTimeout - storeTimeout)
 	}
-	c.sendAll(c.hard, d)
+	c.post(c.hard, d)
 	b.mu.Lock()
 	committing := p.committing
 	if committing {
@@ -301,7 +301,11 @@ func (b *batcher) store(p *parcel, errs []*failure, failed []int) (left []int, e
 	for _, i := range failed {
 		some[i] = errs[i]
 	}
-	_, err = b.client.keep(b.client.hard, noPatience(), p.batch, some, nil)
+	c := b.client
+	err = c.guard("storing messages", func() error {
+		_, err := c.keep(c.hard, noPatience(), p.batch, some, nil)
+		return err
+	})
 	switch {
 	case err == nil:
 		return nil, nil

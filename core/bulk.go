@@ -25,6 +25,10 @@ const (
 
 var errOutOfTime = errors.New("postoffice: no time left to send it")
 
+// errUnsent is the failure of what is not sent yet; it stays so where the app's
+// transport panics.
+var errUnsent = &failure{class: transient, cause: errPanicked}
+
 // delivery is the work of sending a batch: in bulk requests as large as
 // allowed, cut in halves where the server refuses one.
 type delivery struct {
@@ -43,7 +47,8 @@ type delivery struct {
 	// for the rest being sent; nil for never.
 	givenUp func() error
 
-	// errs holds the failure of each payload, nil for a delivered one.
+	// errs holds the failure of each payload, nil for a delivered one and
+	// errUnsent for one that was not sent yet.
 	errs []*failure
 	jobs []int64
 	// halt is why nothing more is sent: the server fails as a whole.
@@ -60,6 +65,7 @@ func (d *delivery) send(ctx context.Context) {
 	for i := range indexes {
 		indexes[i] = i
 	}
+	d.fail(indexes, errUnsent)
 	for len(indexes) > 0 {
 		size := d.chunk(indexes)
 		d.run(ctx, indexes[:size])
@@ -192,6 +198,7 @@ func (d *delivery) single(ctx context.Context, index int) bool {
 }
 
 func (d *delivery) succeed(indexes []int, jobs []int64) {
+	d.fail(indexes, nil)
 	d.jobs = append(d.jobs, jobs...)
 	event := Event{Topic: d.batch.topic, Messages: len(indexes), FromOutbox: d.records != nil, Attempts: d.attempts}
 	since := d.since
@@ -207,6 +214,7 @@ func (d *delivery) succeed(indexes []int, jobs []int64) {
 	d.client.delivered(event, since, jobs)
 }
 
+// fail notes the failure of payloads, nil for none.
 func (d *delivery) fail(indexes []int, f *failure) {
 	for _, index := range indexes {
 		d.errs[index] = f

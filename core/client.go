@@ -53,6 +53,7 @@ func NewClient(config Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.logger = guardLogger(cfg.logger)
 	c := &Client{
 		cfg:     cfg,
 		log:     newLimitedLogger(cfg.logger),
@@ -61,6 +62,7 @@ func NewClient(config Config) (*Client, error) {
 
 		throughput: throughput{born: time.Now()},
 	}
+	cfg.observer = guardObserver(cfg.observer, c.panicked)
 	c.batcher = newBatcher(c, cfg.batching)
 	if c.transport, err = newTransport(cfg, newBreaker(c.breakerChanged)); err != nil {
 		return nil, err

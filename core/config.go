@@ -109,7 +109,8 @@ type Config struct {
 	HTTPClient *http.Client
 
 	// Logger takes what happens in the background; no payloads and no
-	// credentials. Defaults to slog.Default().
+	// credentials. A panic of its Handler is told on the standard error, once
+	// in 10 s, and has no other effect. Defaults to slog.Default().
 	Logger *slog.Logger
 
 	// Observer is told what becomes of messages. Defaults to nobody.

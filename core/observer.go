@@ -8,8 +8,10 @@ import (
 // Observer watches what a client does with messages. Each function may be
 // nil; the zero Observer watches nothing and costs nothing. The functions
 // are called on the paths that deliver messages, from several goroutines at
-// once: they must be quick and safe for concurrent use, and must neither panic
-// nor publish with the same client. [JoinObservers] makes one of several.
+// once: they must be quick and safe for concurrent use, and must not publish with
+// the same client. A panic of Publish, Published or Origin is one of the call;
+// a panic of another function is logged and has no other effect, since it says
+// nothing about the messages. [JoinObservers] makes one of several.
 //
 // What a client holds can be asked for: see [Client.Stats] for the memory
 // and [Outbox.Stats] for the outbox. What a person should know of is logged to

@@ -96,7 +96,11 @@ func (r *relay) expected(pause time.Duration) time.Duration {
 func (r *relay) run(stopping, hard context.Context) {
 	failures := 0
 	for stopping.Err() == nil {
-		pause, err := r.step(stopping, hard)
+		var pause time.Duration
+		err := r.client.guard("the relay", func() (err error) {
+			pause, err = r.step(stopping, hard)
+			return err
+		})
 		if err != nil {
 			if stopping.Err() != nil {
 				return
@@ -179,7 +183,7 @@ func (r *relay) deliver(ctx context.Context, records []outbox.Record, deadline t
 		workers.Go(func() {
 			defer func() { <-slots }()
 			d := &delivery{client: r.client, batch: g.batch, records: g.records, deadline: deadline, givenUp: ctx.Err}
-			r.client.sendAll(ctx, d)
+			r.client.post(ctx, d)
 			r.settle(ctx, g, d, true)
 			if slices.ContainsFunc(d.errs, func(f *failure) bool { return f == nil || !f.untried }) {
 				tried.Store(true)
@@ -321,7 +325,7 @@ func (r *relay) write(ctx context.Context, change func(context.Context) error, r
 	defer cancel()
 	var err error
 	for range storeTries {
-		if err = change(ctx); err == nil {
+		if err = r.client.guard("settling messages", func() error { return change(ctx) }); err == nil {
 			return nil
 		}
 	}

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -175,18 +176,23 @@ func (c *Client) create(ctx context.Context, path string, result SetupResult, re
 	return result
 }
 
-// inParallel makes the result of every item, a few at a time, in order.
+// inParallel makes the result of every item, a few at a time, in order. It
+// panics if the app's transport has.
 func inParallel[T any](items []T, work func(T) SetupResult) []SetupResult {
 	if len(items) == 0 {
 		return nil
 	}
 	results := make([]SetupResult, len(items))
+	panics := make([]any, len(items))
 	next := make(chan int)
 	var workers sync.WaitGroup
 	for range min(setupParallel, len(items)) {
 		workers.Go(func() {
 			for i := range next {
-				results[i] = work(items[i])
+				func() {
+					defer func() { panics[i] = recover() }()
+					results[i] = work(items[i])
+				}()
 			}
 		})
 	}
@@ -195,6 +201,9 @@ func inParallel[T any](items []T, work func(T) SetupResult) []SetupResult {
 	}
 	close(next)
 	workers.Wait()
+	if reason := cmp.Or(panics...); reason != nil {
+		panic(reason) // in the goroutine of the caller
+	}
 	return results
 }
 
@@ -219,14 +228,15 @@ func (c *Client) keepSettingUp(ctx context.Context, report SetupReport) {
 		return
 	case <-time.After(setupRetryDelay):
 	}
-	err := retry.Do(func() error {
+	create := func() error {
 		topics = stillFailed(topics, c.setupTopics(ctx, topics))
 		consumers = stillFailed(consumers, c.setupConsumers(ctx, consumers))
 		if left := len(topics) + len(consumers); left > 0 {
 			return fmt.Errorf("%d topics and consumers are left to create", left)
 		}
 		return nil
-	},
+	}
+	err := retry.Do(func() error { return c.guard("setting up", create) },
 		retry.Context(ctx), retry.Attempts(0), retry.LastErrorOnly(true),
 		retry.DelayType(retry.FullJitterBackoffDelay), retry.Delay(setupRetryDelay), retry.MaxDelay(setupRetryMax),
 	)
