@@ -3,9 +3,9 @@ package core
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/typednil"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -79,6 +79,9 @@ func (c *Client) PublishTx(ctx context.Context, tx outbox.Tx, topic string, payl
 }
 
 func (c *Client) publishTx(ctx context.Context, tx outbox.Tx, topic string, payload any, p *Publisher, options []PublishOption) (Receipt, error) {
+	if err := c.callable(ctx); err != nil {
+		return Receipt{}, err
+	}
 	if !c.cfg.observer.watchesCalls() {
 		return c.publishInTx(ctx, tx, topic, payload, p, options)
 	}
@@ -92,7 +95,7 @@ func (c *Client) publishInTx(ctx context.Context, tx outbox.Tx, topic string, pa
 	if !ok {
 		return Receipt{}, ErrNoTransactions
 	}
-	if v := reflect.ValueOf(tx); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+	if typednil.Is(tx) {
 		return Receipt{}, invalid(fieldError("tx", "is nil"))
 	}
 	b, err := newBatch(topic, p.base(), options)

@@ -13,7 +13,8 @@ import (
 const stopMargin = time.Second
 
 // Client publishes messages to one Postoffice server. It is safe for
-// concurrent use. Several clients can live in one process.
+// concurrent use. Several clients can live in one process. The methods of a nil
+// Client return ErrInvalidConfig or, where they have no error, nothing.
 type Client struct {
 	cfg       *settings
 	log       *limitedLogger
@@ -85,6 +86,9 @@ func NewClient(config Config) (*Client, error) {
 // the client is stopped. Starting a started client does nothing; starting a
 // stopped one returns ErrClosed.
 func (c *Client) Start(ctx context.Context) error {
+	if err := c.present(); err != nil {
+		return err
+	}
 	c.starting.Lock()
 	defer c.starting.Unlock()
 	if c.started.Load() {
@@ -130,6 +134,9 @@ func (c *Client) goOn(do func()) error {
 // is that of ctx, when it ends first, or ErrUndelivered if the client was
 // stopped meanwhile and some of the messages were lost.
 func (c *Client) Flush(ctx context.Context) error {
+	if err := c.present(); err != nil {
+		return err
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -150,6 +157,9 @@ func (c *Client) Flush(ctx context.Context) error {
 // Stop may be called more than once, at the same time too: every call waits.
 // The outbox is not closed: whoever opened it closes it after Stop.
 func (c *Client) Stop(ctx context.Context) error {
+	if err := c.present(); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	if !c.closed {
 		c.closed = true

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/postoffice-go/postoffice/core/internal/typednil"
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
@@ -252,6 +253,7 @@ func (c Config) resolve() (*settings, error) {
 		bad.add(fieldError("OriginHost", "is required with RecoveryEnabled: it is this app as the server reaches it"))
 	}
 
+	checkPresent(c, &bad)
 	bad.add(checkNotNegative("Timeout", c.Timeout))
 	bad.add(checkNotNegative("BulkTimeout", c.BulkTimeout))
 	switch {
@@ -265,6 +267,16 @@ func (c Config) resolve() (*settings, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// checkPresent reports interfaces that hold a nil pointer, which would be called.
+func checkPresent(c Config, bad *faults) {
+	if c.Outbox != nil && typednil.Is(c.Outbox) {
+		bad.add(fieldError("Outbox", "is a nil %T; leave it out for none", c.Outbox))
+	}
+	if c.HTTPClient != nil && c.HTTPClient.Transport != nil && typednil.Is(c.HTTPClient.Transport) {
+		bad.add(fieldError("HTTPClient.Transport", "is a nil %T; leave it out for http.DefaultTransport", c.HTTPClient.Transport))
+	}
 }
 
 // checkTopics reports names that the server would refuse or could not tell

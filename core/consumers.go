@@ -19,6 +19,9 @@ import (
 // Whether the gateway takes that part away is not known, so a route with or
 // without it will do.
 func (c *Client) CheckConsumers(serves func(path string) bool) []string {
+	if c == nil {
+		return nil
+	}
 	var missing []string
 	for _, consumer := range c.cfg.consumers {
 		paths := c.cfg.ownPaths(consumer)

@@ -195,7 +195,10 @@ func newBatch(topic string, base map[string]any, options []PublishOption) (batch
 	if len(base) > 0 {
 		o.attributes = append(o.attributes, attributeSet{many: base})
 	}
-	for _, option := range options {
+	for i, option := range options {
+		if option == nil {
+			return batch{}, invalid(fieldError(fmt.Sprintf("options[%d]", i), "is nil"))
+		}
 		option(&o)
 	}
 	if problem := cmp.Or(o.problems.deliverAt, o.problems.dedupKey); problem != nil {

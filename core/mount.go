@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -138,6 +139,15 @@ func (c *Client) pathField(route Route) string {
 // misplaced is the error for something that cannot be mounted.
 func misplaced(field, format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrInvalidConfig, fieldError(field, format, args...))
+}
+
+// callable is the error of a call that publishes: the client or the context is
+// nil.
+func (c *Client) callable(ctx context.Context) error {
+	if ctx == nil {
+		return invalid(fieldError("ctx", "is nil"))
+	}
+	return c.present()
 }
 
 // present is the error of a client that is nil: NewClient has returned an error

@@ -20,6 +20,9 @@ func (c *Client) Outbox() *Outbox { return &Outbox{c} }
 
 // store returns the store, if there is one.
 func (o *Outbox) store() (outbox.Store, error) {
+	if err := o.client.present(); err != nil {
+		return nil, err
+	}
 	if o.client.cfg.outbox == nil {
 		return nil, ErrNoOutbox
 	}

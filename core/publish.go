@@ -92,6 +92,9 @@ func (c *Client) Publish(ctx context.Context, topic string, payload any, options
 }
 
 func (c *Client) publish(ctx context.Context, topic string, payload any, p *Publisher, options []PublishOption) (Receipt, error) {
+	if err := c.callable(ctx); err != nil {
+		return Receipt{}, err
+	}
 	if !c.cfg.observer.watchesCalls() {
 		return c.publishOne(ctx, topic, payload, p, options)
 	}
@@ -226,6 +229,9 @@ func (c *Client) PublishBulk(ctx context.Context, topic string, payloads []any, 
 }
 
 func (c *Client) publishBulk(ctx context.Context, topic string, payloads []any, p *Publisher, options []PublishOption) (Receipt, error) {
+	if err := c.callable(ctx); err != nil {
+		return Receipt{}, err
+	}
 	if !c.cfg.observer.watchesCalls() {
 		return c.publishMany(ctx, topic, payloads, p, options)
 	}
@@ -444,4 +450,9 @@ func (c *Client) stored(topic string, errs []*failure, failed []int) {
 // app with an outbox does its work while the server is down. That the server
 // says it is well means that it answers; it does not look at its own database
 // to say so.
-func (c *Client) Health(ctx context.Context) error { return c.transport.health(ctx) }
+func (c *Client) Health(ctx context.Context) error {
+	if err := c.present(); err != nil {
+		return err
+	}
+	return c.transport.health(ctx)
+}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/postoffice-go/postoffice/core/internal/typednil"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -155,6 +156,9 @@ func (p *Publisher) PublishTx(ctx context.Context, tx outbox.Tx, topic string, p
 // of adapters.
 func (c *Client) BeginRequest(ctx context.Context, r *http.Request, options Options) (context.Context, func()) {
 	p := &Publisher{client: c, options: options}
+	if c == nil { // the methods of the publisher tell
+		return NewContext(ctx, p), func() {}
+	}
 	if options.Attributes != nil {
 		p.attributes = sync.OnceValue(func() map[string]any { return options.Attributes(r) })
 	}
@@ -191,15 +195,22 @@ const ContextKey = "postoffice.publisher"
 
 type contextKey struct{}
 
-// NewContext returns a context with the publisher in it.
+// NewContext returns a context with the publisher in it, made from ctx, which
+// may be nil.
 func NewContext(ctx context.Context, p *Publisher) context.Context {
+	if ctx == nil {
+		ctx = context.Background()
+	}
 	return context.WithValue(ctx, contextKey{}, p)
 }
 
 // FromContext returns the publisher in the context, and whether there is
-// one. It also finds the publisher in a framework's context that is used as
+// one; there is none in a nil context. It also finds the publisher in a framework's context that is used as
 // a context.Context, as *gin.Context can be.
 func FromContext(ctx context.Context) (*Publisher, bool) {
+	if typednil.Is(ctx) {
+		return nil, false
+	}
 	if p, ok := ctx.Value(contextKey{}).(*Publisher); ok {
 		return p, true
 	}

@@ -36,6 +36,9 @@ const (
 // client is ready while the server is down; Publish returns errors then. It is
 // ready while the outbox is full, too: calls wait for room.
 func (c *Client) Ready(ctx context.Context) error {
+	if err := c.present(); err != nil {
+		return err
+	}
 	if err := c.goOn(func() {}); err != nil {
 		return err
 	}
@@ -98,7 +101,7 @@ func (c *Client) ReadinessHandler() http.Handler {
 		case err == nil:
 			answerJSON(w, http.StatusOK, readinessAnswer{Status: "ready"})
 			return
-		case errors.Is(err, ErrNotStarted):
+		case errors.Is(err, ErrNotStarted), c == nil:
 			answerNotReady(w, "not started")
 		case errors.Is(err, ErrClosed):
 			answerNotReady(w, "stopped")

@@ -63,6 +63,9 @@ type Route struct {
 // Routes returns what an app has to serve for this client: the recovery
 // endpoints, and what AddRoute has added. Adapters mount each of them.
 func (c *Client) Routes() []Route {
+	if c == nil {
+		return nil
+	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	c.mounted.Store(true)
@@ -74,6 +77,9 @@ func (c *Client) Routes() []Route {
 // Register: what comes after Routes was called is not served, and a warning in
 // the log says so.
 func (c *Client) AddRoute(route Route) {
+	if c == nil { // Mount tells
+		return
+	}
 	if c.mounted.Load() {
 		c.cfg.logger.Warn("postoffice: a route is added after the routes were mounted, and may not be served; add it before Register", "path", route.Path)
 	}
@@ -83,6 +89,10 @@ func (c *Client) AddRoute(route Route) {
 }
 
 func (c *Client) serveRecovery(w http.ResponseWriter, r *http.Request) {
+	if err := c.present(); err != nil {
+		answerError(w, http.StatusInternalServerError, wire.DetailKey, err.Error())
+		return
+	}
 	open := c.cfg.allowOpenRecovery && r.Header.Get("Authorization") == ""
 	switch {
 	case !c.cfg.recoveryGuarded && !c.cfg.allowOpenRecovery:

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/postoffice-go/postoffice/core/internal/typednil"
 )
 
 // maxSettingsBytes bounds what ParseSettings reads.
@@ -173,6 +175,10 @@ func consumerKeys() []settingKey[Consumer] {
 
 func parseSettings(r io.Reader, bad *faults) (config Config) {
 	const field = "settings"
+	if typednil.Is(r) {
+		bad.add(fieldError(field, "cannot be read: the reader is nil"))
+		return config
+	}
 	data, err := io.ReadAll(io.LimitReader(r, maxSettingsBytes+1))
 	if err != nil {
 		bad.add(fieldError(field, "cannot be read: %w", err))

@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -289,4 +290,12 @@ func FuzzParseSettings(f *testing.F) {
 			assert.GreaterOrEqual(t, consumer.Retry, time.Duration(0))
 		}
 	})
+}
+
+func TestParseSettingsNamesANilReader(t *testing.T) {
+	for _, r := range []io.Reader{nil, (*os.File)(nil)} {
+		_, err := ParseSettings(r)
+		require.ErrorIs(t, err, ErrInvalidConfig)
+		require.ErrorContains(t, err, "reader is nil")
+	}
 }

@@ -108,18 +108,27 @@ func (r SetupReport) Err() error {
 // error joins what failed. Each request takes at most Config.Timeout, and
 // eight run at a time.
 func (c *Client) Setup(ctx context.Context) (SetupReport, error) {
+	if err := c.present(); err != nil {
+		return SetupReport{}, err
+	}
 	report := SetupReport{Topics: c.setupTopics(ctx, c.cfg.topics), Consumers: c.setupConsumers(ctx, c.cfg.consumers)}
 	return report, report.Err()
 }
 
 // SetupTopics is Setup for the topics alone.
 func (c *Client) SetupTopics(ctx context.Context) (SetupReport, error) {
+	if err := c.present(); err != nil {
+		return SetupReport{}, err
+	}
 	report := SetupReport{Topics: c.setupTopics(ctx, c.cfg.topics)}
 	return report, report.Err()
 }
 
 // SetupConsumers is Setup for the consumers alone.
 func (c *Client) SetupConsumers(ctx context.Context) (SetupReport, error) {
+	if err := c.present(); err != nil {
+		return SetupReport{}, err
+	}
 	report := SetupReport{Consumers: c.setupConsumers(ctx, c.cfg.consumers)}
 	return report, report.Err()
 }

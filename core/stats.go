@@ -28,6 +28,9 @@ type Stats struct {
 // outbox holds there is [Outbox.Stats]. While messages come and go the
 // numbers are close, not exact.
 func (c *Client) Stats() Stats {
+	if c == nil {
+		return Stats{}
+	}
 	messages, bytes := c.batcher.held()
 	atRisk, age, _ := c.batcher.atRisk()
 	return Stats{

@@ -18,6 +18,9 @@ type Status struct {
 
 // Status tells how the client is. It works before Start and after Stop.
 func (c *Client) Status() Status {
+	if c == nil {
+		return Status{}
+	}
 	var topics, consumers []SetupResult
 	for _, topic := range c.cfg.topics {
 		topics = append(topics, SetupResult{Topic: topic})

@@ -61,6 +61,9 @@ func (t *throughput) add(delivered, stored, dead int) {
 // made are left out. It counts what this client did: other processes that
 // share its outbox count for themselves.
 func (c *Client) LastHour() []Minute {
+	if c == nil {
+		return nil
+	}
 	t := &c.throughput
 	t.mu.Lock()
 	defer t.mu.Unlock()

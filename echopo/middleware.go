@@ -1,6 +1,7 @@
 package echopo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -18,7 +19,8 @@ type Options = core.Options
 // Middleware gives every request a publisher of the client, which handlers
 // get by [FromContext] or [core.FromContext]. It serves [echo.Echo.Use],
 // [echo.Echo.Pre], groups and single routes. Where middlewares of several
-// clients are nested, the inner one's publisher is found.
+// clients are nested, the inner one's publisher is found. With a nil client the
+// methods of the publisher return errors.
 //
 // Options.FlushOn gets the status of the answer that the handler has sent,
 // or else the one that echo's default error handler gives to the error it
@@ -28,7 +30,7 @@ type Options = core.Options
 func Middleware(client *core.Client, options Options) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			r := c.Request()
+			r := cmp.Or(c.Request(), &http.Request{}) // there may be none in tests of handlers
 			ctx, end := client.BeginRequest(r.Context(), r, options)
 			defer end()
 			c.SetRequest(r.WithContext(ctx))
@@ -62,6 +64,13 @@ func status(response *echo.Response, err error) int {
 // FromContext returns the request's publisher. Without the middleware it is
 // nil; the methods of a nil publisher return [core.ErrNoPublisher].
 func FromContext(c echo.Context) *core.Publisher {
+	if c == nil {
+		return nil
+	}
+	if c.Request() == nil { // as in tests of handlers
+		p, _ := c.Get(core.ContextKey).(*core.Publisher)
+		return p
+	}
 	p, _ := core.FromContext(c.Request().Context())
 	return p
 }

@@ -222,3 +222,46 @@ func TestHandBackOfAnotherCopy(t *testing.T) {
 	e.ServeHTTP(httptest.NewRecorder(), r)
 	assert.Equal(t, "pattern", r.Pattern)
 }
+
+// TestNilClient serves requests without a client, because the error of
+// NewClient was not looked at.
+func TestNilClient(t *testing.T) {
+	e := echo.New()
+	e.Use(echopo.Middleware(nil, echopo.Options{AfterResponse: core.Memory, FlushOn: core.Succeeded}))
+	e.GET("/", func(c echo.Context) error {
+		_, err := echopo.FromContext(c).Publish(c.Request().Context(), "orders", map[string]int{})
+		assert.ErrorContains(t, err, "client is nil")
+		return nil
+	})
+	assert.Equal(t, http.StatusOK, request(t, e, http.MethodGet, "/").Code)
+}
+
+func TestNilArguments(t *testing.T) {
+	assert.Nil(t, echopo.FromContext(nil))
+	client, _ := newClient(t)
+	assert.ErrorIs(t, echopo.Register(nil, client, echopo.Options{}), core.ErrInvalidConfig)
+	assert.ErrorIs(t, echopo.Mount(nil, client), core.ErrInvalidConfig)
+	assert.ErrorIs(t, echopo.Mount((*echo.Echo)(nil), client), core.ErrInvalidConfig)
+	assert.ErrorIs(t, echopo.Mount((*echo.Group)(nil), client), core.ErrInvalidConfig)
+	assert.ErrorIs(t, echopo.Consume(nil, "/consume", http.NotFoundHandler()), core.ErrInvalidConfig)
+}
+
+// TestMiddlewareWithoutARequest runs the middleware on a context as tests of
+// handlers make it.
+func TestMiddlewareWithoutARequest(t *testing.T) {
+	client, server := newClient(t)
+	c := echo.New().NewContext(nil, httptest.NewRecorder())
+	assert.Nil(t, echopo.FromContext(c))
+	handler := func(c echo.Context) error {
+		_, err := echopo.FromContext(c).Publish(t.Context(), "orders", map[string]int{})
+		return err
+	}
+	require.NoError(t, echopo.Middleware(client, echopo.Options{})(handler)(c))
+	assert.Len(t, server.Messages(), 1)
+
+	bare := echo.New().NewContext(nil, httptest.NewRecorder())
+	ctx, end := client.BeginRequest(t.Context(), nil, core.Options{})
+	defer end()
+	bare.Set(core.ContextKey, core.MustFromContext(ctx))
+	assert.Same(t, core.MustFromContext(ctx), echopo.FromContext(bare))
+}

@@ -1,8 +1,10 @@
 package ginpo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -16,7 +18,8 @@ type Options = core.Options
 
 // Middleware gives every request a publisher of the client, which handlers
 // get by [FromContext] or [core.FromContext]. Where middlewares of several
-// clients are nested, the inner one's publisher is found.
+// clients are nested, the inner one's publisher is found. With a nil client the
+// methods of the publisher return errors.
 //
 // Options.FlushOn gets the status that gin's writer has when the handlers
 // behind the middleware are done. A middleware that recovers from panics
@@ -25,7 +28,7 @@ type Options = core.Options
 // of the errors in gin.Context.Errors belongs behind it.
 func Middleware(client *core.Client, options Options) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		r := c.Request
+		r := cmp.Or(c.Request, &http.Request{}) // there may be none in tests of handlers
 		ctx, end := client.BeginRequest(r.Context(), r, options)
 		defer end()
 		c.Request = r.WithContext(ctx)
@@ -42,7 +45,7 @@ func Middleware(client *core.Client, options Options) gin.HandlerFunc {
 // unless gin.Engine.ContextWithFallback is on.
 func FromContext(c *gin.Context) *core.Publisher {
 	var ctx context.Context = c
-	if c.Request != nil { // as in tests of handlers
+	if c != nil && c.Request != nil { // unlike in tests of handlers
 		ctx = c.Request.Context()
 	}
 	p, _ := core.FromContext(ctx)

@@ -234,3 +234,37 @@ func TestHandBackOfAnotherCopy(t *testing.T) {
 	engine.ServeHTTP(httptest.NewRecorder(), r)
 	assert.Equal(t, "pattern", r.Pattern)
 }
+
+// TestNilClient serves requests without a client, because the error of
+// NewClient was not looked at.
+func TestNilClient(t *testing.T) {
+	engine := newEngine(false)
+	engine.Use(ginpo.Middleware(nil, ginpo.Options{AfterResponse: core.Memory, FlushOn: core.Succeeded}))
+	engine.GET("/", func(c *gin.Context) {
+		_, err := ginpo.FromContext(c).Publish(c.Request.Context(), "orders", map[string]int{})
+		assert.ErrorContains(t, err, "client is nil")
+	})
+	assert.Equal(t, http.StatusOK, request(t, engine, http.MethodGet, "/").Code)
+}
+
+func TestNilArguments(t *testing.T) {
+	assert.Nil(t, ginpo.FromContext(nil))
+	client, _ := newClient(t)
+	assert.ErrorIs(t, ginpo.Register(nil, client, ginpo.Options{}), core.ErrInvalidConfig)
+	for _, router := range []gin.IRouter{nil, (*gin.Engine)(nil), (*gin.RouterGroup)(nil)} {
+		assert.ErrorIs(t, ginpo.Mount(router, client), core.ErrInvalidConfig)
+		assert.ErrorIs(t, ginpo.Consume(router, "/consume", http.NotFoundHandler()), core.ErrInvalidConfig)
+	}
+}
+
+// TestMiddlewareWithoutARequest runs the middleware on a context as tests of
+// handlers make it.
+func TestMiddlewareWithoutARequest(t *testing.T) {
+	newEngine(false) // so that gin prints nothing
+	client, server := newClient(t)
+	c, _ := gin.CreateTestContext(httptest.NewRecorder())
+	ginpo.Middleware(client, ginpo.Options{})(c)
+	_, err := ginpo.FromContext(c).Publish(t.Context(), "orders", map[string]int{})
+	require.NoError(t, err)
+	assert.Len(t, server.Messages(), 1)
+}

@@ -15,7 +15,8 @@ type Options = core.Options
 
 // Middleware gives every request a publisher of the client, which handlers
 // get by [FromRequest] or [core.FromContext]. Where middlewares of several
-// clients are nested, the inner one's publisher is found.
+// clients are nested, the inner one's publisher is found. With a nil client the
+// methods of the publisher return errors.
 //
 // With Options.FlushOn the ResponseWriter is wrapped, because net/http tells
 // nobody the status; the wrapper has exactly the optional methods of the
@@ -40,6 +41,9 @@ func Middleware(client *core.Client, options Options) func(http.Handler) http.Ha
 // FromRequest returns the request's publisher. Without the middleware it is
 // nil; the methods of a nil publisher return [core.ErrNoPublisher].
 func FromRequest(r *http.Request) *core.Publisher {
+	if r == nil {
+		return nil
+	}
 	p, _ := core.FromContext(r.Context())
 	return p
 }

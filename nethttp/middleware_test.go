@@ -138,3 +138,22 @@ func TestRegisterErrorLeavesTheServer(t *testing.T) {
 	require.ErrorIs(t, nethttp.Register(app, client, nethttp.Options{}), core.ErrClosed)
 	assert.Nil(t, app.Handler)
 }
+
+// TestNilClient serves requests without a client, because the error of
+// NewClient was not looked at.
+func TestNilClient(t *testing.T) {
+	handler := nethttp.Middleware(nil, nethttp.Options{AfterResponse: core.Memory, FlushOn: core.Succeeded})(
+		http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			_, err := nethttp.FromRequest(r).Publish(r.Context(), "orders", map[string]int{})
+			assert.ErrorContains(t, err, "client is nil")
+		}))
+	assert.Equal(t, http.StatusOK, request(t, handler, http.MethodGet, "/").Code)
+}
+
+func TestNilArguments(t *testing.T) {
+	assert.Nil(t, nethttp.FromRequest(nil))
+	client, _ := newClient(t)
+	assert.ErrorIs(t, nethttp.Register(nil, client, nethttp.Options{}), core.ErrInvalidConfig)
+	assert.ErrorIs(t, nethttp.Mount(nil, client), core.ErrInvalidConfig)
+	assert.ErrorIs(t, nethttp.Consume(nil, "/consume", http.NotFoundHandler()), core.ErrInvalidConfig)
+}

@@ -34,6 +34,9 @@ type registered struct {
 func muxes(app http.Handler) (found []*http.ServeMux, all bool) {
 	switch app := app.(type) {
 	case *http.ServeMux:
+		if app == nil {
+			return nil, true
+		}
 		return []*http.ServeMux{app}, true
 	case *registered:
 		found, all = muxes(app.app)

@@ -319,6 +319,8 @@ func TestInvalidOptions(t *testing.T) {
 		"WithScope":                                   delivery.WithScope(""),
 		"WithLogger":                                  delivery.WithLogger(nil),
 		"WithDeduplication":                           delivery.WithDeduplication(nil),
+		"WithDeduplication: deduplicator is nil":      delivery.WithDeduplication((*delivery.Memory)(nil)),
+		"options[0] is nil":                           nil,
 		"WithCredentials":                             delivery.WithCredentials("", "secret"),
 		"WithConsumer: the Target is no URL":          delivery.WithConsumer(core.Consumer{Target: "http://u:sec%ret@h"}),
 		"WithConsumer: the Target has no host":        delivery.WithConsumer(core.Consumer{Target: "secret"}),

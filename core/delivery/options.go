@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/internal/typednil"
 )
 
 // Defaults of the options.
@@ -47,7 +48,10 @@ type Option func(*settings) error
 // configure applies options to the defaults.
 func configure(options []Option) (settings, error) {
 	s := settings{maxBytes: DefaultMaxBytes, logger: slog.Default(), lease: DefaultLease, keep: DefaultKeep}
-	for _, option := range options {
+	for i, option := range options {
+		if option == nil {
+			return settings{}, fmt.Errorf("delivery: options[%d] is nil", i)
+		}
 		if err := option(&s); err != nil {
 			return settings{}, fmt.Errorf("delivery: %w", err)
 		}
@@ -195,7 +199,7 @@ func WithLogger(logger *slog.Logger) Option {
 // remembers. See the package's documentation.
 func WithDeduplication(deduplicator Deduplicator) Option {
 	return func(s *settings) error {
-		if deduplicator == nil {
+		if typednil.Is(deduplicator) {
 			return errors.New("WithDeduplication: deduplicator is nil")
 		}
 		s.deduplicator = deduplicator

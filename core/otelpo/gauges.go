@@ -21,13 +21,19 @@ const outboxTimeout = 5 * time.Second
 // than 5 s; while the outbox gives no answer its metrics are left out, and
 // OpenTelemetry's error handler gets the reason. Where
 // several processes share an outbox, each tells of all of it. The function
-// returned ends it, and is to be called before the outbox is closed. Errors are
-// those of the MeterProvider.
+// returned ends it, and is to be called before the outbox is closed. Errors name
+// a client or an option that is nil, or are those of the MeterProvider.
 //
 // The gauges of several clients with the same MeterProvider are added up or
 // replace each other: give each a MeterProvider of its own.
 func Gauges(client *core.Client, options ...Option) (stop func() error, err error) {
-	s := resolve(options)
+	s, err := resolve(options)
+	if client == nil {
+		err = errors.Join(errors.New("otelpo: client is nil"), err)
+	}
+	if err != nil {
+		return nil, err
+	}
 	meter := s.meter()
 	var errs []error
 	upDown := func(name, unit, description string) metric.Int64ObservableUpDownCounter {

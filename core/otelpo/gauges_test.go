@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/postoffice-go/postoffice/core"
@@ -114,4 +115,23 @@ func TestGaugesLeaveOutAnOutboxInTrouble(t *testing.T) {
 	assert.Equal(t, int64(1), store.asked.Load(), "it is left alone for a while")
 	require.Len(t, told, 1)
 	assert.ErrorIs(t, told[0], store.err)
+}
+
+func TestGaugesNameWhatIsNil(t *testing.T) {
+	_, err := otelpo.Gauges(nil, nil, otelpo.WithMeterProvider((*sdkmetric.MeterProvider)(nil)))
+	require.ErrorContains(t, err, "client is nil")
+	require.ErrorContains(t, err, "options[0] is nil")
+}
+
+// TestObserverReportsWhatIsNil has an option that is nil beside another.
+func TestObserverReportsWhatIsNil(t *testing.T) {
+	var reported error
+	before := otel.GetErrorHandler()
+	t.Cleanup(func() { otel.SetErrorHandler(before) })
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { reported = err }))
+	seen := collect(t)
+	observer := otelpo.Observer(append(seen.options(), nil)...)
+	require.ErrorContains(t, reported, "is nil")
+	observer.Dead(core.Event{Topic: "orders", Messages: 1})
+	assert.NotEmpty(t, seen.points("postoffice.dead.messages"))
 }

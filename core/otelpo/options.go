@@ -2,12 +2,16 @@ package otelpo
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/postoffice-go/postoffice/core/internal/typednil"
 )
 
 // scope is the name of the instrumentation.
@@ -45,19 +49,25 @@ func WithOutboxInterval(d time.Duration) Option {
 	return func(s *settings) { s.interval = max(d, 0) }
 }
 
-func resolve(options []Option) settings {
+// resolve applies options to the defaults. The error names those that are nil.
+func resolve(options []Option) (settings, error) {
 	var s settings
-	for _, option := range options {
+	var errs []error
+	for i, option := range options {
+		if option == nil {
+			errs = append(errs, fmt.Errorf("otelpo: options[%d] is nil", i))
+			continue
+		}
 		option(&s)
 	}
 	s.interval = cmp.Or(s.interval, DefaultOutboxInterval)
-	if s.meters == nil {
+	if typednil.Is(s.meters) {
 		s.meters = otel.GetMeterProvider()
 	}
-	if s.tracers == nil {
+	if typednil.Is(s.tracers) {
 		s.tracers = otel.GetTracerProvider()
 	}
-	return s
+	return s, errors.Join(errs...)
 }
 
 func (s settings) meter() metric.Meter {

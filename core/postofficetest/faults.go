@@ -74,7 +74,9 @@ func (s *Server) FailNext(n, status int, options ...FailOption) {
 	}
 	planned := newFailure(n, status)
 	for _, option := range options {
-		option(&planned)
+		if option != nil {
+			option(&planned)
+		}
 	}
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()

@@ -35,7 +35,9 @@ func settingsOf(options []Option) settings {
 		bodyLimit: wire.MaxBody + bodySlack,
 	}
 	for _, option := range options {
-		option(&chosen)
+		if option != nil {
+			option(&chosen)
+		}
 	}
 	return chosen
 }

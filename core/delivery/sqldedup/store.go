@@ -13,6 +13,7 @@ import (
 
 	"github.com/postoffice-go/postoffice/core/delivery"
 	"github.com/postoffice-go/postoffice/core/internal/sqltable"
+	"github.com/postoffice-go/postoffice/core/internal/typednil"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
@@ -56,7 +57,10 @@ func New(db *sql.DB, dialect sqlstore.Dialect, options ...Option) (*Store, error
 		return nil, fmt.Errorf("%w: db is nil", ErrInvalid)
 	}
 	chosen := settings{table: DefaultTable}
-	for _, option := range options {
+	for i, option := range options {
+		if option == nil {
+			return nil, fmt.Errorf("%w: options[%d] is nil", ErrInvalid, i)
+		}
 		option(&chosen)
 	}
 	t, err := parseTable(dialect, chosen.table)
@@ -131,7 +135,7 @@ func (s *Store) Done(ctx context.Context, key, token string, keep time.Duration)
 // DoneTx is part of [delivery.TxDeduplicator]. The transaction must be one of
 // the same database; nil is [ErrInvalid].
 func (s *Store) DoneTx(ctx context.Context, tx outbox.Tx, key, token string, keep time.Duration) error {
-	if pointer, ok := tx.(*sql.Tx); tx == nil || ok && pointer == nil {
+	if typednil.Is(tx) {
 		return fmt.Errorf("%w: tx is nil", ErrInvalid)
 	}
 	result, err := tx.ExecContext(ctx, s.sql.done(hash(key), plain(token), keep))

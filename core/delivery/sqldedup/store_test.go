@@ -32,6 +32,9 @@ func TestInvalid(t *testing.T) {
 	_, err = sqldedup.New(nil, sqlstore.SQLite)
 	require.ErrorIs(t, err, sqldedup.ErrInvalid)
 	require.ErrorContains(t, err, "db")
+	_, err = sqldedup.New(db, sqlstore.SQLite, nil)
+	require.ErrorIs(t, err, sqldedup.ErrInvalid)
+	require.ErrorContains(t, err, "options[0]")
 	for _, dialect := range []sqlstore.Dialect{0, 4, -1} {
 		_, err = sqldedup.New(db, dialect)
 		require.ErrorIs(t, err, sqldedup.ErrInvalid)

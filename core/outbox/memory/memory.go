@@ -44,11 +44,13 @@ type Store struct {
 
 var _ outbox.Store = (*Store)(nil)
 
-// New returns an empty store.
+// New returns an empty store. A nil option sets nothing.
 func New(options ...Option) *Store {
 	s := &Store{records: make(map[string]outbox.Record)}
 	for _, option := range options {
-		option(s)
+		if option != nil {
+			option(s)
+		}
 	}
 	return s
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/postoffice-go/postoffice/core/outbox"
@@ -51,4 +52,8 @@ func Example() {
 	}
 	fmt.Println(claimed[0].Topic, string(claimed[0].Payload), claimed[0].Attempts)
 	// Output: orders {"id":1} 1
+}
+
+func TestNewPassesOverANilOption(t *testing.T) {
+	require.NoError(t, memory.New(nil, memory.WithMaxRecords(1)).Check(t.Context()))
 }

@@ -77,7 +77,10 @@ func open(ctx context.Context, path string, options []Option) (*Store, error) {
 		closing:  make(chan struct{}),
 		closed:   make(chan struct{}),
 	}
-	for _, option := range options {
+	for i, option := range options {
+		if option == nil {
+			return nil, fmt.Errorf("%w: options[%d] is nil", outbox.ErrInvalid, i)
+		}
 		if err := option(s); err != nil {
 			return nil, err
 		}

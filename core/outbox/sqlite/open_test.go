@@ -27,6 +27,7 @@ func TestOpenArguments(t *testing.T) {
 		"file: URI":      func() (*Store, error) { return Open(ctx, "file:outbox.db") },
 		"WithMaxRecords": func() (*Store, error) { return Open(ctx, file(t), WithMaxRecords(-1)) },
 		"WithMaxBytes":   func() (*Store, error) { return Open(ctx, file(t), WithMaxBytes(-1)) },
+		"nil option":     func() (*Store, error) { return Open(ctx, file(t), nil) },
 	} {
 		store, err := open()
 		assert.Nil(t, store, name)

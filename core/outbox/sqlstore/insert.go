@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/typednil"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -57,7 +58,7 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 // Conflicts are not tried again here, because the database undoes the whole
 // transaction, which only the caller can repeat.
 func (s *Store) InsertTx(ctx context.Context, tx outbox.Tx, records ...outbox.Record) error {
-	if pointer, ok := tx.(*sql.Tx); tx == nil || ok && pointer == nil {
+	if typednil.Is(tx) {
 		return fmt.Errorf("%w: tx is nil", outbox.ErrInvalid)
 	}
 	if err := s.validate(records); err != nil {

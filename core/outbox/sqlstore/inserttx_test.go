@@ -119,4 +119,5 @@ func TestPgxTx(t *testing.T) {
 		require.NoError(t, PgxTx(tx).Commit())
 	}
 	require.ErrorIs(t, opened(t, openSQLite(t, sqliteFile(t)), SQLite).InsertTx(ctx, PgxTx(pgx.Tx(nil)), message(t)), outbox.ErrInvalid)
+	require.Nil(t, PgxTx(pgx.Tx((*struct{ pgx.Tx })(nil))))
 }

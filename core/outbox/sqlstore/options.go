@@ -70,7 +70,10 @@ func WithPreparedInserts(prepare bool) Option {
 // configure applies options to the defaults.
 func configure(options []Option) (settings, error) {
 	s := settings{table: DefaultTable}
-	for _, option := range options {
+	for i, option := range options {
+		if option == nil {
+			return settings{}, fmt.Errorf("%w: options[%d] is nil", outbox.ErrInvalid, i)
+		}
 		if err := option(&s); err != nil {
 			return settings{}, err
 		}

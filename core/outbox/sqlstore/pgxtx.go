@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 
+	"github.com/postoffice-go/postoffice/core/internal/typednil"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -22,7 +23,7 @@ func PgxTx[T interface{ RowsAffected() int64 }](tx interface {
 	Commit(ctx context.Context) error
 	Rollback(ctx context.Context) error
 }) outbox.Tx {
-	if tx == nil {
+	if typednil.Is(tx) {
 		return nil
 	}
 	return pgxTx[T]{tx}

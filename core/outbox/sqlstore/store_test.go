@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"database/sql"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,4 +25,10 @@ func TestStore(t *testing.T) {
 				return opened(t, db, stand.dialect, WithMaxRecords(maxRecords), WithMaxBytes(maxBytes))
 			}))
 	})
+}
+
+func TestNewNamesANilOption(t *testing.T) {
+	_, err := New(&sql.DB{}, SQLite, WithMaxRecords(1), nil)
+	require.ErrorIs(t, err, outbox.ErrInvalid)
+	require.ErrorContains(t, err, "options[1] is nil")
 }
