@@ -105,21 +105,24 @@ func (h *guardedHandler) recovered() {
 	}
 }
 
-// Enabled is part of [slog.Handler], as are the other methods.
+// Enabled is part of [slog.Handler].
 func (h *guardedHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	defer h.recovered()
 	return h.handler.Enabled(ctx, level)
 }
 
+// Handle is part of [slog.Handler].
 func (h *guardedHandler) Handle(ctx context.Context, record slog.Record) error {
 	defer h.recovered()
 	return h.handler.Handle(ctx, record)
 }
 
+// WithAttrs is part of [slog.Handler].
 func (h *guardedHandler) WithAttrs(attributes []slog.Attr) slog.Handler {
 	return &guardedHandler{h.handler.WithAttrs(attributes), h.reported}
 }
 
+// WithGroup is part of [slog.Handler].
 func (h *guardedHandler) WithGroup(name string) slog.Handler {
 	return &guardedHandler{h.handler.WithGroup(name), h.reported}
 }

@@ -5,8 +5,9 @@
 //	type Options = core.Options
 //	func Middleware(client *core.Client, options Options) ...
 //	func FromContext(c ...) *core.Publisher
-//	func Mount(router ..., client *core.Client)
+//	func Mount(router ..., client *core.Client) error
 //	func Register(app ..., client *core.Client, options Options) error
+//	func Consume(router ..., path string, handler http.Handler) error
 //
 // in the types of its framework. It tells the suite how to build an app:
 //
@@ -32,7 +33,8 @@
 // the handler ended; that the middleware leaves everything else as it is
 // without it (writer, errors, panics, context, goroutines, and what net/http
 // finds on its own request afterwards); that the recovery endpoint works where
-// Mount puts it, and that Register does all of that.
+// Mount puts it, unless the path is taken, which is an error; and that Register
+// does all of that.
 //
 // The suite counts goroutines, so it must not run beside other tests: not
 // after t.Parallel.
