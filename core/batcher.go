@@ -226,7 +226,7 @@ func (b *batcher) deliver(p *parcel) {
 	p.unpack()
 	d := &delivery{client: c, batch: p.batch, givenUp: c.hard.Err, since: p.opened, attempts: p.attempts + 1}
 	if c.cfg.outbox != nil {
-		d.deadline = b.leaseOf(p).Add(c.relay.lease() - 2*c.cfg.bulkTimeout - storeTimeout)
+		d.deadline = b.leaseOf(p).Add(c.relay.lease() - c.relay.margin() - storeTimeout)
 	}
 	c.post(c.hard, d)
 	b.mu.Lock()

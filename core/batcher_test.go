@@ -691,11 +691,14 @@ func TestHeldRowsAreNotPostedWhenTheirLeaseIsOver(t *testing.T) {
 			Batching: Batching{InFlight: 1},
 		})
 		p := publisherIn(t, client, Durable)
-		queueN(t, p, 1, Stored)
-		time.Sleep(time.Second)
-		queueN(t, p, 1, Stored)
-		time.Sleep(client.relay.lease())
-		server.answers <- http.StatusCreated
+		for range 3 { // batches, posted one after the other
+			queueN(t, p, 1, Stored)
+			time.Sleep(time.Second)
+		}
+		for range 2 {
+			time.Sleep(50 * time.Minute)
+			server.answers <- http.StatusCreated
+		}
 		synctest.Wait()
 		select {
 		case server.answers <- http.StatusCreated:

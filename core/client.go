@@ -147,9 +147,10 @@ func (c *Client) Flush(ctx context.Context) error {
 // and for the requests under way, delivers what waits in memory and ends the
 // background work. It returns nil if every accepted message is delivered or
 // stored; what is stored stays in the outbox. A second before the deadline of
-// ctx, or half the time it gives, requests to the server are broken off, and
-// their messages stored. When ctx ends before everything else has, Stop
-// returns an error; the rest ends by itself, within the configured timeouts.
+// ctx, or half the time it gives, the requests of the background work are broken
+// off, and their messages stored; calls that publish end by themselves. When ctx
+// ends before everything else has, Stop returns an error; the rest ends by
+// itself, within the configured timeouts, which grow with large messages.
 // Without an outbox, or with one that cannot be used, it returns ErrUndelivered
 // when messages of [Memory] were left that the server had not taken; without a
 // deadline it waits until they are delivered or stored.

@@ -74,12 +74,13 @@ type Receipt struct {
 // Payload, attributes and topic together have at most 7,000,000 bytes, and the
 // topic at most 255 characters.
 //
-// The call takes no longer than Config.Timeout, plus up to 5 s to store the
-// message. Where the server does not know a topic of Config.Topics, at most once
-// in 10 s, the topic is created and the message sent once more, which may take
-// as long each. The deadline of ctx shortens that; its cancellation does not end
-// the call, so that a client that hangs up on a handler does not leave a
-// message undecided between sent and lost. Only while the outbox is full
+// The call takes no longer than Config.Timeout, which grows with the message by
+// 2 s for each MB, plus up to 5 s to store the message. Where the server does
+// not know a topic of Config.Topics, at most once in 10 s, the topic is created
+// and the message sent once more, which may take as long each. The deadline of
+// ctx shortens that; its cancellation does not end the call, so that a client
+// that hangs up on a handler does not leave a message undecided between sent
+// and lost. Only while the outbox is full
 // does the call wait, for room in it, until ctx ends; the error is
 // ErrOutboxFull then. A message that exceeds the bound of the outbox by itself
 // is not waited for: the error is [outbox.ErrNeverFits].
@@ -219,9 +220,11 @@ func (c *Client) sendNow(ctx context.Context, b batch) (Receipt, error) {
 // No payloads are no messages, and no error.
 //
 // What the server does not accept is stored in the outbox as by Publish; one
-// bad message does not hold back the others. With an outbox the call takes
-// at most twice Config.BulkTimeout: what could not be sent within it is
-// stored. Without an outbox some messages may have been delivered when an
+// bad message does not hold back the others. With an outbox no request begins
+// later than Config.BulkTimeout after the first, so that the call takes at most
+// twice that, and 2 s for each MB of the last request: what could not be sent
+// within it is stored. Without an outbox some messages may have been delivered
+// when an
 // error is returned: the Receipt then tells their Jobs, and the
 // [*PartialError] which payloads were not.
 func (c *Client) PublishBulk(ctx context.Context, topic string, payloads []any, options ...PublishOption) (Receipt, error) {

@@ -155,15 +155,19 @@ func (r *relay) step(stopping, hard context.Context) (time.Duration, error) {
 		return r.expected(min(next, relayPoll)), nil
 	}
 	// A request must end while the lease still holds its messages.
-	if !r.deliver(hard, records, claimed.Add(lease-2*r.client.cfg.bulkTimeout)) {
+	if !r.deliver(hard, records, claimed.Add(lease-r.margin())) {
 		return breakerPause / 4, nil // the breaker let nothing through
 	}
 	return 0, nil
 }
 
-// lease is for how long messages are claimed: for longer than it takes to
-// post them.
-func (r *relay) lease() time.Duration { return max(relayLease, 4*r.client.cfg.bulkTimeout) }
+// lease is for how long messages are claimed: long enough to begin more
+// requests than one before the margin.
+func (r *relay) lease() time.Duration { return max(relayLease, 2*r.margin()) }
+
+// margin is how long before the end of a lease the last request may begin: the
+// longest request, and the time to store its outcome.
+func (r *relay) margin() time.Duration { return r.client.transport.maxTime() + storeTimeout }
 
 // group is records that may share a request.
 type group struct {

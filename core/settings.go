@@ -26,7 +26,7 @@ const maxSettingsBytes = 1 << 20
 // they are:
 //
 //	URL, TOPICS, ORIGIN_HOST, RECOVERY_ENABLED
-//	TIMEOUT, BULK_TIMEOUT    seconds
+//	TIMEOUT, BULK_TIMEOUT    seconds, for small messages; see Config.Timeout
 //	CONSUMERS                list of objects: topic, target, type, from_now,
 //	                         timeout and retry in seconds
 //

@@ -29,6 +29,11 @@ const (
 	maxAnswer = 1 << 20
 	// quickRetryDelay is the pause before the only quick retry.
 	quickRetryDelay = 10 * time.Millisecond
+	// timePerKB is how much longer a request may take for each full kB of its
+	// body: the server needs up to 0.6 ms, and its network some, too.
+	timePerKB = 2 * time.Millisecond
+	// maxBody is the largest body of a request, in bytes.
+	maxBody = 8_000_000
 )
 
 // errServerTimeout is the cause of a context that ended because the server
@@ -222,11 +227,22 @@ func (t *transport) attempt(ctx context.Context, path string, call SendCall, bod
 	return answer, err
 }
 
+// timeFor returns how long a request with a body of so many bytes may take,
+// with what is configured for small ones.
+func timeFor(configured time.Duration, size int) time.Duration {
+	return configured + time.Duration(size/1000)*timePerKB
+}
+
+// maxTime returns how long a request with messages takes at most.
+func (t *transport) maxTime() time.Duration {
+	return timeFor(max(t.timeout, t.bulkTimeout), maxBody)
+}
+
 // post sends a message request, with one quick retry where a second try can
 // help at once: the connection broke, or a proxy had no server to ask. Both
-// tries share the timeout.
+// tries share the timeout, which grows with the body.
 func (t *transport) post(ctx context.Context, path string, call SendCall, body requestBody, timeout time.Duration) ([]byte, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errServerTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeFor(timeout, len(body.data)), errServerTimeout)
 	defer cancel()
 	answer, err := t.attempt(ctx, path, call, body)
 	if err == nil || !quickRetryHelps(err) {

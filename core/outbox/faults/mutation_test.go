@@ -57,13 +57,13 @@ var mutations = []mutation{
 		edits: []edit{
 			{
 				"core/relay.go",
-				`return max(relayLease, 4*r.client.cfg.bulkTimeout)`,
+				`return max(relayLease, 2*r.margin())`,
 				`return r.client.cfg.bulkTimeout / 2`,
 			},
 			{
 				// Without this one, nothing would be sent at all.
 				"core/relay.go",
-				`claimed.Add(lease-2*r.client.cfg.bulkTimeout)`,
+				`claimed.Add(lease-r.margin())`,
 				`claimed.Add(time.Hour)`,
 			},
 		},

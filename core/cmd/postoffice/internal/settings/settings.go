@@ -37,12 +37,12 @@ type Flags struct {
 func (f *Flags) AddServer(flags *pflag.FlagSet) {
 	flags.StringVar(&f.file, "settings", "", "settings `file`: JSON with the keys URL, TOPICS, CONSUMERS, … (or POSTOFFICE_SETTINGS)")
 	flags.StringVar(&f.url, "url", "", "`address` of the server, such as http://postoffice:4000 (or POSTOFFICE_URL)")
-	flags.DurationVar(&f.timeout, "timeout", 0, "how long a request for one message or resource may take (default 500ms)")
+	flags.DurationVar(&f.timeout, "timeout", 0, "how long a request for one message or resource may take, and 2s more for each MB (default 500ms)")
 }
 
 // AddBulk adds the flags of commands that publish.
 func (f *Flags) AddBulk(flags *pflag.FlagSet) {
-	flags.DurationVar(&f.bulkTimeout, "bulk-timeout", 0, "how long a request for many messages may take (default 5s)")
+	flags.DurationVar(&f.bulkTimeout, "bulk-timeout", 0, "how long a request for many messages may take, and 2s more for each MB (default 5s)")
 	flags.IntVar(&f.bulkLimit, "bulk-limit", 0, "how many messages go into one request, at most 3000 (default 500)")
 }
 
