@@ -13,6 +13,13 @@ const (
 	breakerWindow      = 10 * time.Second
 	breakerBucket      = time.Second
 	breakerConsecutive = 5
+	// askAfter is how many failures in a row, each perhaps due to a message,
+	// have the server asked whether it is well.
+	askAfter = breakerConsecutive - 1
+	// maxBlamed is how many different messages in a row may be at fault. A
+	// server that fails more accepts none, as with a database that is read-only,
+	// whatever it says to an empty request.
+	maxBlamed          = 1000
 	breakerMinRequests = 20
 	// breakerPause is how long the breaker stays open before one message may
 	// probe the server.
@@ -21,8 +28,15 @@ const (
 
 // BreakerState is the state of the circuit breaker in front of the server. It
 // opens after 5 failures in a row, or when half of at least 20 requests within
-// 10 s failed, by the network, a timeout, 429 or 5xx; after 1 s one message probes
+// 10 s failed, by the network, a timeout, 429 or 5xx; after 1 s one request probes
 // the server.
+//
+// Messages that the server cannot take do not open it: after 4 failures in a row
+// that may be due to the messages, by 5xx, a timeout or a broken connection, an
+// empty bulk request asks the server. If that passes, the row begins anew. 500
+// and broken connections do not count for the half that failed. When 1,000
+// messages have failed for the first time and none was accepted between them,
+// that is over.
 type BreakerState string
 
 // States of the circuit breaker.
@@ -36,12 +50,19 @@ const (
 	BreakerOpen BreakerState = "open"
 )
 
-// breaker keeps an app from waiting for a server that is down. It opens
-// after 5 failures in a row, or when half of at least 20 requests within
-// 10 s failed; failures are those of the network, timeouts, 429 and 5xx.
+// breaker keeps an app from waiting for a server that is down, see
+// [BreakerState].
 type breaker struct {
 	circuit *gobreaker.TwoStepCircuitBreaker[struct{}]
 	changed func(BreakerState)
+
+	// row counts the failures in a row, and doubtful tells that the last one
+	// may be due to a message. asking tells that the server is being asked.
+	row              atomic.Int32
+	doubtful, asking atomic.Bool
+	// blamed counts the messages that failed for the first time since the
+	// server has accepted one.
+	blamed atomic.Int32
 
 	closed  atomic.Bool // as far as is known without asking the circuit
 	changes atomic.Bool // there are some to report
@@ -64,14 +85,19 @@ func newBreaker(changed func(BreakerState)) *breaker {
 		BucketPeriod: breakerBucket,
 		Timeout:      breakerPause,
 		ReadyToTrip: func(counts gobreaker.Counts) bool {
-			return counts.ConsecutiveFailures >= breakerConsecutive ||
-				counts.Requests >= breakerMinRequests && counts.TotalFailures*2 >= counts.Requests
+			requests := counts.Requests - counts.TotalExclusions
+			return b.row.Load() >= breakerConsecutive ||
+				requests >= breakerMinRequests && counts.TotalFailures*2 >= requests
 		},
 		IsSuccessful: func(err error) bool {
 			return err == nil || !asFailure(err).failsServer()
 		},
 		IsExcluded: func(err error) bool {
-			return err != nil && asFailure(err).interrupted
+			if err == nil {
+				return false
+			}
+			f := asFailure(err)
+			return f.interrupted || f.blamesMessage() && !b.barren()
 		},
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			b.mu.Lock()
@@ -103,9 +129,51 @@ func (b *breaker) allow() (done func(error), err error) {
 	told = true
 	return func(err error) {
 		defer b.report()
+		b.count(err)
 		report(err)
 	}, nil
 }
+
+// count notes how long the row of failures is.
+func (b *breaker) count(err error) {
+	f := &failure{class: permanent} // of the message, as far as the server goes
+	if err != nil {
+		f = asFailure(err)
+	}
+	switch {
+	case f.interrupted:
+	case !f.failsServer():
+		b.row.Store(0)
+		b.doubtful.Store(false)
+		if !f.ofServer {
+			b.blamed.Store(0)
+		}
+	default:
+		b.row.Add(1)
+		if !f.ofServer {
+			b.doubtful.Store(f.doubtful())
+		}
+	}
+}
+
+// asks tells whether the caller must ask the server, see [transport.ask],
+// before its own request, and call asked afterwards. One caller at a time must.
+func (b *breaker) asks() bool {
+	return b.doubtful.Load() && b.row.Load() >= askAfter && !b.barren() && b.asking.CompareAndSwap(false, true)
+}
+
+func (b *breaker) asked() { b.asking.Store(false) }
+
+// blame notes that a message failed for the first time, perhaps by its own
+// fault.
+func (b *breaker) blame(f *failure) {
+	if f.doubtful() {
+		b.blamed.Add(1)
+	}
+}
+
+// barren tells that the server accepts no messages, though it may be well.
+func (b *breaker) barren() bool { return b.blamed.Load() >= maxBlamed }
 
 // state tells the state. Asking is what turns an open breaker half-open
 // when its pause is over.

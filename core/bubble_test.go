@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
@@ -214,17 +215,16 @@ func stillStored(t *testing.T, store outbox.Store) int {
 	return stats.Pending + stats.Dead
 }
 
-// kinds makes payloads: so many of each kind, in turns as long as there are
-// both.
+// kinds makes payloads: so many of each kind, in an order that looks random and
+// is always the same.
 func kinds(good, poison int) []any {
 	var payloads []any
-	for i := range max(good, poison) {
-		if i < poison {
-			payloads = append(payloads, map[string]string{"poison": fmt.Sprint(i)})
-		}
-		if i < good {
-			payloads = append(payloads, map[string]string{"good": fmt.Sprint(i)})
-		}
+	for i := range good {
+		payloads = append(payloads, map[string]string{"good": fmt.Sprint(i)})
 	}
+	for i := range poison {
+		payloads = append(payloads, map[string]string{"poison": fmt.Sprint(i)})
+	}
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(payloads), func(i, j int) { payloads[i], payloads[j] = payloads[j], payloads[i] })
 	return payloads
 }

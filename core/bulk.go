@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -12,15 +11,13 @@ import (
 
 // Figures of bulk requests.
 const (
-	// bulkBytes is how many bytes of payloads a bulk request carries: well
-	// below the server's 8,000,000 bytes of body.
+	// bulkBytes is how many bytes of payloads, attributes and topic a bulk
+	// request carries: well below the server's 8,000,000 bytes of body.
 	bulkBytes = 7_000_000
-	// probes is how many messages are tried singly to find out whether a
-	// server that fails a bulk request fails every message.
-	probes = 3
-	// failedSingles is how many messages may fail one after the other with
-	// 5xx before the server is taken to be down.
-	failedSingles = 5
+	// maxWasted is how long a delivery with an outbox spends on requests that
+	// fail. The outbox has the rest then, so that a batch of messages that fail
+	// does not hold back others.
+	maxWasted = 2 * time.Second
 )
 
 var errOutOfTime = errors.New("postoffice: no time left to send it")
@@ -29,8 +26,15 @@ var errOutOfTime = errors.New("postoffice: no time left to send it")
 // transport panics.
 var errUnsent = &failure{class: transient, cause: errPanicked}
 
-// delivery is the work of sending a batch: in bulk requests as large as
-// allowed, cut in halves where the server refuses one.
+// delivery is the work of sending a batch, in bulk requests as large as
+// allowed. The server accepts or refuses a request as a whole, so a single
+// message can make it fail, with any status. A request that fails is therefore
+// cut: each failure halves the size of the next request, each success doubles
+// it. n messages, k of them at fault, need at most about 2n-k requests, and
+// few if k is small.
+//
+// A server that is down fails in the same way. To tell the two apart the
+// delivery asks it with a request without messages, see [transport.ask].
 type delivery struct {
 	client *Client
 	batch  batch
@@ -46,155 +50,238 @@ type delivery struct {
 	// givenUp tells, after the first request, whether the caller has no use
 	// for the rest being sent; nil for never.
 	givenUp func() error
+	// awaited tells that a caller waits: a request that took too long is the
+	// last.
+	awaited bool
 
 	// errs holds the failure of each payload, nil for a delivered one and
 	// errUnsent for one that was not sent yet.
 	errs []*failure
 	jobs []int64
-	// halt is why nothing more is sent: the server fails as a whole.
+	// halt is why nothing more is sent.
 	halt *failure
-	// singles counts messages that failed singly with 500 in a row.
-	singles int
+	sent bool // a request, at least
+
+	// size bounds the payloads of the next request.
+	size int
+	// doubts counts the failures in a row that do not tell whether the server
+	// or a message is at fault, and doubt is the last of them. wellKnown tells
+	// that the server has accepted something, or has said that it is well.
+	doubts    int
+	doubt     *failure
+	wellKnown bool
+	// wasted is the time spent on requests that failed.
+	wasted time.Duration
+	cut    cut
 }
 
-// send delivers the batch as far as it can; errs tells the fate of each
-// payload afterwards.
-func (d *delivery) send(ctx context.Context) {
-	d.errs = make([]*failure, len(d.batch.payloads))
-	indexes := make([]int, len(d.batch.payloads))
-	for i := range indexes {
-		indexes[i] = i
-	}
-	d.fail(indexes, errUnsent)
+// cut is what is known of the messages of a request that failed, while they are
+// sent in smaller ones.
+type cut struct {
+	left     int // of them
+	smallest int // size to which requests were cut
+	// tooMany tells that the failure may be due to their number: the server
+	// has a limit of jobs, payloads times consumers, that it answers with 500.
+	tooMany bool
+	// slow tells that it failed because its time was over.
+	slow bool
+}
+
+// send delivers the payloads with the given indexes as far as it can; errs
+// tells the fate of each afterwards.
+func (d *delivery) send(ctx context.Context, indexes []int) {
+	d.size = len(indexes)
 	for len(indexes) > 0 {
-		size := d.chunk(indexes)
-		d.run(ctx, indexes[:size])
-		indexes = indexes[size:]
-		if d.givenUp != nil && d.halt == nil {
-			if err := d.givenUp(); err != nil {
-				d.halt = &failure{class: transient, cause: err, untried: true}
+		if d.halt == nil {
+			d.halt = d.obstacle(ctx)
+		}
+		if d.halt != nil {
+			d.abandon(indexes)
+			return
+		}
+		n := min(d.chunk(indexes), d.size)
+		started := time.Now()
+		f := d.post(ctx, indexes[:n])
+		if f != nil {
+			d.wasted += time.Since(started)
+			if n > 1 && d.canHalve(f) {
+				d.halve(f, indexes[:n])
+				continue
 			}
+			d.fail(indexes[:n], f)
+			d.judge(f, n)
+		} else {
+			d.passed(n)
+		}
+		d.cut.advance(d, n, f == nil)
+		indexes = indexes[n:]
+	}
+}
+
+// obstacle tells why no further request may begin; nil if one may.
+func (d *delivery) obstacle(ctx context.Context) *failure {
+	outOfTime := &failure{class: transient, cause: errOutOfTime, untried: true}
+	if !d.deadline.IsZero() && !time.Now().Before(d.deadline) {
+		return outOfTime
+	}
+	if (d.wasted > maxWasted || d.cut.slow && d.cut.left == 0) && d.client.cfg.outbox != nil {
+		// The next delivery begins with the size that this one has come to.
+		d.client.limits.slowDown(d.batch.topic, d.size)
+		return outOfTime
+	}
+	if d.sent && d.givenUp != nil {
+		if err := d.givenUp(); err != nil {
+			return &failure{class: transient, cause: err, untried: true}
 		}
 	}
+	if d.doubts >= askAfter || d.doubts > 0 && !d.wellKnown {
+		if d.client.transport.ask(ctx, d.batch.topic) != nil {
+			return d.doubt
+		}
+		d.doubts, d.wellKnown = 0, true
+	}
+	return nil
 }
 
-// chunk tells how many of the payloads go into the next request.
+// abandon gives up the rest. It shares the fate of what failed, but was not
+// sent, unless it was part of a request that failed because the server does.
+func (d *delivery) abandon(indexes []int) {
+	sent := 0
+	if d.halt == d.doubt {
+		sent = min(d.cut.left, len(indexes))
+		d.fail(indexes[:sent], d.halt)
+	}
+	rest := *d.halt
+	rest.untried = true
+	rest.retryAfter = 0 // the server did not speak of them
+	d.fail(indexes[sent:], &rest)
+}
+
+// chunk tells how many of the payloads may go into the next request.
 func (d *delivery) chunk(indexes []int) int {
 	if d.batch.scheduled() || d.batch.each != nil {
 		return 1 // there is no bulk request for scheduled messages, nor for different attributes
 	}
-	most, bytes := d.client.limits.of(d.batch.topic)
-	size := 0
+	limit, bytes := d.client.limits.of(d.batch.topic)
+	size := len(d.batch.topic) + len(d.batch.attributes)
 	for i, index := range indexes {
 		size += len(d.batch.payloads[index]) + 1
-		if i == most || i > 0 && size > bytes {
+		if i == limit || i > 0 && size > bytes {
 			return i
 		}
 	}
 	return len(indexes)
 }
 
-// run sends the payloads in one request, or in several if it must. It tells
-// whether all of them were delivered by the first request.
-func (d *delivery) run(ctx context.Context, indexes []int) bool {
-	if d.halt == nil && !d.deadline.IsZero() && !time.Now().Before(d.deadline) {
-		d.halt = &failure{class: transient, cause: errOutOfTime, untried: true}
+// post sends payloads in one request.
+func (d *delivery) post(ctx context.Context, indexes []int) *failure {
+	var jobs []int64
+	var err error
+	d.sent = true
+	b := d.batch
+	b.tryOnce = d.cut.left > 0 || d.doubts > 0 // while messages that fail are looked for
+	if len(indexes) == 1 {
+		jobs, err = d.client.transport.postMessage(ctx, b, indexes[0])
+	} else {
+		jobs, err = d.client.transport.postBulk(ctx, b, indexes)
 	}
-	switch {
-	case len(indexes) == 0:
-		return true
-	case d.halt != nil:
-		// The rest shares the fate of what failed, but nothing was sent.
-		f := *d.halt
-		f.untried = true
-		d.fail(indexes, &f)
-		return false
-	case len(indexes) == 1:
-		return d.single(ctx, indexes[0])
-	}
-	jobs, err := d.client.transport.postBulk(ctx, d.batch, indexes)
 	if err == nil {
-		d.client.limits.passed(d.batch.topic, len(indexes))
 		d.succeed(indexes, jobs)
-		return true
+		return nil
 	}
 	f := asFailure(err)
+	if len(indexes) == 1 {
+		f.ofOne()
+	}
+	return f
+}
+
+// passed notes that a request with so many payloads was accepted.
+func (d *delivery) passed(n int) {
+	d.client.limits.passed(d.batch.topic, n)
+	d.doubts, d.wellKnown = 0, true
+	if !d.cut.slow || d.cut.left <= n {
+		d.size = max(d.size, 2*n)
+	}
+}
+
+// canHalve tells whether the payloads of a bulk request that failed are sent in
+// smaller ones.
+func (d *delivery) canHalve(f *failure) bool {
+	return f.class == tooLarge || f.mayBeOneMessage() && !(d.awaited && f.timedOut)
+}
+
+// halve has the payloads of a bulk request that failed sent in smaller ones.
+func (d *delivery) halve(f *failure, indexes []int) {
 	half := (len(indexes) + 1) / 2
+	d.size = half
 	switch {
-	case f.class == tooLarge:
-		if f.status == http.StatusRequestEntityTooLarge {
-			d.client.limits.learnBytes(d.bytes(indexes) / 2)
-		} else {
-			d.client.limits.learnPayloads(half)
-		}
-		d.run(ctx, indexes[:half])
-		d.run(ctx, indexes[half:])
-	case f.mayBeOneMessage():
-		d.bisect(ctx, indexes, f)
+	case f.timedOut:
+		// Perhaps they were too much for the time, perhaps one has the server
+		// hang. Sent singly it costs the least time to find.
+		d.client.limits.slowDown(d.batch.topic, half)
+		d.cut = cut{left: len(indexes), slow: true}
+		d.size, d.wasted = 1, 0
+		d.question(f)
+	case f.class != tooLarge:
+		d.cut.begin(len(indexes), f.status == http.StatusInternalServerError)
+		d.question(f)
+	case f.status == http.StatusRequestEntityTooLarge:
+		d.client.limits.learnBytes(d.bytes(indexes) / 2)
 	default:
-		if f.timedOut && !f.interrupted {
-			// Perhaps it was too much for the time; ask for less next time.
-			d.client.limits.slowDown(d.batch.topic, half)
-		}
-		d.fail(indexes, f)
-		d.halt = f
-	}
-	return false
-}
-
-// bisect finds the messages that make a bulk request fail. A few tried
-// singly tell whether the server takes any at all; they are chosen at random
-// so that messages which always fail cannot hide all the others for ever. A
-// server that refuses them for good says nothing about the others, each of which
-// has a request of its own then, if need be: none is dead that was not tried.
-func (d *delivery) bisect(ctx context.Context, indexes []int, cause *failure) {
-	rest := append([]int(nil), indexes...)
-	passed, suspects := false, 0
-	for range min(probes, len(indexes)) {
-		i := rand.IntN(len(rest))
-		probe := rest[i]
-		rest = append(rest[:i], rest[i+1:]...)
-		if passed = d.single(ctx, probe); passed || d.halt != nil {
-			break
-		}
-		suspects++
-	}
-	if !passed && d.halt == nil && cause.class != permanent {
-		d.halt = cause
-	}
-	half := (len(rest) + 1) / 2
-	first := d.run(ctx, rest[:half])
-	second := d.run(ctx, rest[half:])
-	if first && second && passed && suspects == 0 && half > 1 {
-		// No message was at fault, so it was their number: the server has a
-		// limit of jobs, payloads times consumers, that it answers with 500.
-		d.client.limits.learnTopic(d.batch.topic, half)
+		d.client.limits.learnPayloads(half)
 	}
 }
 
-// single sends one message.
-func (d *delivery) single(ctx context.Context, index int) bool {
-	jobs, err := d.client.transport.postMessage(ctx, d.batch, index)
-	if err == nil {
-		d.singles = 0
-		d.succeed([]int{index}, jobs)
-		return true
-	}
-	f := asFailure(err)
-	if f.class == tooLarge {
-		f.class = permanent // it cannot be made smaller
-	}
-	d.fail([]int{index}, f)
+// judge decides, after a failure that settles so many payloads, whether the
+// rest is sent.
+func (d *delivery) judge(f *failure, n int) {
 	switch {
-	case f.class == permanent:
-	case f.status == http.StatusInternalServerError:
-		if d.singles++; d.singles >= failedSingles {
-			d.halt = f
+	case f.timedOut && d.awaited:
+		d.client.limits.slowDown(d.batch.topic, (n+1)/2)
+		d.halt = f
+	case n == 1 && f.mayBeOneMessage():
+		d.question(f)
+		if !d.failedBefore() {
+			d.client.transport.breaker.blame(f)
 		}
 	default:
 		d.halt = f
 	}
-	return false
+}
+
+// question notes a failure that may be due to a message or to the server.
+func (d *delivery) question(f *failure) {
+	if f.class == permanent {
+		return // the server has read the message, so it is well
+	}
+	d.doubts++
+	d.doubt = f
+}
+
+// failedBefore tells whether the messages are in the outbox because they have
+// failed.
+func (d *delivery) failedBefore() bool { return d.records != nil && hasFailed(d.records[0]) }
+
+// begin notes that a request with so many payloads failed.
+func (c *cut) begin(n int, tooMany bool) {
+	if c.left == 0 {
+		*c = cut{tooMany: tooMany}
+	}
+	c.left = max(c.left, n)
+	c.smallest = (n + 1) / 2
+}
+
+// advance notes that so many payloads are settled. If none of those of a request
+// that failed was at fault, it was their number: the topic has a limit then.
+func (c *cut) advance(d *delivery, n int, delivered bool) {
+	if c.left == 0 {
+		return
+	}
+	c.tooMany = c.tooMany && delivered
+	if c.left -= min(n, c.left); c.left == 0 && c.tooMany && c.smallest > 1 {
+		d.client.limits.learnTopic(d.batch.topic, c.smallest)
+	}
 }
 
 func (d *delivery) succeed(indexes []int, jobs []int64) {

@@ -39,6 +39,9 @@ type failure struct {
 	retryAfter time.Duration
 	// untried tells that nothing was sent.
 	untried bool
+	// ofServer tells that the server failed a request without messages, which
+	// was sent in the place of one with some, see [transport.ask].
+	ofServer bool
 	// broken tells that an established connection broke before an answer.
 	broken bool
 	// timedOut tells that the answer did not come in time.
@@ -122,8 +125,31 @@ func (f *failure) failsServer() bool {
 	return f.class == transient && f.status != http.StatusRequestTimeout
 }
 
-// mayBeOneMessage tells whether a bulk request may have failed because of a
-// single message in it: the server answers permanent errors with 500.
+// doubtful tells whether a failure that counts for the circuit breaker may be
+// due to a message, and not to the server: the server answers permanent errors
+// with 500, and a message can take it too long or break its connection. An answer
+// that asks for patience speaks of the server.
+func (f *failure) doubtful() bool {
+	return !f.untried && !f.ofServer && !f.interrupted && f.retryAfter == 0 &&
+		(f.status >= http.StatusInternalServerError || f.broken || f.timedOut)
+}
+
+// blamesMessage tells whether a failure is more likely due to a message than to
+// the server: it was quick, and no proxy told of it.
+func (f *failure) blamesMessage() bool {
+	return f.doubtful() && (f.status == http.StatusInternalServerError || f.broken)
+}
+
+// mayBeOneMessage tells whether a request may have failed because of a single
+// message in it, whatever the status.
 func (f *failure) mayBeOneMessage() bool {
-	return f.class == permanent || f.status == http.StatusInternalServerError
+	return f.class == permanent || f.class == misconfigured || f.blamesMessage() || f.timedOut && f.doubtful()
+}
+
+// ofOne turns the failure of a request into that of its only message, which
+// cannot be made smaller.
+func (f *failure) ofOne() {
+	if f.class == tooLarge {
+		f.class = permanent
+	}
 }

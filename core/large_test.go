@@ -205,3 +205,27 @@ func TestStopBreaksOffTheLongPostOfTheRelay(t *testing.T) {
 		assert.Empty(t, records[0].LeaseToken, "given back")
 	})
 }
+
+// Attributes count for the size of a bulk request: it is cut beforehand, and
+// nothing is learned from it that holds for other messages.
+func TestLargeAttributesCountForTheSizeOfABulk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &bubbleServer{judge: func(p post) verdict {
+			if p.size > 8_000_000 {
+				return verdict{status: http.StatusRequestEntityTooLarge}
+			}
+			return taken
+		}}
+		client, _ := bubbleClient(t, server, core.Config{})
+		var payloads []any
+		for range 6 {
+			payloads = append(payloads, largePayload("x", 1_000_000))
+		}
+		_, err := client.PublishBulk(t.Context(), "orders", payloads, core.WithAttribute("large", strings.Repeat("a", 4_000_000)))
+		require.NoError(t, err)
+		assert.Equal(t, 3, server.requests(), "with two each")
+		_, err = client.PublishBulk(t.Context(), "orders", payloads)
+		require.NoError(t, err)
+		assert.Equal(t, 4, server.requests())
+	})
+}

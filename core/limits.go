@@ -56,9 +56,11 @@ func (l *limits) learnTopic(topic string, most int) {
 }
 
 // slowDown has requests of a topic carry at most so many for a start, because
-// a larger one was not answered in time.
+// larger ones failed or were not answered in time.
 func (l *limits) slowDown(topic string, most int) {
-	l.remember(topic, limit{most: most, grows: true})
+	if known, _ := l.of(topic); most < known {
+		l.remember(topic, limit{most: most, grows: true})
+	}
 }
 
 // passed notes that a request of a topic with so many payloads was accepted.

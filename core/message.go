@@ -26,6 +26,8 @@ type batch struct {
 	// hand, and readers counts who may still read it, if somebody asks.
 	bulk    []byte
 	readers *atomic.Int32
+	// tryOnce tells that a request which fails is not tried again at once.
+	tryOnce bool
 	// origins is what the observer wants to know of the messages when they
 	// are sent after their call.
 	origins []any

@@ -205,7 +205,7 @@ func (c *Client) sendNow(ctx context.Context, b batch) (Receipt, error) {
 		}
 		return c.keep(ctx, caller, b, []*failure{asFailure(err)}, nil)
 	}
-	d := &delivery{client: c, batch: b, givenUp: caller.Err, since: since, attempts: 1}
+	d := &delivery{client: c, batch: b, givenUp: caller.Err, awaited: true, since: since, attempts: 1}
 	if c.cfg.outbox != nil {
 		d.deadline = time.Now().Add(c.cfg.bulkTimeout)
 	}
@@ -297,23 +297,30 @@ func (c *Client) sendOne(ctx context.Context, b batch) ([]int64, error) {
 	}
 	if err != nil {
 		f := asFailure(err)
-		if f.class == tooLarge {
-			f.class = permanent // one message cannot be made smaller
-		}
+		f.ofOne()
+		c.transport.breaker.blame(f)
 		return nil, f
 	}
 	return jobs, nil
 }
 
-// sendAll sends a delivery, creating the topic as sendOne does.
+// sendAll sends a delivery, creating the topic as sendOne does. What was
+// delivered or failed otherwise before the topic was unknown is not sent again.
 func (c *Client) sendAll(ctx context.Context, d *delivery) {
-	d.send(ctx)
+	d.errs = make([]*failure, len(d.batch.payloads))
+	all := make([]int, len(d.batch.payloads))
+	for i := range all {
+		all[i] = i
+	}
+	d.fail(all, errUnsent)
+	d.send(ctx, all)
 	if d.halt == nil || d.halt.class != unknownTopic || !c.ensureTopic(ctx, d.batch.topic) {
 		return
 	}
-	// An unknown topic fails the first request, so nothing was delivered.
-	d.halt, d.jobs = nil, nil
-	d.send(ctx)
+	rest := slices.DeleteFunc(all, func(i int) bool { return d.errs[i] == nil || d.errs[i].class != unknownTopic })
+	d.fail(rest, errUnsent)
+	d.halt = nil
+	d.send(ctx, rest)
 }
 
 // keep stores what was not delivered and makes the receipt. While the outbox

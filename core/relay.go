@@ -212,17 +212,20 @@ func (r *relay) settleHeld(ctx context.Context, p *parcel, d *delivery, token st
 }
 
 // groupRecords puts together the records that may share a request, in the
-// order of their first.
+// order of their first. Those that have failed before come last and share no
+// request with others: some of them may fail every time, and the whole request
+// with them.
 func groupRecords(records []outbox.Record) []*group {
 	type key struct {
 		topic, attributes string
 		deliverAt         int64
+		failed            bool
 	}
 	byKey := map[key]*group{}
-	var groups []*group
+	var groups, failed []*group
 	for _, record := range records {
 		b := batch{topic: record.Topic, attributes: record.Attributes, deliverAt: record.DeliverAt}
-		k := key{topic: record.Topic, attributes: string(record.Attributes)}
+		k := key{topic: record.Topic, attributes: string(record.Attributes), failed: hasFailed(record)}
 		if b.scheduled() {
 			k.deliverAt = record.DeliverAt.UnixMicro()
 		}
@@ -230,13 +233,20 @@ func groupRecords(records []outbox.Record) []*group {
 		if g == nil {
 			g = &group{batch: b}
 			byKey[k] = g
-			groups = append(groups, g)
+			if k.failed {
+				failed = append(failed, g)
+			} else {
+				groups = append(groups, g)
+			}
 		}
 		g.batch.payloads = append(g.batch.payloads, record.Payload)
 		g.records = append(g.records, record)
 	}
-	return groups
+	return append(groups, failed...)
 }
+
+// hasFailed tells whether a record was posted from the outbox before.
+func hasFailed(record outbox.Record) bool { return record.Attempts > 1 && record.LastError != "" }
 
 // settle writes the results of a group into the outbox, from where it may have
 // come.

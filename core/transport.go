@@ -40,6 +40,11 @@ const (
 // had its time, unlike one that the caller ended.
 var errServerTimeout = fmt.Errorf("postoffice: server took too long: %w", context.DeadlineExceeded)
 
+var (
+	errNoMessages = errors.New("postoffice: the request has no messages")
+	errBarren     = errors.New("postoffice: the server accepts no messages")
+)
+
 // scheduleLayout is the form of schedule_at: ISO 8601 with microseconds,
 // which is what the server keeps, and an offset, which it insists on.
 const scheduleLayout = "2006-01-02T15:04:05.000000Z07:00"
@@ -212,8 +217,17 @@ func networkFailure(ctx context.Context, topic string, err error) *failure {
 	return f
 }
 
-// attempt sends a request that the circuit breaker counts.
-func (t *transport) attempt(ctx context.Context, path string, call SendCall, body requestBody) (answer []byte, err error) {
+// attempt sends a request that the circuit breaker counts. If the breaker doubts
+// whether the server is well, the server is asked first.
+func (t *transport) attempt(ctx context.Context, path string, call SendCall, body requestBody) ([]byte, error) {
+	if f := t.askIfInDoubt(ctx, call.Topic); f != nil {
+		return nil, f
+	}
+	return t.counted(func() ([]byte, error) { return t.send(ctx, path, call, body) })
+}
+
+// counted sends a request that the circuit breaker counts.
+func (t *transport) counted(send func() ([]byte, error)) (answer []byte, err error) {
 	done, err := t.breaker.allow()
 	if err != nil {
 		return nil, err
@@ -222,9 +236,43 @@ func (t *transport) attempt(ctx context.Context, path string, call SendCall, bod
 	// would leave the breaker half-open for ever.
 	outcome := errPanicked
 	defer func() { done(outcome) }()
-	answer, err = t.send(ctx, path, call, body)
+	answer, err = send()
 	outcome = err
 	return answer, err
+}
+
+// askIfInDoubt is ask, if the breaker wants the server to be asked.
+func (t *transport) askIfInDoubt(ctx context.Context, topic string) *failure {
+	if !t.breaker.asks() {
+		return nil
+	}
+	defer t.breaker.asked()
+	return t.ask(ctx, topic)
+}
+
+// ask asks the server whether it is well, by a bulk request without messages:
+// the server answers it as any other, after a look at the topic in its database.
+// So what fails beside it fails because of its messages. The answer is nil from
+// a server that is well, or finds fault with the request alone.
+func (t *transport) ask(ctx context.Context, topic string) *failure {
+	if t.breaker.barren() {
+		return &failure{class: transient, cause: errBarren, untried: true}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout, errServerTimeout)
+	defer cancel()
+	_, err := t.counted(func() ([]byte, error) {
+		answer, err := t.roundTrip(ctx, wire.BulkPath, topic, requestBody{data: emptyBulk(topic)})
+		f := &failure{class: permanent, cause: errNoMessages}
+		if err != nil {
+			f = asFailure(err)
+		}
+		f.ofServer = true
+		return answer, f
+	})
+	if f := asFailure(err); f.class == transient || f.class == misconfigured {
+		return f
+	}
+	return nil
 }
 
 // timeFor returns how long a request with a body of so many bytes may take,
@@ -241,11 +289,11 @@ func (t *transport) maxTime() time.Duration {
 // post sends a message request, with one quick retry where a second try can
 // help at once: the connection broke, or a proxy had no server to ask. Both
 // tries share the timeout, which grows with the body.
-func (t *transport) post(ctx context.Context, path string, call SendCall, body requestBody, timeout time.Duration) ([]byte, error) {
+func (t *transport) post(ctx context.Context, path string, call SendCall, body requestBody, timeout time.Duration, tryOnce bool) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeFor(timeout, len(body.data)), errServerTimeout)
 	defer cancel()
 	answer, err := t.attempt(ctx, path, call, body)
-	if err == nil || !quickRetryHelps(err) {
+	if err == nil || tryOnce || !quickRetryHelps(err) {
 		return answer, err
 	}
 	tries := 0
@@ -268,7 +316,7 @@ func (t *transport) post(ctx context.Context, path string, call SendCall, body r
 // that refuses connections, is too slow or asks for patience is left alone.
 func quickRetryHelps(err error) bool {
 	f := asFailure(err)
-	if f.retryAfter > 0 || f.timedOut {
+	if f.retryAfter > 0 || f.timedOut || f.ofServer {
 		return false
 	}
 	switch f.status {
@@ -296,7 +344,7 @@ func (t *transport) postMessage(ctx context.Context, b batch, index int) ([]int6
 		body = append(body, '"')
 	}
 	body = append(body, '}')
-	answer, err := t.post(ctx, path, SendCall{Topic: b.topic, Messages: 1, Origins: b.origins}, requestBody{data: body}, t.timeout)
+	answer, err := t.post(ctx, path, SendCall{Topic: b.topic, Messages: 1, Origins: b.origins}, requestBody{data: body}, t.timeout, b.tryOnce)
 	if err != nil {
 		return nil, err
 	}
@@ -310,7 +358,7 @@ func (t *transport) postBulk(ctx context.Context, b batch, indexes []int) ([]int
 	if b.bulk == nil || len(indexes) < len(b.payloads) {
 		body = requestBody{data: b.bulkBody(indexes)}
 	}
-	answer, err := t.post(ctx, wire.BulkPath, SendCall{Topic: b.topic, Messages: len(indexes), Origins: b.origins}, body, t.bulkTimeout)
+	answer, err := t.post(ctx, wire.BulkPath, SendCall{Topic: b.topic, Messages: len(indexes), Origins: b.origins}, body, t.bulkTimeout, b.tryOnce)
 	if err != nil {
 		return nil, err
 	}
@@ -343,6 +391,11 @@ func appendBulkPayload(body, payload []byte) []byte {
 func appendBulkTail(body, attributes []byte) []byte {
 	body = append(body[:len(body)-len(",")], `],"attributes":`...)
 	return append(append(body, attributes...), '}')
+}
+
+// emptyBulk makes the body of a bulk request without payloads.
+func emptyBulk(topic string) []byte {
+	return append(appendBulkHead(nil, topic), `],"attributes":{}}`...)
 }
 
 // appendTopic begins a message's object with its topic.
