@@ -179,7 +179,7 @@ func (d *delivery) post(ctx context.Context, indexes []int) *failure {
 	var err error
 	d.sent = true
 	b := d.batch
-	b.tryOnce = d.cut.left > 0 || d.doubts > 0 // while messages that fail are looked for
+	b.tryOnce = d.cut.left > 0 || d.doubts > 0 || d.failedBefore() // they may be at fault
 	if len(indexes) == 1 {
 		jobs, err = d.client.transport.postMessage(ctx, b, indexes[0])
 	} else {
