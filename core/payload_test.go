@@ -81,6 +81,12 @@ type sometimes struct{ Text string }
 
 func (s sometimes) IsZero() bool { return s.Text == "\xff" }
 
+// nines returns a number of so many digits, as text.
+func nines(digits int) string { return strings.Repeat("9", digits) }
+
+// digits returns an integer of so many digits.
+func digits(n int64) *big.Int { return new(big.Int).Exp(big.NewInt(10), big.NewInt(n-1), nil) }
+
 func TestEncodePayload(t *testing.T) {
 	huge := new(big.Int).Exp(big.NewInt(7), big.NewInt(1000), nil)
 	deep := strings.Repeat(`{"a":`, 999) + "{}" + strings.Repeat("}", 999)
@@ -107,6 +113,9 @@ func TestEncodePayload(t *testing.T) {
 		"big integer number": {map[string]any{"n": json.Number(huge.String())}, `{"n":` + huge.String() + `}`},
 		"largest double":     {json.RawMessage(`{"n":[1.7976931348623157e308,-1e308,1E+2,4e-400]}`), `{"n":[1.7976931348623157e308,-1e308,1E+2,4e-400]}`},
 		"long fraction":      {json.RawMessage(`{"n":0.` + strings.Repeat("3", 400) + `}`), `{"n":0.` + strings.Repeat("3", 400) + `}`},
+		"most digits":        {json.RawMessage(`{"n":[-` + nines(5000) + `,` + nines(5000) + `e-4999]}`), `{"n":[-` + nines(5000) + `,` + nines(5000) + `e-4999]}`},
+		"very long fraction": {json.RawMessage(`{"n":-9.` + nines(6000) + `}`), `{"n":-9.` + nines(6000) + `}`},
+		"digits of a text":   {map[string]any{"n": nines(6000)}, `{"n":"` + nines(6000) + `"}`},
 		"escapes":            {json.RawMessage(`{"a":"\"\\\/\b\f\n\r\t\u00e9\uD83D\ude00"}`), `{"a":"\"\\\/\b\f\n\r\t\u00e9\uD83D\ude00"}`},
 		"no NUL":             {json.RawMessage(`{"a":"\\u0000 \\\\u0000"}`), `{"a":"\\u0000 \\\\u0000"}`},
 		"no NUL in Go text":  {map[string]string{"a": `\u0000`}, `{"a":"\\u0000"}`},
@@ -179,6 +188,12 @@ func TestEncodePayloadFaults(t *testing.T) {
 		"number too large":     {rawJSON(`{"a":{"b":[0, -1e400]}}`), "payload.a.b[1]", "is a number too large for a double"},
 		"fraction too large":   {rawJSON(`{"a":` + strings.Repeat("9", 400) + `.5}`), "payload.a", "is a number too large"},
 		"json.Number large":    {map[string]any{"n": json.Number("1E309")}, "payload.n", "is a number too large"},
+		"digits":               {map[string]any{"items": []any{1, "x", true, map[string]any{"n": digits(5001)}}}, "payload.items[3].n", "is a number with more than 5,000 digits"},
+		"digits, negative":     {struct{ N *big.Int }{new(big.Int).Neg(digits(5001))}, "payload.N", "more than 5,000 digits"},
+		"digits in raw":        {payloadUser{Raw: rawJSON(`[` + nines(5000) + `,` + nines(131_073) + `]`)}, "payload.raw[1]", "more than 5,000 digits"},
+		"digits, json.Number":  {map[string]any{"n": json.Number(nines(5001))}, "payload.n", "more than 5,000 digits"},
+		"digits and fraction":  {rawJSON(`{"n":` + nines(5001) + `.5}`), "payload.n", "more than 5,000 digits"},
+		"digits and exponent":  {rawJSON(`{"n":` + nines(5001) + `E-5000}`), "payload.n", "more than 5,000 digits"},
 		"NUL":                  {payloadUser{Inner: &payloadUser{Tags: []string{"", "SECRET\x00"}}}, "payload.inner.tags[1]", "holds a NUL"},
 		"NUL in raw":           {rawJSON(`{"a":"\\\u0000"}`), "payload.a", "holds a NUL"},
 		"NUL in a key":         {map[string]any{"a": map[string]int{"SECRET\x00": 1}}, "payload.a", "holds a NUL"},

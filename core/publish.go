@@ -59,9 +59,9 @@ type Receipt struct {
 // encoding/json turns into an object: a struct, a map with string keys, a
 // json.RawMessage. It encodes as encoding/json has it: time.Time as RFC 3339
 // text, time.Duration as a number of nanoseconds, []byte as base64 text,
-// big.Int as a number of any length, decimal types as their own MarshalJSON
-// or MarshalText says. Integers of any size survive; other numbers become
-// double precision at the server, so exact decimals belong in strings. A
+// big.Int as a number, decimal types as their own MarshalJSON or MarshalText
+// says. Integers survive exactly, and may have 5,000 digits; other numbers
+// become double precision at the server, so exact decimals belong in strings. A
 // payload's own key "attributes" does not reach HTTP consumers: the server
 // puts the message's attributes there.
 //
