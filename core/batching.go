@@ -72,11 +72,14 @@ type Batching struct {
 // resolve checks the fields and fills in their defaults. MaxAge has no effect
 // without an outbox.
 func (b Batching) resolve(bulkLimit int, hasOutbox bool, bad *faults) Batching {
-	for field, value := range map[string]int{
-		"Payloads": b.Payloads, "Bytes": b.Bytes, "InFlight": b.InFlight, "MaxMessages": b.MaxMessages, "MaxBytes": b.MaxBytes,
+	for _, field := range []struct {
+		name  string
+		value int
+	}{
+		{"Payloads", b.Payloads}, {"Bytes", b.Bytes}, {"InFlight", b.InFlight}, {"MaxMessages", b.MaxMessages}, {"MaxBytes", b.MaxBytes},
 	} {
-		if value < 0 {
-			bad.add(fieldError("Batching."+field, "is negative"))
+		if field.value < 0 {
+			bad.add(fieldError("Batching."+field.name, "is negative"))
 		}
 	}
 	if b.Payloads > MaxBulkLimit {

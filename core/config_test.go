@@ -279,6 +279,20 @@ func TestResolveTellsAllFaults(t *testing.T) {
 	assert.Len(t, found, 13)
 }
 
+// Faults come in the order of the fields, so that two runs tell the same.
+func TestFaultsComeInOrder(t *testing.T) {
+	want := `postoffice: invalid configuration: URL is required: it is the address of the Postoffice server
+Batching.Payloads is negative
+Batching.Bytes is negative
+Batching.InFlight is negative
+Batching.MaxMessages is negative
+Batching.MaxBytes is negative`
+	for range 20 {
+		_, err := NewClient(Config{Batching: Batching{Payloads: -1, Bytes: -1, InFlight: -1, MaxMessages: -1, MaxBytes: -1}})
+		require.EqualError(t, err, want)
+	}
+}
+
 func TestConsumersThatDiffer(t *testing.T) {
 	_, err := Config{URL: "http://po", Consumers: []Consumer{
 		{Topic: "t", Target: "http://me"},

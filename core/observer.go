@@ -111,7 +111,8 @@ type Event struct {
 	FromOutbox bool
 	// Err is the reason of a failure; nil otherwise.
 	Err error
-	// State is where the messages are, in events of Published.
+	// State is where the messages are, in events of Published; Unknown
+	// otherwise.
 	State State
 	// Class is the kind of the failure, in events of Failed and Dead.
 	Class FailureClass

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -257,8 +258,8 @@ func (f *valueFinder) find(v reflect.Value) bool {
 		if v.IsNil() || !f.enter(v, v.Len()) {
 			return false
 		}
-		for entries := v.MapRange(); entries.Next(); {
-			key, name := entries.Key(), "" // which is shown as unknown
+		for _, key := range sortedKeys(v) {
+			value, name := v.MapIndex(key), "" // which is shown as unknown
 			if key.Kind() == reflect.String {
 				name = key.String()
 				key = reflect.ValueOf(name) // methods of such keys are not called
@@ -266,7 +267,7 @@ func (f *valueFinder) find(v reflect.Value) bool {
 			if f.fault(key) {
 				return true
 			}
-			if f.find(entries.Value()) {
+			if f.find(value) {
 				f.steps = append(f.steps, pathKey(name))
 				return true
 			}
@@ -283,6 +284,16 @@ func (f *valueFinder) find(v reflect.Value) bool {
 		}
 	}
 	return false
+}
+
+// sortedKeys returns the keys of a map, strings in order, so that of several
+// faults the same one is found each time.
+func sortedKeys(v reflect.Value) []reflect.Value {
+	keys := v.MapKeys()
+	if v.Type().Key().Kind() == reflect.String {
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+	}
+	return keys
 }
 
 // enter reports whether what v refers to was not walked through before.

@@ -234,6 +234,18 @@ func TestEncodePayloadFaults(t *testing.T) {
 	}
 }
 
+// Of several faults in a map the one with the first key is told, each time.
+func TestEncodePayloadFaultsComeInOrder(t *testing.T) {
+	payload := map[string]any{}
+	for _, key := range []string{"d", "b", "a", "c", "e"} {
+		payload[key] = map[label]string{"y": "\xff", "x": "\xff", "z": "\xff"}
+	}
+	for range 20 {
+		_, err := encodePayload("payload", payload)
+		require.ErrorContains(t, err, "payload.a.x holds text that is not valid UTF-8")
+	}
+}
+
 func TestEncodePayloadAtTheLimit(t *testing.T) {
 	text := strings.Repeat("x", maxMessageBytes-len(`{"a":""}`))
 	encoded, err := encodePayload("payload", map[string]string{"a": text})

@@ -12,32 +12,6 @@ import (
 // storeTimeout bounds how long storing messages in the outbox may take.
 const storeTimeout = 5 * time.Second
 
-// State says where an accepted message is.
-type State int
-
-const (
-	// Delivered means that the server has answered 201.
-	Delivered State = iota
-	// Stored means that the message is committed in the outbox: it is
-	// delivered later, or kept there as dead if the server refused it for
-	// good.
-	Stored
-	// Queued means that the message waits in memory to be delivered.
-	Queued
-)
-
-// String returns "delivered", "stored" or "queued".
-func (s State) String() string {
-	switch s {
-	case Stored:
-		return "stored"
-	case Queued:
-		return "queued"
-	default:
-		return "delivered"
-	}
-}
-
 // Receipt tells what became of accepted messages.
 type Receipt struct {
 	// IDs are the ids, in the outbox, of the messages that were stored, in
@@ -45,7 +19,7 @@ type Receipt struct {
 	// WithMessageID they are the ids of all messages.
 	IDs []string
 	// State is Delivered if all messages were delivered, otherwise the
-	// state of those that were not.
+	// state of those that were not. It is Unknown beside an error.
 	State State
 	// Jobs are the ids of the server's jobs for the messages that it has
 	// taken: one for each message and HTTP consumer, and one for each chunk of
@@ -164,7 +138,7 @@ func (c *Client) accept(ctx context.Context, b batch, p *Publisher) (Receipt, er
 	}
 	defer c.leave()
 	if len(b.payloads) == 0 {
-		return Receipt{}, nil
+		return Receipt{State: Delivered}, nil
 	}
 	if p.mode() != Off {
 		b.origins = c.origin(ctx)
@@ -201,7 +175,7 @@ func (c *Client) sendNow(ctx context.Context, b batch) (Receipt, error) {
 		jobs, err := c.sendOne(ctx, b)
 		if err == nil {
 			c.delivered(Event{Topic: b.topic, Messages: 1, Attempts: 1}, since, jobs)
-			return Receipt{Jobs: jobs}, nil
+			return Receipt{State: Delivered, Jobs: jobs}, nil
 		}
 		return c.keep(ctx, caller, b, []*failure{asFailure(err)}, nil)
 	}
@@ -217,7 +191,7 @@ func (c *Client) sendNow(ctx context.Context, b batch) (Receipt, error) {
 // of its own, all with the same attributes. They travel in requests of up to
 // Config.BulkLimit payloads; the order within a request is kept by the
 // server when it accepts it. Nothing is sent unless every payload is valid.
-// No payloads are no messages, and no error.
+// No payloads are no messages, and no error: the state is Delivered.
 //
 // What the server does not accept is stored in the outbox as by Publish; one
 // bad message does not hold back the others. With an outbox no request begins
@@ -329,6 +303,7 @@ func (c *Client) keep(ctx, patience context.Context, b batch, errs []*failure, j
 	receipt := Receipt{Jobs: jobs}
 	failed := failedIndexes(errs)
 	if len(failed) == 0 {
+		receipt.State = Delivered
 		return receipt, nil
 	}
 	cause := causeOf(errs, failed)

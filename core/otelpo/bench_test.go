@@ -141,7 +141,7 @@ func observing(b *testing.B, o core.Observer) func() {
 		sent(nil)
 		o.Delivered(core.Event{Topic: "orders", Messages: 1, Attempts: 1, Age: time.Millisecond})
 		o.Published(core.Event{Topic: "orders", Messages: 1, State: core.Delivered})
-		published(core.Receipt{}, nil)
+		published(core.Receipt{State: core.Delivered}, nil)
 	}
 }
 

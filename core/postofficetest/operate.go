@@ -30,11 +30,14 @@ func (s *Server) Publish(topic string, payload, attributes json.RawMessage) ([]i
 		return nil, fmt.Errorf("postofficetest: topic: %w", err)
 	}
 	fields := map[string]json.RawMessage{"topic": name}
-	for field, text := range map[string]json.RawMessage{"payload": payload, "attributes": attributes} {
-		if !validJSON(text) {
-			return nil, errors.New("postofficetest: " + field + " is no JSON that the server would read")
+	for _, field := range []struct {
+		name string
+		text json.RawMessage
+	}{{"payload", payload}, {"attributes", attributes}} {
+		if !validJSON(field.text) {
+			return nil, errors.New("postofficetest: " + field.name + " is no JSON that the server would read")
 		}
-		fields[field] = slices.Clone(text[skip(text, 0):])
+		fields[field.name] = slices.Clone(field.text[skip(field.text, 0):])
 	}
 	ids, err := s.receive(fields, Single)
 	if err != nil {

@@ -106,12 +106,12 @@ func (s *Store) Check(ctx context.Context) error {
 	if err := s.probe(ctx, insert); err != nil {
 		return s.unfit(ctx, "rows cannot be inserted by the primary key (id)", err)
 	}
-	for what, statement := range map[string]string{
-		"updated": "UPDATE " + s.sql.table + " SET token = token, done = done, ends_at = ends_at WHERE 1 = 0",
-		"deleted": "DELETE FROM " + s.sql.table + " WHERE 1 = 0",
+	for _, change := range []struct{ what, statement string }{
+		{"updated", "UPDATE " + s.sql.table + " SET token = token, done = done, ends_at = ends_at WHERE 1 = 0"},
+		{"deleted", "DELETE FROM " + s.sql.table + " WHERE 1 = 0"},
 	} {
-		if err := s.probe(ctx, statement); err != nil {
-			return s.unfit(ctx, "rows cannot be "+what, err)
+		if err := s.probe(ctx, change.statement); err != nil {
+			return s.unfit(ctx, "rows cannot be "+change.what, err)
 		}
 	}
 	return nil

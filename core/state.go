@@ -1,0 +1,46 @@
+package core
+
+import "fmt"
+
+// State says where an accepted message is. As text and in JSON it is the name
+// that String returns.
+type State int
+
+const (
+	// Unknown is the state of a message that was not accepted: of the Receipt
+	// beside an error.
+	Unknown State = iota
+	// Delivered means that the server has answered 201.
+	Delivered
+	// Stored means that the message is committed in the outbox: it is
+	// delivered later, or kept there as dead if the server refused it for
+	// good.
+	Stored
+	// Queued means that the message waits in memory to be delivered.
+	Queued
+)
+
+// states are the names of the states.
+var states = [...]string{Unknown: "unknown", Delivered: "delivered", Stored: "stored", Queued: "queued"}
+
+// String returns "unknown", "delivered", "stored" or "queued".
+func (s State) String() string {
+	if s < 0 || int(s) >= len(states) {
+		return states[Unknown]
+	}
+	return states[s]
+}
+
+// MarshalText returns what String does.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText returns. Other text is an error.
+func (s *State) UnmarshalText(text []byte) error {
+	for state, name := range states {
+		if name == string(text) {
+			*s = State(state)
+			return nil
+		}
+	}
+	return fmt.Errorf("postoffice: %.40q is no state of a message", text)
+}
