@@ -287,6 +287,7 @@ func (b *batcher) keep(p *parcel, errs []*failure, failed []int) (again *parcel,
 		c.observeFailed(Event{Topic: p.batch.topic}, errs, failed, isPermanent)
 		return b.again(p, errs, failed)
 	}
+	p.batch.tried = p.attempts
 	left, err := b.store(p, errs, failed)
 	if err != nil {
 		c.log.error("keep", p.batch.topic, "messages can neither be delivered nor stored; they wait in memory", "topic", p.batch.topic, "messages", len(left), "error", err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -105,13 +106,13 @@ func classOf(status int, reasons map[string][]string) class {
 const maxRetryAfter = time.Hour
 
 // retryAfter reads a Retry-After header (RFC 9110, section 10.2.3): seconds
-// or a date. Anything else is none.
+// or a date. Anything else is none. However long it is, the result is at most
+// maxRetryAfter.
 func retryAfter(value string, now time.Time) time.Duration {
-	if value == "" {
-		return 0
-	}
-	if seconds, err := time.ParseDuration(strings.TrimSpace(value) + "s"); err == nil {
-		return min(max(seconds, 0), maxRetryAfter)
+	value = strings.TrimSpace(value)
+	if strings.Trim(value, "0123456789.") == "" {
+		seconds, _ := strconv.ParseFloat(value, 64) // infinite where it is out of range
+		return time.Duration(min(seconds, maxRetryAfter.Seconds()) * float64(time.Second))
 	}
 	if date, err := http.ParseTime(value); err == nil {
 		return min(max(date.Sub(now), 0), maxRetryAfter)

@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,10 +74,20 @@ func TestRetryAfter(t *testing.T) {
 		"0":                             0,
 		"-7":                            0,
 		"99999999":                      maxRetryAfter,
+		"1.5":                           1500 * time.Millisecond,
+		"99999999999":                   maxRetryAfter,
+		"9223372036854775807":           maxRetryAfter,
+		"99999999999999999999999":       maxRetryAfter,
+		strings.Repeat("9", 1000):       maxRetryAfter,
+		"-99999999999":                  0,
+		"NaN":                           0,
+		"5m":                            0,
+		".":                             0,
 		"soon":                          0,
 		"Fri, 02 Jan 2026 03:04:35 GMT": 30 * time.Second,
 		"Fri, 02 Jan 2026 03:03:35 GMT": 0,
 		"Fri, 02 Jan 2037 03:03:35 GMT": maxRetryAfter,
+		"Fri, 31 Dec 9999 23:59:59 GMT": maxRetryAfter,
 	} {
 		assert.Equal(t, want, retryAfter(value, now), "Retry-After: %q", value)
 	}

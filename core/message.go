@@ -22,6 +22,8 @@ type batch struct {
 	identity *identity
 	ids      []string
 	each     [][]byte
+	// tried counts the attempts before this one.
+	tried int
 	// bulk is the body of a bulk request with all the payloads, if it is at
 	// hand, and readers counts who may still read it, if somebody asks.
 	bulk    []byte
@@ -68,6 +70,10 @@ func (b batch) failedRecords(indexes []int, errs []*failure) ([]outbox.Record, e
 	for i := range records {
 		f := errs[indexes[i]]
 		records[i].LastError = f.Error()
+		records[i].Attempts = b.tried
+		if !f.untried {
+			records[i].Attempts++
+		}
 		if f.class == permanent {
 			records[i].State = outbox.Dead
 		}
@@ -143,8 +149,8 @@ func WithAttribute(name string, value any) PublishOption {
 	}
 }
 
-// DeliverAt has the server hold the message back until t, to the
-// microsecond. A time that has passed means at once. The zero time and years
+// DeliverAt has the server hold the message back until t, rounded up to the
+// microsecond. A time that has passed, however long ago, means at once. The zero time and years
 // after 9999, which the server cannot read, are refused with
 // ErrInvalidMessage. A message that waits in the outbox keeps its time.
 //
@@ -152,15 +158,29 @@ func WithAttribute(name string, value any) PublishOption {
 // each payload costs a request.
 func DeliverAt(t time.Time) PublishOption {
 	return func(o *publishOptions) {
-		o.deliverAt = t
-		o.problems.deliverAt = nil
-		switch {
-		case t.IsZero():
-			o.problems.deliverAt = fieldError("DeliverAt", "is the zero time")
-		case t.UTC().Year() > 9999:
-			o.problems.deliverAt = fieldError("DeliverAt", "is after the year 9999")
-		}
+		o.deliverAt, o.problems.deliverAt = deliveryTime(t)
 	}
+}
+
+// deliveryTime returns the time as the server and the outbox can keep it: zero
+// for one that has passed, otherwise rounded up to the microsecond, because
+// consumers must not get the message before.
+func deliveryTime(t time.Time) (time.Time, *FieldError) {
+	const field = "DeliverAt"
+	end := time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+	switch {
+	case t.IsZero():
+		return t, fieldError(field, "is the zero time")
+	case !t.Before(end):
+		return t, fieldError(field, "is after the year 9999")
+	case !t.After(time.Now()):
+		return time.Time{}, nil
+	}
+	t = t.Add(time.Microsecond - 1).UTC().Truncate(time.Microsecond)
+	if !t.Before(end) {
+		t = end.Add(-time.Microsecond)
+	}
+	return t, nil
 }
 
 // DeliverIn is DeliverAt the time after d, counted from the call to Publish.

@@ -184,6 +184,7 @@ func (c *Client) commit(ctx context.Context, b batch) (Receipt, error) {
 		delay = c.relay.lease()
 		for i := range records {
 			records[i].LeaseToken = c.batcher.token
+			records[i].Attempts = 1 // by which it is posted from memory
 		}
 	}
 	err = c.insertNow(ctx, delay, records)

@@ -117,8 +117,8 @@ type Event struct {
 	// Class is the kind of the failure, in events of Failed and Dead.
 	Class FailureClass
 	// Attempts is how often the messages were tried, the last one included,
-	// in events of Delivered: the most of any message of the request. A
-	// message that was tried before it was stored begins anew at 1.
+	// in events of Delivered: the most of any message of the request. Attempts
+	// before a message was stored count, too.
 	Attempts int
 	// Age is how long they waited, in events of Delivered:
 	// that of the oldest message of the request since it was accepted or,

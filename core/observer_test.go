@@ -133,7 +133,7 @@ func TestObserverIsToldAttemptsAndAge(t *testing.T) {
 		delivered := seen.of("delivered")
 		require.Len(t, delivered, 1)
 		assert.True(t, delivered[0].FromOutbox)
-		assert.Equal(t, 3, delivered[0].Attempts, "the call failed once, and the relay twice")
+		assert.Equal(t, 4, delivered[0].Attempts, "the call failed once, and the relay twice")
 		assert.Greater(t, delivered[0].Age, time.Duration(0))
 		assert.LessOrEqual(t, delivered[0].Age, time.Since(began))
 

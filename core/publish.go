@@ -313,7 +313,7 @@ func (c *Client) keep(ctx, patience context.Context, b batch, errs []*failure, j
 	}
 	records, err := b.failedRecords(failed, errs)
 	if err == nil {
-		err = c.insert(ctx, patience, backoff(1), records...)
+		err = c.insert(ctx, patience, firstPause(errs, failed), records...)
 	}
 	if err != nil {
 		c.observeFailed(Event{Topic: b.topic}, errs, failed, never)
@@ -325,6 +325,16 @@ func (c *Client) keep(ctx, patience context.Context, b batch, errs []*failure, j
 	receipt.State = Stored
 	receipt.IDs = ids(records)
 	return receipt, nil
+}
+
+// firstPause draws the pause before failed messages are tried from the
+// outbox: at least what the server asked for.
+func firstPause(errs []*failure, failed []int) time.Duration {
+	pause := backoff(1)
+	for _, i := range failed {
+		pause = max(pause, errs[i].retryAfter)
+	}
+	return pause
 }
 
 // notAccepted makes the error for payloads that were neither delivered nor

@@ -75,7 +75,7 @@ func TestPublishBulkSendsPayloadsInOrder(t *testing.T) {
 func TestDeliverAtSchedules(t *testing.T) {
 	at := time.Date(2126, 1, 2, 3, 4, 5, 123456789, time.FixedZone("", 2*60*60))
 	gock.New(testServer).Post("/api/schedule_messages").
-		JSON(map[string]any{"topic": "orders", "payload": map[string]any{}, "attributes": map[string]any{}, "schedule_at": "2126-01-02T01:04:05.123456Z"}).
+		JSON(map[string]any{"topic": "orders", "payload": map[string]any{}, "attributes": map[string]any{}, "schedule_at": "2126-01-02T01:04:05.123457Z"}).
 		Reply(201).BodyString(messageReply)
 	client := mocked(t, Config{})
 	_, err := client.Publish(t.Context(), "orders", struct{}{}, DeliverAt(at))

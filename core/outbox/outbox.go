@@ -79,14 +79,16 @@ type Record struct {
 	// DeliverAt is the time before which consumers must not get the message;
 	// zero for as soon as possible. It does not delay the post to the
 	// server, which holds scheduled messages itself. Stores keep at least
-	// microseconds.
+	// microseconds, of the years 1 to 9999; Insert refuses others as
+	// ErrInvalid.
 	DeliverAt time.Time
 	// CreatedAt is when the record was inserted, by the store's clock.
 	CreatedAt time.Time
 	// DueAt is when a pending record may be claimed: the end of its backoff
 	// or of its lease, by the store's clock. That of a dead one means nothing.
 	DueAt time.Time
-	// Attempts counts the claims, the current one included.
+	// Attempts counts the claims, the current one included, and the attempts
+	// before the record was inserted.
 	Attempts int
 	// LastError says why the last attempt failed, in words without payload
 	// or credentials. Empty before the first failure.
@@ -199,8 +201,8 @@ type Store interface {
 	Check(ctx context.Context) error
 
 	// Insert stores all records or none, durably where the store is durable.
-	// They are due after delay; below zero counts as zero. CreatedAt, DueAt
-	// and Attempts of the records are not read. A record may be Dead from the
+	// They are due after delay; below zero counts as zero. CreatedAt and DueAt
+	// of the records are not read. A record may be Dead from the
 	// start. A pending one with a LeaseToken is held by it until due. A
 	// record whose ID is in the store already is left as it is, also when
 	// the store is full, so that an insert of unknown outcome can be

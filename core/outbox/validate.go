@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -31,6 +32,10 @@ func ValidateRecords(records ...Record) error {
 			problem = "Topic is not UTF-8 without NUL"
 		case record.State != Pending && record.State != Dead:
 			problem = fmt.Sprintf("State is %d, which is neither Pending nor Dead", int(record.State))
+		case record.Attempts < 0:
+			problem = fmt.Sprintf("Attempts is %d, below zero", record.Attempts)
+		case !canBeKept(record.DeliverAt):
+			problem = "DeliverAt is not within the years 1 to 9999"
 		case len(record.Payload) < record.PayloadSize:
 			problem = fmt.Sprintf("Payload is cut: it has %d of PayloadSize = %d bytes", len(record.Payload), record.PayloadSize)
 		case len(record.Attributes) < record.AttributesSize:
@@ -41,6 +46,13 @@ func ValidateRecords(records ...Record) error {
 		return fmt.Errorf("%w: records[%d].%s", ErrInvalid, i, problem)
 	}
 	return nil
+}
+
+// canBeKept tells whether stores can keep a time, rounded up to the
+// microsecond.
+func canBeKept(t time.Time) bool {
+	first, end := time.Time{}, time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+	return !t.Before(first) && t.Add(time.Microsecond-1).Before(end)
 }
 
 // isText tells whether a database can keep a string as text.

@@ -109,7 +109,6 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 		record.DeliverAt = record.DeliverAt.Round(0)
 		record.CreatedAt = now.Round(0)
 		record.DueAt = now.Add(max(delay, 0)).Round(0)
-		record.Attempts = 0
 		if record.State == outbox.Dead {
 			record.LeaseToken = ""
 		}

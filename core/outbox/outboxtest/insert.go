@@ -18,6 +18,7 @@ var insertTests = map[string]func(*env){
 	"RoundTrip":            testRoundTrip,
 	"BytesExact":           testBytesExact,
 	"DeliverAt":            testDeliverAt,
+	"Attempts":             testAttempts,
 	"TimesAreTheStores":    testTimesAreTheStores,
 	"AllOrNone":            testAllOrNone,
 	"Nothing":              testInsertNothing,
@@ -118,17 +119,34 @@ func testDeliverAt(e *env) {
 	}
 }
 
+// Attempts before the insert count.
+func testAttempts(e *env) {
+	e.opened()
+	records := e.records(3)
+	records[1].Attempts, records[2].Attempts = 1, 7
+	records[2].State = outbox.Dead
+	e.insert(records...)
+	for i, want := range []int{0, 1, 7} {
+		assert.Equal(e, want, e.find(records[i].ID).Attempts)
+	}
+	for _, claimed := range e.claim(10, long) {
+		want := 1
+		if claimed.ID == records[1].ID {
+			want = 2
+		}
+		assert.Equal(e, want, claimed.Attempts)
+	}
+}
+
 func testTimesAreTheStores(e *env) {
 	e.opened()
 	record := e.record(topic)
 	record.CreatedAt = time.Now().Add(-1000 * long)
 	record.DueAt = time.Now().Add(1000 * long)
-	record.Attempts = 7
 	before := time.Now()
 	e.insert(record)
 
 	claimed := e.claimOne(long)
-	assert.Equal(e, 1, claimed.Attempts, "Attempts of an inserted record is not read")
 	assert.InDelta(e, 0, claimed.CreatedAt.Sub(before).Seconds(), 60, "CreatedAt is by the store's clock")
 	assert.InDelta(e, long.Seconds(), claimed.DueAt.Sub(before).Seconds(), 60, "DueAt is the end of the lease")
 }
@@ -247,6 +265,7 @@ func testHeldInsert(e *env) {
 	e.opened()
 	record := e.record(topic)
 	record.LeaseToken = "holder"
+	record.Attempts = 1
 	require.NoError(e, e.store.Insert(e.ctx, long, record))
 	assert.Empty(e, e.claim(10, long), "held until due")
 	assert.Equal(e, "holder", e.find(record.ID).LeaseToken)
@@ -255,7 +274,7 @@ func testHeldInsert(e *env) {
 	e.reschedule(1, outbox.Change{ID: record.ID, LeaseToken: "holder", LastError: "timeout"})
 
 	claimed := e.claimOne(long)
-	assert.Equal(e, 1, claimed.Attempts, "the insert is no claim")
+	assert.Equal(e, 2, claimed.Attempts, "the insert is no claim")
 	assert.Equal(e, "timeout", claimed.LastError)
 	assert.NotEqual(e, "holder", claimed.LeaseToken)
 

@@ -37,6 +37,10 @@ func testArguments(e *env) {
 		invalid(insert(func(r *outbox.Record) { r.Topic = text }), "topic that is no text")
 	}
 	invalid(insert(func(r *outbox.Record) { r.State = 7 }), "unknown state")
+	invalid(insert(func(r *outbox.Record) { r.Attempts = -1 }), "Attempts below zero")
+	for _, year := range []int{-300_000, -1, 10_000, 300_000} {
+		invalid(insert(func(r *outbox.Record) { r.DeliverAt = time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC) }), "DeliverAt that no database keeps")
+	}
 
 	claim := func(options outbox.ClaimOptions) error {
 		records, err := e.store.Claim(e.ctx, options)

@@ -7,7 +7,7 @@ import "strings"
 const (
 	insertRecord = `INSERT INTO outbox
 (id, state, due_at, token, attempts, created_at, deliver_at, size, topic, last_error, attributes, payload)
-VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
 
 	plainColumns = `seq, id, state, due_at, token, attempts, created_at, deliver_at, topic, last_error`
 	columns      = plainColumns + `, attributes, payload`

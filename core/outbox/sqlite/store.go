@@ -132,7 +132,7 @@ func (w *writer) insert(now time.Time, delay time.Duration, record outbox.Record
 	if record.State == outbox.Dead {
 		record.LeaseToken = ""
 	}
-	n, err := w.change(insertRecord, record.ID, int(record.State), later(now, delay), record.LeaseToken,
+	n, err := w.change(insertRecord, record.ID, int(record.State), later(now, delay), record.LeaseToken, record.Attempts,
 		now.UnixMicro(), deliverAt, record.Size(), record.Topic, record.LastError,
 		blob(record.Attributes), blob(record.Payload))
 	if err == nil && n > 0 {

@@ -192,12 +192,12 @@ func (s *Store) insertStatement(delay time.Duration, records []outbox.Record) (s
 		if record.State == outbox.Dead {
 			record.LeaseToken = ""
 		}
-		args = append(args, record.ID, int64(record.State), int64(record.State), micros(delay), record.LeaseToken, deliverAt,
+		args = append(args, record.ID, int64(record.State), int64(record.State), micros(delay), record.LeaseToken, int64(record.Attempts), deliverAt,
 			record.Size(), record.Topic, words(record.LastError), blob(record.Attributes), blob(record.Payload))
 	}
 	last := records[len(records)-1].ID
 	for range rows - len(records) {
-		args = append(args, last, int64(0), int64(0), int64(0), "", nil, int64(0), "", "", []byte{}, []byte{})
+		args = append(args, last, int64(0), int64(0), int64(0), "", int64(0), nil, int64(0), "", "", []byte{}, []byte{})
 	}
 	return s.insertText(rows), args
 }
@@ -206,7 +206,7 @@ func (s *Store) insertStatement(delay time.Duration, records []outbox.Record) (s
 func (s *Store) insertText(rows int) string {
 	now, integer := s.dialect.now(), s.dialect.integer()
 	row := strings.NewReplacer("NOW", now, "INTEGER", integer).Replace(
-		`(?, ?, CASE WHEN CAST(? AS INTEGER) = 0 THEN NOW + CAST(? AS INTEGER) ELSE 0 END, ?, 0, NOW, CAST(? AS INTEGER), ?, ?, ?, ?, ?)`)
+		`(?, ?, CASE WHEN CAST(? AS INTEGER) = 0 THEN NOW + CAST(? AS INTEGER) ELSE 0 END, ?, CAST(? AS INTEGER), NOW, CAST(? AS INTEGER), ?, ?, ?, ?, ?)`)
 	var text strings.Builder
 	text.WriteString("INSERT INTO " + s.table.SQL() +
 		" (id, state, due_at, token, attempts, created_at, deliver_at, size, topic, last_error, attributes, payload) VALUES ")
