@@ -108,8 +108,13 @@ type Config struct {
 
 	// HTTPClient is the client whose Transport sends the requests. Nothing
 	// else of it is used: redirects are never followed, there are no cookies,
-	// and the timeouts are those above. Defaults to a client of our own with
-	// connections tuned to the server.
+	// and the timeouts are those above. After a request during which nothing
+	// was heard from the server, the Transport's method CloseIdleConnections is
+	// called, if it has one, so that the next does not use a connection that is
+	// dead. For HTTP/2 an http.Transport should ping, too, by the fields
+	// SendPingTimeout and PingTimeout of its HTTP2. Defaults to a client of our
+	// own, which does that, with connections tuned to the server and with the
+	// proxies and certificates of http.DefaultTransport.
 	HTTPClient *http.Client
 
 	// Logger takes what happens in the background; no payloads and no

@@ -27,6 +27,15 @@ func connectionBroke(err error) bool {
 			return true
 		}
 	}
-	// net/http keeps its own error for a connection closed while idle.
-	return strings.Contains(err.Error(), "server closed idle connection")
+	// net/http keeps its own errors for itself.
+	for _, text := range []string{
+		"server closed idle connection",
+		"http2: client connection lost", // no answer to a ping
+		"http2: server sent GOAWAY and closed the connection",
+	} {
+		if strings.Contains(err.Error(), text) {
+			return true
+		}
+	}
+	return false
 }

@@ -145,7 +145,7 @@ func (c *Client) accept(ctx context.Context, b batch, p *Publisher) (Receipt, er
 	}
 	receipt, err := c.acceptBy(ctx, p, b)
 	if err == nil && b.ids != nil {
-		receipt.IDs = b.ids
+		receipt.IDs = slices.Clone(b.ids) // the messages may wait in memory
 	}
 	return receipt, err
 }

@@ -18,12 +18,6 @@ import (
 
 // Figures of the transport.
 const (
-	// idleTimeout is when an idle connection is closed: before the server
-	// does so, after 60 s, so that no message meets a closing connection.
-	idleTimeout = 50 * time.Second
-	// maxIdle is how many connections are kept for reuse. With fewer than
-	// there are concurrent callers, the rest dial anew for every message.
-	maxIdle = 128
 	// maxAnswer bounds how much of an answer is read. The longest is the
 	// answer to a bulk request: one id for each of at most 6,553 jobs.
 	maxAnswer = 1 << 20
@@ -57,6 +51,7 @@ type transport struct {
 	timeout     time.Duration
 	bulkTimeout time.Duration
 	breaker     *breaker
+	hearing     hearing
 	observeSend func(context.Context, SendCall) (context.Context, func(error)) // nil for nobody
 }
 
@@ -98,12 +93,14 @@ func newTransport(cfg *settings, breaker *breaker) (*transport, error) {
 	return t, nil
 }
 
-// request makes a request for a path. Its URL is shared with all others, and
-// with a transport of our own its header, too: http.Transport changes neither.
+// request makes a request for a path. With a transport of our own it shares its
+// URL and header with all others: http.Transport changes neither. An
+// http.RoundTripper of the app's may, and gets its own.
 func (t *transport) request(ctx context.Context, path string, body requestBody) *http.Request {
 	request := t.templates[path].WithContext(ctx)
 	if t.owned == nil {
-		request.Header = request.Header.Clone()
+		address := *request.URL
+		request.URL, request.Header = &address, request.Header.Clone()
 	}
 	if body.data != nil {
 		request.ContentLength = int64(len(body.data))
@@ -148,23 +145,6 @@ func (r *countedReader) Close() error {
 	return nil
 }
 
-// newHTTPTransport makes the transport of a client's own.
-func newHTTPTransport() *http.Transport {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.IdleConnTimeout = idleTimeout
-	transport.MaxIdleConns = 0 // bounded by host, and there is one host
-	transport.MaxIdleConnsPerHost = maxIdle
-	transport.DisableCompression = true // the server never compresses
-	return transport
-}
-
-// close ends the idle connections of a transport of our own.
-func (t *transport) close() {
-	if t.owned != nil {
-		t.owned.CloseIdleConnections()
-	}
-}
-
 // roundTrip sends one request and reads the body of its answer to the end, so
 // that the connection is used again. It goes to the http.RoundTripper itself:
 // an http.Client would follow redirects, and turn a POST into a GET on the way.
@@ -174,10 +154,14 @@ func (t *transport) roundTrip(ctx context.Context, path, topic string, body requ
 		roundTripper = http.DefaultTransport
 	}
 	request := t.request(ctx, path, body)
+	before := t.hearing.listen(ctx, roundTripper)
 	response, err := roundTripper.RoundTrip(request)
 	if err != nil {
-		return nil, networkFailure(ctx, topic, err)
+		f := networkFailure(ctx, topic, err)
+		t.hearing.failed(before, f)
+		return nil, f
 	}
+	t.hearing.answered()
 	defer func() { _ = response.Body.Close() }()
 	answer, err := readBody(response)
 	if response.StatusCode == http.StatusCreated {

@@ -1,0 +1,311 @@
+package core
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// line forwards TCP connections to a server, until it is told to be silent on
+// those that it has: they stay open, and nothing comes through any more.
+type line struct {
+	listener net.Listener
+	target   string
+
+	mu    sync.Mutex
+	conns []*lineConn
+	open  sync.WaitGroup
+}
+
+type lineConn struct {
+	near, far net.Conn
+	silent    chan struct{}
+	silence   sync.Once
+	ended     chan struct{} // closed when the client has closed it
+}
+
+func newLine(t *testing.T, target string) *line {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // on loopback it does not wait
+	require.NoError(t, err)
+	l := &line{listener: listener, target: target}
+	l.open.Go(l.accept)
+	t.Cleanup(func() {
+		_ = listener.Close()
+		for _, c := range l.all() {
+			_, _ = c.near.Close(), c.far.Close()
+		}
+		l.open.Wait()
+	})
+	return l
+}
+
+func (l *line) accept() {
+	for {
+		near, err := l.listener.Accept()
+		if err != nil {
+			return
+		}
+		far, err := net.Dial("tcp", l.target) //nolint:noctx // on loopback it does not wait
+		if err != nil {
+			_ = near.Close()
+			return
+		}
+		c := &lineConn{near: near, far: far, silent: make(chan struct{}), ended: make(chan struct{})}
+		l.mu.Lock()
+		l.conns = append(l.conns, c)
+		l.mu.Unlock()
+		l.open.Go(func() {
+			c.forward(far, near)
+			close(c.ended)
+		})
+		l.open.Go(func() { c.forward(near, far) })
+	}
+}
+
+// forward copies what comes, and swallows it once the connection is silent.
+func (c *lineConn) forward(to, from net.Conn) {
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buffer)
+		select {
+		case <-c.silent:
+		default:
+			if n > 0 {
+				_, _ = to.Write(buffer[:n])
+			}
+			if err != nil {
+				_ = to.Close()
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// all returns the connections that there have been.
+func (l *line) all() []*lineConn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]*lineConn(nil), l.conns...)
+}
+
+// silence makes the connections that there are silent.
+func (l *line) silence() {
+	for _, c := range l.all() {
+		c.silence.Do(func() { close(c.silent) })
+	}
+}
+
+// secureServer answers messages over TLS, and counts them by protocol.
+func secureServer(t *testing.T, http2 bool) (server *httptest.Server, protocols func() []string) {
+	t.Helper()
+	var mu sync.Mutex
+	var seen []string
+	server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		mu.Lock()
+		seen = append(seen, r.Proto)
+		mu.Unlock()
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, `{"id":[1]}`)
+	}))
+	server.EnableHTTP2 = http2
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return append([]string(nil), seen...)
+	}
+}
+
+// certificatesOf lets a transport trust a server.
+func certificatesOf(server *httptest.Server) *tls.Config {
+	return server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+}
+
+// A connection on which nothing comes any more costs one request its time.
+func TestSilentConnectionIsGivenUp(t *testing.T) {
+	for name, test := range map[string]struct {
+		http2 bool
+		// transport is the app's; nil for one of our own.
+		transport func(*tls.Config) *http.Transport
+	}{
+		"HTTP/1.1": {http2: false},
+		"HTTP/2":   {http2: true},
+		"HTTP/2 of the app": {http2: true, transport: func(c *tls.Config) *http.Transport {
+			return &http.Transport{TLSClientConfig: c, ForceAttemptHTTP2: true}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, protocols := secureServer(t, test.http2)
+			way := newLine(t, server.Listener.Addr().String())
+			config := Config{URL: "https://" + way.listener.Addr().String(), Timeout: 500 * time.Millisecond}
+			if test.transport != nil {
+				app := test.transport(certificatesOf(server))
+				t.Cleanup(app.CloseIdleConnections)
+				config.HTTPClient = &http.Client{Transport: app}
+			}
+			client := newTestClient(t, config)
+			if test.transport == nil {
+				client.transport.owned.TLSClientConfig = certificatesOf(server)
+			}
+			// A busy machine may take its time for the first connection.
+			require.Eventually(t, func() bool {
+				_, err := client.Publish(t.Context(), "orders", struct{}{})
+				return err == nil
+			}, time.Minute, time.Millisecond)
+
+			way.silence()
+			failed := 0
+			for ; failed < 10; failed++ {
+				_, err := client.Publish(t.Context(), "orders", struct{}{})
+				if err == nil {
+					break
+				}
+				require.ErrorIs(t, err, ErrNotAccepted)
+			}
+			assert.LessOrEqual(t, failed, 3, "one, and some for a busy machine")
+			assert.Positive(t, failed)
+			if test.http2 {
+				assert.Subset(t, []string{"HTTP/2.0"}, protocols())
+			}
+		})
+	}
+}
+
+// An idle HTTP/2 connection that is silent is closed before a message meets it.
+func TestSilentHTTP2ConnectionIsPinged(t *testing.T) {
+	t.Parallel()
+	server, protocols := secureServer(t, true)
+	way := newLine(t, server.Listener.Addr().String())
+	client := newTestClient(t, Config{URL: "https://" + way.listener.Addr().String(), Timeout: time.Minute})
+	client.transport.owned.TLSClientConfig = certificatesOf(server)
+	_, err := client.Publish(t.Context(), "orders", struct{}{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"HTTP/2.0"}, protocols())
+
+	way.silence()
+	<-way.all()[0].ended
+	_, err = client.Publish(t.Context(), "orders", struct{}{})
+	require.NoError(t, err)
+	assert.Len(t, way.all(), 2)
+}
+
+// A server that is slow to answer some requests, and answers others, keeps its
+// connections.
+func TestSlowAnswersDoNotCloseOtherConnections(t *testing.T) {
+	release := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if strings.Contains(string(body), "slow") {
+			<-release
+		}
+		w.WriteHeader(http.StatusCreated)
+	}))
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(release) })
+	way := newLine(t, server.Listener.Addr().String())
+	client := newTestClient(t, Config{URL: "http://" + way.listener.Addr().String(), Timeout: 2 * time.Second})
+	slow := make(chan error)
+	go func() {
+		_, err := client.Publish(t.Context(), "slow", struct{}{})
+		slow <- err
+	}()
+	for {
+		_, err := client.Publish(t.Context(), "fast", struct{}{})
+		require.NoError(t, err)
+		select {
+		case err := <-slow:
+			require.ErrorIs(t, err, ErrNotAccepted)
+			_, err = client.Publish(t.Context(), "fast", struct{}{})
+			require.NoError(t, err)
+			assert.Len(t, way.all(), 2, "one for each kind")
+			return
+		default:
+		}
+	}
+}
+
+// An app may put anything in the place of http.DefaultTransport.
+func TestNewClientAssumesNothingOfDefaultTransport(t *testing.T) {
+	server := newServer(t, "orders")
+	before := http.DefaultTransport
+	t.Cleanup(func() { http.DefaultTransport = before })
+	var none *http.Transport
+	for _, replaced := range []http.RoundTripper{
+		roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }), none, nil,
+	} {
+		http.DefaultTransport = replaced
+		client := newTestClient(t, Config{URL: server.URL()})
+		_, err := client.Publish(t.Context(), "orders", struct{}{})
+		require.NoError(t, err, "%T", replaced)
+	}
+	proxied := before.(*http.Transport).Clone()
+	proxied.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse(server.URL()) }
+	http.DefaultTransport = proxied
+	_, err := newTestClient(t, Config{URL: "http://postoffice.test"}).Publish(t.Context(), "orders", struct{}{})
+	require.NoError(t, err, "what an app has set there counts")
+}
+
+// An app's http.RoundTripper may change what it is given, as a gateway's does.
+func TestRequestsShareNothingWithAnAppsTransport(t *testing.T) {
+	server := newServer(t, "orders")
+	var mu sync.Mutex
+	var seen []string
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		seen = append(seen, r.URL.RequestURI()+" "+strings.Join(r.Header["X-Tenant"], ","))
+		mu.Unlock()
+		http.StripPrefix("/gateway", server.Handler()).ServeHTTP(w, r)
+	}))
+	t.Cleanup(gateway.Close)
+	rewriting := roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		r.URL.Path = "/gateway" + r.URL.Path
+		r.URL.RawQuery += "&tenant=7"
+		r.URL.Host = gateway.Listener.Addr().String()
+		r.Header.Add("X-Tenant", "7")
+		return gateway.Client().Transport.RoundTrip(r)
+	})
+	client := newTestClient(t, Config{URL: "http://postoffice.test", HTTPClient: &http.Client{Transport: rewriting}})
+	var calls sync.WaitGroup
+	for range 4 {
+		calls.Go(func() {
+			for range 3 {
+				_, err := client.Publish(t.Context(), "orders", struct{}{})
+				assert.NoError(t, err)
+				assert.NoError(t, client.Health(t.Context()))
+			}
+		})
+	}
+	calls.Wait()
+	require.Len(t, seen, 24)
+	for _, request := range seen {
+		assert.Contains(t, []string{"/gateway/api/messages?&tenant=7 7", "/gateway/api/health?&tenant=7 7"}, request)
+	}
+}
+
+// The ids of a Receipt are the caller's, also while the message waits in memory.
+func TestReceiptIsTheCallersOwn(t *testing.T) {
+	server := newServer(t, "orders")
+	client := newTestClient(t, Config{URL: server.URL()})
+	receipt, err := publisherIn(t, client, Memory).Publish(t.Context(), "orders", struct{}{}, WithMessageID())
+	require.NoError(t, err)
+	id := receipt.IDs[0]
+	receipt.IDs[0] = "changed"
+	require.NoError(t, client.Flush(t.Context()))
+	assert.Contains(t, string(server.MessagesOf("orders")[0].Attributes), id)
+}
