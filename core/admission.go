@@ -48,7 +48,7 @@ func (c *Client) admit(ctx context.Context, b batch) (Receipt, error) {
 		err = c.insert(ctx, ctx, 0, records...)
 	}
 	if err != nil {
-		return Receipt{}, fmt.Errorf("%w: outbox: %w", ErrNotAccepted, err)
+		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, ofOutbox(err))
 	}
 	c.relay.wake()
 	return Receipt{State: Stored, IDs: ids(records)}, nil
@@ -114,7 +114,7 @@ func (c *Client) publishInTx(ctx context.Context, tx outbox.Tx, topic string, pa
 		err = store.InsertTx(ctx, tx, records...)
 	}
 	if err != nil {
-		return Receipt{}, fmt.Errorf("%w: outbox: %w", ErrNotAccepted, err)
+		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, ofOutbox(err))
 	}
 	c.relay.expect()
 	return Receipt{State: Stored, IDs: ids(records)}, nil

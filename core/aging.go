@@ -244,7 +244,7 @@ func (b *batcher) insertHeld(group ...*parcel) error {
 		for i := range rows {
 			rows[i].ID, rows[i].LeaseToken = p.ids[i], b.token
 			if p.errs != nil {
-				rows[i].LastError = p.errs[i].Error()
+				rows[i].LastError, rows[i].Attempts = p.errs[i].Error(), p.attempts
 			}
 		}
 		records = append(records, rows...)

@@ -19,7 +19,7 @@ import (
 // memoryRetryMax bounds the pause before messages in memory are tried again.
 const memoryRetryMax = 30 * time.Second
 
-var errBufferFull = errors.New("postoffice: too many messages wait in memory")
+var errBufferFull = errors.New("too many messages wait in memory")
 
 // batcher holds messages in memory that are posted after the response. It
 // puts those alike together until a batch is full or old enough, and posts a

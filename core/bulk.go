@@ -20,7 +20,7 @@ const (
 	maxWasted = 2 * time.Second
 )
 
-var errOutOfTime = errors.New("postoffice: no time left to send it")
+var errOutOfTime = errors.New("no time left to send it")
 
 // errUnsent is the failure of what is not sent yet; it stays so where the app's
 // transport panics.

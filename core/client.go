@@ -96,7 +96,7 @@ func (c *Client) Start(ctx context.Context) error {
 	}
 	if c.cfg.outbox != nil {
 		if err := c.cfg.outbox.Check(ctx); err != nil {
-			return fmt.Errorf("postoffice: outbox: %w", err)
+			return outboxError(err)
 		}
 	}
 	report, err := c.Setup(ctx)
@@ -104,7 +104,7 @@ func (c *Client) Start(ctx context.Context) error {
 		return fmt.Errorf("postoffice: start: %w", ctx.Err())
 	}
 	if err != nil && c.cfg.setupRequired {
-		return fmt.Errorf("postoffice: setup: %w", err)
+		return err
 	}
 	return c.goOn(func() {
 		c.started.Store(true)

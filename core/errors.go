@@ -3,13 +3,28 @@ package core
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
-	"github.com/postoffice-go/postoffice/core/internal/wire"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
+
+// prefix begins the text of the errors that the functions of this package
+// return, and of no error within them.
+const prefix = "postoffice: "
+
+// inner is an error with the prefix within another error, without it.
+type inner struct{ error }
+
+func (e inner) Error() string { return strings.TrimPrefix(e.error.Error(), prefix) }
+func (e inner) Unwrap() error { return e.error }
+
+// ofOutbox says that an error is the outbox's, if it does not say so itself.
+func ofOutbox(err error) error {
+	if strings.HasPrefix(err.Error(), "outbox") {
+		return err
+	}
+	return fmt.Errorf("outbox: %w", err)
+}
 
 // Errors of this package. They are matched with [errors.Is].
 var (
@@ -36,11 +51,11 @@ var (
 	// ErrBreakerOpen means that nothing was sent, because the server failed
 	// repeatedly a moment ago. It is the cause of ErrNotAccepted without an
 	// outbox, and of events of Stored and Spilled with one.
-	ErrBreakerOpen = errors.New("postoffice: circuit breaker is open: the server failed repeatedly")
+	ErrBreakerOpen = errors.New("circuit breaker is open: the server failed repeatedly")
 	// ErrUndelivered means that accepted messages were neither delivered nor
 	// stored when the client was stopped. It can happen with Memory only:
 	// without an outbox, or while the outbox cannot be used.
-	ErrUndelivered = errors.New("postoffice: neither delivered nor stored")
+	ErrUndelivered = errors.New("neither delivered nor stored")
 	// ErrNoOutbox means that the client has no outbox to look after.
 	ErrNoOutbox = errors.New("postoffice: the client has no outbox")
 	// ErrNoTransactions means that the client's outbox cannot join the
@@ -76,34 +91,4 @@ func (e *FieldError) Unwrap() error { return e.Err }
 func fieldError(field, format string, args ...any) *FieldError {
 	err := fmt.Errorf(format, args...)
 	return &FieldError{Field: field, Problem: err.Error(), Err: errors.Unwrap(err)}
-}
-
-// ResponseError is an answer of the server that did not accept a request.
-type ResponseError struct {
-	// StatusCode is the HTTP status of the answer.
-	StatusCode int
-	// Topic is the topic that the request was about; empty for none.
-	Topic string
-	// Errors holds the server's reasons by field, under "detail" those that
-	// it gave for no field. Nil when it gave none, as a proxy's page does.
-	Errors map[string][]string
-}
-
-// Error tells the status, the topic and the server's reasons.
-func (e *ResponseError) Error() string {
-	var text strings.Builder
-	fmt.Fprintf(&text, "postoffice: server answered %d", e.StatusCode)
-	if e.Topic != "" {
-		fmt.Fprintf(&text, " for topic %q", e.Topic)
-	}
-	separator := ": "
-	for _, field := range slices.Sorted(maps.Keys(e.Errors)) {
-		text.WriteString(separator)
-		separator = "; "
-		if field != wire.DetailKey {
-			text.WriteString(field + " ")
-		}
-		text.WriteString(strings.Join(e.Errors[field], ", "))
-	}
-	return text.String()
 }

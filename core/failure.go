@@ -64,14 +64,15 @@ func asFailure(err error) *failure {
 	return &failure{class: transient, cause: err}
 }
 
-// classify turns an answer that is no success into a failure.
-func classify(status int, header http.Header, topic string, body []byte) *failure {
+// classify turns an answer that is no success into a failure. The request is
+// as it was before an app's http.RoundTripper may have changed it.
+func classify(request *http.Request, status int, header http.Header, topic string, body []byte) *failure {
 	reasons := wire.ParseErrors(body)
-	f := &failure{
-		class:  classOf(status, reasons),
-		cause:  &ResponseError{StatusCode: status, Topic: topic, Errors: reasons},
-		status: status,
+	cause := &ResponseError{StatusCode: status, Topic: topic, Method: request.Method, URL: request.URL.String(), Errors: reasons}
+	if 300 <= status && status < 400 {
+		cause.Location = redirect(request.URL, header.Get("Location"))
 	}
+	f := &failure{class: classOf(status, reasons), cause: cause, status: status}
 	if f.class == transient {
 		f.retryAfter = retryAfter(header.Get("Retry-After"), time.Now())
 	}

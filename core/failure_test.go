@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -47,7 +48,7 @@ func TestClassify(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			f := classify(test.status, http.Header{}, "orders", []byte(test.body))
+			f := classify(someRequest, test.status, http.Header{}, "orders", []byte(test.body))
 			assert.Equal(t, test.want, f.class)
 			response, ok := errors.AsType[*ResponseError](f)
 			require.True(t, ok)
@@ -61,9 +62,12 @@ func TestResponseErrorTellsReasons(t *testing.T) {
 	err := &ResponseError{StatusCode: 400, Topic: "orders", Errors: map[string][]string{
 		"type": {"is invalid"}, "detail": {"Bad Request"}, "target": {"can't be blank", "is odd"},
 	}}
-	assert.EqualError(t, err, `postoffice: server answered 400 for topic "orders": Bad Request; target can't be blank, is odd; type is invalid`)
-	assert.EqualError(t, &ResponseError{StatusCode: 502}, "postoffice: server answered 502")
+	assert.EqualError(t, err, `server answered 400 for topic "orders": Bad Request; target can't be blank, is odd; type is invalid`)
+	assert.EqualError(t, &ResponseError{StatusCode: 502}, "server answered 502")
 }
+
+// someRequest is one to be answered.
+var someRequest = httptest.NewRequest("POST", "http://postoffice.test/api/messages", nil)
 
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -95,12 +99,12 @@ func TestRetryAfter(t *testing.T) {
 
 func TestRetryAfterIsReadFromTransientAnswers(t *testing.T) {
 	header := http.Header{"Retry-After": {"30"}}
-	assert.Equal(t, 30*time.Second, classify(429, header, "", nil).retryAfter)
-	assert.Zero(t, classify(400, header, "", nil).retryAfter)
+	assert.Equal(t, 30*time.Second, classify(someRequest, 429, header, "", nil).retryAfter)
+	assert.Zero(t, classify(someRequest, 400, header, "", nil).retryAfter)
 }
 
 func TestQuickRetryHelps(t *testing.T) {
-	answered := func(status int, header http.Header) error { return classify(status, header, "", nil) }
+	answered := func(status int, header http.Header) error { return classify(someRequest, status, header, "", nil) }
 	for name, test := range map[string]struct {
 		err  error
 		want bool

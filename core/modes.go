@@ -195,7 +195,7 @@ func (c *Client) commit(ctx context.Context, b batch) (Receipt, error) {
 		// The server may take what the outbox does not.
 		receipt, sendErr := c.sendNow(ctx, b)
 		if sendErr != nil {
-			return receipt, fmt.Errorf("%w; outbox: %w", sendErr, err)
+			return receipt, fmt.Errorf("%w; %w", sendErr, ofOutbox(err))
 		}
 		return receipt, nil
 	}

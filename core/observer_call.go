@@ -8,7 +8,7 @@ import (
 )
 
 // errPanicked is the outcome of what ended with a panic, for observers.
-var errPanicked = errors.New("postoffice: panic")
+var errPanicked = errors.New("panic")
 
 // maxOrigins bounds how many origins of messages a batch remembers.
 const maxOrigins = 128

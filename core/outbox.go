@@ -98,5 +98,5 @@ func outboxError(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("postoffice: outbox: %w", err)
+	return fmt.Errorf("%s%w", prefix, ofOutbox(err))
 }

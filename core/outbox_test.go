@@ -95,6 +95,6 @@ func TestLookingAfterAnOutboxThatFails(t *testing.T) {
 	} {
 		err := call()
 		require.ErrorIs(t, err, outbox.ErrClosed)
-		assert.ErrorContains(t, err, "postoffice: outbox: ")
+		assert.ErrorContains(t, err, "postoffice: outbox is closed")
 	}
 }

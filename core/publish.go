@@ -317,7 +317,7 @@ func (c *Client) keep(ctx, patience context.Context, b batch, errs []*failure, j
 	}
 	if err != nil {
 		c.observeFailed(Event{Topic: b.topic}, errs, failed, never)
-		return receipt, c.notAccepted(errs, failed, errors.Join(cause, fmt.Errorf("outbox: %w", err)))
+		return receipt, c.notAccepted(errs, failed, errors.Join(cause, ofOutbox(err)))
 	}
 	c.observeFailed(Event{Topic: b.topic}, errs, failed, isPermanent)
 	c.stored(b.topic, errs, failed)
@@ -436,8 +436,9 @@ func (c *Client) stored(topic string, errs []*failure, failed []int) {
 }
 
 // Health asks the server how it is. It returns nil when the server says that
-// it is well, ErrUnhealthy when it says that it is not, a *ResponseError for
-// any other answer, and the network's error for none. It takes no longer than
+// it is well, ErrUnhealthy when it says that it is not, an error
+// that wraps a *ResponseError for any other answer, and one that wraps the
+// network's error for none. It takes no longer than
 // Config.Timeout.
 //
 // It is for dashboards and for deployments that wait for the server, not for

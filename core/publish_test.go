@@ -114,7 +114,7 @@ func TestWithoutOutboxFailuresAreReturned(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotAccepted)
 	response, ok := errors.AsType[*ResponseError](err)
 	require.True(t, ok)
-	assert.Equal(t, &ResponseError{StatusCode: 400, Topic: "unknown", Errors: map[string][]string{"topic": {"is invalid"}}}, response)
+	assert.Equal(t, &ResponseError{StatusCode: 400, Topic: "unknown", Method: "POST", URL: server.URL() + "/api/messages", Errors: map[string][]string{"topic": {"is invalid"}}}, response)
 
 	server.Stop()
 	_, err = client.Publish(t.Context(), "orders", struct{}{})

@@ -97,9 +97,10 @@ func settingsFromFile(path string) (Config, error) {
 		return Config{}, faults{fieldError("POSTOFFICE_SETTINGS", "cannot be read: %w", err)}.err()
 	}
 	defer func() { _ = file.Close() }() // it was only read
-	config, err := ParseSettings(file)
-	if err != nil {
-		return Config{}, fmt.Errorf("POSTOFFICE_SETTINGS=%s: %w", path, err)
+	var bad faults
+	config := parseSettings(file, &bad)
+	if len(bad) > 0 {
+		return Config{}, fmt.Errorf("%w: POSTOFFICE_SETTINGS=%s: %w", ErrInvalidConfig, path, errors.Join(bad...))
 	}
 	return config, nil
 }

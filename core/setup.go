@@ -112,7 +112,7 @@ func (c *Client) Setup(ctx context.Context) (SetupReport, error) {
 		return SetupReport{}, err
 	}
 	report := SetupReport{Topics: c.setupTopics(ctx, c.cfg.topics), Consumers: c.setupConsumers(ctx, c.cfg.consumers)}
-	return report, report.Err()
+	return report, setupError(report)
 }
 
 // SetupTopics is Setup for the topics alone.
@@ -121,7 +121,7 @@ func (c *Client) SetupTopics(ctx context.Context) (SetupReport, error) {
 		return SetupReport{}, err
 	}
 	report := SetupReport{Topics: c.setupTopics(ctx, c.cfg.topics)}
-	return report, report.Err()
+	return report, setupError(report)
 }
 
 // SetupConsumers is Setup for the consumers alone.
@@ -130,7 +130,15 @@ func (c *Client) SetupConsumers(ctx context.Context) (SetupReport, error) {
 		return SetupReport{}, err
 	}
 	report := SetupReport{Consumers: c.setupConsumers(ctx, c.cfg.consumers)}
-	return report, report.Err()
+	return report, setupError(report)
+}
+
+// setupError returns what failed as an error of the package.
+func setupError(report SetupReport) error {
+	if err := report.Err(); err != nil {
+		return fmt.Errorf("%ssetup: %w", prefix, err)
+	}
+	return nil
 }
 
 func (c *Client) setupTopics(ctx context.Context, topics []string) []SetupResult {

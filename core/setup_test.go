@@ -82,8 +82,8 @@ func TestSetupTriesEachThoughOthersFail(t *testing.T) {
 	assert.Equal(t, `topic "broken"`, report.Failed()[0].String())
 	assert.Equal(t, `http consumer "http://app.test/in" of topic "foreign"`, report.Failed()[1].String())
 	assert.EqualError(t, err, strings.Join([]string{
-		`topic "broken": postoffice: server answered 500 for topic "broken": Internal Server Error`,
-		`http consumer "http://app.test/in" of topic "foreign": postoffice: server answered 400 for topic "foreign": topic is invalid`,
+		`postoffice: setup: topic "broken": server answered 500 for topic "broken": Internal Server Error`,
+		`http consumer "http://app.test/in" of topic "foreign": server answered 400 for topic "foreign": topic is invalid`,
 	}, "\n"))
 	response, ok := errors.AsType[*ResponseError](report.Consumers[0].Err)
 	require.True(t, ok)

@@ -32,7 +32,7 @@ const (
 
 // errServerTimeout is the cause of a context that ended because the server
 // had its time, unlike one that the caller ended.
-var errServerTimeout = fmt.Errorf("postoffice: server took too long: %w", context.DeadlineExceeded)
+var errServerTimeout = fmt.Errorf("server took too long: %w", context.DeadlineExceeded)
 
 var (
 	errNoMessages = errors.New("postoffice: the request has no messages")
@@ -48,6 +48,7 @@ type transport struct {
 	client      *http.Client
 	owned       *http.Transport // nil when the caller brought the client
 	templates   map[string]*http.Request
+	address     string // of the server, without userinfo
 	timeout     time.Duration
 	bulkTimeout time.Duration
 	breaker     *breaker
@@ -59,6 +60,7 @@ func newTransport(cfg *settings, breaker *breaker) (*transport, error) {
 	t := &transport{
 		client:      cfg.httpClient,
 		templates:   map[string]*http.Request{},
+		address:     cfg.baseURL,
 		timeout:     cfg.timeout,
 		bulkTimeout: cfg.bulkTimeout,
 		breaker:     breaker,
@@ -157,7 +159,7 @@ func (t *transport) roundTrip(ctx context.Context, path, topic string, body requ
 	before := t.hearing.listen(ctx, roundTripper)
 	response, err := roundTripper.RoundTrip(request)
 	if err != nil {
-		f := networkFailure(ctx, topic, err)
+		f := t.networkFailure(ctx, topic, err)
 		t.hearing.failed(before, f)
 		return nil, f
 	}
@@ -170,12 +172,12 @@ func (t *transport) roundTrip(ctx context.Context, path, topic string, body requ
 		return answer, nil
 	}
 	if err != nil {
-		return nil, networkFailure(ctx, topic, err)
+		return nil, t.networkFailure(ctx, topic, err)
 	}
 	if request.Method == http.MethodGet && response.StatusCode == http.StatusOK {
 		return answer, nil
 	}
-	return answer, classify(response.StatusCode, response.Header, topic, answer)
+	return answer, classify(t.templates[path], response.StatusCode, response.Header, topic, answer)
 }
 
 // readBody reads the body of an answer to its end, if it is not too large.
@@ -189,13 +191,13 @@ func readBody(response *http.Response) ([]byte, error) {
 }
 
 // networkFailure describes a request without an answer.
-func networkFailure(ctx context.Context, topic string, err error) *failure {
+func (t *transport) networkFailure(ctx context.Context, topic string, err error) *failure {
 	f := &failure{class: transient, timedOut: isTimeout(err) || ctx.Err() != nil}
 	f.interrupted = ctx.Err() != nil && !errors.Is(context.Cause(ctx), errServerTimeout)
 	f.broken = !f.timedOut && connectionBroke(err)
-	about := "postoffice: no answer"
+	about := "no answer from " + t.address
 	if topic != "" {
-		about = fmt.Sprintf("postoffice: no answer for topic %q", topic)
+		about += fmt.Sprintf(" for topic %q", topic)
 	}
 	f.cause = fmt.Errorf("%s: %w", about, err)
 	return f
@@ -392,7 +394,7 @@ func appendTopic(body []byte, topic string) []byte {
 func (t *transport) create(ctx context.Context, path, topic string, resource any) error {
 	body, err := json.Marshal(resource)
 	if err != nil {
-		return fmt.Errorf("postoffice: encoding a request: %w", err)
+		return fmt.Errorf("encoding a request: %w", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout, errServerTimeout)
 	defer cancel()
@@ -406,11 +408,11 @@ func (t *transport) health(ctx context.Context) error {
 	defer cancel()
 	body, err := t.roundTrip(ctx, wire.HealthPath, "", requestBody{})
 	if err != nil {
-		return unwrapFailure(err)
+		return fmt.Errorf("%s%w", prefix, unwrapFailure(err))
 	}
 	var answer wire.HealthAnswer
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return fmt.Errorf("%w: its answer is not the JSON of a Postoffice server", ErrUnhealthy)
+		return fmt.Errorf("%w: its answer to GET %s is not the JSON of a Postoffice server", ErrUnhealthy, t.templates[wire.HealthPath].URL)
 	}
 	if answer.Status != "ok" {
 		return fmt.Errorf("%w: status %q", ErrUnhealthy, answer.Status)

@@ -140,7 +140,7 @@ func (w *waiter) wait(patience, stopping context.Context, ask func() error) erro
 		if patience.Err() != nil {
 			return errors.Join(full, context.Cause(patience))
 		}
-		return errors.Join(full, ErrClosed)
+		return errors.Join(full, inner{ErrClosed})
 	}
 	select {
 	case <-w.turn:

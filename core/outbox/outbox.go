@@ -28,13 +28,13 @@ import (
 // Errors of a store. They are matched with [errors.Is].
 var (
 	// ErrFull means that the store has reached its bound and takes no more.
-	ErrFull = errors.New("outbox: full")
+	ErrFull = errors.New("outbox is full")
 	// ErrNeverFits means that the records of one insert exceed the bound of the
 	// store by themselves, so that waiting for room is of no use. It wraps
 	// ErrFull.
 	ErrNeverFits = fmt.Errorf("%w: the bound is too small for the insert", ErrFull)
 	// ErrClosed means that the store was closed.
-	ErrClosed = errors.New("outbox: closed")
+	ErrClosed = errors.New("outbox is closed")
 	// ErrInvalid means that the call's arguments cannot be carried out.
 	ErrInvalid = errors.New("outbox: invalid argument")
 )

@@ -55,7 +55,7 @@ func explainResponse(response *core.ResponseError) (code int, hint string) {
 		return exit.Failed, fmt.Sprintf("the server does not have the topic; create it with: postoffice configure topics --topic %q --origin-host ADDRESS-OF-THE-APP", response.Topic)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return exit.Failed, "the server, or a proxy in front of it, wants credentials: http://USER:PASSWORD@HOST in POSTOFFICE_URL or the settings file"
-	case status == http.StatusNotFound:
+	case status < http.StatusBadRequest, status == http.StatusNotFound:
 		return exit.Failed, "is this the address of a Postoffice server? (--url, POSTOFFICE_URL, or URL in the settings file)"
 	case status == http.StatusInternalServerError:
 		return exit.Unreachable, "the server fails, or cannot store what was sent: try again later, and look at the server's own log if it stays so"
