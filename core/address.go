@@ -70,6 +70,16 @@ func (s *settings) setOrigin(address string) *FieldError {
 	return nil
 }
 
+// checkRecovery reports that the server would be told to fetch messages from
+// an endpoint that refuses it.
+func (s *settings) checkRecovery() *FieldError {
+	if !s.recoveryEnabled || s.recoveryGuarded || s.allowOpenRecovery {
+		return nil
+	}
+	return fieldError("OriginHost", "has no credentials, so with RecoveryEnabled topics would be registered for good whose recovery "+
+		"is refused; put USER:PASSWORD@ before its host, or set AllowOpenRecovery")
+}
+
 // resolveRecoveryPath checks the path, which is registered with routers and
 // compared with what the server asks for: both must read it alike, so only
 // characters that mean themselves everywhere are taken.

@@ -70,7 +70,9 @@ type Config struct {
 	RecoveryPath string
 
 	// RecoveryEnabled asks the server to fetch the undelivered messages of
-	// new topics every 30 seconds. Defaults to false.
+	// new topics every 30 seconds. It needs credentials in OriginHost, or
+	// AllowOpenRecovery: the server never updates a topic, so one that was
+	// registered without would be answered 403 for ever. Defaults to false.
 	RecoveryEnabled bool
 
 	// AllowOpenRecovery lets the recovery endpoint answer without
@@ -254,7 +256,7 @@ func (c Config) resolve() (*settings, error) {
 	s.recoveryPath = recoveryPath
 	switch {
 	case c.OriginHost != "":
-		bad.add(s.setOrigin(c.OriginHost))
+		bad.add(cmp.Or(s.setOrigin(c.OriginHost), s.checkRecovery()))
 	case len(c.Topics) > 0:
 		bad.add(fieldError("OriginHost", "is required with Topics: it is this app as the server reaches it"))
 	case c.RecoveryEnabled:

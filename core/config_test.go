@@ -246,7 +246,9 @@ func TestResolveFaults(t *testing.T) {
 		"bulk timeout":             {with(func(c *Config) { c.BulkTimeout = -1 }), "BulkTimeout", "is negative"},
 		"bulk limit negative":      {with(func(c *Config) { c.BulkLimit = -1 }), "BulkLimit", "is negative"},
 		"bulk limit too large":     {with(func(c *Config) { c.BulkLimit = 3001 }), "BulkLimit", "is 3001; the server takes at most 3000"},
-		"recovery without origin":  {Config{URL: "http://po", RecoveryEnabled: true}, "OriginHost", "is required with RecoveryEnabled"},
+		"recovery, no credentials": {Config{URL: "http://po", OriginHost: "app:8080", RecoveryEnabled: true}, "OriginHost",
+			"put USER:PASSWORD@ before its host, or set AllowOpenRecovery"},
+		"recovery without origin": {Config{URL: "http://po", RecoveryEnabled: true}, "OriginHost", "is required with RecoveryEnabled"},
 		"same consumer twice": {with(func(c *Config) {
 			c.Consumers = []Consumer{{Topic: "t", Target: "http://me"}, {Topic: "t", Target: "http://me", Type: HTTP, Paused: true}}
 		}), "Consumers[1]", "Consumers[0]"},

@@ -19,7 +19,7 @@ func ExampleParseSettings() {
 	config, err := ParseSettings(strings.NewReader(`{
 		"URL": "http://postoffice:4000",
 		"TOPICS": ["orders"],
-		"ORIGIN_HOST": "http://shop:8080",
+		"ORIGIN_HOST": "http://user:secret@shop:8080",
 		"RECOVERY_ENABLED": true,
 		"TIMEOUT": 0.3,
 		"CONSUMERS": [{"topic": "payments", "target": "http://shop:8080/payments", "type": "http", "timeout": 10}]

@@ -23,6 +23,9 @@ var places = map[string]string{
 	"BulkLimit":       "--bulk-limit, POSTOFFICE_BULK_LIMIT, or BULK_LIMIT in the settings file",
 }
 
+// openRecovery is how core's AllowOpenRecovery is set, which has no flag.
+const openRecovery = "POSTOFFICE_ALLOW_OPEN_RECOVERY (ALLOW_OPEN_RECOVERY in the settings file)"
+
 // explain makes one line of every field at fault, with where it is set.
 func explain(err error) error {
 	var text strings.Builder
@@ -36,7 +39,7 @@ func explain(err error) error {
 		return exit.New(exit.Usage, "", fmt.Errorf("the settings cannot be used: %w", err))
 	}
 	for _, fault := range faults {
-		text.WriteString("\n  " + fault.Error())
+		text.WriteString("\n  " + strings.ReplaceAll(fault.Error(), "AllowOpenRecovery", openRecovery))
 		root, _, _ := strings.Cut(fault.Field, "[")
 		if place, ok := places[root]; ok {
 			text.WriteString(" (" + place + ")")

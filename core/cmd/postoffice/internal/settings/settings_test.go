@@ -165,4 +165,7 @@ func TestFieldsAtFault(t *testing.T) {
 
 	_, err = NewClient(core.Config{URL: "http://x", RecoveryEnabled: true})
 	assert.ErrorContains(t, err, "--origin-host")
+	_, err = NewClient(core.Config{URL: "http://x", OriginHost: "http://app", RecoveryEnabled: true})
+	assert.ErrorContains(t, err, "--origin-host")
+	assert.ErrorContains(t, err, "or set POSTOFFICE_ALLOW_OPEN_RECOVERY")
 }
