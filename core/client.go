@@ -24,6 +24,7 @@ type Client struct {
 	batcher   *batcher
 	ensured   pacer
 	outcomes  outcomes
+	strangers strangers
 
 	throughput throughput
 	readiness  readiness
@@ -68,6 +69,7 @@ func NewClient(config Config) (*Client, error) {
 	if c.transport, err = newTransport(cfg, newBreaker(c.breakerChanged)); err != nil {
 		return nil, err
 	}
+	c.transport.explainUnknownTopic = c.explainUnknownTopic
 	c.stopping, c.cancelStopping = context.WithCancel(context.Background())
 	c.hard, c.cancelHard = context.WithCancel(context.Background())
 	if cfg.outbox != nil {

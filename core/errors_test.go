@@ -63,7 +63,7 @@ func TestErrorTexts(t *testing.T) {
 		},
 		"unknown topic": {
 			func(t *testing.T) error { return publishOne(t, Config{URL: server.URL()}) },
-			`postoffice: message not accepted: server answered 400 for topic "orders": topic is invalid`,
+			`postoffice: message not accepted: server answered 400 for topic "orders": topic is invalid; neither the server nor Config.Topics has this topic`,
 		},
 		"server fails": {
 			func(t *testing.T) error { return publishOne(t, Config{URL: testServer, HTTPClient: fails(500)}) },
@@ -74,7 +74,7 @@ func TestErrorTexts(t *testing.T) {
 				_, err := newTestClient(t, Config{URL: server.URL()}).PublishBulk(t.Context(), "orders", Payloads(make([]struct{}, 3)))
 				return err
 			},
-			`postoffice: message not accepted: 3 payloads: server answered 406 for topic "orders": Topic does not exist`,
+			`postoffice: message not accepted: 3 payloads: server answered 406 for topic "orders": Topic does not exist; neither the server nor Config.Topics has this topic`,
 		},
 		"circuit breaker": {
 			func(t *testing.T) error {

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/postoffice-go/postoffice/core/internal/typednil"
+	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
 // maxSettingsBytes bounds what ParseSettings reads.
@@ -297,9 +298,9 @@ func foldKey(name string) string {
 }
 
 // editDistance counts the insertions, deletions and substitutions of bytes
-// that turn a into b. Only short texts are compared; a long one is far off.
+// that turn a into b. Texts that are longer than names count as far apart.
 func editDistance(a, b string) int {
-	const most = 40
+	const most = wire.MaxNameLength
 	if len(a) > most || len(b) > most {
 		return most
 	}

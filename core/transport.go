@@ -54,6 +54,9 @@ type transport struct {
 	breaker     *breaker
 	hearing     hearing
 	observeSend func(context.Context, SendCall) (context.Context, func(error)) // nil for nobody
+	// explainUnknownTopic completes the failure of a message whose topic the
+	// server does not have.
+	explainUnknownTopic func(topic string, f *failure)
 }
 
 func newTransport(cfg *settings, breaker *breaker) (*transport, error) {
@@ -224,6 +227,9 @@ func (t *transport) counted(send func() ([]byte, error)) (answer []byte, err err
 	defer func() { done(outcome) }()
 	answer, err = send()
 	outcome = err
+	if f, ok := errors.AsType[*failure](err); ok && f.class == unknownTopic {
+		t.explainUnknownTopic(call.Topic, f)
+	}
 	return answer, err
 }
 
