@@ -36,7 +36,7 @@ type lineConn struct {
 
 func newLine(t *testing.T, target string) *line {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // on loopback it does not wait
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	l := &line{listener: listener, target: target}
 	l.open.Go(l.accept)
@@ -56,7 +56,7 @@ func (l *line) accept() {
 		if err != nil {
 			return
 		}
-		far, err := net.Dial("tcp", l.target) //nolint:noctx // on loopback it does not wait
+		far, err := net.Dial("tcp", l.target)
 		if err != nil {
 			_ = near.Close()
 			return

@@ -88,7 +88,7 @@ func TestNearestTopic(t *testing.T) {
 	known := []string{"bills", "orders", "order.paid", "x", "größe"}
 	for name, want := range map[string]string{
 		"ordres": "orders", "order": "orders", "ORDERS": "orders", "orders ": "orders",
-		"orderPaid": "order.paid", "order_paid": "order.paid", "orders/paid": "order.paid", "order-payed": "order.paid",
+		"orderPaid": "order.paid", "order_paid": "order.paid", "orders/paid": "order.paid", "ordr-paid": "order.paid",
 		"bill": "bills", "X": "x", "grösse": "", "groesse": "",
 		"y": "", "": "", "invoices": "", "payments": "", strings.Repeat("orders", 100): "",
 	} {
