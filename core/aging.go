@@ -19,7 +19,7 @@ const (
 )
 
 // errAged is why messages in memory are stored that may yet be delivered.
-var errAged = errors.New("postoffice: not delivered within half of Batching.MaxAge")
+var errAged = errors.New("not delivered within half of Batching.MaxAge")
 
 // ager is the state of what commits messages before they are too old. The
 // batcher's mutex guards it.
@@ -243,8 +243,9 @@ func (b *batcher) insertHeld(group ...*parcel) error {
 		}
 		for i := range rows {
 			rows[i].ID, rows[i].LeaseToken = p.ids[i], b.token
+			rows[i].Attempts = p.attempts + 1 // the last by which it is posted from memory
 			if p.errs != nil {
-				rows[i].LastError, rows[i].Attempts = p.errs[i].Error(), p.attempts
+				rows[i].LastError = p.errs[i].Error()
 			}
 		}
 		records = append(records, rows...)

@@ -444,7 +444,7 @@ func (b *batcher) flush(ctx context.Context) error {
 		}
 	}
 	if lost > 0 {
-		return fmt.Errorf("postoffice: flush: %d messages: %w", lost, ErrUndelivered)
+		return fmt.Errorf("%sflush: %d messages: %w", prefix, lost, inner{ErrUndelivered})
 	}
 	return nil
 }

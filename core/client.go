@@ -190,7 +190,7 @@ func (c *Client) Stop(ctx context.Context) error {
 // left tells, when everything has ended, whether messages were lost.
 func (c *Client) left() error {
 	if n := c.batcher.undelivered(); n > 0 {
-		return fmt.Errorf("postoffice: stop: %d messages: %w", n, ErrUndelivered)
+		return fmt.Errorf("%sstop: %d messages: %w", prefix, n, inner{ErrUndelivered})
 	}
 	return nil
 }

@@ -115,7 +115,7 @@ func TestErrorTexts(t *testing.T) {
 					_, err := client.Publish(t.Context(), "orders", struct{}{}, WithDedupKey("k"))
 					failed <- err
 				}()
-				for !client.full.Load() {
+				for client.room.waiting.Load() == 0 {
 					time.Sleep(time.Millisecond)
 				}
 				require.NoError(t, client.Stop(t.Context()))

@@ -163,7 +163,9 @@ func TestAttemptsInMemoryCountWhenStored(t *testing.T) {
 		_, err := publisherIn(t, client, Memory).Publish(t.Context(), "orders", struct{}{})
 		require.NoError(t, err)
 		require.NoError(t, client.Flush(t.Context()))
-		assert.Equal(t, 3, records(t, store)[0].Attempts)
+		synctest.Wait()
+		assert.Equal(t, len(server.Requests()), records(t, store)[0].Attempts)
+		assert.NotEmpty(t, records(t, store)[0].LastError)
 	})
 }
 

@@ -49,8 +49,8 @@ func (c *Client) Ready(ctx context.Context) error {
 		return nil
 	}
 	if messages, age, err := c.batcher.atRisk(); age > 2*c.cfg.batching.MaxAge {
-		return fmt.Errorf("postoffice: %d messages are in memory alone, the oldest for %v: the outbox does not take them: %w",
-			messages, age.Round(time.Millisecond), cmp.Or(err, errAged))
+		return fmt.Errorf("%s%d messages are in memory alone, the oldest for %v: the outbox does not take them: %w",
+			prefix, messages, age.Round(time.Millisecond), cmp.Or(err, errAged))
 	}
 	if c.transport.breaker.state() == BreakerClosed {
 		return nil

@@ -35,8 +35,8 @@ const (
 var errServerTimeout = fmt.Errorf("server took too long: %w", context.DeadlineExceeded)
 
 var (
-	errNoMessages = errors.New("postoffice: the request has no messages")
-	errBarren     = errors.New("postoffice: the server accepts no messages")
+	errNoMessages = errors.New("the request has no messages")
+	errBarren     = errors.New("the server accepts no messages")
 )
 
 // scheduleLayout is the form of schedule_at: ISO 8601 with microseconds,
@@ -212,7 +212,11 @@ func (t *transport) attempt(ctx context.Context, path string, call SendCall, bod
 	if f := t.askIfInDoubt(ctx, call.Topic); f != nil {
 		return nil, f
 	}
-	return t.counted(func() ([]byte, error) { return t.send(ctx, path, call, body) })
+	answer, err := t.counted(func() ([]byte, error) { return t.send(ctx, path, call, body) })
+	if f, ok := errors.AsType[*failure](err); ok && f.class == unknownTopic {
+		t.explainUnknownTopic(call.Topic, f)
+	}
+	return answer, err
 }
 
 // counted sends a request that the circuit breaker counts.
@@ -227,9 +231,6 @@ func (t *transport) counted(send func() ([]byte, error)) (answer []byte, err err
 	defer func() { done(outcome) }()
 	answer, err = send()
 	outcome = err
-	if f, ok := errors.AsType[*failure](err); ok && f.class == unknownTopic {
-		t.explainUnknownTopic(call.Topic, f)
-	}
 	return answer, err
 }
 
