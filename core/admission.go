@@ -51,7 +51,24 @@ func (c *Client) admit(ctx context.Context, b batch) (Receipt, error) {
 		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, ofOutbox(err))
 	}
 	c.relay.wake()
-	return Receipt{State: Stored, IDs: ids(records)}, nil
+	return Receipt{State: Stored, IDs: []string{c.holder(ctx, records[0])}}, nil
+}
+
+// holderTimeout bounds how long it may take to tell who holds a key of a
+// message that is accepted.
+const holderTimeout = time.Second
+
+// holder returns the id of the record that holds the key of one that was just
+// inserted: its own, unless another one has it. Where that cannot be told, or
+// the holder is delivered by now, it is its own.
+func (c *Client) holder(ctx context.Context, record outbox.Record) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), holderTimeout)
+	defer cancel()
+	query := outbox.Query{DedupKey: record.DedupKey, Limit: 1, MaxPayload: -1}
+	if holders, err := c.cfg.outbox.List(ctx, query); err == nil && len(holders) > 0 {
+		return holders[0].ID
+	}
+	return record.ID
 }
 
 // PublishTx publishes a message as part of a transaction of the caller's: it
@@ -113,9 +130,23 @@ func (c *Client) publishInTx(ctx context.Context, tx outbox.Tx, topic string, pa
 	if err == nil {
 		err = store.InsertTx(ctx, tx, records...)
 	}
+	stored := ids(records)
+	if err == nil && b.deduplicated() {
+		stored, err = holderTx(ctx, store, tx, records[0])
+	}
 	if err != nil {
 		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, ofOutbox(err))
 	}
 	c.relay.expect()
-	return Receipt{State: Stored, IDs: ids(records)}, nil
+	return Receipt{State: Stored, IDs: stored}, nil
+}
+
+// holderTx is holder within a transaction. It asks there, because a pool of one
+// connection has no other. An error has spoilt the transaction.
+func holderTx(ctx context.Context, store outbox.TxStore, tx outbox.Tx, record outbox.Record) ([]string, error) {
+	id, ok, err := store.HolderTx(ctx, tx, record.DedupKey)
+	if !ok {
+		id = record.ID
+	}
+	return []string{id}, err
 }

@@ -205,7 +205,7 @@ func TestMemoryIsUsedWhileTheOutboxIsFull(t *testing.T) {
 // commit.
 type txStore struct {
 	outbox.Store
-	err error
+	err, holderErr error
 }
 
 type fakeTx struct{ records []outbox.Record }
@@ -222,6 +222,18 @@ func (s *txStore) InsertTx(_ context.Context, tx outbox.Tx, records ...outbox.Re
 	}
 	tx.(*fakeTx).records = append(tx.(*fakeTx).records, records...)
 	return nil
+}
+
+func (s *txStore) HolderTx(_ context.Context, tx outbox.Tx, dedupKey string) (string, bool, error) {
+	if s.holderErr != nil {
+		return "", false, s.holderErr
+	}
+	for _, record := range tx.(*fakeTx).records {
+		if record.DedupKey == dedupKey {
+			return record.ID, true, nil
+		}
+	}
+	return "", false, nil
 }
 
 func TestPublishTxIsFoundSoonAfterTheCommit(t *testing.T) {

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"unicode/utf8"
@@ -15,7 +16,7 @@ const MessageIDAttribute = "message_id"
 const maxDedupKey = 1024
 
 // dedupSpace is the name space (RFC 9562, section 5.5) of ids that are made
-// of deduplication keys.
+// of topics and deduplication keys. They are Record.DedupKey in the outbox.
 var dedupSpace = uuid.MustParse("c3cbe718-2c69-494e-888e-c1a18f5f69e5")
 
 // WithMessageID gives the message an id and adds it as its attribute
@@ -23,6 +24,7 @@ var dedupSpace = uuid.MustParse("c3cbe718-2c69-494e-888e-c1a18f5f69e5")
 // and in what the server recovers. Consumers can tell by it that they have
 // seen a message before. An attribute of this name is replaced. The ids of
 // the call are in Receipt.IDs, also of messages that are delivered at once.
+// WithDedupKey makes the attribute of the key instead.
 //
 // Messages share a request only if all their attributes are equal, so one
 // with an id of its own always costs a request of its own: PublishBulk and
@@ -39,12 +41,18 @@ func WithMessageID() PublishOption {
 // "order 4711 paid".
 //
 // The message is committed to the outbox within the call, in every mode,
-// and delivered from there; the state of its Receipt is Stored. It needs
-// Config.Outbox. A delivered message leaves the outbox, and its key may be
-// used again from then on; as its id is made of topic and key, with
-// WithMessageID consumers can tell that they have had it. PublishBulk
-// refuses the option, as its messages would be one. That, a bad key and a client
-// without an outbox are ErrInvalidMessage.
+// and delivered from there; the state of its Receipt is Stored, and its id
+// that of the message in the outbox that holds the key, whichever call stored
+// it. It needs Config.Outbox. A delivered message leaves the outbox, and its
+// key may be used again from then on.
+//
+// With WithMessageID the attribute "message_id" is made of topic and key (a
+// UUIDv5), so all messages of a key have the same, and consumers can tell that
+// they have had one. The id in the outbox is another, which is never used
+// again.
+//
+// PublishBulk refuses the option, as its messages would be one. That, a bad
+// key and a client without an outbox are ErrInvalidMessage.
 func WithDedupKey(key string) PublishOption {
 	return func(o *publishOptions) {
 		o.identity.dedupKey = key
@@ -66,8 +74,9 @@ func WithDedupKey(key string) PublishOption {
 
 // identity says how messages get ids of their own.
 type identity struct {
-	attribute  bool           // the id is to be an attribute
-	dedupKey   string         // the id is to be made of it
+	attribute  bool           // an id is to be an attribute
+	dedupKey   string         // that attribute is to be made of it
+	derived    string         // the id that is made of topic and dedupKey
 	attributes []attributeSet // what else the attributes are
 }
 
@@ -81,17 +90,21 @@ func (i *identity) next(b *batch) (id string, attributes []byte, err error) {
 	if i == nil {
 		return "", b.attributes, nil
 	}
-	if i.dedupKey != "" {
-		id = uuid.NewSHA1(dedupSpace, []byte(b.topic+"\x00"+i.dedupKey)).String()
-	} else if id, err = newID(); err != nil {
+	if id, err = newID(); err != nil {
 		return "", nil, fmt.Errorf("%w: %w", ErrNotAccepted, err)
 	}
 	if !i.attribute {
 		return id, b.attributes, nil
 	}
-	sets := append(slices.Clone(i.attributes), attributeSet{single: true, name: MessageIDAttribute, value: id})
+	value := cmp.Or(i.derived, id)
+	sets := append(slices.Clone(i.attributes), attributeSet{single: true, name: MessageIDAttribute, value: value})
 	attributes, err = encodeAttributes(sets...)
 	return id, attributes, err
+}
+
+// derive makes the id of a topic's deduplication key.
+func derive(topic, dedupKey string) string {
+	return uuid.NewSHA1(dedupSpace, []byte(topic+"\x00"+dedupKey)).String()
 }
 
 // newID makes the id of a message.

@@ -51,6 +51,9 @@ func (b batch) records() ([]outbox.Record, error) {
 		records[i] = outbox.Record{
 			ID: id, Topic: b.topic, Payload: payload, Attributes: b.attributesOf(i), DeliverAt: b.deliverAt,
 		}
+		if b.identity != nil {
+			records[i].DedupKey = b.identity.derived
+		}
 	}
 	return records, nil
 }
@@ -233,6 +236,9 @@ func newBatch(topic string, base map[string]any, options []PublishOption) (batch
 	b := batch{topic: topic, attributes: attributes, deliverAt: o.deliverAt}
 	if o.identity.wanted() {
 		o.identity.attributes = o.attributes
+		if key := o.identity.dedupKey; key != "" {
+			o.identity.derived = derive(topic, key)
+		}
 		b.identity = &o.identity
 	}
 	return b, nil

@@ -16,7 +16,8 @@ const storeTimeout = 5 * time.Second
 type Receipt struct {
 	// IDs are the ids, in the outbox, of the messages that were stored, in
 	// the order of their payloads; empty if all were delivered or queued. With
-	// WithMessageID they are the ids of all messages.
+	// WithMessageID they are the ids of all messages. With WithDedupKey it is
+	// the id of the message that holds the key.
 	IDs []string
 	// State is Delivered if all messages were delivered, otherwise the
 	// state of those that were not. It is Unknown beside an error.
@@ -144,7 +145,7 @@ func (c *Client) accept(ctx context.Context, b batch, p *Publisher) (Receipt, er
 		b.origins = c.origin(ctx)
 	}
 	receipt, err := c.acceptBy(ctx, p, b)
-	if err == nil && b.ids != nil {
+	if err == nil && b.ids != nil && !b.deduplicated() {
 		receipt.IDs = slices.Clone(b.ids) // the messages may wait in memory
 	}
 	return receipt, err

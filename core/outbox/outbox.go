@@ -61,9 +61,15 @@ func (s State) String() string {
 // Record is one message in a store.
 type Record struct {
 	// ID is a UUIDv7 (RFC 9562) in its canonical text form, so that records
-	// sort by the time they were made. Stores take any text of up to 255
-	// bytes, in UTF-8 and without NUL.
+	// sort by the time they were made. It is never used for another record,
+	// also not when this one has left the store: whoever deletes by an ID that
+	// is out of date must not delete another message. Stores take any text of
+	// up to 255 bytes, in UTF-8 and without NUL.
 	ID string
+	// DedupKey is what the record holds while it is in the store: Insert leaves
+	// out a record whose key another one holds. Stores take any text like that
+	// of an ID; empty for none.
+	DedupKey string
 	// Topic is the topic to publish to, in UTF-8 and without NUL.
 	Topic string
 	// Payload is the JSON object to publish.
@@ -144,6 +150,9 @@ type Query struct {
 	// IDs selects records one by one, as many as one likes; empty selects
 	// all. Unknown IDs are no error. Limit holds for them too.
 	IDs []string
+	// DedupKey selects the record that holds a key: the one with that DedupKey
+	// or, as Insert has it, that ID. Empty selects all.
+	DedupKey string
 	// State selects records of one state; nil selects all.
 	State *State
 	// Topic selects records of one topic; empty selects all.
@@ -202,11 +211,15 @@ type Store interface {
 
 	// Insert stores all records or none, durably where the store is durable.
 	// They are due after delay; below zero counts as zero. CreatedAt and DueAt
-	// of the records are not read. A record may be Dead from the
-	// start. A pending one with a LeaseToken is held by it until due. A
-	// record whose ID is in the store already is left as it is, also when
+	// of the records are not read. A record may be Dead from the start. A
+	// pending one with a LeaseToken is held by it until due.
+	//
+	// A record whose ID is in the store already is left as it is, also when
 	// the store is full, so that an insert of unknown outcome can be
-	// repeated. ErrFull when the store's bound is reached, ErrNeverFits when
+	// repeated. A record with a DedupKey is left out in the same way if one
+	// that is in the store, or comes before it in the call, holds the key: it
+	// has the same DedupKey, or the key for its ID, as all records with a key
+	// once had. ErrFull when the store's bound is reached, ErrNeverFits when
 	// the records that are not there yet exceed it by themselves.
 	Insert(ctx context.Context, delay time.Duration, records ...Record) error
 
@@ -253,7 +266,8 @@ type Store interface {
 
 // Tx is a transaction of the caller's, such as a *sql.Tx. Commit and Rollback
 // are never called: they tell a transaction from a connection or a pool, on
-// which a statement would take effect at once.
+// which a statement would take effect at once. Records with a DedupKey need a
+// transaction that can be asked as well: the stores say by which method.
 type Tx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	Commit() error
@@ -266,9 +280,13 @@ type TxStore interface {
 	Store
 
 	// InsertTx inserts records, due at once, as part of a transaction: they
-	// are in the store if and only if it commits. A record whose ID is in the
-	// store already is left as it is. After an error the transaction is to be
-	// rolled back. ErrFull when the store's bound is reached, perhaps also
-	// for records that are in the store already.
+	// are in the store if and only if it commits. A record whose ID or
+	// DedupKey is in the store already is left out as by Insert. After an error
+	// the transaction is to be rolled back. ErrFull when the store's bound is
+	// reached, perhaps also for records that are in the store already.
 	InsertTx(ctx context.Context, tx Tx, records ...Record) error
+
+	// HolderTx returns the ID of the record that holds a DedupKey, as the
+	// transaction sees it; false if there is none.
+	HolderTx(ctx context.Context, tx Tx, dedupKey string) (id string, ok bool, err error)
 }

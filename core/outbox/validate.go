@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// MaxIDLength is how many bytes an ID may have.
+// MaxIDLength is how many bytes an ID, or a DedupKey, may have.
 const MaxIDLength = 255
 
 // DefaultQueryLimit is the Limit of a Query that sets none.
@@ -26,6 +26,10 @@ func ValidateRecords(records ...Record) error {
 			problem = fmt.Sprintf("ID has %d bytes, more than %d", len(record.ID), MaxIDLength)
 		case !isText(record.ID):
 			problem = "ID is not UTF-8 without NUL"
+		case len(record.DedupKey) > MaxIDLength:
+			problem = fmt.Sprintf("DedupKey has %d bytes, more than %d", len(record.DedupKey), MaxIDLength)
+		case !isText(record.DedupKey):
+			problem = "DedupKey is not UTF-8 without NUL"
 		case record.Topic == "":
 			problem = "Topic is empty"
 		case !isText(record.Topic):
@@ -79,6 +83,8 @@ func (q *Query) Validate() error {
 		return err
 	}
 	switch {
+	case !isText(q.DedupKey):
+		return fmt.Errorf("%w: Query.DedupKey is not UTF-8 without NUL", ErrInvalid)
 	case !isText(q.After):
 		return fmt.Errorf("%w: Query.After is not UTF-8 without NUL", ErrInvalid)
 	case q.Limit < 0:

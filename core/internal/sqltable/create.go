@@ -12,17 +12,25 @@ import (
 // DDL is the schema file of the table's dialect with the names of this table
 // instead of those of the table that the file is for.
 func (t Table) DDL(files fs.FS, written string) (string, error) {
-	file, err := fs.ReadFile(files, t.Dialect.String()+".sql")
+	return t.DDLOf(files, t.Dialect.String()+".sql", written)
+}
+
+// DDLOf is DDL of a file of another name, such as one that brings a table from
+// a version to the next.
+func (t Table) DDLOf(files fs.FS, name, written string) (string, error) {
+	file, err := fs.ReadFile(files, name)
 	if err != nil {
 		return "", err
 	}
-	names := regexp.MustCompile(`\b(CREATE TABLE IF NOT EXISTS |ON |INDEX IF NOT EXISTS |KEY )` + written + `(\w*)`)
-	return names.ReplaceAllStringFunc(string(file), func(found string) string {
+	text := strings.ReplaceAll(string(file), Table{Dialect: t.Dialect, Name: written}.WhereMySQL(), t.WhereMySQL())
+	text = strings.ReplaceAll(text, "index_name = '"+written, "index_name = '"+t.Name)
+	names := regexp.MustCompile(`\b(CREATE TABLE IF NOT EXISTS |ALTER TABLE |ON |INDEX IF NOT EXISTS |INDEX CONCURRENTLY IF NOT EXISTS |KEY )` + written + `(\w*)`)
+	return names.ReplaceAllStringFunc(text, func(found string) string {
 		parts := names.FindStringSubmatch(found)
 		before, name := parts[1], t.Name+parts[2]
 		// An index lives where its table is. SQLite wants to be told so at
 		// the index, the others at the table.
-		qualified := before == "CREATE TABLE IF NOT EXISTS " || before == "ON "
+		qualified := strings.Contains(before, "TABLE ") || before == "ON "
 		if t.Dialect == SQLite {
 			qualified = before != "ON "
 		}
@@ -32,6 +40,9 @@ func (t Table) DDL(files fs.FS, written string) (string, error) {
 		return before + t.Quote(name)
 	}), nil
 }
+
+// Statements splits a schema file.
+func Statements(text string) []string { return statements(text) }
 
 // statements splits a schema file.
 func statements(text string) []string {

@@ -39,6 +39,10 @@ func (s shortLeaseTx) InsertTx(ctx context.Context, tx outbox.Tx, records ...out
 	return s.withTx.InsertTx(ctx, tx, records...)
 }
 
+func (s shortLeaseTx) HolderTx(ctx context.Context, tx outbox.Tx, dedupKey string) (string, bool, error) {
+	return s.withTx.HolderTx(ctx, tx, dedupKey)
+}
+
 func (s shortLease) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
 	options.Lease = min(options.Lease, s.lease)
 	return s.Store.Claim(ctx, options)

@@ -38,6 +38,7 @@ type Store struct {
 
 	mutex   sync.Mutex
 	records map[string]outbox.Record
+	keys    map[string]string // the ID of the record with a DedupKey
 	bytes   int64
 	closed  bool
 }
@@ -46,7 +47,7 @@ var _ outbox.Store = (*Store)(nil)
 
 // New returns an empty store. A nil option sets nothing.
 func New(options ...Option) *Store {
-	s := &Store{records: make(map[string]outbox.Record)}
+	s := &Store{records: make(map[string]outbox.Record), keys: make(map[string]string)}
 	for _, option := range options {
 		if option != nil {
 			option(s)
@@ -60,7 +61,7 @@ func New(options ...Option) *Store {
 func (s *Store) Close() error {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	s.closed, s.records, s.bytes = true, nil, 0
+	s.closed, s.records, s.keys, s.bytes = true, nil, nil, 0
 	return nil
 }
 
@@ -96,13 +97,20 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 		return err
 	}
 	now := time.Now()
-	fresh := make(map[string]outbox.Record, len(records))
+	fresh, keys := make(map[string]outbox.Record, len(records)), make(map[string]string)
 	bytes := s.bytes
+	there := func(id string) bool {
+		_, stored := s.records[id]
+		_, repeated := fresh[id]
+		return stored || repeated
+	}
 	for _, record := range records {
-		_, stored := s.records[record.ID]
-		_, repeated := fresh[record.ID]
-		if stored || repeated {
+		key := record.DedupKey
+		if there(record.ID) || key != "" && (s.keys[key] != "" || keys[key] != "" || there(key)) {
 			continue
+		}
+		if key != "" {
+			keys[key] = record.ID
 		}
 		record = clone(record)
 		record.PayloadSize, record.AttributesSize = 0, 0
@@ -122,6 +130,7 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 		}
 	}
 	maps.Copy(s.records, fresh)
+	maps.Copy(s.keys, keys)
 	s.bytes = bytes
 	return nil
 }
@@ -174,8 +183,10 @@ func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
 func (s *Store) remove(ids []string) int {
 	before := len(s.records)
 	for _, id := range ids {
-		s.bytes -= s.records[id].Size()
+		record := s.records[id]
+		s.bytes -= record.Size()
 		delete(s.records, id)
+		delete(s.keys, record.DedupKey)
 	}
 	return before - len(s.records)
 }
@@ -264,7 +275,8 @@ func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, 
 	}
 	named := set(query.IDs)
 	records := s.list(func(r outbox.Record) bool {
-		return (len(named) == 0 || named[r.ID]) && r.ID > query.After && (query.Topic == "" || r.Topic == query.Topic) &&
+		return (len(named) == 0 || named[r.ID]) && (query.DedupKey == "" || query.DedupKey == r.DedupKey || query.DedupKey == r.ID) &&
+			r.ID > query.After && (query.Topic == "" || r.Topic == query.Topic) &&
 			(query.State == nil || r.State == *query.State)
 	})
 	slices.SortFunc(records, func(a, b outbox.Record) int { return cmp.Compare(a.ID, b.ID) })

@@ -22,6 +22,7 @@ var boundTests = map[string]func(*env){
 	"Records":    testMaxRecords,
 	"Bytes":      testMaxStoredBytes,
 	"Concurrent": testBoundConcurrently,
+	"Keys":       testBoundWithKeys,
 }
 
 // reopened closes the store and opens what it kept.
@@ -38,10 +39,12 @@ func testRecordsSurvive(e *env) {
 	records[1].DeliverAt = time.Now().Add(long).Truncate(time.Microsecond)
 	records[2].State, records[2].LastError = outbox.Dead, "server answered 400"
 	records[3].LeaseToken = "holder"
+	records[3].DedupKey = "key"
 	require.NoError(e, e.store.Insert(e.ctx, long, records...))
 	before, stats := e.all(), e.stats()
 	e.reopened()
 	assert.Equal(e, before, e.all())
+	e.insert(e.keyed("key"))
 	assert.Equal(e, stats, e.stats())
 
 	_, err := e.store.Delete(e.ctx, records[0].ID)
@@ -112,6 +115,27 @@ func testMaxStoredBytes(e *env) {
 	require.NoError(e, err)
 	e.insert(records[0], records[0])
 	assert.Equal(e, ids(records[:3]), ids(e.all()))
+}
+
+// testBoundWithKeys shows that what is left out needs no room.
+func testBoundWithKeys(e *env) {
+	e.store = e.suite.bounded(e.T, 3, 0)
+	first, named := e.keyed("key"), e.record(topic)
+	named.ID = "named"
+	e.insert(first, named)
+	e.insert(e.keyed("key"), e.keyed("named"), e.keyed("last"), e.keyed("last"))
+	require.Len(e, e.all(), 3)
+	e.insert(e.keyed("last"))
+	e.insert(e.keyed("key"), e.keyed("named"))
+	require.ErrorIs(e, e.store.Insert(e.ctx, 0, e.keyed("another")), outbox.ErrFull)
+	require.ErrorIs(e, e.store.Insert(e.ctx, 0, e.keyed("key"), e.record(topic)), outbox.ErrFull)
+	require.Len(e, e.all(), 3)
+
+	n, err := e.store.Delete(e.ctx, first.ID)
+	require.NoError(e, err)
+	require.Equal(e, 1, n)
+	e.insert(e.keyed("another"))
+	require.ErrorIs(e, e.store.Insert(e.ctx, 0, e.keyed("key")), outbox.ErrFull)
 }
 
 func testBoundConcurrently(e *env) {

@@ -2,6 +2,7 @@ package outboxtest
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -32,9 +33,11 @@ func testArguments(e *env) {
 	}
 	invalid(insert(func(r *outbox.Record) { r.ID = "" }), "empty ID")
 	invalid(insert(func(r *outbox.Record) { r.Topic = "" }), "empty topic")
+	invalid(insert(func(r *outbox.Record) { r.DedupKey = strings.Repeat("k", outbox.MaxIDLength+1) }), "long key")
 	for _, text := range []string{"\xff", "a\x00b"} {
 		invalid(insert(func(r *outbox.Record) { r.ID = text }), "ID that is no text")
 		invalid(insert(func(r *outbox.Record) { r.Topic = text }), "topic that is no text")
+		invalid(insert(func(r *outbox.Record) { r.DedupKey = text }), "key that is no text")
 	}
 	invalid(insert(func(r *outbox.Record) { r.State = 7 }), "unknown state")
 	invalid(insert(func(r *outbox.Record) { r.Attempts = -1 }), "Attempts below zero")
@@ -65,6 +68,7 @@ func testArguments(e *env) {
 		invalid(list(outbox.Query{IDs: []string{"a", text}}), "ID that is no text")
 		invalid(list(outbox.Query{Topic: text}), "topic that is no text")
 		invalid(list(outbox.Query{After: text}), "After that is no text")
+		invalid(list(outbox.Query{DedupKey: text}), "key that is no text")
 		for _, selection := range []outbox.Selection{{IDs: []string{"a", text}}, {Topic: text}} {
 			for _, call := range []func(context.Context, outbox.Selection) (int, error){e.store.Retry, e.store.Discard, e.store.Count} {
 				n, err := call(e.ctx, selection)

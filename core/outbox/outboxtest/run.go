@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) outbox.Store, options ...Option) 
 	}
 	groups := map[string]map[string]func(*env){
 		"Insert":     insertTests,
+		"Dedup":      dedupTests,
 		"Claim":      claimTests,
 		"Reschedule": rescheduleTests,
 		"Delete":     deleteTests,

@@ -51,6 +51,15 @@
 // ([ErrForeign]). Space of deleted records is used again for new ones and
 // not given back to the file system.
 //
+// # Going back to an older release
+//
+// Opening brings a file to the version of the release, which is 2 at present,
+// and an older release refuses it from then on; opening it with the command
+// line of a newer release counts, too. There is no way back for a file but to
+// export what it holds: "postoffice outbox deliver --outbox NAME" delivers it,
+// "postoffice outbox list --outbox NAME" and "postoffice outbox show" print
+// it, with the newer release. The older one then starts with a new file.
+//
 // # Errors
 //
 // A full disk and a reached bound both match [outbox.ErrFull]; a full disk can

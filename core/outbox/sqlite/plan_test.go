@@ -57,6 +57,8 @@ func TestNoStatementReadsTheTable(t *testing.T) {
 	check(deleteRecords, "SEARCH outbox USING COVERING INDEX outbox_id (id=?)")
 	check(selectByID, "SEARCH outbox USING INDEX outbox_id (id=?)")
 	check(selectLast, "SEARCH outbox")
+	check(selectHolder, "SEARCH outbox USING INDEX outbox_key (dedup_key=?)")
+	check(selectHolder, "SEARCH outbox USING COVERING INDEX outbox_id (id=?)")
 	check(countHeld, "SEARCH outbox USING COVERING INDEX outbox_held (due_at>?)")
 	check(selectOldest, "SCAN outbox USING COVERING INDEX outbox_created")
 	check(countTopic, "SEARCH outbox USING COVERING INDEX outbox_topic (topic=? AND id>?)")

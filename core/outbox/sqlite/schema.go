@@ -20,7 +20,8 @@ const applicationID = 0x504f4f42
 // scheduled records are skipped without reading them; outbox_held holds
 // records in hand only, outbox_dead dead ones only; outbox_created tells the
 // oldest record. The last two hold sizes, so that counting all records at
-// opening reads no payloads.
+// opening reads no payloads. outbox_key holds records with a key only; those
+// of version 1 have the key for their id.
 var migrations = []string{`
 CREATE TABLE outbox (
 	seq        INTEGER PRIMARY KEY,
@@ -43,6 +44,9 @@ CREATE INDEX outbox_held    ON outbox (due_at, token) WHERE state = 0 AND token 
 CREATE INDEX outbox_created ON outbox (created_at, size) WHERE state = 0;
 CREATE INDEX outbox_dead    ON outbox (id, size) WHERE state = 1;
 CREATE INDEX outbox_topic   ON outbox (topic, id, state);
+`, `
+ALTER TABLE outbox ADD COLUMN dedup_key TEXT;
+CREATE UNIQUE INDEX outbox_key ON outbox (dedup_key) WHERE dedup_key IS NOT NULL;
 `}
 
 // migrate creates the schema in a new file or brings an older one up to date.

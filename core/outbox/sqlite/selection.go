@@ -57,6 +57,11 @@ func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, 
 	if err := query.Validate(); err != nil {
 		return nil, err
 	}
+	if query.DedupKey != "" {
+		if err := s.nameHolder(ctx, &query); err != nil || len(query.IDs) == 0 {
+			return nil, err
+		}
+	}
 	if len(query.IDs) > 0 {
 		return s.listIDs(ctx, query)
 	}
@@ -73,6 +78,23 @@ func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, 
 		return nil, err
 	}
 	return records, nil
+}
+
+// nameHolder leaves those IDs of a query that hold its key.
+func (s *Store) nameHolder(ctx context.Context, query *outbox.Query) error {
+	var holders []string
+	err := s.read(ctx, func(w *writer) error {
+		return w.rows(selectHolder, []any{query.DedupKey}, func(scan func(...any) error) (bool, error) {
+			var id string
+			err := scan(&id)
+			if len(query.IDs) == 0 || slices.Contains(query.IDs, id) {
+				holders = append(holders, id)
+			}
+			return true, err
+		})
+	})
+	query.IDs = holders
+	return err
 }
 
 // listIDs lists records of some IDs.

@@ -6,10 +6,10 @@ import "strings"
 // that none can become slow unnoticed.
 const (
 	insertRecord = `INSERT INTO outbox
-(id, state, due_at, token, attempts, created_at, deliver_at, size, topic, last_error, attributes, payload)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+(id, state, due_at, token, attempts, created_at, deliver_at, size, topic, last_error, attributes, payload, dedup_key)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 
-	plainColumns = `seq, id, state, due_at, token, attempts, created_at, deliver_at, topic, last_error`
+	plainColumns = `seq, id, dedup_key, state, due_at, token, attempts, created_at, deliver_at, topic, last_error`
 	columns      = plainColumns + `, attributes, payload`
 	// SQLite knows the length of a BLOB without reading it.
 	lengths = `, length(attributes), length(payload)`
@@ -32,7 +32,9 @@ WHERE id = ? AND token = ? AND token <> '' AND state = 0 RETURNING size`
 	retryRecord   = `UPDATE outbox SET state = 0, due_at = ?, token = '' WHERE seq = ?`
 
 	selectByID = `SELECT seq, id, state, size, topic FROM outbox WHERE id = ?`
-	selectLast = `SELECT coalesce(max(seq), 0) FROM outbox`
+	// selectHolder finds the record that holds a key.
+	selectHolder = `SELECT id FROM outbox WHERE dedup_key = ?1 UNION ALL SELECT id FROM outbox WHERE id = ?1`
+	selectLast   = `SELECT coalesce(max(seq), 0) FROM outbox`
 
 	// countTopic counts some records of a topic by ascending ID, and those among
 	// them of a state; below zero means any.

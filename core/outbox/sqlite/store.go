@@ -93,22 +93,35 @@ func (w *writer) room(records []outbox.Record) (full, err error) {
 		return nil, nil
 	}
 	// Near the bound it matters which of them are there already.
-	fresh := make(map[string]bool)
+	fresh, ids, keys := 0, make(map[string]bool), make(map[string]bool)
 	bytes = 0
 	for _, record := range records {
-		stored, err := w.row(selectByID, []any{record.ID}, new(int64), new(string), new(int), new(int64), new(string))
+		there, err := w.there(record)
 		if err != nil {
 			return nil, err
 		}
-		if !stored && !fresh[record.ID] {
-			fresh[record.ID] = true
-			bytes += record.Size()
+		key := record.DedupKey
+		if there || ids[record.ID] || key != "" && (ids[key] || keys[key]) {
+			continue
 		}
+		ids[record.ID], keys[key] = true, true
+		fresh++
+		bytes += record.Size()
 	}
-	if len(fresh) == 0 {
+	if fresh == 0 {
 		return nil, nil
 	}
-	return exceeded(len(fresh), bytes), nil
+	return exceeded(fresh, bytes), nil
+}
+
+// there tells whether the ID of a record is in the store, or another one holds
+// its key.
+func (w *writer) there(record outbox.Record) (bool, error) {
+	there, err := w.row(selectByID, []any{record.ID}, new(int64), new(string), new(int), new(int64), new(string))
+	if err != nil || there || record.DedupKey == "" {
+		return there, err
+	}
+	return w.row(selectHolder, []any{record.DedupKey}, new(string))
 }
 
 // insertAll stores records that are due after a delay.
@@ -132,9 +145,16 @@ func (w *writer) insert(now time.Time, delay time.Duration, record outbox.Record
 	if record.State == outbox.Dead {
 		record.LeaseToken = ""
 	}
+	key := sql.NullString{String: record.DedupKey, Valid: record.DedupKey != ""}
+	if key.Valid {
+		// The index of keys does not know a record whose ID is the key.
+		if held, err := w.row(selectHolder, []any{record.DedupKey}, new(string)); err != nil || held {
+			return err
+		}
+	}
 	n, err := w.change(insertRecord, record.ID, int(record.State), later(now, delay), record.LeaseToken, record.Attempts,
 		now.UnixMicro(), deliverAt, record.Size(), record.Topic, record.LastError,
-		blob(record.Attributes), blob(record.Payload))
+		blob(record.Attributes), blob(record.Payload), key)
 	if err == nil && n > 0 {
 		w.counts.add(record.State, 1, record.Size())
 	}
@@ -162,8 +182,10 @@ func blob(b []byte) []byte {
 func scanRecord(scan func(...any) error, more ...any) (seq int64, record outbox.Record, err error) {
 	var dueAt, createdAt int64
 	var deliverAt sql.NullInt64
-	err = scan(append([]any{&seq, &record.ID, (*int)(&record.State), &dueAt, &record.LeaseToken, &record.Attempts, &createdAt,
+	var key sql.NullString
+	err = scan(append([]any{&seq, &record.ID, &key, (*int)(&record.State), &dueAt, &record.LeaseToken, &record.Attempts, &createdAt,
 		&deliverAt, &record.Topic, &record.LastError, (*[]byte)(&record.Attributes), (*[]byte)(&record.Payload)}, more...)...)
+	record.DedupKey = key.String
 	record.DueAt = time.UnixMicro(dueAt).UTC()
 	record.CreatedAt = time.UnixMicro(createdAt).UTC()
 	if deliverAt.Valid {

@@ -68,34 +68,52 @@ func (s *Store) insertReserved(ctx context.Context, delay time.Duration, records
 	return err
 }
 
-// fresh returns the records that are not in the table, each ID once.
+// fresh returns the records that are not in the table, each ID and key once.
 func (s *Store) fresh(ctx context.Context, records []outbox.Record) ([]outbox.Record, error) {
-	seen := make(map[string]bool, len(records))
-	ids := make([]string, len(records))
-	for i, record := range records {
-		ids[i] = record.ID
+	var names, keyNames []string
+	for _, record := range records {
+		names = append(names, record.ID)
+		if hasKey(record) {
+			names, keyNames = append(names, record.DedupKey), append(keyNames, record.DedupKey)
+		}
 	}
-	for group := range slices.Chunk(sorted(ids), listed) {
+	ids, err := s.present(ctx, "id", names)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.present(ctx, "dedup_key", keyNames)
+	if err != nil {
+		return nil, err
+	}
+	var fresh []outbox.Record
+	for _, record := range records {
+		key := record.DedupKey
+		if ids[record.ID] || hasKey(record) && (ids[key] || keys[key]) {
+			continue
+		}
+		ids[record.ID], keys[key] = true, true
+		fresh = append(fresh, record)
+	}
+	return fresh, nil
+}
+
+// present returns which of some values a column has.
+func (s *Store) present(ctx context.Context, column string, list []string) (map[string]bool, error) {
+	found := make(map[string]bool, len(list))
+	for group := range slices.Chunk(sorted(list), listed) {
 		v := s.dialect.querying()
-		query := "SELECT id FROM " + s.table.SQL() + " WHERE id" + v.among(group) + v.planned()
+		query := "SELECT " + column + " FROM " + s.table.SQL() + " WHERE " + column + v.among(group) + v.planned()
 		err := each(ctx, s.db, query, v.args, func(scan func(...any) error) error {
-			var id string
-			err := scan(&id)
-			seen[id] = true
+			var value string
+			err := scan(&value)
+			found[value] = true
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
-	var fresh []outbox.Record
-	for _, record := range records {
-		if !seen[record.ID] {
-			seen[record.ID] = true
-			fresh = append(fresh, record)
-		}
-	}
-	return fresh, nil
+	return found, nil
 }
 
 // count counts the table. Unless it must be exact, for which the caller holds
@@ -106,7 +124,8 @@ func (s *Store) count(ctx context.Context, exact bool) error {
 		return nil
 	}
 	var found usage
-	_, err := first(ctx, s.db, s.countText(), nil, &found.records, &found.bytes)
+	query, args := s.totalQuery()
+	_, err := first(ctx, s.db, query, args, &found.records, &found.bytes)
 	s.room.end(start, found, err)
 	return err
 }

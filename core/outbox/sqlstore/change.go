@@ -68,7 +68,7 @@ func (s *Store) remove(ctx context.Context, ids []string, filter func(*values) s
 	var bytes int64
 	if s.room.limit.Bytes > 0 {
 		v := s.dialect.querying()
-		query := s.countText() + " WHERE " + condition(v) + v.planned()
+		query := s.countText(s.table.SQL()) + " WHERE " + condition(v) + v.planned()
 		if _, err := first(ctx, s.db, query, v.args, &records, &bytes); err != nil {
 			return 0, err
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 // remedy says how to get the schema.
-const remedy = "sqlstore.Migrate creates what is missing, or the statements of sqlstore.Schema do (schema/*.sql)"
+const remedy = "sqlstore.Migrate makes what is missing, or the statements of sqlstore.Schema and, of an older version, sqlstore.SchemaFrom do (schema/*.sql)"
 
 // Check reports whether the table can be used: that it has the columns, of
 // types that hold what the store puts there, and the indexes, that nothing
@@ -61,8 +61,8 @@ type layout struct {
 // column is a column of a table.
 type column struct {
 	name, typ string
-	// required is set if an insert must name it.
-	required bool
+	// required is set if an insert must name it, null if it may be NULL.
+	required, null bool
 	// misfit says what else is wrong with it, if it is a column of the store's.
 	misfit string
 }
@@ -98,7 +98,7 @@ var kinds = []struct {
 }{
 	{"id", nameKind}, {"state", stateKind}, {"due_at", timeKind}, {"token", nameKind}, {"attempts", countKind},
 	{"created_at", timeKind}, {"deliver_at", timeKind}, {"size", timeKind}, {"topic", nameKind},
-	{"last_error", wordsKind}, {"attributes", bytesKind}, {"payload", bytesKind},
+	{"last_error", wordsKind}, {"attributes", bytesKind}, {"payload", bytesKind}, {"dedup_key", nameKind},
 }
 
 // problems names all that is missing or wrong.
@@ -116,6 +116,8 @@ func (s *Store) problems(found layout) []string {
 			say("column %s is %s, not %s", c.name, c.typ, fitting[0])
 		} else if c.misfit != "" {
 			say("column %s %s", c.name, c.misfit)
+		} else if want.name == "dedup_key" && !c.null {
+			say("column %s may not be NULL, and is for rows without a key", c.name)
 		}
 	}
 	for _, c := range found.columns {
@@ -139,7 +141,7 @@ func (s *Store) problems(found layout) []string {
 	}
 	for _, want := range s.indexes() {
 		if !slices.ContainsFunc(found.indexes, want.fits(s.dialect)) {
-			say("index %s is missing", want)
+			say("%s is missing", want)
 		}
 	}
 	return problems
@@ -147,12 +149,20 @@ func (s *Store) problems(found layout) []string {
 
 // indexes are those that the table needs beside its primary key.
 func (s *Store) indexes() []index {
-	if s.dialect == MySQL {
-		return []index{{name: s.table.due(), columns: "state,due_at,id"}}
+	key := index{name: s.table.key(), columns: "dedup_key", unique: true}
+	topic := index{name: s.table.topic(), columns: "topic,due_at,id"}
+	switch s.dialect {
+	case MySQL:
+		topic.columns = "state,topic,due_at,id,size,created_at,token"
+		return []index{{name: s.table.due(), columns: "state,due_at,id"}, key, topic}
+	case SQLite:
+		topic.columns += ",size,created_at,token"
 	}
+	key.where, topic.where = condition("dedup_key IS NOT NULL"), condition(s.dialect.pending())
 	return []index{
 		{name: s.table.due(), columns: "due_at,id", where: condition(s.dialect.pending())},
 		{name: s.table.dead(), columns: "id", where: "state=1"},
+		key, topic,
 	}
 }
 
@@ -160,16 +170,20 @@ func (s *Store) indexes() []index {
 // name it, that is not on PostgreSQL.
 func (i index) fits(dialect Dialect) func(index) bool {
 	return func(found index) bool {
-		return found.columns == i.columns && found.where == i.where && !found.broken &&
+		return found.columns == i.columns && found.where == i.where && !found.broken && (found.unique || !i.unique) &&
 			(dialect == Postgres || strings.EqualFold(found.name, i.name))
 	}
 }
 
 // String describes the index for people.
 func (i index) String() string {
-	text := i.name + " on (" + strings.ReplaceAll(i.columns, ",", ", ") + ")"
+	text := "index "
+	if i.unique {
+		text = "unique index "
+	}
+	text += i.name + " on (" + strings.ReplaceAll(i.columns, ",", ", ") + ")"
 	if i.where != "" {
-		text += " where " + strings.NewReplacer("=", " = ", "<>", " <> ").Replace(i.where)
+		text += " where " + strings.NewReplacer("=", " = ", "<>", " <> ", "isnotnull", " is not null").Replace(i.where)
 	}
 	return text
 }

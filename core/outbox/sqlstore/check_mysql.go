@@ -11,9 +11,9 @@ func fittingMySQL(name string, k kind) types {
 	case nameKind:
 		// What SQL modes that are not strict would cut is refused by validate.
 		if name == "topic" {
-			return types{fmt.Sprintf("varbinary(%d)", maxTopicMySQL), "blob", "mediumblob", "longblob"}
+			return types{fmt.Sprintf("varbinary(%d)", maxTopic)}
 		}
-		return types{fmt.Sprintf("varbinary(%d)", maxTokenMySQL)}
+		return types{fmt.Sprintf("varbinary(%d)", maxToken)}
 	case wordsKind:
 		return types{"mediumtext", "longtext"}
 	case stateKind:
@@ -32,12 +32,12 @@ func (s *Store) describeMySQL(ctx context.Context) (layout, error) {
 	var found layout
 	where := s.table.WhereMySQL()
 	err := each(ctx, s.db, `SELECT column_name, column_type, character_set_name,
-	CASE WHEN is_nullable = 'NO' AND column_default IS NULL AND extra = '' THEN 1 ELSE 0 END
+	CASE WHEN is_nullable = 'NO' AND column_default IS NULL AND extra = '' THEN 1 ELSE 0 END, is_nullable = 'YES'
 FROM information_schema.columns`+where+` ORDER BY ordinal_position`, nil,
 		func(scan func(...any) error) error {
 			var c column
 			var set sql.NullString
-			err := scan(&c.name, &c.typ, &set, &c.required)
+			err := scan(&c.name, &c.typ, &set, &c.required, &c.null)
 			if set.Valid && set.String != "utf8mb4" {
 				c.misfit = fmt.Sprintf("has the character set %s, not utf8mb4", set.String)
 			}

@@ -25,14 +25,14 @@ func (s *Store) describePostgres(ctx context.Context) (layout, error) {
 	relation := fmt.Sprintf("to_regclass('%s')", s.table.SQL())
 	var collation string
 	err := each(ctx, s.db, `SELECT a.attname, format_type(a.atttypid, a.atttypmod),
-	a.attnotnull AND NOT a.atthasdef AND a.attidentity = '',
+	a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', NOT a.attnotnull,
 	CASE WHEN c.oid IS NULL THEN '' ELSE quote_ident(n.nspname) || '.' || quote_ident(c.collname) END
 FROM pg_attribute a LEFT JOIN pg_collation c ON c.oid = a.attcollation LEFT JOIN pg_namespace n ON n.oid = c.collnamespace
 WHERE a.attrelid = `+relation+` AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`, nil,
 		func(scan func(...any) error) error {
 			var c column
 			var order string
-			err := scan(&c.name, &c.typ, &c.required, &order)
+			err := scan(&c.name, &c.typ, &c.required, &c.null, &order)
 			if c.name == "id" {
 				collation = order
 			}

@@ -51,11 +51,11 @@ func (s *Store) describeSQLite(ctx context.Context) (layout, error) {
 	if schema == "" {
 		schema = "main"
 	}
-	err := each(ctx, s.db, fmt.Sprintf(`SELECT name, type, CASE WHEN "notnull" <> 0 AND dflt_value IS NULL AND pk = 0 THEN 1 ELSE 0 END
+	err := each(ctx, s.db, fmt.Sprintf(`SELECT name, type, CASE WHEN "notnull" <> 0 AND dflt_value IS NULL AND pk = 0 THEN 1 ELSE 0 END, "notnull" = 0
 FROM pragma_table_info('%s', '%s')`, s.table.Name, schema), nil,
 		func(scan func(...any) error) error {
 			var c column
-			err := scan(&c.name, &c.typ, &c.required)
+			err := scan(&c.name, &c.typ, &c.required, &c.null)
 			c.typ = affinity(c.typ)
 			found.columns = append(found.columns, c)
 			return err

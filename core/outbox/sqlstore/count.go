@@ -8,9 +8,9 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Count counts the selected records. All of them, and all of a state, are
-// counted in an index where the database can; for those of a topic, which has
-// none, the table is read, though no payload of more than some kilobytes.
+// Count counts the selected records, in an index: those of a topic in that by
+// topic, but for dead ones, whose rows are read where the database has an index
+// of them alone.
 func (s *Store) Count(ctx context.Context, selection outbox.Selection) (int, error) {
 	if err := selection.Validate(); err != nil {
 		return 0, err
@@ -63,23 +63,36 @@ func (s *Store) countManyText(v *values, selection outbox.Selection) string {
 	if selection.All {
 		topic = ""
 	}
-	from, where := s.table.SQL(), "1 = 1"
-	switch {
-	case selection.State == nil:
-	case *selection.State == outbox.Dead:
-		from, where = s.table.using(s.table.due()), "state = 1"
-		if s.dialect == SQLite {
-			from = s.table.using(s.table.dead())
+	count := func(from, where string) string {
+		if topic != "" {
+			where += " AND topic = " + v.text(topic)
 		}
+		return fmt.Sprintf("SELECT count(*) FROM %s WHERE %s%s", from, where, v.planned())
+	}
+	pending := func() string {
+		if topic == "" {
+			return count(s.table.using(s.table.due()), s.dialect.pending())
+		}
+		return count(s.table.using(s.table.topic()), s.dialect.pending())
+	}
+	dead := func() string {
+		switch {
+		case s.dialect != MySQL:
+			return count(s.table.using(s.table.dead()), "state = 1")
+		case topic == "":
+			return count(s.table.using(s.table.due()), "state = 1")
+		default:
+			return count(s.table.using(s.table.topic()), "state = 1")
+		}
+	}
+	switch {
+	case selection.State != nil && *selection.State == outbox.Dead:
+		return dead()
+	case selection.State != nil:
+		return pending()
 	case topic == "":
-		from, where = s.table.using(s.table.due()), s.dialect.pending()
+		return count(s.table.SQL(), "1 = 1")
 	default:
-		// Most rows are pending, and to find each by the index would take
-		// longer than to read all.
-		where = s.dialect.filter(s.dialect.pending())
+		return "SELECT (" + pending() + ") + (" + dead() + ")"
 	}
-	if topic != "" {
-		where += " AND topic = " + v.text(topic)
-	}
-	return fmt.Sprintf("SELECT count(*) FROM %s WHERE %s%s", from, where, v.planned())
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/postoffice-go/postoffice/core/internal/typednil"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -21,6 +21,17 @@ const (
 
 // execer runs a statement with parameters.
 type execer func(ctx context.Context, query string, args ...any) (sql.Result, error)
+
+// inserter is where records are inserted.
+type inserter struct {
+	exec execer
+	// byID tells whether a row has a key for its ID. It is not called for
+	// records without a key.
+	byID func(ctx context.Context, key string) (bool, error)
+}
+
+// hasKey tells whether a record has a key.
+func hasKey(record outbox.Record) bool { return record.DedupKey != "" }
 
 // Insert stores all records or none. A delay below zero counts as zero. A
 // record that is Dead is held by nobody and has no DueAt.
@@ -49,7 +60,8 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 
 // InsertTx inserts records, due at once, in a transaction of the caller's on
 // the same database: a *sql.Tx, or what [PgxTx] makes of a pgx.Tx. Only its
-// ExecContext is called.
+// ExecContext is called, and for records with a DedupKey its QueryContext, if
+// it is not of PgxTx; one without it is [outbox.ErrInvalid] then.
 //
 // After an error roll the transaction back. PostgreSQL refuses every other
 // statement of a transaction in which one has failed; and the other databases
@@ -58,11 +70,19 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 // Conflicts are not tried again here, because the database undoes the whole
 // transaction, which only the caller can repeat.
 func (s *Store) InsertTx(ctx context.Context, tx outbox.Tx, records ...outbox.Record) error {
-	if typednil.Is(tx) {
-		return fmt.Errorf("%w: tx is nil", outbox.ErrInvalid)
+	if err := checkTx(tx); err != nil {
+		return err
 	}
 	if err := s.validate(records); err != nil {
 		return err
+	}
+	in := inserter{exec: tx.ExecContext}
+	if slices.ContainsFunc(records, hasKey) {
+		ask, err := asks(tx)
+		if err != nil {
+			return err
+		}
+		in.byID = s.byIDTx(ask)
 	}
 	if s.closed.Load() {
 		return outbox.ErrClosed
@@ -75,15 +95,16 @@ func (s *Store) InsertTx(ctx context.Context, tx outbox.Tx, records ...outbox.Re
 			return err
 		}
 	}
-	_, err := s.insertChunks(ctx, tx.ExecContext, 0, records)
+	_, err := s.insertChunks(ctx, in, 0, records)
 	return s.wrap(ctx, "insert in a transaction", err)
 }
 
-// maxNames are how many bytes the columns of MySQL hold; a server whose SQL
-// mode is not strict would cut what is longer.
+// maxTopic and maxToken are how many bytes the columns of MySQL hold; a server
+// whose SQL mode is not strict would cut what is longer. An entry of an index of
+// PostgreSQL has room for as much.
 const (
-	maxTopicMySQL = 1024
-	maxTokenMySQL = 255
+	maxTopic = 1024
+	maxToken = 255
 )
 
 // validate says what is wrong with records to insert.
@@ -91,15 +112,12 @@ func (s *Store) validate(records []outbox.Record) error {
 	if err := outbox.ValidateRecords(records...); err != nil {
 		return err
 	}
-	if s.dialect != MySQL {
-		return nil
-	}
 	for i, record := range records {
-		if n := len(record.Topic); n > maxTopicMySQL {
-			return fmt.Errorf("%w: records[%d].Topic has %d bytes, more than %d", outbox.ErrInvalid, i, n, maxTopicMySQL)
+		if n := len(record.Topic); n > maxTopic {
+			return fmt.Errorf("%w: records[%d].Topic has %d bytes, more than %d", outbox.ErrInvalid, i, n, maxTopic)
 		}
-		if n := len(record.LeaseToken); n > maxTokenMySQL {
-			return fmt.Errorf("%w: records[%d].LeaseToken has %d bytes, more than %d", outbox.ErrInvalid, i, n, maxTokenMySQL)
+		if n := len(record.LeaseToken); n > maxToken {
+			return fmt.Errorf("%w: records[%d].LeaseToken has %d bytes, more than %d", outbox.ErrInvalid, i, n, maxToken)
 		}
 	}
 	return nil
@@ -109,12 +127,12 @@ func (s *Store) validate(records []outbox.Record) error {
 func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbox.Record) (int, error) {
 	if chunk(records) == len(records) {
 		// A statement alone is a transaction.
-		return s.insertChunks(ctx, s.execer(nil), delay, records)
+		return s.insertChunks(ctx, inserter{s.execer(nil), s.byID(s.db)}, delay, records)
 	}
 	inserted := 0
 	err := s.transact(ctx, func(tx *sql.Conn) error {
 		var err error
-		inserted, err = s.insertChunks(ctx, s.execer(tx), delay, records)
+		inserted, err = s.insertChunks(ctx, inserter{s.execer(tx), s.byID(tx)}, delay, records)
 		return err
 	})
 	return inserted, err
@@ -141,12 +159,22 @@ func (s *Store) execer(conn *sql.Conn) execer {
 
 // insertChunks inserts records in as many statements as it takes, and returns
 // how many were not there yet.
-func (s *Store) insertChunks(ctx context.Context, exec execer, delay time.Duration, records []outbox.Record) (int, error) {
+func (s *Store) insertChunks(ctx context.Context, in inserter, delay time.Duration, records []outbox.Record) (int, error) {
 	inserted := 0
 	for len(records) > 0 {
 		n := chunk(records)
+		if hasKey(records[0]) {
+			held, err := in.byID(ctx, records[0].DedupKey)
+			if err != nil {
+				return 0, err
+			}
+			if held {
+				records = records[n:]
+				continue
+			}
+		}
 		query, args := s.insertStatement(delay, records[:n])
-		result, err := exec(ctx, query, args...)
+		result, err := in.exec(ctx, query, args...)
 		if err != nil {
 			return 0, err
 		}
@@ -160,12 +188,14 @@ func (s *Store) insertChunks(ctx context.Context, exec execer, delay time.Durati
 	return inserted, nil
 }
 
-// chunk returns how many of the records the next statement carries.
+// chunk returns how many of the records the next statement carries. One with a
+// key has a statement of its own: were it left out, a row that fills up might
+// take its place.
 func chunk(records []outbox.Record) int {
 	var bytes int64
 	for i, record := range records {
 		bytes += record.Size()
-		if i == insertRows || i > 0 && bytes > insertBytes {
+		if i == insertRows || i > 0 && (bytes > insertBytes || hasKey(record) || hasKey(records[0])) {
 			return i
 		}
 	}
@@ -194,32 +224,42 @@ func (s *Store) insertStatement(delay time.Duration, records []outbox.Record) (s
 		}
 		args = append(args, record.ID, int64(record.State), int64(record.State), micros(delay), record.LeaseToken, int64(record.Attempts), deliverAt,
 			record.Size(), record.Topic, words(record.LastError), blob(record.Attributes), blob(record.Payload))
+		if hasKey(record) {
+			return s.insertText(1, true), append(args, record.DedupKey)
+		}
 	}
 	last := records[len(records)-1].ID
 	for range rows - len(records) {
 		args = append(args, last, int64(0), int64(0), int64(0), "", int64(0), nil, int64(0), "", "", []byte{}, []byte{})
 	}
-	return s.insertText(rows), args
+	return s.insertText(rows, false), args
 }
 
-// insertText returns the text of the statement that inserts so many rows.
-func (s *Store) insertText(rows int) string {
-	now, integer := s.dialect.now(), s.dialect.integer()
-	row := strings.NewReplacer("NOW", now, "INTEGER", integer).Replace(
-		`(?, ?, CASE WHEN CAST(? AS INTEGER) = 0 THEN NOW + CAST(? AS INTEGER) ELSE 0 END, ?, CAST(? AS INTEGER), NOW, CAST(? AS INTEGER), ?, ?, ?, ?, ?)`)
+// insertText returns the text of the statement that inserts so many rows, with
+// a key or without one.
+func (s *Store) insertText(rows int, keyed bool) string {
+	now, integer, key := s.dialect.now(), s.dialect.integer(), "NULL"
+	if keyed {
+		key = "?"
+	}
+	row := strings.NewReplacer("NOW", now, "INTEGER", integer, "KEY", key).Replace(
+		`(?, ?, CASE WHEN CAST(? AS INTEGER) = 0 THEN NOW + CAST(? AS INTEGER) ELSE 0 END, ?, CAST(? AS INTEGER), NOW, CAST(? AS INTEGER), ?, ?, ?, ?, ?, KEY)`)
 	var text strings.Builder
 	text.WriteString("INSERT INTO " + s.table.SQL() +
-		" (id, state, due_at, token, attempts, created_at, deliver_at, size, topic, last_error, attributes, payload) VALUES ")
+		" (id, state, due_at, token, attempts, created_at, deliver_at, size, topic, last_error, attributes, payload, dedup_key) VALUES ")
 	for i := range rows {
 		if i > 0 {
 			text.WriteString(", ")
 		}
 		text.WriteString(row)
 	}
-	if s.dialect == MySQL {
+	switch {
+	case s.dialect == MySQL:
 		// INSERT IGNORE would hide every other error too.
 		text.WriteString(" ON DUPLICATE KEY UPDATE id = id")
-	} else {
+	case keyed: // no database takes two indexes here
+		text.WriteString(" ON CONFLICT DO NOTHING")
+	default:
 		text.WriteString(" ON CONFLICT (id) DO NOTHING")
 	}
 	if s.dialect != Postgres {

@@ -32,14 +32,16 @@ func (s *Store) nextQuery() (string, []any) {
 		s.dialect.now(), s.table.using(s.table.due()), s.dialect.pending(), v.planned()), v.args
 }
 
-// Stats counts the records. It reads the whole table: it is for people and for
-// measurements now and then.
+// Stats counts the records. Pending ones are counted in an index, which takes as
+// long as there are many; for dead ones PostgreSQL and SQLite read the rows. It is
+// for people and for measurements now and then.
 func (s *Store) Stats(ctx context.Context) (outbox.Stats, error) {
 	var stats outbox.Stats
 	err := s.do(ctx, "stats", func() error {
 		var oldest sql.NullInt64
 		stats = outbox.Stats{}
-		_, err := first(ctx, s.db, s.statsText(), nil, &stats.Pending, &stats.Dead, &stats.Held, &stats.Bytes, &oldest)
+		query, args := s.statsQuery()
+		_, err := first(ctx, s.db, query, args, &stats.Pending, &stats.Dead, &stats.Held, &stats.Bytes, &oldest)
 		if oldest.Valid {
 			stats.Oldest = time.UnixMicro(oldest.Int64).UTC()
 		}
@@ -51,16 +53,39 @@ func (s *Store) Stats(ctx context.Context) (outbox.Stats, error) {
 	return stats, nil
 }
 
-func (s *Store) statsText() string {
-	return fmt.Sprintf(`SELECT count(CASE WHEN state = 0 THEN 1 END), count(CASE WHEN state = 1 THEN 1 END),
-	count(CASE WHEN state = 0 AND token <> '' AND due_at > %s THEN 1 END), CAST(coalesce(sum(size), 0) AS %s),
-	min(CASE WHEN state = 0 THEN created_at END) FROM %s`, s.dialect.now(), s.dialect.integer(), s.table.SQL())
+// statsQuery returns the query for what Stats returns. Each state is counted in
+// an index of its own, but on MySQL, where one has both.
+func (s *Store) statsQuery() (string, []any) {
+	if s.dialect == MySQL {
+		return fmt.Sprintf(`SELECT count(CASE WHEN state = 0 THEN 1 END), count(CASE WHEN state = 1 THEN 1 END),
+	count(CASE WHEN state = 0 AND token <> '' AND due_at > %s THEN 1 END), CAST(coalesce(sum(size), 0) AS SIGNED),
+	min(CASE WHEN state = 0 THEN created_at END) FROM %s`, s.dialect.now(), s.table.using(s.table.topic())), nil
+	}
+	return s.bothStates("p.n, d.n, p.held, CAST(p.bytes + d.bytes AS bigint), p.oldest")
 }
 
-// countText returns the statement that counts records and bytes, of all rows
-// unless a condition is added.
-func (s *Store) countText() string {
-	return fmt.Sprintf("SELECT count(*), CAST(coalesce(sum(size), 0) AS %s) FROM %s", s.dialect.integer(), s.table.SQL())
+// totalQuery returns the query for the number and the bytes of all records.
+func (s *Store) totalQuery() (string, []any) {
+	if s.dialect == MySQL {
+		return s.countText(s.table.using(s.table.topic())), nil
+	}
+	return s.bothStates("p.n + d.n, CAST(p.bytes + d.bytes AS bigint)")
+}
+
+// bothStates returns a query over what there is to count of pending rows, p, and
+// of dead ones, d.
+func (s *Store) bothStates(what string) (string, []any) {
+	v := s.dialect.querying()
+	return fmt.Sprintf(`SELECT %s FROM
+	(SELECT count(*) AS n, coalesce(sum(size), 0) AS bytes, min(created_at) AS oldest,
+		count(CASE WHEN token <> '' AND due_at > %s THEN 1 END) AS held FROM %s WHERE %s%s) AS p,
+	(SELECT count(*) AS n, coalesce(sum(size), 0) AS bytes FROM %s WHERE state = 1) AS d`,
+		what, s.dialect.now(), s.table.using(s.table.topic()), s.dialect.pending(), v.planned(), s.table.using(s.table.dead())), v.args
+}
+
+// countText returns the beginning of a query that counts records and bytes.
+func (s *Store) countText(from string) string {
+	return fmt.Sprintf("SELECT count(*), CAST(coalesce(sum(size), 0) AS %s) FROM %s", s.dialect.integer(), from)
 }
 
 // List returns records by ascending ID, that is by its bytes. A page costs as
@@ -71,6 +96,11 @@ func (s *Store) countText() string {
 func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, error) {
 	if err := query.Validate(); err != nil {
 		return nil, err
+	}
+	if query.DedupKey != "" {
+		if err := s.nameHolders(ctx, &query); err != nil || len(query.IDs) == 0 {
+			return nil, err
+		}
 	}
 	if len(query.IDs) > 0 {
 		return s.listIDs(ctx, query)

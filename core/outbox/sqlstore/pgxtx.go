@@ -18,27 +18,29 @@ import (
 //
 // The store needs a *sql.DB on the same database all the same, for its other
 // methods; stdlib.OpenDBFromPool makes one of a pool.
-func PgxTx[T interface{ RowsAffected() int64 }](tx interface {
+func PgxTx[T interface{ RowsAffected() int64 }, R interface{ Scan(into ...any) error }](tx interface {
 	Exec(ctx context.Context, sql string, args ...any) (T, error)
+	QueryRow(ctx context.Context, sql string, args ...any) R
 	Commit(ctx context.Context) error
 	Rollback(ctx context.Context) error
 }) outbox.Tx {
 	if typednil.Is(tx) {
 		return nil
 	}
-	return pgxTx[T]{tx}
+	return pgxTx[T, R]{tx}
 }
 
-type pgxTx[T interface{ RowsAffected() int64 }] struct {
+type pgxTx[T interface{ RowsAffected() int64 }, R interface{ Scan(into ...any) error }] struct {
 	tx interface {
 		Exec(ctx context.Context, sql string, args ...any) (T, error)
+		QueryRow(ctx context.Context, sql string, args ...any) R
 		Commit(ctx context.Context) error
 		Rollback(ctx context.Context) error
 	}
 }
 
 // ExecContext runs a statement in the transaction.
-func (t pgxTx[T]) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+func (t pgxTx[T, R]) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	tag, err := t.tx.Exec(ctx, query, args...)
 	if err != nil {
 		return nil, err
@@ -46,8 +48,13 @@ func (t pgxTx[T]) ExecContext(ctx context.Context, query string, args ...any) (s
 	return driver.RowsAffected(tag.RowsAffected()), nil
 }
 
+// ask runs a query that returns one row of one column.
+func (t pgxTx[T, R]) ask(ctx context.Context, query string, args []any, into *string) error {
+	return t.tx.QueryRow(ctx, query, args...).Scan(into)
+}
+
 // Commit commits the transaction. No store calls it.
-func (t pgxTx[T]) Commit() error { return t.tx.Commit(context.Background()) }
+func (t pgxTx[T, R]) Commit() error { return t.tx.Commit(context.Background()) }
 
 // Rollback rolls the transaction back. No store calls it.
-func (t pgxTx[T]) Rollback() error { return t.tx.Rollback(context.Background()) }
+func (t pgxTx[T, R]) Rollback() error { return t.tx.Rollback(context.Background()) }

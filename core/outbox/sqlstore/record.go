@@ -11,7 +11,7 @@ import (
 
 // columns are those of a record, in the order of scanRecord.
 const (
-	plainColumns = `id, state, due_at, token, attempts, created_at, deliver_at, topic, last_error`
+	plainColumns = `id, dedup_key, state, due_at, token, attempts, created_at, deliver_at, topic, last_error`
 	columns      = plainColumns + `, attributes, payload`
 )
 
@@ -20,8 +20,10 @@ func scanRecord(scan func(...any) error, more ...any) (outbox.Record, error) {
 	var record outbox.Record
 	var dueAt, createdAt int64
 	var deliverAt sql.NullInt64
-	err := scan(append([]any{&record.ID, (*int)(&record.State), &dueAt, &record.LeaseToken, &record.Attempts, &createdAt,
+	var key sql.NullString
+	err := scan(append([]any{&record.ID, &key, (*int)(&record.State), &dueAt, &record.LeaseToken, &record.Attempts, &createdAt,
 		&deliverAt, &record.Topic, &record.LastError, (*[]byte)(&record.Attributes), (*[]byte)(&record.Payload)}, more...)...)
+	record.DedupKey = key.String
 	if record.State == outbox.Pending {
 		record.DueAt = time.UnixMicro(dueAt).UTC()
 	}

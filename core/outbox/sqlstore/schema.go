@@ -1,9 +1,9 @@
 package sqlstore
 
 import (
-	"context"
-	"database/sql"
+	"cmp"
 	"embed"
+	"fmt"
 	"io/fs"
 
 	"github.com/postoffice-go/postoffice/core/internal/sqltable"
@@ -13,8 +13,10 @@ import (
 //go:embed schema/*.sql
 var files embed.FS
 
-// Files returns the schema files: postgres.sql, mysql.sql and sqlite.sql, for
-// a table of the name [DefaultTable]. They can be run again without effect.
+// Files returns the schema files, for a table of the name [DefaultTable]:
+// postgres.sql, mysql.sql and sqlite.sql create it, and postgres_1_2.sql,
+// mysql_1_2.sql and sqlite_1_2.sql bring a table of version 1 to version 2. They
+// can be run again without effect, but for the last, which says so.
 func Files() fs.FS {
 	directory, err := fs.Sub(files, "schema")
 	if err != nil {
@@ -23,55 +25,46 @@ func Files() fs.FS {
 	return directory
 }
 
-// Schema returns the statements that create the table and its indexes, for a
-// migration of the user's. An empty name means [DefaultTable]. They can be run
-// again without effect.
+// SchemaVersion is the version of the schema that this package needs. The
+// package's documentation tells what each has brought.
+const SchemaVersion = 2
+
+// Schema returns the statements that create the table and its indexes where
+// there is none, for a migration of the user's. An empty name means
+// [DefaultTable]. They can be run again without effect.
 //
 // The error is [outbox.ErrInvalid] and names the argument.
 func Schema(dialect Dialect, name string) (string, error) {
-	if err := sqltable.Dialect(dialect).Validate(outbox.ErrInvalid); err != nil {
-		return "", err
-	}
-	if name == "" {
-		name = DefaultTable
-	}
-	t, err := parseTable(dialect, name)
+	t, err := schemaTable(dialect, name)
 	if err != nil {
 		return "", err
 	}
 	return t.DDL(Files(), DefaultTable)
 }
 
-// lockKey is the advisory lock of migrations on PostgreSQL, "postoffi".
-const lockKey = 0x706f73746f666669
-
-// Migrate creates the table and its indexes where they are missing, and then
-// checks them like [Store.Check]. It changes nothing that is there already.
-// Several processes may run it at the same time. Of the options it needs only
-// [WithTable].
+// SchemaFrom returns the statements that bring a table of an older version, from
+// 1 on, to [SchemaVersion], for a migration of the user's; none of the present
+// version. An empty name means [DefaultTable]. How to run them is written in
+// them; [Migrate] runs them so.
 //
-// It needs the right to create tables, which the store itself does not.
-func Migrate(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option) error {
-	s, err := New(db, dialect, options...)
-	if err != nil {
-		return err
+// The error is [outbox.ErrInvalid] and names the argument.
+func SchemaFrom(dialect Dialect, name string, version int) (string, error) {
+	t, err := schemaTable(dialect, name)
+	switch {
+	case err != nil:
+		return "", err
+	case version < 1 || version > SchemaVersion:
+		return "", fmt.Errorf("%w: version is %d; those of a schema are 1 to %d", outbox.ErrInvalid, version, SchemaVersion)
+	case version == SchemaVersion:
+		return "", nil
 	}
-	text, err := s.table.DDL(Files(), DefaultTable)
-	if err != nil {
-		return err
+	return t.DDLOf(Files(), dialect.String()+"_1_2.sql", DefaultTable)
+}
+
+// schemaTable returns the table that statements are wanted for.
+func schemaTable(dialect Dialect, name string) (table, error) {
+	if err := sqltable.Dialect(dialect).Validate(outbox.ErrInvalid); err != nil {
+		return table{}, err
 	}
-	err = s.do(ctx, "migrate", func() error {
-		if dialect == Postgres {
-			return s.transact(ctx, func(tx *sql.Conn) error {
-				return s.table.Create(ctx, tx, lockKey, text)
-			})
-		}
-		// MySQL has one statement, which is atomic; those of SQLite have no
-		// effect when they are repeated.
-		return s.table.Create(ctx, db, lockKey, text)
-	})
-	if err != nil {
-		return err
-	}
-	return s.Check(ctx)
+	return parseTable(dialect, cmp.Or(name, DefaultTable))
 }

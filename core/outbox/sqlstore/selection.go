@@ -13,14 +13,19 @@ import (
 // returns how many it changed beside the error.
 func (s *Store) Retry(ctx context.Context, selection outbox.Selection) (int, error) {
 	return s.selectEach(ctx, "retry", selection, func(ids []string, filter func(*values) string) (int, error) {
-		v := s.dialect.literals()
-		if s.dialect == MySQL {
-			return change(ctx, s.db, fmt.Sprintf("UPDATE %s SET state = 0, due_at = %s, token = '' WHERE 1 = 1%s",
-				s.among(ids), s.dialect.now(), filter(v)))
-		}
-		return change(ctx, s.db, fmt.Sprintf("UPDATE %s SET state = 0, due_at = %s, token = '' WHERE id%s%s",
-			s.table.SQL(), s.dialect.now(), v.among(ids), filter(v)))
+		return change(ctx, s.db, s.retryText(ids, filter))
 	})
+}
+
+// retryText returns the statement that retries the rows of some IDs that a
+// filter lets through.
+func (s *Store) retryText(ids []string, filter func(*values) string) string {
+	v := s.dialect.literals()
+	from, where := s.table.SQL(), "id"+v.among(ids)
+	if s.dialect == MySQL {
+		from, where = s.among(ids), "1 = 1"
+	}
+	return fmt.Sprintf("UPDATE %s SET state = 0, due_at = %s, token = '' WHERE %s%s", from, s.dialect.now(), where, filter(v))
 }
 
 // Discard deletes the selected records. It goes through many records in steps

@@ -23,6 +23,13 @@ func (t table) due() string { return t.Name + "_due" }
 // dead is the name of the index of dead rows.
 func (t table) dead() string { return t.Name + "_dead" }
 
+// key is the name of the unique index of deduplication keys.
+func (t table) key() string { return t.Name + "_key" }
+
+// topic is the name of the index by topic, which has all that is counted of
+// pending rows.
+func (t table) topic() string { return t.Name + "_topic" }
+
 // using returns the table's name with a hint to use an index, in dialects that
 // have hints. PostgreSQL needs none, as it plans each statement afresh.
 func (t table) using(index string) string {

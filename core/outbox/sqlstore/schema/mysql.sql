@@ -1,5 +1,6 @@
 -- The outbox table of Postoffice for MySQL 8 and MariaDB 10.6 or newer,
--- version 1.
+-- version 2, for a database that has none. mysql_1_2.sql brings a table of
+-- version 1 to it.
 --
 -- Times are microseconds since 1970 by the database's clock. state is 0 for
 -- pending and 1 for dead; a dead row's due_at is 0. While a claim holds a row,
@@ -22,7 +23,12 @@ CREATE TABLE IF NOT EXISTS postoffice_outbox (
 	last_error MEDIUMTEXT CHARACTER SET utf8mb4 NOT NULL,
 	attributes LONGBLOB        NOT NULL,
 	payload    LONGBLOB        NOT NULL,
+	dedup_key  VARBINARY(255),
 	PRIMARY KEY (id),
 	-- What Claim and Next walk along, and List of dead rows.
-	KEY postoffice_outbox_due (state, due_at, id)
+	KEY postoffice_outbox_due (state, due_at, id),
+	-- Rows that releases for version 1 insert have no key: their id is the key.
+	UNIQUE KEY postoffice_outbox_key (dedup_key),
+	-- What counts rows, all or those of a topic, without reading the table.
+	KEY postoffice_outbox_topic (state, topic, due_at, id, size, created_at, token)
 ) ENGINE = InnoDB;

@@ -1,4 +1,5 @@
--- The outbox table of Postoffice for PostgreSQL, version 1.
+-- The outbox table of Postoffice for PostgreSQL, version 2, for a database that
+-- has none. postgres_1_2.sql brings a table of version 1 to it.
 --
 -- Times are microseconds since 1970 by the database's clock. state is 0 for
 -- pending and 1 for dead; a dead row's due_at is 0. While a claim holds a row,
@@ -16,7 +17,8 @@ CREATE TABLE IF NOT EXISTS postoffice_outbox (
 	topic      text     NOT NULL,
 	last_error text     NOT NULL,
 	attributes bytea    NOT NULL,
-	payload    bytea    NOT NULL
+	payload    bytea    NOT NULL,
+	dedup_key  text COLLATE "C"
 ) WITH (
 	-- Rows come and go all the time, and what they leave behind in the index
 	-- for claims is walked over until it is vacuumed. So that is done after as
@@ -32,3 +34,10 @@ CREATE INDEX IF NOT EXISTS postoffice_outbox_due ON postoffice_outbox (due_at, i
 
 -- Costs nothing while no row is dead.
 CREATE INDEX IF NOT EXISTS postoffice_outbox_dead ON postoffice_outbox (id) WHERE state = 1;
+
+-- Holds rows with a key only. Rows that releases for version 1 insert have none:
+-- their id is the key.
+CREATE UNIQUE INDEX IF NOT EXISTS postoffice_outbox_key ON postoffice_outbox (dedup_key) WHERE dedup_key IS NOT NULL;
+
+-- What counts pending rows, all or those of a topic, without reading the table.
+CREATE INDEX IF NOT EXISTS postoffice_outbox_topic ON postoffice_outbox (topic, due_at, id) INCLUDE (size, created_at, token) WHERE state <> 1;

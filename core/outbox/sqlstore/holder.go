@@ -1,0 +1,151 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+
+	"github.com/postoffice-go/postoffice/core/internal/typednil"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// A key is held by the row that has it in its column. Releases for version 1 of
+// the schema gave the row the key for its id, so such a row holds it too.
+
+// holders returns the IDs of the rows that hold a key: one or, while releases
+// for version 1 are at work, perhaps two.
+func (s *Store) holders(ctx context.Context, key string) ([]string, error) {
+	var ids []string
+	err := s.do(ctx, "list", func() error {
+		ids = nil
+		v := s.dialect.querying()
+		text := fmt.Sprintf("SELECT id FROM %s WHERE dedup_key = %s%s UNION ALL SELECT id FROM %s WHERE id = %s%s",
+			s.table.SQL(), v.text(key), v.planned(), s.table.SQL(), v.text(key), v.planned())
+		return each(ctx, s.db, text, v.args, func(scan func(...any) error) error {
+			var id string
+			err := scan(&id)
+			ids = append(ids, id)
+			return err
+		})
+	})
+	return ids, err
+}
+
+// byID tells whether a row has a key for its ID.
+func (s *Store) byID(db runner) func(context.Context, string) (bool, error) {
+	return func(ctx context.Context, key string) (bool, error) {
+		v := s.dialect.querying()
+		var id string
+		return first(ctx, db, s.findText(v, "id", key, ""), v.args, &id)
+	}
+}
+
+// findText returns the query for the ID of the row that has a key in a column,
+// and locks it. There is one, but for a transaction that sees the past: it sees
+// the row before, too.
+func (s *Store) findText(v *values, column, key, lock string) string {
+	return "SELECT id FROM " + s.table.SQL() + " WHERE " + column + " = " + v.text(key) + v.planned() + " ORDER BY id DESC LIMIT 1" + lock
+}
+
+// asker runs a query that returns one row of one column in a transaction of the
+// caller's.
+type asker func(ctx context.Context, query string, args []any, into *string) error
+
+// checkTx says that there is no transaction.
+func checkTx(tx outbox.Tx) error {
+	if typednil.Is(tx) {
+		return fmt.Errorf("%w: tx is nil", outbox.ErrInvalid)
+	}
+	return nil
+}
+
+// asks returns what runs queries in a transaction.
+func asks(tx outbox.Tx) (asker, error) {
+	switch tx := tx.(type) {
+	case interface {
+		ask(ctx context.Context, query string, args []any, into *string) error
+	}:
+		return tx.ask, nil
+	case runner:
+		return func(ctx context.Context, query string, args []any, into *string) error {
+			_, err := first(ctx, tx, query, args, into)
+			return err
+		}, nil
+	default:
+		return nil, fmt.Errorf("%w: tx has no method QueryContext, which records with a DedupKey need", outbox.ErrInvalid)
+	}
+}
+
+// findTx returns the ID of the row that has a key in a column, as a transaction
+// of the caller's sees it, and locks it; empty if there is none.
+func (s *Store) findTx(ctx context.Context, ask asker, column, key, lock string) (string, error) {
+	var id string
+	v := s.dialect.querying()
+	query := "SELECT coalesce((" + s.findText(v, column, key, lock) + "), '')"
+	err := ask(ctx, query, v.args, &id)
+	return id, err
+}
+
+// byIDTx is byID within a transaction of the caller's. Where that sees the past
+// (REPEATABLE READ), a lock on the row has it see the present: MySQL shows what
+// there is, and PostgreSQL refuses where that differs. Without a row MySQL would
+// lock the gap where it would be, and the inserts there; so the first look is
+// without a lock.
+func (s *Store) byIDTx(ask asker) func(context.Context, string) (bool, error) {
+	lock := map[Dialect]string{Postgres: " FOR KEY SHARE", MySQL: lockMySQL}[s.dialect]
+	return func(ctx context.Context, key string) (bool, error) {
+		id, err := s.findTx(ctx, ask, "id", key, "")
+		if err == nil && id != "" {
+			id, err = s.findTx(ctx, ask, "id", key, lock)
+		}
+		return id != "", err
+	}
+}
+
+// lockMySQL locks the rows that a query finds against being changed.
+const lockMySQL = " LOCK IN SHARE MODE"
+
+// HolderTx returns the ID of the record that holds a DedupKey, as a transaction
+// of the caller's sees it, after InsertTx has inserted one or left it out;
+// false if there is none. It takes the transactions that InsertTx takes for
+// records with a key. After an error roll the transaction back.
+func (s *Store) HolderTx(ctx context.Context, tx outbox.Tx, dedupKey string) (string, bool, error) {
+	query := outbox.Query{DedupKey: dedupKey}
+	if err := checkTx(tx); err != nil {
+		return "", false, err
+	}
+	if err := query.Validate(); err != nil || dedupKey == "" {
+		return "", false, err
+	}
+	ask, err := asks(tx)
+	if err != nil {
+		return "", false, err
+	}
+	if s.closed.Load() {
+		return "", false, outbox.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return "", false, err
+	}
+	held, err := s.byIDTx(ask)(ctx, dedupKey)
+	if held {
+		return dedupKey, true, nil
+	}
+	// After the insert there is a row, which MySQL has locked already.
+	id := ""
+	if err == nil {
+		id, err = s.findTx(ctx, ask, "dedup_key", dedupKey, map[Dialect]string{MySQL: lockMySQL}[s.dialect])
+	}
+	return id, id != "", s.wrap(ctx, "find the holder of a key", err)
+}
+
+// nameHolders leaves those IDs of a query that hold its key.
+func (s *Store) nameHolders(ctx context.Context, query *outbox.Query) error {
+	ids, err := s.holders(ctx, query.DedupKey)
+	if named := query.IDs; len(named) > 0 {
+		ids = slices.DeleteFunc(ids, func(id string) bool { return !slices.Contains(named, id) })
+	}
+	query.IDs = ids
+	return err
+}
