@@ -84,7 +84,7 @@ func classifySQLite(err error) Failure {
 			return Busy
 		}
 	}
-	for _, part := range []string{"no such table", "no such column", "no such index", "unknown database"} {
+	for _, part := range []string{"no such table", "no such column", "has no column named", "no such index", "unknown database"} {
 		if strings.Contains(text, part) {
 			return NoTable
 		}

@@ -91,18 +91,24 @@ const (
 	bytesKind
 )
 
-// kinds are the columns of the store, in the order of the schema files.
-var kinds = []struct {
+// wanted is a column that the store needs.
+type wanted struct {
 	name string
 	kind kind
-}{
+}
+
+// kinds are the columns of the store, in the order of the schema files.
+var kinds = []wanted{
 	{"id", nameKind}, {"state", stateKind}, {"due_at", timeKind}, {"token", nameKind}, {"attempts", countKind},
 	{"created_at", timeKind}, {"deliver_at", timeKind}, {"size", timeKind}, {"topic", nameKind},
 	{"last_error", wordsKind}, {"attributes", bytesKind}, {"payload", bytesKind}, {"dedup_key", nameKind},
 }
 
 // problems names all that is missing or wrong.
-func (s *Store) problems(found layout) []string {
+func (s *Store) problems(found layout) []string { return s.misfits(found, kinds, s.indexes()) }
+
+// misfits names what is missing or wrong of columns and indexes that are wanted.
+func (s *Store) misfits(found layout, kinds []wanted, indexes []index) []string {
 	var problems []string
 	say := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	for _, want := range kinds {
@@ -121,12 +127,7 @@ func (s *Store) problems(found layout) []string {
 		}
 	}
 	for _, c := range found.columns {
-		known := slices.ContainsFunc(kinds, func(k struct {
-			name string
-			kind kind
-		}) bool {
-			return k.name == c.name
-		})
+		known := slices.ContainsFunc(kinds, func(k wanted) bool { return k.name == c.name })
 		if !known && c.required {
 			say("column %s is none of the store's and has no default", c.name)
 		}
@@ -139,7 +140,7 @@ func (s *Store) problems(found layout) []string {
 	}) {
 		say("the primary key on (id) is missing")
 	}
-	for _, want := range s.indexes() {
+	for _, want := range indexes {
 		if !slices.ContainsFunc(found.indexes, want.fits(s.dialect)) {
 			say("%s is missing", want)
 		}

@@ -1,0 +1,28 @@
+-- The outbox table of Postoffice for MySQL 8 and MariaDB 10.6 or newer,
+-- version 1.
+--
+-- Times are microseconds since 1970 by the database's clock. state is 0 for
+-- pending and 1 for dead; a dead row's due_at is 0. While a claim holds a row,
+-- token is the claim's and due_at is the end of its lease.
+--
+-- Names are binary strings, which compare byte by byte whatever the collation
+-- and keep their trailing spaces. CONVERT(topic USING utf8mb4) shows them in a
+-- client that prints binary strings in hexadecimal.
+
+CREATE TABLE IF NOT EXISTS postoffice_outbox (
+	id         VARBINARY(255)  NOT NULL,
+	state      TINYINT         NOT NULL,
+	due_at     BIGINT          NOT NULL,
+	token      VARBINARY(255)  NOT NULL,
+	attempts   INT             NOT NULL,
+	created_at BIGINT          NOT NULL,
+	deliver_at BIGINT,
+	size       BIGINT          NOT NULL,
+	topic      VARBINARY(1024) NOT NULL,
+	last_error MEDIUMTEXT CHARACTER SET utf8mb4 NOT NULL,
+	attributes LONGBLOB        NOT NULL,
+	payload    LONGBLOB        NOT NULL,
+	PRIMARY KEY (id),
+	-- What Claim and Next walk along, and List of dead rows.
+	KEY postoffice_outbox_due (state, due_at, id)
+) ENGINE = InnoDB;
