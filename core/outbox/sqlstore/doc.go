@@ -13,7 +13,9 @@
 // The table comes with the user's own migrations, from the statements of
 // [Schema] or the files of [Files], or from [Migrate] where the application
 // calls it. Nothing else changes the schema. [Store.Check], which the client
-// calls at its start, names what is missing.
+// calls at its start, names what is missing. A table of an older release is
+// brought up to date by the same Migrate, or by the statements of [SchemaFrom]:
+// see below.
 //
 //   - PostgreSQL 12 or newer ([Postgres]): github.com/jackc/pgx/v5/stdlib, which
 //     is faster, or github.com/lib/pq. With a pooler that gives each
@@ -33,7 +35,7 @@
 //     outbox's own, package sqlite beside this one is simpler.
 //
 // The user of the connections needs SELECT, INSERT, UPDATE and DELETE on the
-// table, and for [Migrate] the right to create it.
+// table, and for [Migrate] the right to create and to change it.
 //
 // # Promises
 //
@@ -68,6 +70,15 @@
 // An InsertTx that fails leaves the transaction to the caller, who rolls it
 // back: PostgreSQL refuses every other statement in it.
 //
+// # Deduplication keys
+//
+// A unique index has each [outbox.Record.DedupKey] in the table once, whichever
+// process inserts it. A record with a key costs a look-up beside its insert, and
+// in an InsertTx needs a transaction with a method QueryContext, as a *sql.Tx
+// and the transactions of libraries over database/sql have it, or one of [PgxTx].
+// Until a transaction that has inserted a key commits, others that insert the
+// same key wait for it.
+//
 // # Bounds
 //
 // [WithMaxRecords] and [WithMaxBytes] are exact for one store. It counts the
@@ -83,9 +94,11 @@
 // # Performance
 //
 // Claim, Delete, Reschedule, Next and Insert cost the same whatever waits. They
-// are one statement each, except for claims on MySQL and SQLite. Stats reads
-// the whole table, and so does what selects or counts by topic, unless it is for
-// dead ones alone.
+// are one statement each, except for claims on MySQL and SQLite, and inserts of
+// records with a key. Stats and Count read an index, which takes as long as it
+// counts many rows. List, Retry and Discard by topic go through the table in the
+// order of IDs and pass the rows of other topics, unless they are for dead ones
+// alone.
 //
 // PostgreSQL keeps deleted rows until they are vacuumed, and claims walk over
 // what they leave behind in the index. The schema has the table vacuumed often.
@@ -96,24 +109,44 @@
 // # Other databases
 //
 // Databases that speak the protocol of PostgreSQL, such as CockroachDB and
-// YugabyteDB, are not tested. They need: partial indexes; INSERT … ON CONFLICT
-// (id) DO NOTHING; FOR UPDATE SKIP LOCKED, inside a common table expression;
+// YugabyteDB, are not tested. They need: partial indexes, and such with INCLUDE;
+// INSERT … ON CONFLICT (id) DO NOTHING, and the same without (id); FOR UPDATE SKIP LOCKED, inside a common table expression;
 // UPDATE … FROM and UPDATE … RETURNING in one; window functions; arrays of text
 // that are cast from text; statement_timestamp, decode and convert_from; for
 // Check the catalogs pg_attribute, pg_index, pg_class and pg_collation with
-// to_regclass, format_type and pg_get_expr; for Migrate pg_advisory_xact_lock.
+// to_regclass, format_type and pg_get_expr; for Migrate pg_advisory_xact_lock and
+// pg_try_advisory_lock.
 // The storage parameters of the schema (WITH …) may be left out. A key that
 // begins with the time, such as a UUIDv7, and an index by due time make one
 // range of a distributed table hot.
 //
 // # Versions of the schema
 //
-// A table has no version of its own: it is what it has. A later version of this
-// package that needs a column or an index will bring a file of statements that
-// add it, with defaults, for those who have the table; Migrate will run it and
-// Check name it where it is missing. Statements name the columns they use, so
-// older processes go on working beside newer ones meanwhile. Columns and
-// indexes of the user's own are left alone.
+// A table has no version of its own: it is what it has. Each release brings, for
+// those who have the table, a file of the statements that add what it needs more;
+// [Migrate] runs it, and Check names what is missing. Columns that are added may
+// be NULL, and statements name the columns they use, so older releases go on
+// working beside newer ones. Columns and indexes of the user's own are left
+// alone.
+//
+//   - Version 1 is that of the first releases.
+//   - Version 2 adds the column dedup_key and two indexes: one by key, which is
+//     unique, and one by topic. Topics have at most 1024 bytes from then on, in
+//     PostgreSQL as before in MySQL, where the column must be VARBINARY(1024).
+//
+// A deployment that replaces one replica after the other begins with [Migrate]
+// or the statements of [SchemaFrom], while replicas of the older release are at
+// work: their Check still passes, and they insert, claim and deliver as before.
+// Then the new replicas start, each of which works on the rows of all. One
+// thing is exact only when the last old replica is gone: that a deduplication
+// key is in the table once. Old replicas write the key as the id of the row,
+// and new ones leave out what such a row holds, but an old one does not see
+// what a new one holds. A key may have a row of each then; both are delivered,
+// with the same message_id. Going back to an older release needs no change of
+// the table.
+//
+// While Migrate upgrades a table, inserts stop for less than a second at a time,
+// however many rows there are: see there.
 //
 // # Errors
 //

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/postoffice-go/postoffice/core/internal/typednil"
 	"github.com/postoffice-go/postoffice/core/outbox"
@@ -32,20 +33,45 @@ func (s *Store) holders(ctx context.Context, key string) ([]string, error) {
 	return ids, err
 }
 
-// byID tells whether a row has a key for its ID.
-func (s *Store) byID(db runner) func(context.Context, string) (bool, error) {
+// held tells whether a row is known to hold a key, so that no insert is to be
+// tried: by its id, which no index would tell, and on MySQL by its key.
+//
+// There an insert that waits for a transaction with the same key would have all
+// inserts beside it wait, so this asks without waiting until that transaction has
+// ended, or the context.
+func (s *Store) held(db runner) func(context.Context, string) (bool, error) {
 	return func(ctx context.Context, key string) (bool, error) {
-		v := s.dialect.querying()
-		var id string
-		return first(ctx, db, s.findText(v, "id", key, ""), v.args, &id)
+		found, err := s.find(ctx, db, "id", key, "")
+		if found || err != nil || s.dialect != MySQL {
+			return found, err
+		}
+		for {
+			found, err = s.find(ctx, db, "dedup_key", key, " FOR UPDATE NOWAIT")
+			if err == nil || !s.locked(err) {
+				return found, err
+			}
+			if err := pause(ctx, heldPause, err); err != nil {
+				return false, err
+			}
+		}
 	}
 }
 
-// findText returns the query for the ID of the row that has a key in a column,
-// and locks it. There is one, but for a transaction that sees the past: it sees
-// the row before, too.
-func (s *Store) findText(v *values, column, key, lock string) string {
-	return "SELECT id FROM " + s.table.SQL() + " WHERE " + column + " = " + v.text(key) + v.planned() + " ORDER BY id DESC LIMIT 1" + lock
+// heldPause is for how long a key that a transaction has inserted is left alone.
+const heldPause = 10 * time.Millisecond
+
+// find tells whether there is a row with a value in a unique column.
+func (s *Store) find(ctx context.Context, db runner, column, value, lock string) (bool, error) {
+	v := s.dialect.querying()
+	var id string
+	return first(ctx, db, s.findText(v, column, value, lock), v.args, &id)
+}
+
+// findText returns the query for the ID of the row that has a value in a unique
+// column, and locks it. A transaction that sees the past may see two: the one that
+// it has inserted, which is the later, and the one before.
+func (s *Store) findText(v *values, column, value, lock string) string {
+	return "SELECT id FROM " + s.table.SQL() + " WHERE " + column + " = " + v.text(value) + v.planned() + " ORDER BY id DESC LIMIT 1" + lock
 }
 
 // asker runs a query that returns one row of one column in a transaction of the
@@ -77,27 +103,35 @@ func asks(tx outbox.Tx) (asker, error) {
 	}
 }
 
-// findTx returns the ID of the row that has a key in a column, as a transaction
+// findTx returns the ID of the row that has a value in a column, as a transaction
 // of the caller's sees it, and locks it; empty if there is none.
-func (s *Store) findTx(ctx context.Context, ask asker, column, key, lock string) (string, error) {
+func (s *Store) findTx(ctx context.Context, ask asker, column, value, lock string) (string, error) {
 	var id string
 	v := s.dialect.querying()
-	query := "SELECT coalesce((" + s.findText(v, column, key, lock) + "), '')"
+	query := "SELECT coalesce((" + s.findText(v, column, value, lock) + "), '')"
 	err := ask(ctx, query, v.args, &id)
 	return id, err
 }
 
-// byIDTx is byID within a transaction of the caller's. Where that sees the past
-// (REPEATABLE READ), a lock on the row has it see the present: MySQL shows what
-// there is, and PostgreSQL refuses where that differs. Without a row MySQL would
-// lock the gap where it would be, and the inserts there; so the first look is
-// without a lock.
-func (s *Store) byIDTx(ask asker) func(context.Context, string) (bool, error) {
+// heldTx tells whether a row is known to hold a key in a transaction of the
+// caller's, so that no insert is to be tried: by its id, which no index would
+// tell; on MySQL also by its key, where an insert that conflicts would lock the
+// gap beside the row, and with it the inserts of others, until the transaction
+// ends.
+//
+// The transaction may see the past (REPEATABLE READ). A lock on the row has it
+// see the present: MySQL shows what there is, and PostgreSQL refuses where that
+// differs. It is by id, and only of a row that was seen without a lock before:
+// that locks no gap but where the row has gone.
+func (s *Store) heldTx(ask asker) func(context.Context, string) (bool, error) {
 	lock := map[Dialect]string{Postgres: " FOR KEY SHARE", MySQL: lockMySQL}[s.dialect]
 	return func(ctx context.Context, key string) (bool, error) {
 		id, err := s.findTx(ctx, ask, "id", key, "")
+		if err == nil && id == "" && s.dialect == MySQL {
+			id, err = s.findTx(ctx, ask, "dedup_key", key, "")
+		}
 		if err == nil && id != "" {
-			id, err = s.findTx(ctx, ask, "id", key, lock)
+			id, err = s.findTx(ctx, ask, "id", id, lock)
 		}
 		return id != "", err
 	}
@@ -108,7 +142,8 @@ const lockMySQL = " LOCK IN SHARE MODE"
 
 // HolderTx returns the ID of the record that holds a DedupKey, as a transaction
 // of the caller's sees it, after InsertTx has inserted one or left it out;
-// false if there is none. It takes the transactions that InsertTx takes for
+// false if it sees none, as on MySQL at REPEATABLE READ, where the holder has
+// changed since it began. It takes the transactions that InsertTx takes for
 // records with a key. After an error roll the transaction back.
 func (s *Store) HolderTx(ctx context.Context, tx outbox.Tx, dedupKey string) (string, bool, error) {
 	query := outbox.Query{DedupKey: dedupKey}
@@ -128,14 +163,12 @@ func (s *Store) HolderTx(ctx context.Context, tx outbox.Tx, dedupKey string) (st
 	if err := ctx.Err(); err != nil {
 		return "", false, err
 	}
-	held, err := s.byIDTx(ask)(ctx, dedupKey)
-	if held {
-		return dedupKey, true, nil
+	id, err := s.findTx(ctx, ask, "dedup_key", dedupKey, "")
+	if err == nil && id == "" {
+		id, err = s.findTx(ctx, ask, "id", dedupKey, "")
 	}
-	// After the insert there is a row, which MySQL has locked already.
-	id := ""
-	if err == nil {
-		id, err = s.findTx(ctx, ask, "dedup_key", dedupKey, map[Dialect]string{MySQL: lockMySQL}[s.dialect])
+	if err == nil && id != "" && s.dialect == MySQL {
+		id, err = s.findTx(ctx, ask, "id", id, lockMySQL) // it may be of the past
 	}
 	return id, id != "", s.wrap(ctx, "find the holder of a key", err)
 }

@@ -25,9 +25,9 @@ type execer func(ctx context.Context, query string, args ...any) (sql.Result, er
 // inserter is where records are inserted.
 type inserter struct {
 	exec execer
-	// byID tells whether a row has a key for its ID. It is not called for
-	// records without a key.
-	byID func(ctx context.Context, key string) (bool, error)
+	// held tells whether a row holds a key that the index of keys may not know
+	// of. It is not called for records without a key.
+	held func(ctx context.Context, key string) (bool, error)
 }
 
 // hasKey tells whether a record has a key.
@@ -82,7 +82,7 @@ func (s *Store) InsertTx(ctx context.Context, tx outbox.Tx, records ...outbox.Re
 		if err != nil {
 			return err
 		}
-		in.byID = s.byIDTx(ask)
+		in.held = s.heldTx(ask)
 	}
 	if s.closed.Load() {
 		return outbox.ErrClosed
@@ -127,12 +127,12 @@ func (s *Store) validate(records []outbox.Record) error {
 func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbox.Record) (int, error) {
 	if chunk(records) == len(records) {
 		// A statement alone is a transaction.
-		return s.insertChunks(ctx, inserter{s.execer(nil), s.byID(s.db)}, delay, records)
+		return s.insertChunks(ctx, inserter{s.execer(nil), s.held(s.db)}, delay, records)
 	}
 	inserted := 0
 	err := s.transact(ctx, func(tx *sql.Conn) error {
 		var err error
-		inserted, err = s.insertChunks(ctx, inserter{s.execer(tx), s.byID(tx)}, delay, records)
+		inserted, err = s.insertChunks(ctx, inserter{s.execer(tx), s.held(tx)}, delay, records)
 		return err
 	})
 	return inserted, err
@@ -164,7 +164,7 @@ func (s *Store) insertChunks(ctx context.Context, in inserter, delay time.Durati
 	for len(records) > 0 {
 		n := chunk(records)
 		if hasKey(records[0]) {
-			held, err := in.byID(ctx, records[0].DedupKey)
+			held, err := in.held(ctx, records[0].DedupKey)
 			if err != nil {
 				return 0, err
 			}

@@ -189,10 +189,11 @@ func execAll(ctx context.Context, conn *sql.Conn, statements ...string) error {
 	return nil
 }
 
-// locked tells whether a change of the table did not get its lock in time.
+// locked tells whether a statement did not get its lock in time.
 func (s *Store) locked(err error) bool {
 	if s.dialect == MySQL {
-		return s.table.Classify(err) == sqltable.Conflict
+		const noWait = "Error 3572 " // MariaDB has the same number as for a wait
+		return s.table.Classify(err) == sqltable.Conflict || strings.Contains(err.Error(), noWait)
 	}
 	var state interface{ SQLState() string }
 	return errors.As(err, &state) && state.SQLState() == "55P03"
