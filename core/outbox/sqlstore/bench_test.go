@@ -28,6 +28,8 @@ import (
 // 1000 and 100000 do. A million takes some minutes to load:
 //
 //	POSTOFFICE_BENCH_WAITING=1000,100000,1000000 go test -run '^$' -bench . -benchtime 20000x
+//
+// POSTOFFICE_BENCH_PAYLOAD is how many bytes the payload of each has, 492 without it.
 
 // waiting returns how many rows wait.
 func waiting(b *testing.B) []int {
@@ -60,17 +62,18 @@ func load(tb testing.TB, store *Store, rows int) {
 	var text string
 	switch store.dialect {
 	case Postgres:
-		text = `INSERT INTO TABLE (COLUMNS) SELECT '00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'), 0, NOW - 3600000000 + n, '', 0, NOW, NULL, 512, 'orders', '',
-	convert_to('{"tenant":"1"}', 'UTF8'), convert_to('{"x":"' || repeat('x', 492) || '"}', 'UTF8') FROM generate_series(1, ROWS) AS n`
+		text = `INSERT INTO TABLE (COLUMNS) SELECT '00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'), 0, NOW - 3600000000 + n, '', 0, NOW, NULL, PAYLOAD + 20, 'orders', '',
+	convert_to('{"tenant":"1"}', 'UTF8'), convert_to('{"x":"' || repeat('x', PAYLOAD) || '"}', 'UTF8') FROM generate_series(1, ROWS) AS n`
 	case MySQL:
-		text = `INSERT INTO TABLE (COLUMNS) SELECT concat('00000000-0000-7000-8000-', lpad(hex(seq), 12, '0')), 0, NOW - 3600000000 + seq, '', 0, NOW, NULL, 512, 'orders', '',
-	'{"tenant":"1"}', concat('{"x":"', repeat('x', 492), '"}') FROM seq_1_to_ROWS`
+		text = `INSERT INTO TABLE (COLUMNS) SELECT concat('00000000-0000-7000-8000-', lpad(hex(seq), 12, '0')), 0, NOW - 3600000000 + seq, '', 0, NOW, NULL, PAYLOAD + 20, 'orders', '',
+	'{"tenant":"1"}', concat('{"x":"', repeat('x', PAYLOAD), '"}') FROM seq_1_to_ROWS`
 	default:
 		text = `WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < ROWS)
-INSERT INTO TABLE (COLUMNS) SELECT printf('00000000-0000-7000-8000-%012x', n), 0, NOW - 3600000000 + n, '', 0, NOW, NULL, 512, 'orders', '',
-	CAST('{"tenant":"1"}' AS BLOB), CAST('{"x":"' || printf('%.*c', 492, 'x') || '"}' AS BLOB) FROM s`
+INSERT INTO TABLE (COLUMNS) SELECT printf('00000000-0000-7000-8000-%012x', n), 0, NOW - 3600000000 + n, '', 0, NOW, NULL, PAYLOAD + 20, 'orders', '',
+	CAST('{"tenant":"1"}' AS BLOB), CAST('{"x":"' || printf('%.*c', PAYLOAD, 'x') || '"}' AS BLOB) FROM s`
 	}
-	text = strings.NewReplacer("TABLE", store.table.SQL(), "COLUMNS", loaded, "NOW", store.dialect.now(), "ROWS", strconv.Itoa(rows)).Replace(text)
+	text = strings.NewReplacer("TABLE", store.table.SQL(), "COLUMNS", loaded, "NOW", store.dialect.now(), "ROWS", strconv.Itoa(rows),
+		"PAYLOAD", cmp.Or(os.Getenv("POSTOFFICE_BENCH_PAYLOAD"), "492")).Replace(text)
 	n, err := change(tb.Context(), store.db, text)
 	require.NoError(tb, err)
 	require.Equal(tb, rows, n)
@@ -255,7 +258,8 @@ func BenchmarkListLarge(b *testing.B) {
 	})
 }
 
-// BenchmarkCount counts what waits, beside Stats, which reads all rows.
+// BenchmarkCount counts what waits, beside Stats and beside the count by hand in
+// the same index.
 func BenchmarkCount(b *testing.B) {
 	pending, dead := outbox.Pending, outbox.Dead
 	for _, rows := range waiting(b) {
@@ -270,6 +274,15 @@ func BenchmarkCount(b *testing.B) {
 							n, err := store.Count(b.Context(), selection)
 							require.NoError(b, err)
 							require.Equal(b, selection.State != &dead, n == rows)
+						}
+					})
+				}
+				if s, ok := store.(*Store); ok {
+					b.Run("hand", func(b *testing.B) {
+						for b.Loop() {
+							var n int
+							query := "SELECT count(*) FROM " + s.table.using(s.table.topic()) + " WHERE " + s.dialect.pending()
+							require.NoError(b, s.db.QueryRowContext(b.Context(), query).Scan(&n))
 						}
 					})
 				}

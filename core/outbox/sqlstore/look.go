@@ -188,6 +188,8 @@ func (s *Store) filter(v *values, topic string, state *outbox.State) string {
 		text += " AND topic = " + v.text(topic)
 	}
 	switch {
+	case state == nil && topic != "" && s.dialect == MySQL:
+		text += " AND state IN (0, 1)" // so that the index by topic can be searched
 	case state == nil:
 	case *state == outbox.Pending:
 		text += " AND " + s.dialect.filter(s.dialect.pending())
