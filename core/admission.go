@@ -75,7 +75,9 @@ func (c *Client) holder(ctx context.Context, record outbox.Record) string {
 // is delivered if, and only if, the transaction commits. The message is
 // inserted into the outbox, which must be an [outbox.TxStore] in the database
 // of the transaction, as those of core/outbox/sqlstore are. A *sql.Tx is
-// passed as it is; for pgx there is sqlstore.PgxTx.
+// passed as it is; for pgx there is sqlstore.PgxTx. WithDedupKey needs one that
+// can be asked who holds the key: with sqlstore, a transaction that has the
+// method QueryContext of a *sql.Tx, or one of PgxTx.
 //
 // The Receipt has the state Stored and the id of the message. Both hold once
 // the caller has committed; the client never commits or rolls back. After an

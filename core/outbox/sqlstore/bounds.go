@@ -97,12 +97,17 @@ func (s *Store) fresh(ctx context.Context, records []outbox.Record) ([]outbox.Re
 	return fresh, nil
 }
 
+// presentText returns the query for those of some values that a column has.
+func (s *Store) presentText(v *values, column string, list []string) string {
+	return "SELECT " + column + " FROM " + s.table.SQL() + " WHERE " + column + v.among(list) + v.planned()
+}
+
 // present returns which of some values a column has.
 func (s *Store) present(ctx context.Context, column string, list []string) (map[string]bool, error) {
 	found := make(map[string]bool, len(list))
 	for group := range slices.Chunk(sorted(list), listed) {
 		v := s.dialect.querying()
-		query := "SELECT " + column + " FROM " + s.table.SQL() + " WHERE " + column + v.among(group) + v.planned()
+		query := s.presentText(v, column, group)
 		err := each(ctx, s.db, query, v.args, func(scan func(...any) error) error {
 			var value string
 			err := scan(&value)

@@ -77,7 +77,8 @@
 // in an InsertTx needs a transaction with a method QueryContext, as a *sql.Tx
 // and the transactions of libraries over database/sql have it, or one of [PgxTx].
 // Until a transaction that has inserted a key commits, others that insert the
-// same key wait for it.
+// same key wait for it. On MySQL, while an InsertTx waits so, other inserts may
+// wait behind it; an Insert has nobody wait.
 //
 // # Bounds
 //
@@ -145,7 +146,7 @@
 // with the same message_id. Going back to an older release needs no change of
 // the table.
 //
-// While Migrate upgrades a table, inserts stop for less than a second at a time,
+// While Migrate upgrades a table, inserts stop for a second at most at a time,
 // however many rows there are: see there.
 //
 // # Errors

@@ -21,8 +21,7 @@ func (s *Store) holders(ctx context.Context, key string) ([]string, error) {
 	err := s.do(ctx, "list", func() error {
 		ids = nil
 		v := s.dialect.querying()
-		text := fmt.Sprintf("SELECT id FROM %s WHERE dedup_key = %s%s UNION ALL SELECT id FROM %s WHERE id = %s%s",
-			s.table.SQL(), v.text(key), v.planned(), s.table.SQL(), v.text(key), v.planned())
+		text := s.holdersText(v, key)
 		return each(ctx, s.db, text, v.args, func(scan func(...any) error) error {
 			var id string
 			err := scan(&id)
@@ -31,6 +30,11 @@ func (s *Store) holders(ctx context.Context, key string) ([]string, error) {
 		})
 	})
 	return ids, err
+}
+
+func (s *Store) holdersText(v *values, key string) string {
+	return fmt.Sprintf("SELECT id FROM %s WHERE dedup_key = %s%s UNION ALL SELECT id FROM %s WHERE id = %s%s",
+		s.table.SQL(), v.text(key), v.planned(), s.table.SQL(), v.text(key), v.planned())
 }
 
 // held tells whether a row is known to hold a key, so that no insert is to be

@@ -37,7 +37,8 @@ func hasKey(record outbox.Record) bool { return record.DedupKey != "" }
 // record that is Dead is held by nobody and has no DueAt.
 //
 // One record is one statement. Many are one statement for each 256 records or
-// 4 MB; several of them are one transaction.
+// 4 MB; several of them are one transaction. A record with a DedupKey is one of
+// its own, after a look at who holds the key.
 //
 // When the connection fails or the context ends while the database commits,
 // the records may be kept although an error is returned; the insert can be

@@ -180,6 +180,33 @@ func TestCountPlans(t *testing.T) {
 	})
 }
 
+// TestKeyPlans shows that keys are looked up in their index.
+func TestKeyPlans(t *testing.T) {
+	onEach(t, stands, func(t *testing.T, stand stand) {
+		store := opened(t, stand.open(t), stand.dialect)
+		load(t, store, 20_000)
+		explain := "EXPLAIN"
+		switch stand.dialect {
+		case Postgres:
+			run(t, store.db, "VACUUM ANALYZE "+store.table.SQL())
+		case SQLite:
+			explain = "EXPLAIN QUERY PLAN"
+		}
+		require.NoError(t, store.Insert(t.Context(), 0, keyed(t, "a"), keyed(t, "b")))
+		for name, text := range map[string]func(v *values) string{
+			"present": func(v *values) string { return store.presentText(v, "dedup_key", []string{"a", "b", "c"}) },
+			"find":    func(v *values) string { return store.findText(v, "dedup_key", "a", "") },
+			"holders": func(v *values) string { return store.holdersText(v, "a") },
+		} {
+			v := stand.dialect.querying()
+			plan := explained(t, store, store.db, explain, text(v), v.args...)
+			assert.Contains(t, plan, store.table.key(), name)
+			assert.NotContains(t, plan, "Seq Scan", name)
+			assert.NotContains(t, plan, "type=ALL", name)
+		}
+	})
+}
+
 // TestRareTopicIsFoundInItsIndex shows that a page of a topic with few rows does
 // not read the table, where the planner knows of them.
 func TestRareTopicIsFoundInItsIndex(t *testing.T) {
