@@ -11,37 +11,103 @@ type Failure int
 const (
 	// Other failures are the caller's.
 	Other Failure = iota
-	// Conflict means that the database chose this transaction to give way.
+	// Conflict means that the database undid the statement and its
+	// transaction, and that the same statement may succeed now: a deadlock, a
+	// serialization failure, a lock that was not released in time, a table
+	// that was altered.
 	Conflict
 	// Busy means that SQLite's file is locked by another connection.
 	Busy
 	// NoTable means that the table or one of its columns is missing.
 	NoTable
+	// TooLarge means that the statement has more bytes than the server or the
+	// driver takes.
+	TooLarge
+	// BadText means that the database cannot keep a text in its character set.
+	BadText
+	// Unprepared means that a prepared statement is unknown or known already
+	// on the connection, as with a pooler that gives each transaction another
+	// one.
+	Unprepared
 )
+
+// postgresFailures are the kinds of PostgreSQL's SQLSTATEs. Of those for a
+// conflict, 40002 and 40003 are left out: the first is a constraint's, and
+// with the second it is not known whether the statement took effect.
+var postgresFailures = map[string]Failure{
+	"40000": Conflict,   // transaction_rollback
+	"40001": Conflict,   // serialization_failure
+	"40P01": Conflict,   // deadlock_detected
+	"55P03": Conflict,   // lock_not_available: lock_timeout
+	"42P01": NoTable,    // undefined_table
+	"42703": NoTable,    // undefined_column
+	"3F000": NoTable,    // invalid_schema_name
+	"54000": TooLarge,   // program_limit_exceeded
+	"22P05": BadText,    // untranslatable_character
+	"22021": BadText,    // character_not_in_repertoire
+	"42P05": Unprepared, // duplicate_prepared_statement
+	"26000": Unprepared, // invalid_sql_statement_name
+}
+
+// alteredPostgres is what tells that a statement was prepared before its table
+// was altered, from other features that PostgreSQL does not support. pgx
+// prepares it anew the next time.
+const alteredPostgres = "cached plan must not change result type"
+
+// mysqlFailures are the kinds of the error numbers of MySQL and MariaDB.
+var mysqlFailures = map[string]Failure{
+	"1213": Conflict, // deadlock
+	"1205": Conflict, // lock wait timeout
+	"1689": Conflict, // a wait for a lock gave way to an exclusive lock
+	"1020": Conflict, // MariaDB: a row changed since the snapshot
+	"1412": Conflict, // the table was altered since the snapshot
+	"1615": Conflict, // the table was altered since the statement was prepared
+	"3101": Conflict, // group replication: another member was first
+	"1146": NoTable,  // table
+	"1054": NoTable,  // column
+	"1176": NoTable,  // index
+	"1153": TooLarge, // max_allowed_packet
+	"1366": BadText,  // incorrect string value
+	"1300": BadText,  // invalid character string
+	"1267": BadText,  // illegal mix of collations
+	"1270": BadText,  // the same, of three
+	"1271": BadText,  // the same, of more
+	"3854": BadText,  // no conversion between two character sets
+	"3988": BadText,  // the same, for a parameter
+}
+
+// mysqlTexts are what tells errors of MySQL, MariaDB and their driver that
+// have no number of their own.
+var mysqlTexts = map[string]Failure{
+	"packet for query is too large":                                 TooLarge, // the driver, before it sends
+	"Parameter of prepared statement which is set through mysql_se": TooLarge, // parameters are sent one by one
+}
 
 // Classify tells the kind of an error without knowing the drivers' types:
 // those for PostgreSQL have a method SQLState, modernc's for SQLite a method
 // Code, and that for MySQL begins its text with the number.
 func (d Dialect) Classify(err error) Failure {
+	if err == nil {
+		return Other
+	}
 	switch d {
 	case Postgres:
 		var state interface{ SQLState() string }
 		if errors.As(err, &state) {
-			switch state.SQLState() {
-			case "40001", "40P01":
+			if state.SQLState() == "0A000" && strings.Contains(err.Error(), alteredPostgres) {
 				return Conflict
-			case "42P01", "42703", "3F000":
-				return NoTable
 			}
+			return postgresFailures[state.SQLState()]
 		}
 	case MySQL:
 		for _, number := range numbers(err) {
-			switch number {
-			// Deadlock; lock wait timeout; a row changed since a snapshot.
-			case "1213", "1205", "1020":
-				return Conflict
-			case "1146", "1054", "1176":
-				return NoTable
+			if failure, ok := mysqlFailures[number]; ok {
+				return failure
+			}
+		}
+		for text, failure := range mysqlTexts {
+			if strings.Contains(err.Error(), text) {
+				return failure
 			}
 		}
 	case SQLite:
@@ -70,23 +136,43 @@ func numbers(err error) []string {
 	return found
 }
 
+// sqliteFailures are the kinds of SQLite's result codes.
+var sqliteFailures = map[int]Failure{
+	5:  Busy,     // SQLITE_BUSY
+	6:  Busy,     // SQLITE_LOCKED
+	15: Conflict, // SQLITE_PROTOCOL: a race between connections that open the write-ahead log
+	17: Conflict, // SQLITE_SCHEMA: the schema changed again and again
+	18: TooLarge, // SQLITE_TOOBIG
+}
+
+// sqliteTexts are what tells errors of SQLite whose driver gives no code, or
+// whose code is that of any error.
+var sqliteTexts = map[string]Failure{
+	"database is locked":          Busy,
+	"database table is locked":    Busy,
+	"database schema is locked":   Busy,
+	"database schema has changed": Conflict,
+	"locking protocol":            Conflict,
+	"string or blob too big":      TooLarge,
+	"no such table":               NoTable,
+	"no such column":              NoTable,
+	"has no column named":         NoTable,
+	"no such index":               NoTable,
+	"unknown database":            NoTable,
+}
+
 func classifySQLite(err error) Failure {
-	const sqliteBusy, sqliteLocked = 5, 6
 	var code interface{ Code() int }
 	if errors.As(err, &code) {
-		if c := code.Code() & 0xff; c == sqliteBusy || c == sqliteLocked {
-			return Busy
+		// The low byte is the primary result code.
+		if failure, ok := sqliteFailures[code.Code()&0xff]; ok {
+			return failure
 		}
 	}
 	text := err.Error()
-	for _, part := range []string{"database is locked", "database table is locked", "database schema is locked"} {
+	for part, failure := range sqliteTexts {
 		if strings.Contains(text, part) {
-			return Busy
-		}
-	}
-	for _, part := range []string{"no such table", "no such column", "has no column named", "no such index", "unknown database"} {
-		if strings.Contains(text, part) {
-			return NoTable
+			return failure
 		}
 	}
 	return Other

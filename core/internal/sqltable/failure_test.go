@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -31,6 +32,11 @@ type stateError string
 func (e stateError) Error() string    { return "conflict" }
 func (e stateError) SQLState() string { return string(e) }
 
+type codeError int
+
+func (e codeError) Error() string { return "failure" }
+func (e codeError) Code() int     { return int(e) }
+
 // TestClassify tells errors apart that are written in the words of drivers
 // which are not here.
 func TestClassify(t *testing.T) {
@@ -41,6 +47,9 @@ func TestClassify(t *testing.T) {
 	}{
 		{Postgres, fmt.Errorf("x: %w", stateError("40P01")), Conflict},
 		{Postgres, stateError("42P01"), NoTable},
+		{Postgres, stateError("55P03"), Conflict},
+		{Postgres, stateError("22P05"), BadText},
+		{Postgres, stateError("42P05"), Unprepared},
 		{Postgres, stateError("23505"), Other},
 		{Postgres, errors.New("Error 1213"), Other},
 		{MySQL, errors.New("Error 1213: Deadlock found when trying to get lock"), Conflict},
@@ -48,9 +57,19 @@ func TestClassify(t *testing.T) {
 		{MySQL, errors.New("Error 1146 (42S02): Table 'a.b' doesn't exist"), NoTable},
 		{MySQL, errors.New("Error 1062 (23000): Duplicate entry 'Error 1213 ' for key"), Other},
 		{MySQL, errors.New("Error "), Other},
+		{MySQL, errors.New("Error 1412 (HY000): Table definition has changed, please retry transaction"), Conflict},
+		{MySQL, errors.New("Error 1615 (HY000): Prepared statement needs to be re-prepared"), Conflict},
+		{MySQL, errors.New("Error 3101 (HY000): Plugin instructed the server to rollback the current transaction."), Conflict},
+		{MySQL, errors.New("Error 1153 (08S01): Got a packet bigger than 'max_allowed_packet' bytes"), TooLarge},
+		{MySQL, fmt.Errorf("x: %w", mysql.ErrPktTooLarge), TooLarge},
+		{MySQL, errors.New("Error 1366 (22007): Incorrect string value"), BadText},
 		{SQLite, errors.New("database is locked"), Busy}, // mattn's text
 		{SQLite, errors.New("database table is locked: a"), Busy},
 		{SQLite, errors.New("no such table: a"), NoTable},
+		{SQLite, codeError(5 | 2<<8), Busy},
+		{SQLite, codeError(17), Conflict},
+		{SQLite, errors.New("string or blob too big"), TooLarge},
+		{SQLite, nil, Other},
 		{SQLite, errors.New("UNIQUE constraint failed: a.id"), Other},
 	} {
 		assert.Equal(t, c.want, c.dialect.Classify(c.err), "%s: %v", c.dialect, c.err)
