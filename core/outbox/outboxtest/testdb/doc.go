@@ -19,6 +19,8 @@
 // server for one test, which takes about a second; it can be killed, stopped
 // and started again, and [WithClock] gives it a clock that the test moves.
 //
+// [PgBouncer] starts a connection pooler in front of a PostgreSQL database.
+//
 // A test is skipped where its database is not installed. With the environment
 // variable POSTOFFICE_CI=1 it fails instead.
 //
