@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
 // Figures of the readiness check.
@@ -30,9 +32,10 @@ const (
 // the beginning of Stop on, so that no new requests come while the client
 // delivers what it holds. It is the outbox's own error when nothing can be
 // accepted: the circuit breaker is not closed, and the outbox cannot be used.
-// Only then is the outbox asked, at most once a second. An error also says that
-// messages of [Memory] are in memory alone for more than twice Batching.MaxAge,
-// because the server has not taken them and the outbox does not either. Without an outbox the
+// Only then is the outbox asked, at most once a second: by its Probe if it is an
+// [outbox.Prober], by its Check otherwise. An error also says that messages of
+// [Memory] are in memory alone for more than twice Batching.MaxAge, because the
+// server has not taken them and the outbox does not either. Without an outbox the
 // client is ready while the server is down; Publish returns errors then. It is
 // ready while the outbox is full, too: calls wait for room.
 func (c *Client) Ready(ctx context.Context) error {
@@ -55,10 +58,18 @@ func (c *Client) Ready(ctx context.Context) error {
 	if c.transport.breaker.state() == BreakerClosed {
 		return nil
 	}
-	if err := c.readiness.check(ctx, c.cfg.outbox.Check); err != nil {
+	if err := c.readiness.check(ctx, probeOf(c.cfg.outbox)); err != nil {
 		return fmt.Errorf("postoffice: the server fails, and the outbox cannot be used: %w", err)
 	}
 	return nil
+}
+
+// probeOf returns the check of a store that costs least.
+func probeOf(store outbox.Store) func(context.Context) error {
+	if prober, ok := store.(outbox.Prober); ok {
+		return prober.Probe
+	}
+	return store.Check
 }
 
 // readiness remembers how the outbox was when Ready asked.

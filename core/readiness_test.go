@@ -104,6 +104,33 @@ func TestReadiness(t *testing.T) {
 	})
 }
 
+// probedStore is an outbox whose check at the start does more than that of
+// readiness.
+type probedStore struct {
+	checkedStore
+	probed atomic.Int32
+}
+
+func (s *probedStore) Probe(context.Context) error {
+	s.probed.Add(1)
+	return nil
+}
+
+func TestReadinessOnlyProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &probedStore{checkedStore: checkedStore{Store: memory.New()}}
+		client := startTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: refusing}, Outbox: store})
+		assert.Equal(t, int32(1), store.asked.Load(), "Start checks")
+		for client.Status().Breaker != BreakerOpen {
+			_, err := client.Publish(t.Context(), "orders", map[string]any{})
+			require.NoError(t, err)
+		}
+		require.NoError(t, client.Ready(t.Context()))
+		assert.Equal(t, int32(1), store.probed.Load())
+		assert.Equal(t, int32(1), store.asked.Load())
+	})
+}
+
 func TestReadinessIsOverWhenStopBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := startTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: memory.New()})

@@ -206,7 +206,10 @@ type Stats struct {
 // returns the context's error; a store may finish what it has begun. Methods that return a
 // count beside an error have changed so many records before it.
 type Store interface {
-	// Check reports whether the store can be used, naming what is missing.
+	// Check reports whether the store can be used, naming what is missing. It
+	// may take its time and try what the store does, as long as no record
+	// is changed and nothing of it remains: the client calls it at its start.
+	// A store whose Check does more than look is also a [Prober].
 	Check(ctx context.Context) error
 
 	// Insert stores all records or none, durably where the store is durable.
@@ -262,6 +265,14 @@ type Store interface {
 	// Discard deletes the selected records without delivering them and
 	// returns how many there were.
 	Discard(ctx context.Context, selection Selection) (int, error)
+}
+
+// Prober is a store with a check that is cheap enough to be made every second.
+type Prober interface {
+	// Probe reports whether the store can be used, like Check, but only looks:
+	// it writes nothing. The client's readiness check calls it instead of
+	// Check.
+	Probe(ctx context.Context) error
 }
 
 // Tx is a transaction of the caller's, such as a *sql.Tx. Commit and Rollback

@@ -81,19 +81,28 @@ func (s *Store) migrate(ctx context.Context, text string) error {
 	return tx.Commit()
 }
 
-// Check reports whether the table can be used: that it has the columns and
-// the key, and that rows may be read and written. It changes nothing. The
-// error is [ErrSchema] when the database refuses what the store does, and wraps
-// what it says, such as about a privilege. It is another one when the database
-// does not answer.
+// Check reports whether the store works: that the table has the columns and the
+// key, that rows may be read and written, and that what one connection writes
+// is there for the others. For that it stores a row of its own and removes it
+// at once; one that a killed process has left is removed like any other whose
+// time has passed, after a minute.
+//
+// The error is [ErrSchema] when the database refuses what the store does, and
+// wraps what it says, such as about a privilege. It is [sqlstore.ErrSession]
+// when the settings of the session or the server keep the store from working,
+// and names those. It is another one when the database does not answer.
 func (s *Store) Check(ctx context.Context) error {
+	session, err := s.checkSession(ctx)
+	if err != nil {
+		return s.wrap(ctx, "check", err)
+	}
 	for _, column := range []string{"id", "token", "done", "ends_at"} {
 		if err := s.probe(ctx, "SELECT "+column+" FROM "+s.sql.table+" WHERE 1 = 0"); err != nil {
 			return s.unfit(ctx, "column "+column+" cannot be read", err)
 		}
 	}
 	// The database checks privileges, and that the key is one, though no row
-	// is touched.
+	// is touched. sql_safe_updates of MySQL wants the row named by its key.
 	end := " ON CONFLICT (id) DO NOTHING"
 	if s.table.Dialect == sqltable.MySQL {
 		end = ""
@@ -107,14 +116,15 @@ func (s *Store) Check(ctx context.Context) error {
 		return s.unfit(ctx, "rows cannot be inserted by the primary key (id)", err)
 	}
 	for _, change := range []struct{ what, statement string }{
-		{"updated", "UPDATE " + s.sql.table + " SET token = token, done = done, ends_at = ends_at WHERE 1 = 0"},
-		{"deleted", "DELETE FROM " + s.sql.table + " WHERE 1 = 0"},
+		{"updated", "UPDATE " + s.sql.table + " SET token = token, done = done, ends_at = ends_at WHERE id = ''"},
+		{"deleted", "DELETE FROM " + s.sql.table + " WHERE id = ''"},
 	} {
 		if err := s.probe(ctx, change.statement); err != nil {
 			return s.unfit(ctx, "rows cannot be "+change.what, err)
 		}
 	}
-	return nil
+	err = s.table.Retry(ctx, func() error { return s.try(ctx) })
+	return s.wrap(ctx, "check", session.Explain(err))
 }
 
 // checkMySQL looks at what statements that touch no row do not show there.

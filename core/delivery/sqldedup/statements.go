@@ -72,6 +72,11 @@ func (s statements) abort(id, token string) string {
 	return fmt.Sprintf("DELETE FROM %s WHERE id = '%s' AND token = '%s' AND done = 0", s.table, id, token)
 }
 
+// remove removes a row, done or not.
+func (s statements) remove(id, token string) string {
+	return fmt.Sprintf("DELETE FROM %s WHERE id = '%s' AND token = '%s'", s.table, id, token)
+}
+
 // prune removes some of the rows whose time has passed.
 func (s statements) prune() string {
 	switch s.dialect {

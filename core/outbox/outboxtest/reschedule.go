@@ -13,6 +13,7 @@ import (
 var rescheduleTests = map[string]func(*env){
 	"After":              testRescheduleAfter,
 	"LastError":          testLastError,
+	"ForeignLastError":   testForeignLastError,
 	"ReleasesClaim":      testReleasesClaim,
 	"LateBeforeTakeover": testLateBeforeTakeover,
 	"LateAfterTakeover":  testLateAfterTakeover,
@@ -64,6 +65,30 @@ func testLastError(e *env) {
 		assert.Equal(e, step.want, e.find(record.ID).LastError)
 	}
 	assert.NotEmpty(e, e.claimOne(long).LastError, "a claim tells it")
+}
+
+// testForeignLastError shows that no text of a server's keeps a record, or one
+// beside it, from being stored or given back. A store may replace what it cannot
+// keep.
+func testForeignLastError(e *env) {
+	e.opened()
+	texts := []string{"\U0001F4EE is full", "caf\xe9", "\xf0\x9f", "a\x00b", "\uFEFF\uFFFE", "it's \"quoted\" \\"}
+	records := e.records(len(texts))
+	for i := range records {
+		records[i].LastError = texts[i]
+	}
+	require.NoError(e, e.store.Insert(e.ctx, 0, records...))
+	var changes []outbox.Change
+	for i, record := range e.claim(len(texts), long) {
+		assert.NotEmpty(e, record.LastError)
+		changes = append(changes, change(record, long))
+		changes[i].LastError = "again " + texts[i]
+	}
+	e.reschedule(len(texts), changes...)
+	for _, record := range e.all() {
+		assert.Empty(e, record.LeaseToken)
+		assert.Contains(e, record.LastError, "again ")
+	}
 }
 
 func testReleasesClaim(e *env) {

@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/postoffice-go/postoffice/core/internal/sqltable"
@@ -105,7 +104,7 @@ func (s *Store) presentText(v *values, column string, list []string) string {
 // present returns which of some values a column has.
 func (s *Store) present(ctx context.Context, column string, list []string) (map[string]bool, error) {
 	found := make(map[string]bool, len(list))
-	for group := range slices.Chunk(sorted(list), listed) {
+	for group := range parts(s, sorted(list), listed, weightID) {
 		v := s.dialect.querying()
 		query := s.presentText(v, column, group)
 		err := each(ctx, s.db, query, v.args, func(scan func(...any) error) error {

@@ -13,19 +13,16 @@ import (
 // one of several statements fails, it returns how many records are deleted
 // beside the error.
 func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
-	ids = sorted(ids)
 	deleted := 0
 	err := s.do(ctx, "delete", func() error { return nil })
-	for group := range slices.Chunk(ids, listed) {
-		if err != nil {
-			break
-		}
-		err = s.do(ctx, "delete", func() error {
-			n, err := s.remove(ctx, group, func(*values) string { return "" })
-			deleted += n
-			return err
-		})
+	if err != nil {
+		return 0, err
 	}
+	err = inParts(ctx, s, "delete", sorted(ids), listed, weightID, func(part []string) error {
+		n, err := s.remove(ctx, part, func(*values) string { return "" })
+		deleted += n
+		return err
+	})
 	return deleted, err
 }
 
@@ -56,11 +53,7 @@ func (s *Store) among(ids []string) string {
 
 // remove deletes the rows of some IDs that a filter lets through.
 func (s *Store) remove(ctx context.Context, ids []string, filter func(*values) string) (int, error) {
-	condition := func(v *values) string { return "id" + v.among(ids) + filter(v) }
-	statement := "DELETE FROM " + s.table.SQL() + " WHERE " + condition(s.dialect.literals())
-	if s.dialect == MySQL {
-		statement = "DELETE outbox FROM " + s.among(ids) + " WHERE 1 = 1" + filter(s.dialect.literals())
-	}
+	statement := s.deleteText(ids, filter)
 	if s.room == nil {
 		return change(ctx, s.db, statement)
 	}
@@ -68,7 +61,7 @@ func (s *Store) remove(ctx context.Context, ids []string, filter func(*values) s
 	var bytes int64
 	if s.room.limit.Bytes > 0 {
 		v := s.dialect.querying()
-		query := s.countText(s.table.SQL()) + " WHERE " + condition(v) + v.planned()
+		query := s.countText(s.table.SQL()) + " AND id" + v.among(ids) + filter(v) + v.planned()
 		if _, err := first(ctx, s.db, query, v.args, &records, &bytes); err != nil {
 			return 0, err
 		}
@@ -78,23 +71,37 @@ func (s *Store) remove(ctx context.Context, ids []string, filter func(*values) s
 	return n, err
 }
 
+// deleteText returns the statement that deletes the rows of some IDs that a
+// filter lets through.
+func (s *Store) deleteText(ids []string, filter func(*values) string) string {
+	v := s.dialect.literals()
+	if s.dialect == MySQL {
+		return "DELETE outbox FROM " + s.among(ids) + " WHERE 1 = 1" + filter(v)
+	}
+	return "DELETE FROM " + s.table.SQL() + " WHERE id" + v.among(ids) + filter(v)
+}
+
 // Reschedule gives claimed records back, as many in a statement as fit. A wait
 // below zero counts as zero. If one of several statements fails, it returns
-// how many records are changed beside the error. Bytes of LastError that are
-// no text are replaced.
+// how many records are changed beside the error. What the database
+// cannot store of a LastError is replaced: bytes that are no text by U+FFFD,
+// characters that it does not have by escapes such as \u00e9.
 func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, error) {
 	changed := 0
 	err := s.do(ctx, "reschedule", func() error { return nil })
-	for group := range slices.Chunk(effective(changes), rescheduled) {
-		if err != nil {
-			break
-		}
-		err = s.do(ctx, "reschedule", func() error {
-			n, err := change(ctx, s.db, s.rescheduleText(group))
+	if err != nil {
+		return 0, err
+	}
+	if slices.ContainsFunc(changes, func(c outbox.Change) bool { return !ascii(c.LastError) }) {
+		s.learnEncoding(ctx)
+	}
+	err = inParts(ctx, s, "reschedule", effective(changes), rescheduled, weightChange, func(part []outbox.Change) error {
+		return s.storable(func() error {
+			n, err := change(ctx, s.db, s.rescheduleText(part))
 			changed += n
 			return err
 		})
-	}
+	})
 	return changed, err
 }
 
@@ -128,7 +135,7 @@ func (s *Store) rescheduleText(changes []outbox.Change) string {
 		if c.Untried {
 			untried = 1
 		}
-		id, token, lastError := s.dialect.text(c.ID), s.dialect.text(c.LeaseToken), s.dialect.words(words(c.LastError))
+		id, token, lastError := s.dialect.text(c.ID), s.dialect.text(c.LeaseToken), s.dialect.words(s.words(c.LastError))
 		switch {
 		case s.dialect != MySQL:
 			fmt.Fprintf(&values, ", (%s, %s, %d, %d, %d, %s)", id, token, micros(c.After), untried, dead, lastError)

@@ -5,43 +5,80 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/postoffice-go/postoffice/core/internal/sqltable"
 )
 
 // remedy says how to get the schema.
 const remedy = "sqlstore.Migrate makes what is missing, or the statements of sqlstore.Schema and, of an older version, sqlstore.SchemaFrom do (schema/*.sql)"
 
-// Check reports whether the table can be used: that it has the columns, of
-// types that hold what the store puts there, and the indexes, that nothing
-// else in it must be filled in, and that rows may be read and written. It
-// changes nothing.
+// Check reports whether the store works. The table has the columns, of types
+// that hold what the store puts there, and the indexes; nothing else in it must
+// be filled in; and a record can be inserted, claimed, rescheduled and deleted,
+// and is there for other connections. For that Check stores a trial record and
+// removes it at once; one that a killed process has left is removed as well.
+// Nobody claims it, and no method of the store counts or lists it. Releases
+// before this one may count it as one that is held, while it is there.
 //
 // The error is [ErrSchema] where the table does not fit, and names all that is
-// missing or wrong. What the database refuses, such as a missing privilege, is
-// in its own words.
+// missing or wrong. It is [ErrSession] where the settings of the session or the
+// server keep the store from working, and names those. What the database
+// refuses, such as for want of a privilege, is in its own words.
 func (s *Store) Check(ctx context.Context) error {
-	return s.do(ctx, "check", func() error {
-		found, err := s.describe(ctx)
-		if err != nil {
+	var session sqltable.Session
+	err := s.do(ctx, "check", func() (err error) {
+		if session, err = s.checkSession(ctx); err != nil {
 			return err
 		}
-		if len(found.columns) == 0 {
-			return fmt.Errorf("%w: table %s is missing; %s", ErrSchema, s.table, remedy)
-		}
-		if problems := s.problems(found); len(problems) > 0 {
-			return fmt.Errorf("%w: table %s: %s; %s", ErrSchema, s.table, strings.Join(problems, "; "), remedy)
+		return s.checkTable(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	s.learnEncoding(ctx)
+	if s.dialect == MySQL {
+		s.learnPacket(ctx)
+	}
+	return s.do(ctx, "check", func() error {
+		return session.Explain(s.storable(func() error { return s.try(ctx) }))
+	})
+}
+
+// Probe reports whether the store can be used, like [Store.Check], but only
+// reads: it looks at the table, and has the database check the privileges, and
+// that it is not read-only, by statements that touch no row.
+func (s *Store) Probe(ctx context.Context) error {
+	return s.do(ctx, "probe", func() error {
+		if err := s.checkTable(ctx); err != nil {
+			return err
 		}
 		return s.probe(ctx)
 	})
 }
 
-// probe runs statements of each kind that touch no row: the database checks
-// the privileges, and that it is not read-only, all the same.
+// checkTable says what is wrong with the table.
+func (s *Store) checkTable(ctx context.Context) error {
+	found, err := s.describe(ctx)
+	if err != nil {
+		return err
+	}
+	if len(found.columns) == 0 {
+		return fmt.Errorf("%w: table %s is missing; %s", ErrSchema, s.table, remedy)
+	}
+	if problems := s.problems(found); len(problems) > 0 {
+		return fmt.Errorf("%w: table %s: %s; %s", ErrSchema, s.table, strings.Join(problems, "; "), remedy)
+	}
+	return nil
+}
+
+// probe runs statements of each kind that touch no row. They name a row by its
+// ID, which none has, because sql_safe_updates of MySQL refuses others.
 func (s *Store) probe(ctx context.Context) error {
 	name := s.table.SQL()
 	for _, statement := range []string{
-		"INSERT INTO " + name + " (" + columns + ", size) SELECT " + columns + ", size FROM " + name + " WHERE 1 = 0",
-		"UPDATE " + name + " SET due_at = due_at, token = token, attempts = attempts, state = state, last_error = last_error WHERE 1 = 0",
-		"DELETE FROM " + name + " WHERE 1 = 0",
+		"INSERT INTO " + name + " (" + columns + ", size) SELECT " + columns + ", size FROM " + name + " WHERE id = ''",
+		"UPDATE " + name + " SET due_at = due_at, token = token, attempts = attempts, state = state, last_error = last_error WHERE id = ''",
+		"DELETE FROM " + name + " WHERE id = ''",
 	} {
 		if _, err := s.db.ExecContext(ctx, statement); err != nil {
 			return err

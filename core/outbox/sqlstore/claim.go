@@ -47,14 +47,21 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 	return claimed, nil
 }
 
-// dueText returns the query that finds due rows, in the order of claims.
-func (s *Store) dueText(what string, options outbox.ClaimOptions, v *values) string {
+// due is the condition of the rows that a claim may take, beside that they are
+// pending.
+func (s *Store) due(options outbox.ClaimOptions) string {
 	now := s.dialect.now()
-	text := "SELECT " + what + " FROM " + s.table.using(s.table.due()) + " WHERE " + s.dialect.pending() + " AND due_at <= " + now
+	condition := "due_at <= " + now
 	if options.SkipScheduled {
-		text += " AND (deliver_at IS NULL OR deliver_at <= " + now + ")"
+		condition += " AND (deliver_at IS NULL OR deliver_at <= " + now + ")"
 	}
-	text += v.planned() + " ORDER BY due_at, id LIMIT " + v.number(int64(options.Limit))
+	return condition
+}
+
+// dueText returns the query that finds pending rows, in the order of claims.
+func (s *Store) dueText(what, condition string, limit int, v *values) string {
+	text := "SELECT " + what + " FROM " + s.table.using(s.table.due()) + " WHERE " + s.dialect.pending() + " AND " + condition
+	text += v.planned() + " ORDER BY due_at, id LIMIT " + v.number(int64(limit))
 	if s.dialect != SQLite {
 		text += " FOR UPDATE SKIP LOCKED"
 	}
@@ -62,21 +69,27 @@ func (s *Store) dueText(what string, options outbox.ClaimOptions, v *values) str
 }
 
 // claimQuery returns the one statement that claims on PostgreSQL.
+func (s *Store) claimQuery(options outbox.ClaimOptions, token string) (string, []any) {
+	v := s.dialect.querying()
+	due := s.dueText("id, due_at, size", s.due(options), options.Limit, v)
+	return s.claimText(v, due, options.MaxBytes, micros(options.Lease), token), v.args
+}
+
+// claimText returns the statement that claims what a query finds, for so many
+// microseconds.
 //
 // The rows to lease are found by an array of their IDs, so that they are read
 // by the primary key however many the planner expects.
-func (s *Store) claimQuery(options outbox.ClaimOptions, token string) (string, []any) {
-	maxBytes := options.MaxBytes
+func (s *Store) claimText(v *values, due string, maxBytes, lease int64, token string) string {
 	if maxBytes == 0 {
 		maxBytes = math.MaxInt64
 	}
-	v := s.dialect.querying()
 	return strings.NewReplacer(
-		"DUE", s.dueText("id, due_at, size", options, v),
+		"DUE", due,
 		"MAXBYTES", v.number(maxBytes),
 		"TABLE", s.table.SQL(),
 		"NOW", s.dialect.now(),
-		"LEASE", v.number(micros(options.Lease)),
+		"LEASE", v.number(lease),
 		"TOKEN", v.text(token),
 		"COLUMNS", columns,
 	).Replace(`WITH due AS (
@@ -89,7 +102,7 @@ func (s *Store) claimQuery(options outbox.ClaimOptions, token string) (string, [
 	UPDATE TABLE SET due_at = NOW + LEASE, token = TOKEN, attempts = attempts + 1
 	WHERE id = ANY (ARRAY(SELECT id FROM fitting)) RETURNING COLUMNS
 )
-SELECT COLUMNS FROM claimed JOIN fitting USING (id) ORDER BY was_due, id`), v.args
+SELECT COLUMNS FROM claimed JOIN fitting USING (id) ORDER BY was_due, id`)
 }
 
 // candidates finds due rows and returns the IDs of those that fit into the
@@ -97,7 +110,7 @@ SELECT COLUMNS FROM claimed JOIN fitting USING (id) ORDER BY was_due, id`), v.ar
 func (s *Store) candidates(ctx context.Context, db runner, options outbox.ClaimOptions) (ids []string, now int64, err error) {
 	var bytes int64
 	full := false
-	query := s.dueText("id, size, "+s.dialect.now(), options, s.dialect.literals())
+	query := s.dueText("id, size, "+s.dialect.now(), s.due(options), options.Limit, s.dialect.literals())
 	err = each(ctx, db, query, nil, func(scan func(...any) error) error {
 		var id string
 		var size int64
@@ -126,11 +139,16 @@ func (s *Store) claimLocked(ctx context.Context, tx *sql.Conn, options outbox.Cl
 	if err != nil {
 		return nil, err
 	}
+	return s.leaseLocked(ctx, tx, ids, now+micros(options.Lease), rand.Text())
+}
+
+// leaseLocked leases rows, which are locked, until a time, and returns them in
+// the order of their IDs in the list.
+func (s *Store) leaseLocked(ctx context.Context, tx *sql.Conn, ids []string, until int64, token string) ([]outbox.Record, error) {
 	var claimed []outbox.Record
-	token := s.dialect.text(rand.Text())
-	for group := range slices.Chunk(ids, listed) {
+	for group := range parts(s, ids, listed, weightID) {
 		if _, err := change(ctx, tx, fmt.Sprintf("UPDATE %s SET due_at = %d, token = %s, attempts = attempts + 1",
-			s.among(group), now+micros(options.Lease), token)); err != nil {
+			s.among(group), until, s.dialect.text(token))); err != nil {
 			return nil, err
 		}
 		list := s.dialect.texts(group)
@@ -152,8 +170,8 @@ func (s *Store) claimOptimistic(ctx context.Context, options outbox.ClaimOptions
 		}
 		var claimed []outbox.Record
 		token := rand.Text()
-		for group := range slices.Chunk(ids, listed) {
-			err := each(ctx, s.db, s.leaseText(group, options, token), nil, scanRecords(&claimed))
+		for group := range parts(s, ids, listed, weightID) {
+			err := each(ctx, s.db, s.leaseText(group, "due_at <= "+s.dialect.now(), micros(options.Lease), token), nil, scanRecords(&claimed))
 			if err != nil {
 				return nil, err
 			}
@@ -167,13 +185,13 @@ func (s *Store) claimOptimistic(ctx context.Context, options outbox.ClaimOptions
 	}
 }
 
-// leaseText returns the statement that takes rows if they are still due.
-func (s *Store) leaseText(ids []string, options outbox.ClaimOptions, token string) string {
-	now := s.dialect.now()
+// leaseText returns the statement that takes rows, for so many microseconds,
+// if a condition still holds for them.
+func (s *Store) leaseText(ids []string, condition string, lease int64, token string) string {
 	return fmt.Sprintf("UPDATE %s SET due_at = %s + %d, token = %s, attempts = attempts + 1 "+
 		"WHERE id IN (%s) AND %s AND %s RETURNING %s",
-		s.table.SQL(), now, micros(options.Lease), s.dialect.text(token), s.dialect.texts(ids),
-		s.dialect.filter("state = 0"), s.dialect.filter("due_at <= "+now), columns)
+		s.table.SQL(), s.dialect.now(), lease, s.dialect.text(token), s.dialect.texts(ids),
+		s.dialect.filter("state = 0"), s.dialect.filter(condition), columns)
 }
 
 // ordered puts records in the order of their IDs in a list.

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
@@ -22,25 +21,26 @@ func (s *Store) Count(ctx context.Context, selection outbox.Selection) (int, err
 	total := 0
 	add := func(query func(v *values) string) error {
 		var n int
-		err := s.do(ctx, "count", func() error {
-			v := s.dialect.querying()
-			_, err := first(ctx, s.db, query(v), v.args, &n)
-			return err
-		})
+		v := s.dialect.querying()
+		_, err := first(ctx, s.db, query(v), v.args, &n)
 		total += n
 		return err
 	}
 	if !selection.All {
-		for ids := range slices.Chunk(sorted(selection.IDs), listed) {
-			if err := add(func(v *values) string { return s.countIDsText(v, ids, selection) }); err != nil {
-				return 0, err
-			}
+		err := inParts(ctx, s, "count", sorted(selection.IDs), listed, weightID, func(ids []string) error {
+			return add(func(v *values) string { return s.countIDsText(v, ids, selection) })
+		})
+		if err != nil {
+			return 0, err
 		}
 		if selection.Topic == "" {
 			return total, nil
 		}
 	}
-	if err := add(func(v *values) string { return s.countManyText(v, selection) }); err != nil {
+	err = s.do(ctx, "count", func() error {
+		return add(func(v *values) string { return s.countManyText(v, selection) })
+	})
+	if err != nil {
 		return 0, err
 	}
 	return total, nil
@@ -88,11 +88,19 @@ func (s *Store) countManyText(v *values, selection outbox.Selection) string {
 	switch {
 	case selection.State != nil && *selection.State == outbox.Dead:
 		return dead()
-	case selection.State != nil:
+	case selection.State != nil && topic != "":
 		return pending()
+	case selection.State != nil:
+		return s.withoutTrials(pending())
 	case topic == "":
-		return count(s.table.SQL(), "1 = 1")
+		return s.withoutTrials(count(s.table.SQL(), "1 = 1"))
 	default:
 		return "SELECT (" + pending() + ") + (" + dead() + ")"
 	}
+}
+
+// withoutTrials takes the trials off a count. They are few, and to look at each
+// row for them would take longer.
+func (s *Store) withoutTrials(count string) string {
+	return fmt.Sprintf("SELECT (%s) - (SELECT count(*) FROM %s WHERE %s)", count, s.table.using(s.table.due()), s.dialect.trialRow())
 }

@@ -72,10 +72,14 @@ func (d Dialect) length(column string) string {
 // pooler, and PostgreSQL plans it for the table as it is now: a plan prepared
 // while the table was empty would read all of it later. What is not plain is
 // written in hexadecimal, so that no setting of the server can make it anything
-// but a string.
+// but a string; SQLite has no such settings.
 func (d Dialect) text(s string) string {
 	if plain(s) {
 		return "'" + s + "'"
+	}
+	if d == SQLite && strings.IndexByte(s, 0) < 0 {
+		// Bytes would be read by the file's encoding, which may be UTF-16.
+		return "'" + strings.ReplaceAll(s, "'", "''") + "'"
 	}
 	code := hex.EncodeToString([]byte(s))
 	switch d {
@@ -118,4 +122,40 @@ func (d Dialect) words(s string) string {
 		return "CONVERT(" + d.text(s) + " USING utf8mb4)"
 	}
 	return d.text(s)
+}
+
+// name returns the argument of a parameter for a name. A driver of MySQL that
+// writes it into the statement marks bytes as bytes, so that the character set
+// of the connection does not matter.
+func (d Dialect) name(s string) any {
+	if d == MySQL {
+		return []byte(s)
+	}
+	return s
+}
+
+// wordsParameter is a parameter, and wordsArgument its argument, for a column
+// that has a character set. MySQL reads text by the character set of the
+// connection, so it gets hexadecimal digits, which all of them have.
+func (d Dialect) wordsParameter() string {
+	if d == MySQL {
+		return "CONVERT(UNHEX(?) USING utf8mb4)"
+	}
+	return "?"
+}
+
+func (d Dialect) wordsArgument(s string) string {
+	if d == MySQL {
+		return hex.EncodeToString([]byte(s))
+	}
+	return s
+}
+
+// begin is the statement that begins a transaction. BEGIN begins a block of a
+// program where MariaDB has the SQL mode ORACLE, and SQLite has nothing else.
+func (d Dialect) begin() string {
+	if d == MySQL {
+		return "START TRANSACTION"
+	}
+	return "BEGIN"
 }

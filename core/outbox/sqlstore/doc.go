@@ -23,7 +23,7 @@
 //     set what the driver needs there: default_query_exec_mode=exec of pgx, or
 //     binary_parameters=yes of lib/pq.
 //   - MySQL 8, MariaDB 10.6 or newer ([MySQL]): github.com/go-sql-driver/mysql,
-//     with any of its options; parseTime and loc do not matter. The binary log
+//     with any of its options; parseTime, loc and charset do not matter. The binary log
 //     must not have the format STATEMENT. The statements are those that both
 //     databases have; the tests run on MariaDB.
 //   - SQLite 3.35 or newer ([SQLite]): modernc.org/sqlite, or a driver that is
@@ -37,6 +37,23 @@
 // The user of the connections needs SELECT, INSERT, UPDATE and DELETE on the
 // table, and for [Migrate] the right to create and to change it.
 //
+// # Sessions
+//
+// Settings of the connections and the server can change what statements mean.
+// [Store.Check] tries on the connections what the store does, and names the
+// setting with which it does not work ([ErrSession]):
+//
+//   - PostgreSQL: default_transaction_read_only; a standby; row-level security
+//     that hides from a statement what another has inserted; a client_encoding
+//     that is neither UTF8 nor the database's.
+//   - MySQL: autocommit = 0, completion_type = CHAIN, sql_safe_updates, a
+//     sql_select_limit below 1000, EMPTY_STRING_IS_NULL in sql_mode, read-only
+//     transactions, a binary log of the format STATEMENT.
+//   - SQLite: PRAGMA query_only.
+//
+// A LastError may have any character. Where the database does not have it, it is
+// written as an escape such as \u00e9.
+//
 // # Promises
 //
 // When a method that changes something returns nil, the database has committed
@@ -46,9 +63,10 @@
 // Such an insert can be repeated, since an ID is stored once.
 //
 // No method holds a transaction or a connection after it has returned, and
-// none needs two connections at once, so a pool of one is enough. The relay of
-// a client uses at most one for claims and one for each outcome that it notes
-// at the time; inserts use one each.
+// none needs two connections at once, so a pool of one is enough; Check uses a
+// second one if it gets it within a second. The relay of a client uses at most
+// one for claims and one for each outcome that it notes at the time; inserts use
+// one each.
 //
 // All times are those of the database's clock, so the clocks of the processes
 // need not agree, nor its time zone be set. SQLite's clock goes in
@@ -63,9 +81,9 @@
 // Each method is right at any isolation level that the database has as its
 // default. Claims on PostgreSQL are one statement; those on MySQL are a
 // transaction of their own at READ COMMITTED; those on SQLite are one statement
-// that takes what is still due. Deadlocks, serialization failures and timeouts
-// of locks are run again up to ten times; a locked SQLite file is waited for as
-// long as the context lasts.
+// that takes what is still due. Deadlocks, serialization failures, timeouts of
+// locks and statements whose table was altered meanwhile are run again up to ten
+// times; a locked SQLite file is waited for as long as the context lasts.
 //
 // An InsertTx that fails leaves the transaction to the caller, who rolls it
 // back: PostgreSQL refuses every other statement in it.
@@ -100,6 +118,10 @@
 // counts many rows. List, Retry and Discard by topic go through the table in the
 // order of IDs and pass the rows of other topics, unless they are for dead ones
 // alone.
+//
+// Where MySQL's max_allowed_packet, or the maxAllowedPacket of its driver, is
+// low, what one statement would carry is split. A record that is too large for a
+// statement of its own is [outbox.ErrInvalid], and holds back no other.
 //
 // PostgreSQL keeps deleted rows until they are vacuumed, and claims walk over
 // what they leave behind in the index. The schema has the table vacuumed often.
@@ -153,6 +175,7 @@
 //
 // Errors carry the driver's own, for [errors.As], but neither the data source
 // name nor payloads. If the context has ended, the error is the context's.
-// [ErrSchema] means that the table does not fit. When the cause of an error is
+// [ErrSchema] means that the table does not fit, and [ErrSession] that the
+// settings of the connections do not. When the cause of an error is
 // gone, the store goes on working.
 package sqlstore

@@ -221,6 +221,72 @@ func TestConflicts(t *testing.T) {
 	})
 }
 
+// TestLockTimeouts shows that a lock which another transaction does not release
+// in time is tried again, and so comes to its end.
+func TestLockTimeouts(t *testing.T) {
+	for _, stand := range []stand{
+		{"pgx", Postgres, postgresWith("pgx", "lock_timeout", "50")},
+		{"pq", Postgres, postgresWith("postgres", "lock_timeout", "50")},
+		{"mariadb", MySQL, func(tb testing.TB) *sql.DB {
+			return connectMySQL(tb, testdb.MariaDB(tb).Create(tb), func(c *mysql.Config) {
+				c.Params = map[string]string{"innodb_lock_wait_timeout": "1"}
+			})
+		}},
+	} {
+		t.Run(stand.name, func(t *testing.T) {
+			store := opened(t, stand.open(t), stand.dialect)
+			record := message(t)
+			require.NoError(t, store.Insert(t.Context(), 0, record))
+			tx, err := store.db.BeginTx(t.Context(), nil)
+			require.NoError(t, err)
+			_, err = tx.ExecContext(t.Context(), "UPDATE "+store.table.SQL()+" SET attempts = 5")
+			require.NoError(t, err)
+			attempts := 0
+			require.NoError(t, store.do(t.Context(), "test", func() error {
+				attempts++
+				n, err := store.remove(t.Context(), []string{record.ID}, func(*values) string { return "" })
+				if attempts == 1 {
+					require.Error(t, err)
+					require.NoError(t, tx.Rollback())
+				} else {
+					assert.Equal(t, 1, n)
+				}
+				return err
+			}))
+			assert.Equal(t, 2, attempts)
+		})
+	}
+}
+
+// TestThroughPooler runs each method through a pooler that gives each
+// transaction another connection.
+func TestThroughPooler(t *testing.T) {
+	dsn := testdb.Postgres(t).Create(t)
+	pooled := testdb.PgBouncer(t, dsn)
+	direct := connect(t, "pgx", dsn)
+	for driver, parameter := range map[string]string{"pgx": "default_query_exec_mode=exec", "postgres": "binary_parameters=yes"} {
+		t.Run(driver, func(t *testing.T) {
+			db := connect(t, driver, pooled+"&"+parameter)
+			store := opened(t, db, Postgres, WithMaxRecords(10_000))
+			for method, err := range every(t.Context(), t, store) {
+				require.NoError(t, err, method)
+			}
+			require.NoError(t, store.Probe(t.Context()))
+			assert.Empty(t, stored(t, store))
+		})
+	}
+	store := opened(t, direct, Postgres)
+	for range 2 {
+		var err error
+		for range 2 {
+			preparing, failed := New(connect(t, "pgx", pooled), Postgres, WithTable(store.table.String()))
+			require.NoError(t, failed)
+			err = preparing.Check(t.Context())
+		}
+		require.ErrorContains(t, err, "default_query_exec_mode=exec", "who prepares is told what to do")
+	}
+}
+
 // TestClosedWhileInUse shows that what a call meets when the store is closed
 // under it is ErrClosed.
 func TestClosedWhileInUse(t *testing.T) {

@@ -3,20 +3,14 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/sqltable"
 	"github.com/postoffice-go/postoffice/core/outbox"
-)
-
-// What one insert statement carries at most. The rows bound the parameters,
-// of which SQLite takes 32766 and the others 65535; the bytes keep it well
-// below the 16 MB that MariaDB takes, except where one record has more.
-const (
-	insertRows  = 256
-	insertBytes = 4 << 20
 )
 
 // execer runs a statement with parameters.
@@ -37,8 +31,10 @@ func hasKey(record outbox.Record) bool { return record.DedupKey != "" }
 // record that is Dead is held by nobody and has no DueAt.
 //
 // One record is one statement. Many are one statement for each 256 records or
-// 4 MB; several of them are one transaction. A record with a DedupKey is one of
-// its own, after a look at who holds the key.
+// 4 MB, less where MySQL's max_allowed_packet is less than 8 MB; several of them
+// are one transaction. A record with a DedupKey is one of its own, after a look
+// at who holds the key. A record that is too large for a statement alone is
+// [outbox.ErrInvalid].
 //
 // When the connection fails or the context ends while the database commits,
 // the records may be kept although an error is returned; the insert can be
@@ -91,12 +87,16 @@ func (s *Store) InsertTx(ctx context.Context, tx outbox.Tx, records ...outbox.Re
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	s.askBeside(ctx, records)
+	if err := s.refuseOversized(ctx, records); err != nil {
+		return err
+	}
 	if s.room != nil {
 		if err := s.reserveTx(ctx, records); err != nil {
 			return err
 		}
 	}
-	_, err := s.insertChunks(ctx, in, 0, records)
+	_, err := s.insertChunks(ctx, in, 0, records, s.statementLimit())
 	return s.wrap(ctx, "insert in a transaction", err)
 }
 
@@ -125,15 +125,42 @@ func (s *Store) validate(records []outbox.Record) error {
 }
 
 // insert stores all records or none, and returns how many were not there yet.
-func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbox.Record) (int, error) {
-	if chunk(records) == len(records) {
+// Statements that turn out to be too large are made smaller.
+func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbox.Record) (inserted int, err error) {
+	if slices.ContainsFunc(records, foreign) {
+		s.learnEncoding(ctx)
+	}
+	s.knowPacket(ctx, records)
+	for {
+		if err := s.refuseOversized(ctx, records); err != nil {
+			return 0, err
+		}
+		err := s.storable(func() error {
+			inserted, err = s.insertStatements(ctx, delay, records, s.statementLimit())
+			return err
+		})
+		if err == nil {
+			return inserted, nil
+		}
+		if large, ok := errors.AsType[*sizeError](err); ok {
+			s.packet.limit.Store(large.weight / 2)
+		} else if s.table.Classify(err) != sqltable.Other || !s.lowered(ctx, records) {
+			return 0, err
+		}
+	}
+}
+
+// insertStatements inserts records in statements of so many bytes each, which
+// are one transaction.
+func (s *Store) insertStatements(ctx context.Context, delay time.Duration, records []outbox.Record, limit int64) (int, error) {
+	if fits(records, limit) {
 		// A statement alone is a transaction.
-		return s.insertChunks(ctx, inserter{s.execer(nil), s.held(s.db)}, delay, records)
+		return s.insertChunks(ctx, inserter{s.execer(nil), s.held(s.db)}, delay, records, limit)
 	}
 	inserted := 0
 	err := s.transact(ctx, func(tx *sql.Conn) error {
 		var err error
-		inserted, err = s.insertChunks(ctx, inserter{s.execer(tx), s.held(tx)}, delay, records)
+		inserted, err = s.insertChunks(ctx, inserter{s.execer(tx), s.held(tx)}, delay, records, limit)
 		return err
 	})
 	return inserted, err
@@ -150,20 +177,16 @@ func (s *Store) execer(conn *sql.Conn) execer {
 		case !s.prepare:
 			return s.db.ExecContext(ctx, query, args...)
 		}
-		statement, err := s.statement(ctx, query)
-		if err != nil {
-			return nil, err
-		}
-		return statement.ExecContext(ctx, args...)
+		return s.prepared.exec(ctx, s.db, query, args...)
 	}
 }
 
 // insertChunks inserts records in as many statements as it takes, and returns
 // how many were not there yet.
-func (s *Store) insertChunks(ctx context.Context, in inserter, delay time.Duration, records []outbox.Record) (int, error) {
+func (s *Store) insertChunks(ctx context.Context, in inserter, delay time.Duration, records []outbox.Record, limit int64) (int, error) {
 	inserted := 0
 	for len(records) > 0 {
-		n := chunk(records)
+		n := chunk(records, limit)
 		if hasKey(records[0]) {
 			held, err := in.held(ctx, records[0].DedupKey)
 			if err != nil {
@@ -174,10 +197,10 @@ func (s *Store) insertChunks(ctx context.Context, in inserter, delay time.Durati
 				continue
 			}
 		}
-		query, args := s.insertStatement(delay, records[:n])
+		query, args := s.insertStatement(micros(delay), records[:n])
 		result, err := in.exec(ctx, query, args...)
 		if err != nil {
-			return 0, err
+			return 0, s.refused(err, records[:n])
 		}
 		fresh, err := result.RowsAffected()
 		if err != nil {
@@ -189,25 +212,12 @@ func (s *Store) insertChunks(ctx context.Context, in inserter, delay time.Durati
 	return inserted, nil
 }
 
-// chunk returns how many of the records the next statement carries. One with a
-// key has a statement of its own: were it left out, a row that fills up might
-// take its place.
-func chunk(records []outbox.Record) int {
-	var bytes int64
-	for i, record := range records {
-		bytes += record.Size()
-		if i == insertRows || i > 0 && (bytes > insertBytes || hasKey(record) || hasKey(records[0])) {
-			return i
-		}
-	}
-	return len(records)
-}
-
-// insertStatement returns the statement that inserts up to insertRows records.
+// insertStatement returns the statement that inserts up to insertRows records,
+// which are due after so many microseconds.
 // The number of its rows is a power of two, so that there are few different
 // statements to be prepared. Rows that fill up repeat the last ID, so they are
 // left out like any record that is there already.
-func (s *Store) insertStatement(delay time.Duration, records []outbox.Record) (string, []any) {
+func (s *Store) insertStatement(wait int64, records []outbox.Record) (string, []any) {
 	rows := 1
 	for rows < len(records) {
 		rows *= 2
@@ -223,15 +233,15 @@ func (s *Store) insertStatement(delay time.Duration, records []outbox.Record) (s
 		if record.State == outbox.Dead {
 			record.LeaseToken = ""
 		}
-		args = append(args, record.ID, int64(record.State), int64(record.State), micros(delay), record.LeaseToken, int64(record.Attempts), deliverAt,
-			record.Size(), record.Topic, words(record.LastError), blob(record.Attributes), blob(record.Payload))
+		args = append(args, s.dialect.name(record.ID), int64(record.State), int64(record.State), wait, s.dialect.name(record.LeaseToken), int64(record.Attempts), deliverAt,
+			record.Size(), s.dialect.name(record.Topic), s.dialect.wordsArgument(s.words(record.LastError)), blob(record.Attributes), blob(record.Payload))
 		if hasKey(record) {
-			return s.insertText(1, true), append(args, record.DedupKey)
+			return s.insertText(1, true), append(args, s.dialect.name(record.DedupKey))
 		}
 	}
 	last := records[len(records)-1].ID
 	for range rows - len(records) {
-		args = append(args, last, int64(0), int64(0), int64(0), "", int64(0), nil, int64(0), "", "", []byte{}, []byte{})
+		args = append(args, s.dialect.name(last), int64(0), int64(0), int64(0), "", int64(0), nil, int64(0), "", "", []byte{}, []byte{})
 	}
 	return s.insertText(rows, false), args
 }
@@ -243,8 +253,8 @@ func (s *Store) insertText(rows int, keyed bool) string {
 	if keyed {
 		key = "?"
 	}
-	row := strings.NewReplacer("NOW", now, "INTEGER", integer, "KEY", key).Replace(
-		`(?, ?, CASE WHEN CAST(? AS INTEGER) = 0 THEN NOW + CAST(? AS INTEGER) ELSE 0 END, ?, CAST(? AS INTEGER), NOW, CAST(? AS INTEGER), ?, ?, ?, ?, ?, KEY)`)
+	row := strings.NewReplacer("NOW", now, "INTEGER", integer, "WORDS", s.dialect.wordsParameter(), "KEY", key).Replace(
+		`(?, ?, CASE WHEN CAST(? AS INTEGER) = 0 THEN NOW + CAST(? AS INTEGER) ELSE 0 END, ?, CAST(? AS INTEGER), NOW, CAST(? AS INTEGER), ?, ?, WORDS, ?, ?, KEY)`)
 	var text strings.Builder
 	text.WriteString("INSERT INTO " + s.table.SQL() +
 		" (id, state, due_at, token, attempts, created_at, deliver_at, size, topic, last_error, attributes, payload, dedup_key) VALUES ")

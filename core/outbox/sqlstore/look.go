@@ -28,8 +28,8 @@ func (s *Store) Next(ctx context.Context) (time.Duration, bool, error) {
 
 func (s *Store) nextQuery() (string, []any) {
 	v := s.dialect.querying()
-	return fmt.Sprintf("SELECT due_at - %s FROM %s WHERE %s%s ORDER BY due_at, id LIMIT 1",
-		s.dialect.now(), s.table.using(s.table.due()), s.dialect.pending(), v.planned()), v.args
+	return fmt.Sprintf("SELECT due_at - %s FROM %s WHERE %s AND due_at < %d%s ORDER BY due_at, id LIMIT 1",
+		s.dialect.now(), s.table.using(s.table.due()), s.dialect.pending(), trialDue, v.planned()), v.args
 }
 
 // Stats counts the records. Pending ones are counted in an index, which takes as
@@ -59,7 +59,7 @@ func (s *Store) statsQuery() (string, []any) {
 	if s.dialect == MySQL {
 		return fmt.Sprintf(`SELECT count(CASE WHEN state = 0 THEN 1 END), count(CASE WHEN state = 1 THEN 1 END),
 	count(CASE WHEN state = 0 AND token <> '' AND due_at > %s THEN 1 END), CAST(coalesce(sum(size), 0) AS SIGNED),
-	min(CASE WHEN state = 0 THEN created_at END) FROM %s`, s.dialect.now(), s.table.using(s.table.topic())), nil
+	min(CASE WHEN state = 0 THEN created_at END) FROM %s WHERE %s`, s.dialect.now(), s.table.using(s.table.topic()), s.dialect.notTrial()), nil
 	}
 	return s.bothStates("p.n, d.n, p.held, CAST(p.bytes + d.bytes AS bigint), p.oldest")
 }
@@ -78,14 +78,15 @@ func (s *Store) bothStates(what string) (string, []any) {
 	v := s.dialect.querying()
 	return fmt.Sprintf(`SELECT %s FROM
 	(SELECT count(*) AS n, coalesce(sum(size), 0) AS bytes, min(created_at) AS oldest,
-		count(CASE WHEN token <> '' AND due_at > %s THEN 1 END) AS held FROM %s WHERE %s%s) AS p,
+		count(CASE WHEN token <> '' AND due_at > %s THEN 1 END) AS held FROM %s WHERE %s AND %s%s) AS p,
 	(SELECT count(*) AS n, coalesce(sum(size), 0) AS bytes FROM %s WHERE state = 1) AS d`,
-		what, s.dialect.now(), s.table.using(s.table.topic()), s.dialect.pending(), v.planned(), s.table.using(s.table.dead())), v.args
+		what, s.dialect.now(), s.table.using(s.table.topic()), s.dialect.pending(), s.dialect.notTrial(), v.planned(), s.table.using(s.table.dead())), v.args
 }
 
-// countText returns the beginning of a query that counts records and bytes.
+// countText returns a query that counts records and bytes. It may go on with
+// AND and a condition.
 func (s *Store) countText(from string) string {
-	return fmt.Sprintf("SELECT count(*), CAST(coalesce(sum(size), 0) AS %s) FROM %s", s.dialect.integer(), from)
+	return fmt.Sprintf("SELECT count(*), CAST(coalesce(sum(size), 0) AS %s) FROM %s WHERE %s", s.dialect.integer(), from, s.dialect.notTrial())
 }
 
 // List returns records by ascending ID, that is by its bytes. A page costs as
@@ -128,21 +129,22 @@ func (s *Store) listIDs(ctx context.Context, query outbox.Query) ([]outbox.Recor
 	if err != nil || !knownState(query.State) {
 		return nil, err
 	}
-	for group := range slices.Chunk(ids, listed) {
+	err = inParts(ctx, s, "list", ids, listed, weightID, func(part []string) error {
 		rest := query
-		rest.IDs, rest.Limit = group, query.Limit-len(records)
+		rest.IDs, rest.Limit = part, query.Limit-len(records)
+		if rest.Limit == 0 {
+			return nil
+		}
 		var some []outbox.Record
-		err := s.do(ctx, "list", func() error {
-			some = nil
-			text, args := s.listIDsQuery(rest)
-			return each(ctx, s.db, text, args, scanListed(&some))
-		})
-		if err != nil {
-			return nil, err
+		text, args := s.listIDsQuery(rest)
+		if err := each(ctx, s.db, text, args, scanListed(&some)); err != nil {
+			return err
 		}
-		if records = append(records, some...); len(records) == query.Limit {
-			break
-		}
+		records = append(records, some...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return records, nil
 }
@@ -168,20 +170,21 @@ func (s *Store) listQuery(query outbox.Query) (string, []any) {
 // pageText returns a query for rows by ascending ID.
 func (s *Store) pageText(v *values, what string, query outbox.Query) string {
 	from := s.table.SQL()
-	if query.State != nil && *query.State == outbox.Dead {
-		switch s.dialect {
-		case MySQL:
-			from = s.table.using(s.table.due())
-		case SQLite:
-			from = s.table.using(s.table.dead())
-		}
+	dead := query.State != nil && *query.State == outbox.Dead
+	switch {
+	case dead && s.dialect == MySQL:
+		from = s.table.using(s.table.due())
+	case dead && s.dialect == SQLite:
+		from = s.table.using(s.table.dead())
+	case s.dialect == MySQL:
+		from += " FORCE INDEX (PRIMARY)"
 	}
 	return fmt.Sprintf("SELECT %s FROM %s WHERE id > %s%s%s ORDER BY id LIMIT %s",
 		what, from, v.text(query.After), s.filter(v, query.Topic, query.State), v.planned(), v.number(int64(query.Limit)))
 }
 
-// filter returns conditions for rows of a topic and state. An empty topic and
-// a nil state mean any.
+// filter returns conditions for rows of a topic and state, those of trials left
+// out. An empty topic and a nil state mean any.
 func (s *Store) filter(v *values, topic string, state *outbox.State) string {
 	text := ""
 	if topic != "" {
@@ -191,8 +194,9 @@ func (s *Store) filter(v *values, topic string, state *outbox.State) string {
 	case state == nil && topic != "" && s.dialect == MySQL:
 		text += " AND state IN (0, 1)" // so that the index by topic can be searched
 	case state == nil:
+		text += " AND " + s.dialect.notTrial()
 	case *state == outbox.Pending:
-		text += " AND " + s.dialect.filter(s.dialect.pending())
+		text += " AND " + s.dialect.filter(s.dialect.pending()) + " AND " + s.dialect.notTrial()
 	case s.dialect == MySQL:
 		// All dead rows are due at 0, so the index of claims has them by ID.
 		text += " AND state = 1 AND due_at = 0"

@@ -28,7 +28,7 @@ const (
 
 // Migrate creates the table and its indexes where they are missing, brings a
 // table of an older version to [SchemaVersion], and then checks it like
-// [Store.Check]. It changes nothing that is there already. Several processes may
+// [Store.Probe]. It changes nothing that is there already. Several processes may
 // run it at the same time. Of the options it needs only [WithTable].
 //
 // A table of an older version goes on being used meanwhile, by older releases
@@ -52,7 +52,7 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option
 	if err := s.do(ctx, "migrate", func() error { return s.migrate(ctx) }); err != nil {
 		return err
 	}
-	return s.Check(ctx)
+	return s.Probe(ctx)
 }
 
 func (s *Store) migrate(ctx context.Context) error {
@@ -190,14 +190,7 @@ func execAll(ctx context.Context, conn *sql.Conn, statements ...string) error {
 }
 
 // locked tells whether a statement did not get its lock in time.
-func (s *Store) locked(err error) bool {
-	if s.dialect == MySQL {
-		const noWait = "Error 3572 " // MariaDB has the same number as for a wait
-		return s.table.Classify(err) == sqltable.Conflict || strings.Contains(err.Error(), noWait)
-	}
-	var state interface{ SQLState() string }
-	return errors.As(err, &state) && state.SQLState() == "55P03"
-}
+func (s *Store) locked(err error) bool { return s.table.Classify(err) == sqltable.Conflict }
 
 // pause waits for a while. If the context ends, that is the error, with the
 // reason for the pause.

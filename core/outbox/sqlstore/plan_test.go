@@ -62,15 +62,18 @@ func planStatements(store *Store, ids []string) map[string]planned {
 	name, literals := store.table.SQL(), store.dialect.literals()
 	due := func(options outbox.ClaimOptions) planned {
 		v := store.dialect.querying()
-		text := store.dueText("id, size", options, v)
+		text := store.dueText("id, size", store.due(options), options.Limit, v)
 		return planned{text, v.args}
 	}
 	query := func(text string, args []any) planned { return planned{text, args} }
+	trialValues := store.dialect.querying()
+	trial := store.trialText("id, size", "postoffice-trial-1", trialValues)
 	v := store.dialect.querying()
 	read := "SELECT " + columns + " FROM " + name + " WHERE id" + v.among(ids) + v.planned()
 	statements := map[string]planned{
 		"due":             due(claim),
 		"due unscheduled": due(unscheduled),
+		"trial":           {trial, trialValues.args},
 		"next":            query(store.nextQuery()),
 		"delete":          {text: "DELETE FROM " + name + " WHERE id" + literals.among(ids)},
 		"reschedule":      {text: store.rescheduleText(changes)},
@@ -100,7 +103,7 @@ func planStatements(store *Store, ids []string) map[string]planned {
 		statements["claim"] = query(store.claimQuery(claim, "token"))
 	}
 	if store.dialect == SQLite {
-		statements["lease"] = planned{text: store.leaseText(ids, claim, "token")}
+		statements["lease"] = planned{text: store.leaseText(ids, "due_at <= "+store.dialect.now(), micros(claim.Lease), "token")}
 	}
 	return statements
 }
@@ -256,11 +259,15 @@ func checkPlan(t *testing.T, store *Store, name string, statement planned, when 
 	case MySQL:
 		plan := explained(t, store, store.db, "EXPLAIN", statement.text, statement.args...)
 		want := "key=PRIMARY"
-		if due || name == "list dead" {
+		if due || name == "list dead" || name == "trial" {
 			want = "key=" + store.table.due()
 		}
 		assert.Contains(t, plan, want, "%s, %s", name, when)
-		assert.NotContains(t, plan, "filesort", "%s, %s: %s", name, when, plan)
+		if name == "trial" {
+			assert.Contains(t, plan, "rows=1 ", "%s, %s", name, when)
+		} else {
+			assert.NotContains(t, plan, "filesort", "%s, %s: %s", name, when, plan)
+		}
 		for line := range strings.SplitSeq(plan, "\n") {
 			if !strings.Contains(line, "derived") && !strings.Contains(line, "table=made") {
 				assert.NotContains(t, line, "type=ALL", "%s, %s: %s", name, when, plan)

@@ -27,6 +27,8 @@ func scanRecord(scan func(...any) error, more ...any) (outbox.Record, error) {
 	if record.State == outbox.Pending {
 		record.DueAt = time.UnixMicro(dueAt).UTC()
 	}
+	// Some connections translate text.
+	record.LastError = strings.ToValidUTF8(record.LastError, "\uFFFD")
 	record.CreatedAt = time.UnixMicro(createdAt).UTC()
 	if deliverAt.Valid {
 		record.DeliverAt = time.UnixMicro(deliverAt.Int64).UTC()
@@ -73,9 +75,13 @@ func scanListed(records *[]outbox.Record) func(scan func(...any) error) error {
 	}
 }
 
-// micros is a duration in microseconds, rounded up. Below zero counts as zero.
+// latest bounds how long it takes until a record is due.
+const latest = 100 * 365 * 24 * time.Hour
+
+// micros is a duration in microseconds, rounded up. Below zero counts as zero,
+// and more than a hundred years as those.
 func micros(d time.Duration) int64 {
-	d = max(d, 0)
+	d = min(max(d, 0), latest)
 	n := int64(d / time.Microsecond)
 	if d%time.Microsecond > 0 {
 		n++
@@ -89,10 +95,4 @@ func blob(b []byte) []byte {
 		return []byte{}
 	}
 	return b
-}
-
-// words makes a text fit for a column of text: some databases refuse NUL and
-// what is not UTF-8.
-func words(s string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }

@@ -49,8 +49,8 @@ func (s *Store) selectEach(ctx context.Context, what string, selection outbox.Se
 	}
 	total := 0
 	step := func(ids []string, filter func(*values) string) error {
-		return s.do(ctx, what, func() error {
-			n, err := apply(ids, filter)
+		return inParts(ctx, s, what, ids, listed, weightID, func(part []string) error {
+			n, err := apply(part, filter)
 			total += n
 			return err
 		})
@@ -58,13 +58,9 @@ func (s *Store) selectEach(ctx context.Context, what string, selection outbox.Se
 	if selection.All {
 		selection.Topic = ""
 	} else {
-		for ids := range slices.Chunk(sorted(selection.IDs), listed) {
-			if err := step(ids, s.named(selection)); err != nil {
-				return total, err
-			}
-		}
-		if selection.Topic == "" {
-			return total, nil
+		err := step(sorted(selection.IDs), s.named(selection))
+		if err != nil || selection.Topic == "" {
+			return total, err
 		}
 	}
 

@@ -1,10 +1,8 @@
 package sqlstore
 
 import (
-	"context"
 	"database/sql"
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"github.com/postoffice-go/postoffice/core/internal/sqltable"
@@ -22,11 +20,15 @@ type Store struct {
 	room    *room // nil without bounds
 	closed  atomic.Bool
 
-	mutex    sync.Mutex
-	prepared map[string]*sql.Stmt
+	prepared statements
+	encoding encoding
+	packet   packet
 }
 
-var _ outbox.TxStore = (*Store)(nil)
+var (
+	_ outbox.TxStore = (*Store)(nil)
+	_ outbox.Prober  = (*Store)(nil)
+)
 
 // New returns the store in a table of a database, whose driver is the
 // caller's. It does not use the database yet: [Store.Check] tells whether the
@@ -49,11 +51,10 @@ func New(db *sql.DB, dialect Dialect, options ...Option) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		db:       db,
-		dialect:  dialect,
-		table:    table,
-		prepare:  dialect != Postgres,
-		prepared: make(map[string]*sql.Stmt),
+		db:      db,
+		dialect: dialect,
+		table:   table,
+		prepare: dialect != Postgres,
 	}
 	if settings.prepare != nil {
 		s.prepare = *settings.prepare
@@ -69,40 +70,6 @@ func New(db *sql.DB, dialect Dialect, options ...Option) (*Store, error) {
 // again does nothing.
 func (s *Store) Close() error {
 	s.closed.Store(true)
-	s.mutex.Lock()
-	statements := s.prepared
-	s.prepared = nil
-	s.mutex.Unlock()
-	for _, statement := range statements {
-		// A connection that is gone has lost its statements by itself.
-		_ = statement.Close()
-	}
+	s.prepared.close()
 	return nil
-}
-
-// statement returns a prepared statement, which the store keeps. database/sql
-// prepares it anew on connections that do not have it yet.
-func (s *Store) statement(ctx context.Context, query string) (*sql.Stmt, error) {
-	s.mutex.Lock()
-	statement, ok := s.prepared[query]
-	s.mutex.Unlock()
-	if ok {
-		return statement, nil
-	}
-	statement, err := s.db.PrepareContext(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	if s.prepared == nil { // closed
-		_ = statement.Close()
-		return nil, outbox.ErrClosed
-	}
-	if earlier, ok := s.prepared[query]; ok { // another call was faster
-		_ = statement.Close()
-		return earlier, nil
-	}
-	s.prepared[query] = statement
-	return statement, nil
 }

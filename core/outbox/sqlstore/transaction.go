@@ -30,11 +30,7 @@ func (s *Store) transact(ctx context.Context, run func(*sql.Conn) error) error {
 	}
 	defer func() { _ = conn.Close() }() // fails only where it is closed
 	if err := run(conn); err != nil {
-		rollback, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
-		defer cancel()
-		if _, failed := conn.ExecContext(rollback, "ROLLBACK"); failed != nil {
-			discard(conn)
-		}
+		_ = rollback(ctx, conn) // the connection is gone then, and the transaction with it
 		return err
 	}
 	if _, err := conn.ExecContext(ctx, "COMMIT"); err != nil {
@@ -42,6 +38,18 @@ func (s *Store) transact(ctx context.Context, run func(*sql.Conn) error) error {
 		return err
 	}
 	return nil
+}
+
+// rollback rolls the transaction of a connection back, also after the context
+// has ended. The pool does not use a connection again on which that fails.
+func rollback(ctx context.Context, conn *sql.Conn) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
+	defer cancel()
+	_, err := conn.ExecContext(ctx, "ROLLBACK")
+	if err != nil {
+		discard(conn)
+	}
+	return err
 }
 
 // begin begins a transaction on a connection of the pool.
@@ -56,7 +64,7 @@ func (s *Store) begin(ctx context.Context) (*sql.Conn, error) {
 			_, err = conn.ExecContext(ctx, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 		}
 		if err == nil {
-			_, err = conn.ExecContext(ctx, "BEGIN")
+			_, err = conn.ExecContext(ctx, s.dialect.begin())
 		}
 		if err == nil {
 			return conn, nil

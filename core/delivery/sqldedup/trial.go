@@ -1,0 +1,114 @@
+package sqldedup
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/internal/sqltable"
+)
+
+const (
+	// trialLease is after how long the row of a trial is removed like any
+	// other whose time has passed, if the process is killed.
+	trialLease = time.Minute
+	// trialCleanup bounds how long a trial that failed is cleaned up.
+	trialCleanup = time.Second
+)
+
+// checkSession says which settings keep the store from working.
+func (s *Store) checkSession(ctx context.Context) (session sqltable.Session, err error) {
+	err = s.table.Retry(ctx, func() error {
+		session, err = s.table.Session(ctx, s.db, 1)
+		return err
+	})
+	if err == nil && len(session.Faults) > 0 {
+		err = fmt.Errorf("%w: %s", sqltable.ErrSession, strings.Join(session.Faults, "; "))
+	}
+	return session, err
+}
+
+// execer is a *sql.Conn or a *sql.Tx.
+type execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// try shows that statements do on the connections what the store needs, which
+// settings of the session and the server, row-level security and triggers may
+// change without an error: first in a transaction that is rolled back, and then
+// by a row that is begun on one connection, and ended and removed on another.
+func (s *Store) try(ctx context.Context) error {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }() // fails only where it is closed
+	if err := s.rehearse(ctx, conn); err != nil {
+		return err
+	}
+	second, err := sqltable.Another(ctx, s.db)
+	switch {
+	case err != nil:
+		return err
+	case second == nil:
+		second = conn
+	default:
+		defer func() { _ = second.Close() }()
+	}
+	id, token := hash(rand.Text()), hash(rand.Text())
+	if err := s.steps(ctx, conn, second, id, token); err != nil {
+		s.abandonTrial(ctx, conn, id, token)
+		return err
+	}
+	return nil
+}
+
+func (s *Store) rehearse(ctx context.Context, conn *sql.Conn) error {
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	err = s.steps(ctx, tx, tx, hash(rand.Text()), hash(rand.Text()))
+	return errors.Join(err, tx.Rollback())
+}
+
+// steps inserts a row on one connection and changes and deletes it on another.
+func (s *Store) steps(ctx context.Context, first, second execer, id, token string) error {
+	for _, step := range []struct {
+		db        execer
+		statement string
+		what      sqltable.TrialError
+	}{
+		{first, s.sql.insert(id, token, trialLease), "is not stored by an insert that succeeds"},
+		{second, s.sql.done(id, token, trialLease), "that was inserted cannot be updated, or not on another connection"},
+		{second, s.sql.remove(id, token), "that was updated cannot be deleted"},
+	} {
+		result, err := step.db.ExecContext(ctx, step.statement)
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil || n != 1 {
+			return errors.Join(step.what, err)
+		}
+	}
+	return nil
+}
+
+// abandonTrial undoes what a connection has inserted, committed or not, and has
+// the pool not use the connection again.
+func (s *Store) abandonTrial(ctx context.Context, conn *sql.Conn, id, token string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), trialCleanup)
+	defer cancel()
+	// What stays is removed when its time has passed.
+	_, _ = conn.ExecContext(ctx, "ROLLBACK") // of what was not committed
+	_, _ = conn.ExecContext(ctx, s.sql.remove(id, token))
+	_, _ = conn.ExecContext(ctx, "COMMIT")
+	if s.table.Dialect != sqltable.SQLite { // a file may be attached to the connection, or live in its memory
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+	}
+}

@@ -1,0 +1,225 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"sync/atomic"
+
+	"github.com/postoffice-go/postoffice/core/internal/sqltable"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// What one statement carries at most. The rows of an insert bound the
+// parameters, of which SQLite takes 32766 and the others 65535.
+const (
+	insertRows     = 256
+	statementBytes = 4 << 20
+)
+
+// cautious is how many bytes a statement may have of which nobody asks the
+// server whether it takes them.
+const cautious = 64 << 10
+
+// packet is what is known of the limit for statements, in bytes. MySQL takes
+// none of more than max_allowed_packet: it ends the connection while the
+// statement is still being sent, so that the reason may get lost. Its driver
+// takes none of more than maxAllowedPacket.
+type packet struct {
+	allowed atomic.Int64 // max_allowed_packet; zero if not known
+	limit   atomic.Int64 // for a statement of several rows; zero if not known
+}
+
+// learnPacket asks the server for its limit.
+func (s *Store) learnPacket(ctx context.Context) {
+	var allowed int64
+	found, err := first(ctx, s.db, "SELECT @@max_allowed_packet", nil, &allowed)
+	if err == nil && found {
+		s.packet.allowed.Store(allowed)
+		// A driver that writes values into the statement doubles quotes.
+		s.packet.limit.Store(min(statementBytes, allowed/2))
+	}
+}
+
+// statementLimit is how many bytes a statement of several rows may have.
+func (s *Store) statementLimit() int64 {
+	switch limit := s.packet.limit.Load(); {
+	case limit > 0:
+		return limit
+	case s.dialect == MySQL:
+		return cautious
+	default:
+		return statementBytes
+	}
+}
+
+// knowPacket learns the limit before it matters to an insert.
+func (s *Store) knowPacket(ctx context.Context, records []outbox.Record) {
+	if s.dialect == MySQL && s.packet.limit.Load() == 0 && total(records) > cautious {
+		s.learnPacket(ctx)
+	}
+}
+
+// lowered reports whether the server's limit is less than was known, after a
+// statement of these records has failed for a reason that may be that.
+func (s *Store) lowered(ctx context.Context, records []outbox.Record) bool {
+	if s.dialect != MySQL || ctx.Err() != nil || total(records) <= cautious {
+		return false
+	}
+	before := s.packet.allowed.Load()
+	s.learnPacket(ctx)
+	return s.packet.allowed.Load() < before
+}
+
+// oversized is the error of a record that is too large for a statement of its
+// own. err is what the database said, if it was asked.
+func (s *Store) oversized(record outbox.Record, err error) error {
+	text := fmt.Sprintf("the record %s has %d bytes, more than the database takes in a statement", record.ID, record.Size())
+	if allowed := s.packet.allowed.Load(); allowed > 0 {
+		text += fmt.Sprintf(" (max_allowed_packet is %d)", allowed)
+	}
+	if err == nil {
+		return fmt.Errorf("%w: %s", outbox.ErrInvalid, text)
+	}
+	return fmt.Errorf("%w: %s: %w", outbox.ErrInvalid, text, err)
+}
+
+// refuseOversized refuses a record that is larger than a statement may be.
+func (s *Store) refuseOversized(ctx context.Context, records []outbox.Record) error {
+	tooLarge := func(record outbox.Record) bool {
+		allowed := s.packet.allowed.Load()
+		return allowed > 0 && record.Size() >= allowed
+	}
+	if !slices.ContainsFunc(records, tooLarge) {
+		return nil
+	}
+	s.learnPacket(ctx) // it may have been raised
+	if i := slices.IndexFunc(records, tooLarge); i >= 0 {
+		return s.oversized(records[i], nil)
+	}
+	return nil
+}
+
+// sizeError is that of an insert of several records that the database refused
+// because of its size.
+type sizeError struct {
+	weight int64 // of the statement's records
+	err    error
+}
+
+func (e *sizeError) Error() string { return e.err.Error() }
+func (e *sizeError) Unwrap() error { return e.err }
+
+// refused makes a sizeError of the error of a statement that is too large. That
+// of one record names it.
+func (s *Store) refused(err error, records []outbox.Record) error {
+	switch {
+	case s.table.Classify(err) != sqltable.TooLarge:
+		return err
+	case len(records) == 1:
+		return s.oversized(records[0], err)
+	}
+	return &sizeError{total(records), err}
+}
+
+// weight is about how many bytes a record has in an insert statement.
+func weight(record outbox.Record) int64 {
+	// The text of a row and its numbers, and a row that fills up the statement.
+	const text = 768
+	return record.Size() + int64(len(record.ID)+len(record.DedupKey)+len(record.LeaseToken)+2*len(record.LastError)) + text
+}
+
+// total is the weight of records together.
+func total(records []outbox.Record) (sum int64) {
+	for _, record := range records {
+		sum += weight(record)
+	}
+	return sum
+}
+
+// weightID is about how many bytes an ID has in a list of a statement.
+func weightID(id string) int64 { return int64(2*len(id) + 40) }
+
+// weightChange is about how many bytes a change has in a statement.
+func weightChange(c outbox.Change) int64 {
+	return int64(2*(len(c.ID)+len(c.LeaseToken)+len(c.LastError)) + 128)
+}
+
+// fits reports whether one insert statement carries all records.
+func fits(records []outbox.Record, limit int64) bool { return chunk(records, limit) == len(records) }
+
+// chunk returns how many of the records the next insert statement carries. One
+// with a key has a statement of its own: were it left out, a row that fills up
+// might take its place.
+func chunk(records []outbox.Record, limit int64) int {
+	n := part(records, insertRows, limit, weight)
+	if i := slices.IndexFunc(records[:n], hasKey); i >= 0 {
+		return max(i, 1)
+	}
+	return n
+}
+
+// part returns how many of a list a statement carries, which is at least one.
+func part[T any](list []T, most int, limit int64, weigh func(T) int64) int {
+	var bytes int64
+	for i, one := range list {
+		bytes += weigh(one)
+		if i == most || i > 0 && bytes > limit {
+			return i
+		}
+	}
+	return len(list)
+}
+
+// parts returns the parts of a list that statements carry.
+func parts[T any](s *Store, list []T, most int, weigh func(T) int64) iter.Seq[[]T] {
+	return func(yield func([]T) bool) {
+		for len(list) > 0 {
+			n := part(list, most, s.statementLimit(), weigh)
+			if !yield(list[:n]) {
+				return
+			}
+			list = list[n:]
+		}
+	}
+}
+
+// inParts calls a function for the parts of a list, each of which is a call of
+// the store. A part that turns out to be too large is halved.
+func inParts[T any](ctx context.Context, s *Store, what string, list []T, most int, weigh func(T) int64, run func([]T) error) error {
+	for part := range parts(s, list, most, weigh) {
+		if err := inHalves(ctx, s, what, part, run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func inHalves[T any](ctx context.Context, s *Store, what string, part []T, run func([]T) error) error {
+	err := s.do(ctx, what, func() error { return run(part) })
+	if len(part) == 1 || s.table.Classify(err) != sqltable.TooLarge {
+		return err
+	}
+	middle := len(part) / 2
+	if err := inHalves(ctx, s, what, part[:middle], run); err != nil {
+		return err
+	}
+	return inHalves(ctx, s, what, part[middle:], run)
+}
+
+// askBeside learns, before an insert in a transaction of the caller's, what the
+// insert needs to know of the database. It needs a connection beside that of
+// the transaction, so where the pool may have none nothing is learnt.
+func (s *Store) askBeside(ctx context.Context, records []outbox.Record) {
+	pool := s.db.Stats()
+	if pool.MaxOpenConnections > 0 && pool.InUse >= pool.MaxOpenConnections {
+		return
+	}
+	patient, cancel := context.WithTimeout(ctx, countPatience)
+	defer cancel()
+	if slices.ContainsFunc(records, foreign) {
+		s.learnEncoding(patient)
+	}
+	s.knowPacket(patient, records)
+}

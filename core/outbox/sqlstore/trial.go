@@ -1,0 +1,254 @@
+package sqlstore
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/internal/sqltable"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// A trial shows that statements do on the connections what the store needs,
+// which settings of the session and the server, row-level security and triggers
+// may change without an error. It stores a record of its own, and claims,
+// reschedules and deletes it.
+//
+// All but the last step are one transaction, which is rolled back. The last
+// step commits the record, for as long as it takes to find it from a second
+// connection and to delete it. Nobody else claims it meanwhile: it has a token
+// and is due later than any record of a caller's, by which those who count or
+// list records know it.
+
+// trialDue is the beginning of the year 2200. Records are due within latest
+// from now. Releases that know nothing of trials wait for the time until a
+// trial is due, which must not exceed the 292 years of a time.Duration.
+const trialDue = 7_258_118_400_000_000
+
+// trialID begins the IDs of trials.
+const trialID = "postoffice-trial-"
+
+// notTrial is a condition that leaves out the rows of trials.
+func (d Dialect) notTrial() string { return d.filter(fmt.Sprintf("due_at < %d", trialDue)) }
+
+// trialRow is a condition for the rows of trials, which the index of claims
+// finds.
+func (d Dialect) trialRow() string { return fmt.Sprintf("%s AND due_at >= %d", d.pending(), trialDue) }
+
+// trialText returns the query that finds and locks the row of a trial as Claim
+// does one that is due.
+func (s *Store) trialText(what, id string, v *values) string {
+	return s.dueText(what, fmt.Sprintf("due_at >= %d AND id = %s", trialDue, v.text(id)), 1, v)
+}
+
+// checkSession says which settings keep the store from working.
+func (s *Store) checkSession(ctx context.Context) (sqltable.Session, error) {
+	session, err := s.table.Session(ctx, s.db, listed)
+	if faults := slices.Concat(session.Faults, session.Misread); err == nil && len(faults) > 0 {
+		err = fmt.Errorf("%w: %s", ErrSession, strings.Join(faults, "; "))
+	}
+	return session, err
+}
+
+// try makes a trial on connections of the pool, and removes what is left of
+// trials whose process was killed.
+func (s *Store) try(ctx context.Context) error {
+	left, err := s.trialsLeft(ctx)
+	if err != nil {
+		return err
+	}
+	conn, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }() // fails only where it is closed
+	err = s.rehearse(ctx, conn)
+	if undone := rollback(ctx, conn); err == nil {
+		err = undone
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.tryCommit(ctx, conn); err != nil {
+		return err
+	}
+	// Those that were going on at the beginning have ended by now.
+	_, err = s.removeTrials(ctx, conn, left)
+	return err
+}
+
+// trialsLeft returns the IDs of trials that are in the table.
+func (s *Store) trialsLeft(ctx context.Context) ([]string, error) {
+	var ids []string
+	query := fmt.Sprintf("SELECT id FROM %s WHERE %s ORDER BY due_at, id LIMIT %d", s.table.using(s.table.due()), s.dialect.trialRow(), listed)
+	err := each(ctx, s.db, query, nil, func(scan func(...any) error) error {
+		var id string
+		err := scan(&id)
+		if strings.HasPrefix(id, trialID) {
+			ids = append(ids, id)
+		}
+		return err
+	})
+	return ids, err
+}
+
+// removeTrials deletes rows of trials.
+func (s *Store) removeTrials(ctx context.Context, db runner, ids []string) (int, error) {
+	if len(ids) == 0 {
+		return 0, nil
+	}
+	filter := func(*values) string { return fmt.Sprintf(" AND due_at >= %d", trialDue) }
+	return change(ctx, db, s.deleteText(ids, filter))
+}
+
+// trialRecord returns a record for a trial.
+func trialRecord() outbox.Record {
+	return outbox.Record{
+		ID: trialID + rand.Text(), Topic: "postoffice-trial", LeaseToken: rand.Text(),
+		Payload: []byte(`{"trial":"\u2713"}`), Attributes: []byte(`{}`), LastError: "trial \u2713 \U0001f4ee",
+	}
+}
+
+// rehearse makes a trial in a transaction.
+func (s *Store) rehearse(ctx context.Context, tx *sql.Conn) error {
+	record := trialRecord()
+	if err := s.insertTrial(ctx, tx, record); err != nil {
+		return err
+	}
+	claimed, err := s.claimTrial(ctx, tx, record.ID)
+	switch {
+	case err != nil:
+		return fmt.Errorf("claiming a trial record: %w", err)
+	case len(claimed) != 1:
+		return sqltable.TrialError("that was inserted cannot be claimed")
+	}
+	got := claimed[0]
+	if got.ID != record.ID || got.Topic != record.Topic || string(got.Payload) != string(record.Payload) ||
+		string(got.Attributes) != string(record.Attributes) || got.Attempts != 1 || got.LeaseToken == "" || got.LeaseToken == record.LeaseToken {
+		return sqltable.TrialError("is read other than it was stored")
+	}
+	n, err := change(ctx, tx, s.rescheduleText([]outbox.Change{
+		{ID: got.ID, LeaseToken: got.LeaseToken, After: time.Duration(math.MaxInt64), LastError: record.LastError},
+	}))
+	switch {
+	case err != nil:
+		return fmt.Errorf("rescheduling a trial record: %w", err)
+	case n != 1:
+		return sqltable.TrialError("that was claimed cannot be rescheduled")
+	}
+	n, err = change(ctx, tx, s.deleteText([]string{got.ID}, func(*values) string { return "" }))
+	switch {
+	case err != nil:
+		return fmt.Errorf("deleting a trial record: %w", err)
+	case n != 1:
+		return sqltable.TrialError("that was rescheduled cannot be deleted")
+	}
+	return nil
+}
+
+func (s *Store) insertTrial(ctx context.Context, conn *sql.Conn, record outbox.Record) error {
+	query, args := s.insertStatement(trialDue, []outbox.Record{record})
+	result, err := conn.ExecContext(ctx, query, args...)
+	if err != nil {
+		return fmt.Errorf("inserting a trial record: %w", err)
+	}
+	if n, err := result.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(sqltable.TrialError("is not stored by an insert that succeeds"), err)
+	}
+	return nil
+}
+
+// claimTrial claims a row by its ID as Claim does one that is due.
+func (s *Store) claimTrial(ctx context.Context, tx *sql.Conn, id string) (claimed []outbox.Record, err error) {
+	token := rand.Text()
+	switch s.dialect {
+	case Postgres:
+		v := s.dialect.querying()
+		query := s.claimText(v, s.trialText("id, due_at, size", id, v), 0, trialDue, token)
+		err = each(ctx, tx, query, v.args, scanRecords(&claimed))
+	case MySQL:
+		var found string
+		query := s.trialText("id", id, s.dialect.literals())
+		if _, err = first(ctx, tx, query, nil, &found); err == nil && found != "" {
+			claimed, err = s.leaseLocked(ctx, tx, []string{found}, trialDue, token)
+		}
+	default:
+		query := s.leaseText([]string{id}, fmt.Sprintf("due_at >= %d", trialDue), trialDue, token)
+		err = each(ctx, tx, query, nil, scanRecords(&claimed))
+	}
+	return claimed, err
+}
+
+// trialAttempts is how often a record may be gone before it is found: another
+// Check may take it for one that was left.
+const trialAttempts = 10
+
+// tryCommit inserts a record on a connection, in no transaction, and finds and
+// deletes it on another. Where the pool has no other one does both.
+func (s *Store) tryCommit(ctx context.Context, conn *sql.Conn) error {
+	second, err := sqltable.Another(ctx, s.db)
+	switch {
+	case err != nil:
+		return err
+	case second == nil:
+		second = conn
+	default:
+		defer func() { _ = second.Close() }() // fails only where it is closed
+	}
+	for attempt := 1; ; attempt++ {
+		record := trialRecord()
+		err := s.insertTrial(ctx, conn, record)
+		if err == nil {
+			err = s.findTrial(ctx, second, record.ID)
+		}
+		if err == nil {
+			return nil
+		}
+		if _, gone := errors.AsType[sqltable.TrialError](err); !gone || attempt == trialAttempts {
+			s.abandonTrial(ctx, conn, record.ID)
+			return err
+		}
+	}
+}
+
+// findTrial finds and deletes a row that was inserted on another connection.
+func (s *Store) findTrial(ctx context.Context, second *sql.Conn, id string) error {
+	v := s.dialect.querying()
+	// The lock is there for proxies, which send plain queries to replicas.
+	query := s.trialText("id", id, v)
+	found, err := first(ctx, second, query, v.args, &id)
+	switch {
+	case err != nil:
+		return fmt.Errorf("looking for a trial record: %w", err)
+	case !found:
+		return sqltable.TrialError("that was inserted on one connection is not there on another")
+	}
+	n, err := s.removeTrials(ctx, second, []string{id})
+	switch {
+	case err != nil:
+		return fmt.Errorf("deleting a trial record: %w", err)
+	case n != 1:
+		return sqltable.TrialError("that was inserted cannot be deleted")
+	}
+	return nil
+}
+
+// abandonTrial undoes what a connection has inserted, committed or not, and has
+// the pool not use the connection again.
+func (s *Store) abandonTrial(ctx context.Context, conn *sql.Conn, id string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
+	defer cancel()
+	// What fails here is left to the next trial.
+	_, _ = conn.ExecContext(ctx, "ROLLBACK") // of what was not committed
+	_, _ = s.removeTrials(ctx, conn, []string{id})
+	if s.dialect != SQLite { // a file may be attached to the connection, or live in its memory
+		_, _ = conn.ExecContext(ctx, "COMMIT")
+		discard(conn)
+	}
+}
