@@ -153,7 +153,7 @@ func TestOutboxLook(t *testing.T) {
 	eachStand(t, func(t *testing.T, records []outbox.Record, run func(...string) result) {
 		var count countResult
 		run("count", "--json").is(exit.OK).decode(&count)
-		assert.Equal(t, 45, count.Pending)
+		assert.Equal(t, 50, count.Pending+count.Dead)
 		assert.Equal(t, 5, count.Dead)
 		assert.Positive(t, count.Bytes)
 		assert.NotNil(t, count.Oldest)
@@ -282,6 +282,42 @@ func TestOutboxUnusable(t *testing.T) {
 	run(t, "outbox", "list", "--outbox", "mysql://user:"+secret+"@127.0.0.1:1/x").is(exit.Failed).says("refused", "that the database runs")
 	run(t, "outbox", "list", "--outbox", "mysql://user:"+secret+"@127.0.0.1:1/x?tls=nonsense").is(exit.Usage).says("MySQL's driver")
 	run(t, "outbox", "list", "--outbox", "postgres://user:"+secret+"@127.0.0.1:1/x?sslmode=nonsense").is(exit.Usage).says("PostgreSQL's driver")
+}
+
+// TestOutboxThroughPooler reaches a database through a pooler that gives each
+// transaction another connection, and the connection to others afterwards.
+func TestOutboxThroughPooler(t *testing.T) {
+	records := letters(50)
+	direct := testdb.Postgres(t).Create(t)
+	fill(t, "postgres", direct, sqlstore.Postgres, "", records)
+	pooled := testdb.PgBouncer(t, direct)
+	var count countResult
+	for range 2 {
+		run(t, "outbox", "count", "--json", "--outbox", pooled).is(exit.OK).decode(&count)
+		assert.Equal(t, 50, count.Pending+count.Dead)
+		run(t, "outbox", "list", "--outbox", pooled).is(exit.OK)
+		run(t, "outbox", "retry", records[9].ID, "--outbox", pooled).is(exit.OK)
+	}
+	run(t, "outbox", "discard", "--topic", "refunds", "--yes", "--outbox", pooled).is(exit.OK)
+
+	// Who prepares all the same is told why it fails.
+	prepared := pooled + "&default_query_exec_mode=cache_statement"
+	for attempt := 0; ; attempt++ {
+		require.Less(t, attempt, 3)
+		if result := run(t, "outbox", "list", "--outbox", prepared); result.code != exit.OK {
+			result.is(exit.Failed).says("PgBouncer", "default_query_exec_mode")
+			break
+		}
+	}
+	run(t, "outbox", "list", "--outbox", pooled+"&search_path=public").is(exit.Failed).says("PgBouncer", "ignore_startup_parameters")
+}
+
+// TestOutboxOfAStrangeSession names the setting of a URL with which nothing
+// would be committed.
+func TestOutboxOfAStrangeSession(t *testing.T) {
+	dsn := testdb.MariaDB(t).Create(t)
+	fill(t, "mysql", dsn, sqlstore.MySQL, "", letters(10))
+	run(t, "outbox", "retry", "--all", "--outbox", mysqlURL(t, dsn)+"?autocommit=0").is(exit.Failed).says("autocommit is OFF", "change the setting")
 }
 
 // TestOutboxMissingTable asks databases without the table.

@@ -21,15 +21,23 @@ import (
 // maxConnections is how many connections a command opens to a database.
 const maxConnections = 4
 
-// openPostgres opens a table of a PostgreSQL database.
-func openPostgres(ctx context.Context, address string, options Options) (*Outbox, error) {
-	config, err := pgx.ParseConfig(address)
+// openPostgres opens a table of a PostgreSQL database. The connections prepare
+// nothing that outlasts a statement, unless the URL says so: a pooler may give
+// each transaction another one.
+func openPostgres(ctx context.Context, address *url.URL, options Options) (*Outbox, error) {
+	config, err := pgx.ParseConfig(address.String())
 	if err != nil {
 		// What it says may repeat the URL.
 		return nil, exit.Usagef("the outbox's URL is none that PostgreSQL's driver understands: postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=…")
 	}
+	if !address.Query().Has(execMode) {
+		config.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
 	return openDatabase(ctx, stdlib.OpenDB(*config), sqlstore.Postgres, options)
 }
+
+// execMode is the parameter of pgx that says how it runs statements.
+const execMode = "default_query_exec_mode"
 
 // openMySQL opens a table of a MySQL or MariaDB database. The query of the
 // URL holds parameters of the driver, and "socket" for one that is reached by
@@ -73,18 +81,37 @@ func mysqlConnector(address *url.URL) (driver.Connector, error) {
 // outbox.
 func openDatabase(ctx context.Context, db *sql.DB, dialect sqlstore.Dialect, options Options) (*Outbox, error) {
 	db.SetMaxOpenConns(maxConnections)
-	store, err := sqlstore.New(db, dialect, sqlstore.WithTable(cmp.Or(options.Table, sqlstore.DefaultTable)))
+	store, err := sqlstore.New(db, dialect,
+		sqlstore.WithTable(cmp.Or(options.Table, sqlstore.DefaultTable)), sqlstore.WithPreparedInserts(false))
 	if err != nil {
 		return nil, closed(exit.New(exit.Usage, "check --table", err), db)
 	}
 	if err := store.Check(ctx); err != nil {
-		advice := hint
-		if errors.Is(err, sqlstore.ErrSchema) {
-			advice = "is it the right database? An outbox in a table of another name needs --table NAME"
-		}
-		return nil, closed(unusable(advice, err), store, db)
+		return nil, closed(unusable(advice(err), err), store, db)
 	}
 	o := &Outbox{Store: store}
 	o.close = append(o.close, store, db)
 	return o, nil
+}
+
+// advice says what to do about a database that cannot be used.
+func advice(err error) string {
+	if errors.Is(err, sqlstore.ErrSchema) {
+		return "is it the right database? An outbox in a table of another name needs --table NAME"
+	}
+	if errors.Is(err, sqlstore.ErrSession) {
+		return "change the setting that the error names, in the query of the URL, for the user or at the server"
+	}
+	var state interface{ SQLState() string }
+	if errors.As(err, &state) {
+		switch state.SQLState() {
+		case "42P05", "26000": // a statement is prepared already, or unknown
+			return "a pooler, such as PgBouncer, gives each transaction another connection: leave " + execMode +
+				" out of the URL, or connect to the server itself"
+		case "08P01": // a protocol violation
+			return "is a pooler, such as PgBouncer, between? It may refuse parameters of the URL (its ignore_startup_parameters): " +
+				"leave them out, or connect to the server itself"
+		}
+	}
+	return hint
 }

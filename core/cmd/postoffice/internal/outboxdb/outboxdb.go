@@ -56,7 +56,7 @@ func Open(ctx context.Context, name string, options Options) (*Outbox, error) {
 	}
 	switch strings.ToLower(scheme) {
 	case "postgres", "postgresql":
-		return openPostgres(ctx, name, options)
+		return openPostgres(ctx, address, options)
 	case "mysql", "mariadb":
 		return openMySQL(ctx, address, options)
 	default:
