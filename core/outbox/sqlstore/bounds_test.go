@@ -2,9 +2,7 @@ package sqlstore
 
 import (
 	"context"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -74,7 +72,7 @@ func TestFullWaitsForInsertsInFlight(t *testing.T) {
 		return func() bool {
 			store.room.gate.mutex.Lock()
 			defer store.room.gate.mutex.Unlock()
-			return store.room.gate.waiting == waiting && store.room.gate.sharers == sharers
+			return len(store.room.gate.queue) == waiting && store.room.gate.sharers == sharers
 		}
 	}
 	require.Eventually(t, inGate(0, 1), 10*time.Second, time.Millisecond, "the first waits for the transaction")
@@ -159,47 +157,4 @@ func TestEstimate(t *testing.T) {
 	start, _ := r.begin(true)
 	r.end(start, usage{}, context.Canceled)
 	known(0, true)
-}
-
-func TestGate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var g gate
-		ctx := t.Context()
-		require.NoError(t, g.share(ctx))
-		require.NoError(t, g.share(ctx))
-		short, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		require.ErrorIs(t, g.hold(short), context.DeadlineExceeded)
-		require.NoError(t, g.share(ctx), "who gave up keeps nobody out")
-		g.leave()
-
-		var order []string
-		var group sync.WaitGroup
-		group.Go(func() {
-			require.NoError(t, g.hold(ctx))
-			order = append(order, "holds")
-			g.release()
-		})
-		synctest.Wait()
-		group.Go(func() {
-			require.NoError(t, g.share(ctx))
-			order = append(order, "shares")
-			g.leave()
-		})
-		synctest.Wait()
-		g.leave()
-		synctest.Wait()
-		assert.Empty(t, order, "one still shares")
-		g.leave()
-		group.Wait()
-		assert.Equal(t, []string{"holds", "shares"}, order, "who wants to hold it comes before those who came later")
-
-		require.NoError(t, g.hold(ctx))
-		short, cancel = context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		require.ErrorIs(t, g.share(short), context.DeadlineExceeded)
-		g.release()
-		require.NoError(t, g.hold(ctx))
-		g.release()
-	})
 }

@@ -23,7 +23,7 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 		return nil, err
 	}
 	var claimed []outbox.Record
-	err := s.do(ctx, "claim", func() error {
+	err := s.write(ctx, "claim", func() error {
 		claimed = nil
 		var err error
 		switch s.dialect {

@@ -2,78 +2,83 @@ package sqlstore
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
-// gate is a lock that many share or one holds, like sync.RWMutex, and that is
-// waited for as long as a context lasts.
+// gate is a lock that many share or one holds, like sync.RWMutex. Callers get
+// it in the order in which they came, and wait for as long as their context
+// lasts.
 type gate struct {
 	mutex   sync.Mutex
 	sharers int
 	held    bool
-	// waiting are those who want to hold it; they keep new sharers out.
-	waiting int
-	changed chan struct{}
+	queue   []*waiter
+}
+
+// waiter is a call that waits for a gate.
+type waiter struct {
+	holds    bool
+	admitted chan struct{}
 }
 
 // share waits until nobody holds the gate. Call leave afterwards.
-func (g *gate) share(ctx context.Context) error {
-	return g.wait(ctx, func() bool {
-		if g.held || g.waiting > 0 {
-			return false
-		}
-		g.sharers++
-		return true
-	})
-}
+func (g *gate) share(ctx context.Context) error { return g.wait(ctx, false) }
 
 // hold waits until nobody holds or shares the gate. Call release afterwards.
-func (g *gate) hold(ctx context.Context) error {
-	g.mutex.Lock()
-	g.waiting++
-	g.mutex.Unlock()
-	err := g.wait(ctx, func() bool {
-		if g.held || g.sharers > 0 {
-			return false
-		}
-		g.held = true
-		return true
-	})
-	g.change(func() { g.waiting-- })
-	return err
-}
+func (g *gate) hold(ctx context.Context) error { return g.wait(ctx, true) }
 
-func (g *gate) leave()   { g.change(func() { g.sharers-- }) }
-func (g *gate) release() { g.change(func() { g.held = false }) }
-
-// change changes the gate and wakes those who wait.
-func (g *gate) change(run func()) {
+func (g *gate) leave() {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	run()
-	if g.changed != nil {
-		close(g.changed)
-		g.changed = nil
+	g.sharers--
+	g.admit()
+}
+
+func (g *gate) release() {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	g.held = false
+	g.admit()
+}
+
+// admit lets in the waiters at the front of the queue. The caller holds the
+// mutex.
+func (g *gate) admit() {
+	for len(g.queue) > 0 && !g.held {
+		first := g.queue[0]
+		if first.holds && g.sharers > 0 {
+			return
+		}
+		g.queue = slices.Delete(g.queue, 0, 1)
+		if first.holds {
+			g.held = true
+		} else {
+			g.sharers++
+		}
+		close(first.admitted)
 	}
 }
 
-// wait calls a function, under the lock, until it returns true.
-func (g *gate) wait(ctx context.Context, try func() bool) error {
-	for {
-		g.mutex.Lock()
-		if try() {
-			g.mutex.Unlock()
-			return nil
-		}
-		if g.changed == nil {
-			g.changed = make(chan struct{})
-		}
-		changed := g.changed
-		g.mutex.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+// wait queues a call until it is admitted.
+func (g *gate) wait(ctx context.Context, holds bool) error {
+	w := &waiter{holds: holds, admitted: make(chan struct{})}
+	g.mutex.Lock()
+	g.queue = append(g.queue, w)
+	g.admit()
+	g.mutex.Unlock()
+	select {
+	case <-w.admitted:
+		return nil
+	case <-ctx.Done():
 	}
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	i := slices.Index(g.queue, w)
+	if i < 0 {
+		return nil // admitted at the same moment
+	}
+	g.queue = slices.Delete(g.queue, i, i+1)
+	g.admit() // those behind a waiter that wanted to hold the gate may share it
+	return ctx.Err()
 }

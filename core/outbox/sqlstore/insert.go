@@ -46,7 +46,7 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 	if len(records) == 0 {
 		return s.do(ctx, "insert", func() error { return nil })
 	}
-	return s.do(ctx, "insert", func() error {
+	return s.write(ctx, "insert", func() error {
 		if s.room == nil {
 			_, err := s.insert(ctx, delay, records)
 			return err

@@ -28,6 +28,20 @@ func (s *Store) do(ctx context.Context, what string, run func() error) error {
 	return s.wrap(ctx, what, s.table.Retry(ctx, run))
 }
 
+// write is do for a call that changes the table. SQLite has one writer at a
+// time, and a connection that waits for the file only looks again now and then,
+// so it can wait for ever while others come and go. The store's own calls
+// therefore take turns there.
+func (s *Store) write(ctx context.Context, what string, run func() error) error {
+	if s.dialect == SQLite {
+		if err := s.turns.hold(ctx); err != nil {
+			return s.wrap(ctx, what, err)
+		}
+		defer s.turns.release()
+	}
+	return s.do(ctx, what, run)
+}
+
 // change runs a statement and returns how many rows it changed.
 func change(ctx context.Context, db runner, statement string) (int, error) {
 	result, err := db.ExecContext(ctx, statement)

@@ -197,7 +197,7 @@ func inParts[T any](ctx context.Context, s *Store, what string, list []T, most i
 }
 
 func inHalves[T any](ctx context.Context, s *Store, what string, part []T, run func([]T) error) error {
-	err := s.do(ctx, what, func() error { return run(part) })
+	err := s.write(ctx, what, func() error { return run(part) })
 	if len(part) == 1 || s.table.Classify(err) != sqltable.TooLarge {
 		return err
 	}

@@ -18,6 +18,7 @@ type Store struct {
 	table   table
 	prepare bool
 	room    *room // nil without bounds
+	turns   gate  // of the calls that change the table, on SQLite
 	closed  atomic.Bool
 
 	prepared statements
