@@ -241,7 +241,6 @@ func TestResolveFaults(t *testing.T) {
 		"consumer timeout broken":  {consumer(func(c *Consumer) { c.Timeout = 1500 * time.Millisecond }), "Consumers[0].Timeout", "is 1.5s; the server counts whole seconds"},
 		"consumer retry too large": {consumer(func(c *Consumer) { c.Retry = (math.MaxInt32 + 1) * time.Second }), "Consumers[0].Retry", "at most 2147483647"},
 		"chunk negative":           {consumer(func(c *Consumer) { c.ChunkSize = -1 }), "Consumers[0].ChunkSize", "is negative"},
-		"chunk too large":          {consumer(func(c *Consumer) { c.ChunkSize = math.MaxInt32 + 1 }), "Consumers[0].ChunkSize", "at most 2147483647"},
 		"timeout":                  {with(func(c *Config) { c.Timeout = -1 }), "Timeout", "is negative"},
 		"bulk timeout":             {with(func(c *Config) { c.BulkTimeout = -1 }), "BulkTimeout", "is negative"},
 		"bulk limit negative":      {with(func(c *Config) { c.BulkLimit = -1 }), "BulkLimit", "is negative"},
@@ -264,6 +263,15 @@ func TestResolveFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestChunkSizeIsA32BitNumber(t *testing.T) {
+	size := int64(math.MaxInt32) + 1
+	if int64(int(size)) != size {
+		t.Skip("an int has 32 bits here")
+	}
+	_, err := Config{URL: "http://po", Consumers: []Consumer{{Topic: "t", Target: "http://me", ChunkSize: int(size)}}}.resolve()
+	assert.Contains(t, faultsOf(t, err)["Consumers[0].ChunkSize"], "at most 2147483647")
 }
 
 func TestResolveTellsAllFaults(t *testing.T) {

@@ -5,11 +5,8 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
-
-	"github.com/stretchr/testify/require"
 )
 
 // figures are what a run has cost, by unit.
@@ -35,13 +32,6 @@ func measure(tb testing.TB, messages int, work func()) figures {
 		"allocs/msg": float64(after.Mallocs-before.Mallocs) / n,
 		"B/msg":      float64(after.TotalAlloc-before.TotalAlloc) / n,
 	}
-}
-
-// processorTime is the time that this process has spent on processors.
-func processorTime(tb testing.TB) time.Duration {
-	var usage syscall.Rusage
-	require.NoError(tb, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // spread shares n numbers among several goroutines, each of which gets count
