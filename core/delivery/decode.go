@@ -116,9 +116,12 @@ func decodeAttributes(raw json.RawMessage) (map[string]string, error) {
 	return attributes, nil
 }
 
-// decodePayload decodes a payload into what a pointer points to.
+// decodePayload decodes a payload into the value that a pointer points to.
+// Numbers that the value's type does not choose a type for stay text: a float64
+// would silently change integers over 2^53.
 func decodePayload(payload []byte, into any, strict bool) error {
 	decoder := json.NewDecoder(bytes.NewReader(payload))
+	decoder.UseNumber()
 	if strict {
 		decoder.DisallowUnknownFields()
 	}

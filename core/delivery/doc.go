@@ -47,6 +47,13 @@
 // Unless [WithStrict] is set, fields that T does not have are passed over,
 // so that publishers can add fields.
 //
+// # Numbers
+//
+// A number for which T names no type, in a map[string]any, a field of type any
+// or below one, is a [encoding/json.Number] with every digit that was sent.
+// As a float64, integers over 2^53 would silently become others. Its methods
+// Int64 and Float64 convert it; a T with a field of type int64 needs neither.
+//
 // # Time
 //
 // The server waits for an answer as long as the consumer's Timeout says, 5 s

@@ -16,7 +16,8 @@ import (
 
 // Handler makes an http.Handler of a function that handles messages whose
 // payload is decoded into a T, such as a struct, a map or json.RawMessage.
-// nil acknowledges the message; an error has the server deliver it again. The
+// Numbers for which T names no type, as in a map[string]any, are of type
+// [encoding/json.Number]. nil acknowledges the message; an error has the server deliver it again. The
 // package's documentation lists all answers.
 //
 // Handler panics, as [http.Handle] does, when the function is nil or an

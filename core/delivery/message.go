@@ -19,7 +19,9 @@ type Message[T any] struct {
 
 	// Payload is the payload without the key "attributes", under which the
 	// server delivers the attributes: a payload's own key of that name was
-	// overwritten by the server.
+	// overwritten by the server. Numbers in values of type any are of type
+	// [encoding/json.Number], which keeps every digit; a float64 would change
+	// integers over 2^53.
 	Payload T
 
 	// Received is when the request came.

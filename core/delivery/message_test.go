@@ -75,11 +75,31 @@ func TestPayloadTypes(t *testing.T) {
 	t.Run("Map", func(t *testing.T) {
 		got := received[map[string]any](t, body).Payload
 		assert.NotContains(t, got, "attributes")
-		assert.Equal(t, []any{1.0, map[string]any{"attributes": 1.0}}, got["list"])
+		assert.Equal(t, json.Number("12345678901234567890"), got["id"], "every digit is kept")
+		assert.Equal(t, []any{json.Number("1"), map[string]any{"attributes": json.Number("1")}}, got["list"])
 		assert.Equal(t, got, received[any](t, body).Payload)
 		fields := received[map[string]json.RawMessage](t, body).Payload
 		assert.Equal(t, "12345678901234567890", string(fields["id"]))
 	})
+}
+
+// TestNumbersWithoutAType shows that a number keeps its digits wherever the
+// payload's type names no type for it, and is of the type where it does.
+func TestNumbersWithoutAType(t *testing.T) {
+	const body = `{"any":9007199254740993,"list":[9007199254740993,{"n":1e400}],"typed":[9007199254740993],"float":0.5,"attributes":{}}`
+	type loose struct {
+		Any   any            `json:"any"`
+		List  []any          `json:"list"`
+		Typed []int64        `json:"typed"`
+		Float float64        `json:"float"`
+		Named map[string]any `json:"named"`
+	}
+	const digits = json.Number("9007199254740993")
+	assert.Equal(t, loose{
+		Any: digits, List: []any{digits, map[string]any{"n": json.Number("1e400")}}, Typed: []int64{9007199254740993}, Float: 0.5,
+	}, received[loose](t, body).Payload)
+	assert.Equal(t, map[string][]any{"list": {digits}}, received[map[string][]any](t, `{"list":[9007199254740993]}`).Payload)
+	assert.Equal(t, map[string]float64{"n": 1.5}, received[map[string]float64](t, `{"n":1.5}`).Payload)
 }
 
 func TestAttributes(t *testing.T) {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -42,7 +43,9 @@ func ParseErrors(body []byte) map[string][]string {
 		raw = data.Errors
 	}
 	var value any
-	if len(raw) == 0 || json.Unmarshal(raw, &value) != nil {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber() // a number is a reason as it was written
+	if decoder.Decode(&value) != nil {
 		return nil
 	}
 	fields, ok := value.(map[string]any)

@@ -22,6 +22,7 @@ func TestParseErrors(t *testing.T) {
 		"text for a field":    {`{"errors":{"name":"taken"}}`, map[string][]string{"name": {"taken"}}},
 		"list":                {`{"data":{"errors":["x",["y",null],5]}}`, map[string][]string{DetailKey: {"x", "y", "5"}}},
 		"number for a field":  {`{"errors":{"code":17}}`, map[string][]string{"code": {"17"}}},
+		"long number":         {`{"errors":{"id":9007199254740993}}`, map[string][]string{"id": {"9007199254740993"}}},
 		"keys beside":         {`{"id":1,"data":{"errors":"x","id":2}}`, map[string][]string{DetailKey: {"x"}}},
 		"field without text":  {`{"errors":{"a":null,"b":[],"c":"x"}}`, map[string][]string{"c": {"x"}}},
 		"empty":               {``, nil},
