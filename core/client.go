@@ -28,6 +28,7 @@ type Client struct {
 
 	throughput throughput
 	readiness  readiness
+	listed     listed
 
 	room waitingRoom // of the outbox
 

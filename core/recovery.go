@@ -23,10 +23,6 @@ const (
 	recoveryLimit = 100
 	// recoveryBytes bounds the size of a list.
 	recoveryBytes = 8_000_000
-	// recoveryLease is how long a listed message is not listed again, and
-	// not posted by the relay: longer than a run of the server's rescuer
-	// takes, for runs overlap, and what two of them see arrives twice.
-	recoveryLease = 5 * time.Minute
 )
 
 // RecoveryHandler serves the outbox to the server's rescuer, below
@@ -34,12 +30,20 @@ const (
 //
 //   - GET RecoveryPath lists up to 100 pending messages as a JSON array of
 //     objects with the keys id, topic, payload, attributes and bulk. What is
-//     listed is claimed: no other list, and not the relay, has it for the
-//     next 5 minutes. The query "limit", from 1 to 100, asks for fewer.
-//     Scheduled messages are listed when their time has come, because the
-//     server delivers what it finds here at once.
+//     listed is claimed for a minute: no other list has it, and the relay does
+//     not post it. The query "limit", from 1 to 100, asks for fewer. Scheduled
+//     messages are listed when their time has come, because the server
+//     delivers what it finds here at once.
 //   - DELETE RecoveryPath + id + "/" removes a message that the server has
-//     taken: 204, or 404 if there is none with that id.
+//     taken: 204, or 404 if there is none with that id. It shows that the run
+//     which got the list goes on, and renews the claim on the rest of the list
+//     to a minute as soon as less than 45 seconds of it are left.
+//
+// So a message that the server does not take is listed again, or posted by the
+// relay, within a minute of the last DELETE of the run, and those that have
+// waited longer come before it. Of several replicas the one that has given out
+// the list renews the claim, at those DELETEs that reach it: behind a balancer
+// a run that takes longer than a minute needs enough of them.
 //
 // The request must bear the userinfo of Config.OriginHost as Basic
 // credentials, otherwise the answer is 401. If OriginHost has none, every
@@ -156,6 +160,7 @@ func (c *Client) listRecovery(w http.ResponseWriter, r *http.Request) {
 	}
 	items := []wire.RecoveryItem{} // never null: the server's rescuer would crash
 	if c.cfg.outbox != nil {
+		until := time.Now().Add(recoveryLease)
 		records, err := c.cfg.outbox.Claim(r.Context(), outbox.ClaimOptions{
 			Limit: limit, MaxBytes: recoveryBytes, Lease: recoveryLease, SkipScheduled: true,
 		})
@@ -164,6 +169,7 @@ func (c *Client) listRecovery(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		var early []outbox.Change
+		var offered []outbox.Record
 		for _, record := range records {
 			if record.DeliverAt.After(time.Now()) {
 				// The store's clock is ahead of this one. The server would
@@ -171,10 +177,12 @@ func (c *Client) listRecovery(w http.ResponseWriter, r *http.Request) {
 				early = append(early, outbox.Change{ID: record.ID, LeaseToken: record.LeaseToken, Untried: true, After: backoff(1)})
 				continue
 			}
+			offered = append(offered, record)
 			items = append(items, wire.RecoveryItem{
 				ID: record.ID, Topic: record.Topic, Payload: record.Payload, Attributes: record.Attributes,
 			})
 		}
+		c.listed.add(offered, until)
 		if len(early) > 0 {
 			// Should this fail, they come back when their lease ends.
 			_, _ = c.cfg.outbox.Reschedule(r.Context(), early...)
@@ -211,6 +219,10 @@ func (c *Client) deleteRecovery(w http.ResponseWriter, r *http.Request, id strin
 			c.recoveryFailed(w, err)
 			return
 		}
+		c.listed.taken(id, func(changes ...outbox.Change) error {
+			_, err := c.cfg.outbox.Reschedule(ctx, changes...)
+			return err
+		})
 	}
 	if deleted == 0 {
 		answerError(w, http.StatusNotFound, wire.DetailKey, "no such message")

@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -211,33 +210,6 @@ func TestRecoveryAnswersUnavailableWithoutItsOutbox(t *testing.T) {
 	require.NoError(t, store.Close())
 	assert.Equal(t, 503, ask(client.RecoveryHandler(), "GET", "/postoffice/messages/").Code)
 	assert.Equal(t, 503, ask(client.RecoveryHandler(), "DELETE", "/postoffice/messages/"+someID+"/").Code)
-}
-
-func TestRecoveryRotates(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var poison []outbox.Record
-		for i := range 250 {
-			record := stored(someID)
-			record.ID = someID[:33] + string([]byte{'0' + byte(i/100), '0' + byte(i/10%10), '0' + byte(i%10)})
-			poison = append(poison, record)
-		}
-		handler, store := recoveryOf(t, Config{OriginHost: "http://app.test", AllowOpenRecovery: true}, poison...)
-		time.Sleep(time.Second)
-		require.NoError(t, store.Insert(t.Context(), 0, stored("healthy-one")))
-		seen := map[string]int{}
-		for range 20 { // ticks of the rescuer: ten minutes
-			var items []struct{ ID string }
-			require.NoError(t, json.Unmarshal(ask(handler, "GET", "/postoffice/messages/").Body.Bytes(), &items))
-			for _, item := range items {
-				seen[item.ID]++
-			}
-			time.Sleep(30 * time.Second)
-		}
-		assert.Len(t, seen, 251, "poison does not hide what waits behind it")
-		for id, times := range seen {
-			assert.LessOrEqual(t, times, 2, "%s is not offered again within the lease", id)
-		}
-	})
 }
 
 func TestServersRescuerRecovers(t *testing.T) {

@@ -128,7 +128,8 @@ type ClaimOptions struct {
 	SkipScheduled bool
 }
 
-// Change is the outcome of a claim that did not deliver.
+// Change is the outcome of a claim that did not deliver, or, with Hold, has a
+// claim go on.
 type Change struct {
 	// ID and LeaseToken name the record and the claim that holds it. An
 	// empty LeaseToken names none.
@@ -143,6 +144,11 @@ type Change struct {
 	// Untried takes back the attempt that the claim counted, for a record
 	// that was claimed and then not posted.
 	Untried bool
+	// Hold renews the lease instead of giving the record back: LeaseToken goes
+	// on to hold it until After has passed, also where the lease has ended and
+	// no other claim has taken the record. It means nothing for one that
+	// becomes dead.
+	Hold bool
 }
 
 // Query selects records to list: those that all of its fields let through.
@@ -237,7 +243,8 @@ type Store interface {
 	// there were. Unknown IDs are no error.
 	Delete(ctx context.Context, ids ...string) (int, error)
 
-	// Reschedule gives claimed records back and returns how many it changed.
+	// Reschedule gives claimed records back, or renews their leases, and
+	// returns how many it changed.
 	// A change whose token does not hold the record any more is passed over:
 	// another claim has it.
 	Reschedule(ctx context.Context, changes ...Change) (int, error)

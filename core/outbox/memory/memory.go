@@ -191,7 +191,7 @@ func (s *Store) remove(ids []string) int {
 	return before - len(s.records)
 }
 
-// Reschedule gives claimed records back. A wait below zero counts as zero.
+// Reschedule gives claimed records back, or renews their leases. A wait below zero counts as zero.
 func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, error) {
 	if err := s.lock(ctx); err != nil {
 		return 0, err
@@ -204,7 +204,9 @@ func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, 
 		if !ok || record.LeaseToken == "" || record.LeaseToken != change.LeaseToken {
 			continue
 		}
-		record.LeaseToken = ""
+		if !change.Hold || change.Dead {
+			record.LeaseToken = ""
+		}
 		record.DueAt = now.Add(max(change.After, 0)).Round(0)
 		record.LastError = cmp.Or(change.LastError, record.LastError)
 		if change.Dead {

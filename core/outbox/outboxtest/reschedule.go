@@ -21,6 +21,10 @@ var rescheduleTests = map[string]func(*env){
 	"Untried":            testUntried,
 	"Dead":               testRescheduleDead,
 	"Several":            testSeveralChanges,
+	"Hold":               testHold,
+	"HoldEnds":           testHoldEnds,
+	"HoldLate":           testHoldLate,
+	"HoldWith":           testHoldWith,
 }
 
 func testRescheduleAfter(e *env) {
@@ -205,4 +209,81 @@ func testSeveralChanges(e *env) {
 	assert.Equal(e, claimed[2].LeaseToken, e.find(claimed[2].ID).LeaseToken)
 	assert.Equal(e, 1, e.find(claimed[4].ID).Attempts)
 	assert.Equal(e, 2, e.find(claimed[0].ID).Attempts)
+}
+
+// hold makes a change that renews a claim's lease.
+func hold(claimed outbox.Record, after time.Duration) outbox.Change {
+	renewed := change(claimed, after)
+	renewed.Hold = true
+	return renewed
+}
+
+func testHold(e *env) {
+	e.opened()
+	e.inserted(2)
+	claimed := e.claim(10, long)
+	require.Len(e, claimed, 2)
+	e.reschedule(1, hold(claimed[0], 2*long))
+	got := e.find(claimed[0].ID)
+	assert.Equal(e, claimed[0].LeaseToken, got.LeaseToken, "the claim goes on")
+	assert.Equal(e, 1, got.Attempts, "and is no new attempt")
+	assert.Equal(e, 2, e.stats().Held)
+	assert.InDelta(e, long.Seconds(), got.DueAt.Sub(claimed[0].DueAt).Seconds(), 60)
+	assert.Equal(e, claimed[1].LeaseToken, e.find(claimed[1].ID).LeaseToken, "the other record is as it was")
+	assert.Empty(e, e.claim(10, long))
+
+	e.reschedule(1, hold(claimed[0], long), hold(outbox.Record{ID: claimed[1].ID, LeaseToken: "another"}, long))
+	e.reschedule(1, change(claimed[0], 0))
+	assert.Empty(e, e.find(claimed[0].ID).LeaseToken, "it can still be given back")
+	assert.Equal(e, claimed[0].ID, e.claimOne(long).ID)
+	e.reschedule(0, hold(claimed[0], 0))
+}
+
+func testHoldEnds(e *env) {
+	e.opened()
+	record := e.inserted(1)[0]
+	first := e.claimOne(long)
+	e.reschedule(1, hold(first, e.short))
+	if e.suite.bubble {
+		e.pass(e.short - time.Microsecond)
+		assert.Empty(e, e.claim(10, long))
+	}
+	e.untilDue()
+	second := e.claimOne(long)
+	assert.Equal(e, record.ID, second.ID)
+	assert.Equal(e, 2, second.Attempts)
+	e.reschedule(0, hold(first, long))
+	assert.Equal(e, second.LeaseToken, e.find(record.ID).LeaseToken, "another claim has it")
+
+	e.reschedule(1, hold(second, -long))
+	assert.Len(e, e.claim(10, long), 1, "a wait below zero counts as zero")
+}
+
+func testHoldLate(e *env) {
+	e.opened()
+	record := e.inserted(1)[0]
+	claimed := e.claimOne(e.short)
+	e.untilDue()
+	e.reschedule(1, hold(claimed, long))
+	assert.Empty(e, e.claim(10, long), "no other claim had taken it")
+	assert.Equal(e, claimed.LeaseToken, e.find(record.ID).LeaseToken)
+}
+
+func testHoldWith(e *env) {
+	e.opened()
+	record := e.inserted(1)[0]
+	claimed := e.claimOne(long)
+	renewed := hold(claimed, long)
+	renewed.Untried, renewed.LastError = true, "timeout"
+	e.reschedule(1, renewed)
+	got := e.find(record.ID)
+	assert.Zero(e, got.Attempts, "the attempt is taken back")
+	assert.Equal(e, "timeout", got.LastError)
+	assert.Equal(e, claimed.LeaseToken, got.LeaseToken)
+
+	renewed.Dead = true
+	e.reschedule(1, renewed)
+	got = e.find(record.ID)
+	assert.Equal(e, outbox.Dead, got.State)
+	assert.Empty(e, got.LeaseToken, "no claim holds a dead record")
 }

@@ -23,7 +23,7 @@ WHERE state = 0 AND due_at <= ? AND (deliver_at IS NULL OR deliver_at <= ?) ORDE
 	selectNext = `SELECT due_at FROM outbox INDEXED BY outbox_due WHERE state = 0 ORDER BY due_at LIMIT 1`
 
 	// An empty token matches no claim.
-	rescheduleRecord = `UPDATE outbox SET token = '', due_at = ?, attempts = max(attempts - ?, 0),
+	rescheduleRecord = `UPDATE outbox SET token = CASE ? WHEN 1 THEN token ELSE '' END, due_at = ?, attempts = max(attempts - ?, 0),
 last_error = CASE ? WHEN '' THEN last_error ELSE ? END, state = ?
 WHERE id = ? AND token = ? AND token <> '' AND state = 0 RETURNING size`
 

@@ -288,14 +288,17 @@ func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
 	return deleted, nil
 }
 
-// Reschedule gives claimed records back. A wait below zero counts as zero.
+// Reschedule gives claimed records back, or renews their leases. A wait below zero counts as zero.
 func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, error) {
 	changed := 0
 	err := s.write(ctx, func(w *writer) error {
 		changed = 0
 		now := w.store.clock.now()
 		for _, change := range changes {
-			untried, state := 0, outbox.Pending
+			hold, untried, state := 0, 0, outbox.Pending
+			if change.Hold && !change.Dead {
+				hold = 1
+			}
 			if change.Untried {
 				untried = 1
 			}
@@ -303,7 +306,7 @@ func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, 
 				state = outbox.Dead
 			}
 			var size int64
-			ok, err := w.row(rescheduleRecord, []any{later(now, change.After), untried, change.LastError,
+			ok, err := w.row(rescheduleRecord, []any{hold, later(now, change.After), untried, change.LastError,
 				change.LastError, int(state), change.ID, change.LeaseToken}, &size)
 			if err != nil {
 				return err

@@ -18,7 +18,7 @@ func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = inParts(ctx, s, "delete", sorted(ids), listed, weightID, func(part []string) error {
+	err = inParts(ctx, s, s.write, "delete", sorted(ids), listed, weightID, func(part []string) error {
 		n, err := s.remove(ctx, part, func(*values) string { return "" })
 		deleted += n
 		return err
@@ -81,9 +81,10 @@ func (s *Store) deleteText(ids []string, filter func(*values) string) string {
 	return "DELETE FROM " + s.table.SQL() + " WHERE id" + v.among(ids) + filter(v)
 }
 
-// Reschedule gives claimed records back, as many in a statement as fit. A wait
-// below zero counts as zero. If one of several statements fails, it returns
-// how many records are changed beside the error. What the database
+// Reschedule gives claimed records back, or renews their leases, as many in a
+// statement as fit. A wait below zero counts as zero. If one of several
+// statements fails, it returns how many records are changed beside the error.
+// What the database
 // cannot store of a LastError is replaced: bytes that are no text by U+FFFD,
 // characters that it does not have by escapes such as \u00e9.
 func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, error) {
@@ -95,7 +96,7 @@ func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, 
 	if slices.ContainsFunc(changes, func(c outbox.Change) bool { return !ascii(c.LastError) }) {
 		s.learnEncoding(ctx)
 	}
-	err = inParts(ctx, s, "reschedule", effective(changes), rescheduled, weightChange, func(part []outbox.Change) error {
+	err = inParts(ctx, s, s.write, "reschedule", effective(changes), rescheduled, weightChange, func(part []outbox.Change) error {
 		return s.storable(func() error {
 			n, err := change(ctx, s.db, s.rescheduleText(part))
 			changed += n
@@ -128,34 +129,39 @@ func effective(changes []outbox.Change) []outbox.Change {
 func (s *Store) rescheduleText(changes []outbox.Change) string {
 	var values strings.Builder
 	for i, c := range changes {
-		dead, untried := 0, 0
+		dead, untried, kept := 0, 0, 0
 		if c.Dead {
 			dead = 1
 		}
 		if c.Untried {
 			untried = 1
 		}
+		if c.Hold && !c.Dead {
+			kept = 1
+		}
 		id, token, lastError := s.dialect.text(c.ID), s.dialect.text(c.LeaseToken), s.dialect.words(s.words(c.LastError))
 		switch {
 		case s.dialect != MySQL:
-			fmt.Fprintf(&values, ", (%s, %s, %d, %d, %d, %s)", id, token, micros(c.After), untried, dead, lastError)
+			fmt.Fprintf(&values, ", (%s, %s, %d, %d, %d, %d, %s)", id, token, micros(c.After), untried, dead, kept, lastError)
 		case i == 0:
-			fmt.Fprintf(&values, "SELECT %s AS id, %s AS token, %d AS wait, %d AS untried, %d AS dead, %s AS said",
-				id, token, micros(c.After), untried, dead, lastError)
+			fmt.Fprintf(&values, "SELECT %s AS id, %s AS token, %d AS wait, %d AS untried, %d AS dead, %d AS kept, %s AS said",
+				id, token, micros(c.After), untried, dead, kept, lastError)
 		default:
-			fmt.Fprintf(&values, " UNION ALL SELECT %s, %s, %d, %d, %d, %s", id, token, micros(c.After), untried, dead, lastError)
+			fmt.Fprintf(&values, " UNION ALL SELECT %s, %s, %d, %d, %d, %d, %s", id, token, micros(c.After), untried, dead, kept, lastError)
 		}
 	}
 	holds := "outbox.id = made.id AND outbox.token = made.token AND outbox.token <> '' AND " + s.dialect.filter("outbox.state = 0")
-	text := `WITH made (id, token, wait, untried, dead, said) AS (VALUES CHANGES)
-UPDATE TABLE AS outbox SET token = '', due_at = CASE WHEN made.dead = 0 THEN NOW + made.wait ELSE 0 END,
+	text := `WITH made (id, token, wait, untried, dead, kept, said) AS (VALUES CHANGES)
+UPDATE TABLE AS outbox SET token = CASE WHEN made.kept = 1 THEN outbox.token ELSE '' END,
+	due_at = CASE WHEN made.dead = 0 THEN NOW + made.wait ELSE 0 END,
 	attempts = CASE WHEN outbox.attempts > made.untried THEN outbox.attempts - made.untried ELSE 0 END, state = made.dead,
 	last_error = CASE WHEN made.said = '' THEN outbox.last_error ELSE made.said END
 FROM made WHERE ` + holds
 	if s.dialect == MySQL {
 		// The changes come first, and each finds its row by the primary key.
 		text = `UPDATE (CHANGES) AS made STRAIGHT_JOIN TABLE AS outbox FORCE INDEX (PRIMARY) ON ` + holds + `
-SET outbox.token = '', outbox.due_at = CASE WHEN made.dead = 0 THEN NOW + made.wait ELSE 0 END,
+SET outbox.token = CASE WHEN made.kept = 1 THEN outbox.token ELSE '' END,
+	outbox.due_at = CASE WHEN made.dead = 0 THEN NOW + made.wait ELSE 0 END,
 	outbox.attempts = GREATEST(outbox.attempts - made.untried, 0), outbox.state = made.dead,
 	outbox.last_error = CASE WHEN made.said = '' THEN outbox.last_error ELSE made.said END`
 	}

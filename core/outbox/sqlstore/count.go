@@ -27,7 +27,7 @@ func (s *Store) Count(ctx context.Context, selection outbox.Selection) (int, err
 		return err
 	}
 	if !selection.All {
-		err := inParts(ctx, s, "count", sorted(selection.IDs), listed, weightID, func(ids []string) error {
+		err := inParts(ctx, s, s.do, "count", sorted(selection.IDs), listed, weightID, func(ids []string) error {
 			return add(func(v *values) string { return s.countIDsText(v, ids, selection) })
 		})
 		if err != nil {

@@ -129,7 +129,7 @@ func (s *Store) listIDs(ctx context.Context, query outbox.Query) ([]outbox.Recor
 	if err != nil || !knownState(query.State) {
 		return nil, err
 	}
-	err = inParts(ctx, s, "list", ids, listed, weightID, func(part []string) error {
+	err = inParts(ctx, s, s.do, "list", ids, listed, weightID, func(part []string) error {
 		rest := query
 		rest.IDs, rest.Limit = part, query.Limit-len(records)
 		if rest.Limit == 0 {

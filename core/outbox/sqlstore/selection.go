@@ -49,7 +49,7 @@ func (s *Store) selectEach(ctx context.Context, what string, selection outbox.Se
 	}
 	total := 0
 	step := func(ids []string, filter func(*values) string) error {
-		return inParts(ctx, s, what, ids, listed, weightID, func(part []string) error {
+		return inParts(ctx, s, s.write, what, ids, listed, weightID, func(part []string) error {
 			n, err := apply(part, filter)
 			total += n
 			return err

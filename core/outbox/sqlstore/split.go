@@ -185,27 +185,31 @@ func parts[T any](s *Store, list []T, most int, weigh func(T) int64) iter.Seq[[]
 	}
 }
 
+// doer is Store.do or Store.write.
+type doer func(ctx context.Context, what string, run func() error) error
+
 // inParts calls a function for the parts of a list, each of which is a call of
-// the store. A part that turns out to be too large is halved.
-func inParts[T any](ctx context.Context, s *Store, what string, list []T, most int, weigh func(T) int64, run func([]T) error) error {
+// the store: by Store.do, or Store.write for one that changes something. A part
+// that turns out to be too large is halved.
+func inParts[T any](ctx context.Context, s *Store, do doer, what string, list []T, most int, weigh func(T) int64, run func([]T) error) error {
 	for part := range parts(s, list, most, weigh) {
-		if err := inHalves(ctx, s, what, part, run); err != nil {
+		if err := inHalves(ctx, s, do, what, part, run); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func inHalves[T any](ctx context.Context, s *Store, what string, part []T, run func([]T) error) error {
-	err := s.write(ctx, what, func() error { return run(part) })
+func inHalves[T any](ctx context.Context, s *Store, do doer, what string, part []T, run func([]T) error) error {
+	err := do(ctx, what, func() error { return run(part) })
 	if len(part) == 1 || s.table.Classify(err) != sqltable.TooLarge {
 		return err
 	}
 	middle := len(part) / 2
-	if err := inHalves(ctx, s, what, part[:middle], run); err != nil {
+	if err := inHalves(ctx, s, do, what, part[:middle], run); err != nil {
 		return err
 	}
-	return inHalves(ctx, s, what, part[middle:], run)
+	return inHalves(ctx, s, do, what, part[middle:], run)
 }
 
 // askBeside learns, before an insert in a transaction of the caller's, what the
