@@ -33,11 +33,17 @@ const (
 // delivers what it holds. It is the outbox's own error when nothing can be
 // accepted: the circuit breaker is not closed, and the outbox cannot be used.
 // Only then is the outbox asked, at most once a second: by its Probe if it is an
-// [outbox.Prober], by its Check otherwise. An error also says that messages of
-// [Memory] are in memory alone for more than twice Batching.MaxAge, because the
-// server has not taken them and the outbox does not either. Without an outbox the
-// client is ready while the server is down; Publish returns errors then. It is
-// ready while the outbox is full, too: calls wait for room.
+// [outbox.Prober], by its Check otherwise.
+//
+// Two more states of the outbox are errors in any case. It cannot be used again
+// before the app starts anew ([outbox.Failing]): only a restart mends it, and the
+// other replicas have their own. Or messages of [Memory] are in memory alone for
+// more than twice Batching.MaxAge, because neither the server nor the outbox
+// takes them.
+//
+// Without an outbox the client is ready while the server is down; Publish
+// returns errors then. It is ready while the outbox is full, too: calls wait for
+// room.
 func (c *Client) Ready(ctx context.Context) error {
 	if err := c.present(); err != nil {
 		return err
@@ -48,6 +54,8 @@ func (c *Client) Ready(ctx context.Context) error {
 	switch {
 	case !c.started.Load():
 		return ErrNotStarted
+	case c.outboxFailed() != nil:
+		return fmt.Errorf("postoffice: the outbox cannot be used until the app starts anew: %w", c.outboxFailed())
 	case c.cfg.outbox == nil:
 		return nil
 	}
@@ -70,6 +78,14 @@ func probeOf(store outbox.Store) func(context.Context) error {
 		return prober.Probe
 	}
 	return store.Check
+}
+
+// outboxFailed returns why the outbox has failed for good; nil if it has not.
+func (c *Client) outboxFailed() error {
+	if store, ok := c.cfg.outbox.(outbox.Failing); ok {
+		return store.Failed()
+	}
+	return nil
 }
 
 // readiness remembers how the outbox was when Ready asked.
@@ -117,7 +133,7 @@ func (c *Client) ReadinessHandler() http.Handler {
 		case errors.Is(err, ErrClosed):
 			answerNotReady(w, "stopped")
 		default:
-			c.log.error("readiness", "", "nothing can be accepted: the server fails, and the outbox cannot be used", "error", err)
+			c.log.error("readiness", "", "the app is not ready", "error", err)
 			answerNotReady(w, "outbox")
 		}
 	})

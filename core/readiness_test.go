@@ -131,6 +131,39 @@ func TestReadinessOnlyProbes(t *testing.T) {
 	})
 }
 
+// failedStore is an outbox that fails for good when a test says so.
+type failedStore struct {
+	outbox.Store
+	failed atomic.Pointer[error]
+}
+
+func (s *failedStore) Failed() error {
+	if err := s.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// TestReadinessOfAnOutboxThatHasFailed shows that an outbox which only a restart
+// mends makes the app unready also while the server is well.
+func TestReadinessOfAnOutboxThatHasFailed(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+		store := &failedStore{Store: memory.New()}
+		var log bytes.Buffer
+		config.Outbox, config.Logger = store, slog.New(slog.NewTextHandler(&log, nil))
+		client := startTestClient(t, config)
+		require.NoError(t, client.Ready(t.Context()))
+		lost := errors.New("outbox.db was removed")
+		store.failed.Store(&lost)
+		require.ErrorIs(t, client.Ready(t.Context()), lost)
+		require.Equal(t, BreakerClosed, client.Status().Breaker)
+		status, body := probe(client)
+		assert.Equal(t, http.StatusServiceUnavailable, status)
+		assert.JSONEq(t, `{"status":"not ready","reason":"outbox"}`, body)
+		assert.Contains(t, log.String(), "outbox.db was removed", "the reason is for the log")
+	})
+}
+
 func TestReadinessIsOverWhenStopBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := startTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: memory.New()})

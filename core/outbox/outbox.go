@@ -282,6 +282,18 @@ type Prober interface {
 	Probe(ctx context.Context) error
 }
 
+// Failing is a store that can fail for as long as it is open, whatever becomes
+// of the cause, such as one whose file was removed under it. The app can then
+// take no messages into the outbox until it starts anew, and the client's Ready
+// says so. A store that wraps another passes Failed on.
+type Failing interface {
+	Store
+
+	// Failed returns why the store has failed for good; nil if it has not. It
+	// answers from memory, at once.
+	Failed() error
+}
+
 // Tx is a transaction of the caller's, such as a *sql.Tx. Commit and Rollback
 // are never called: they tell a transaction from a connection or a pool, on
 // which a statement would take effect at once. Records with a DedupKey need a

@@ -32,6 +32,20 @@
 // when a process closes any descriptor of a file, a process must not open
 // the database by other means while a store uses it.
 //
+// Nor may anybody remove, replace, restore or cut the files of a store that is
+// open: SQLite would go on writing to files that no later process finds, or mix
+// two. The store looks before and after each transaction whether the database
+// and NAME-wal are the ones that it opened, on Windows too, where open files
+// cannot be removed. If not, it has failed with [ErrLost] until it is opened
+// anew: Insert and Check fail, the client's Ready fails ([Store.Failed]), and
+// messages are posted within the call or get an error. If the files were
+// removed or replaced, what the store still has open can be claimed and
+// deleted, so the client goes on to deliver it: leave the process time for that
+// before it is started anew. If only NAME-wal was removed, what it held is
+// brought into the database at once. If a file was cut or overwritten, nothing
+// is written any more. Insert can return ErrLost for records that the lost
+// file holds if that happens during the very commit.
+//
 // # Clock
 //
 // Leases and delays follow the time that passes, not the wall clock, while
@@ -65,8 +79,8 @@
 // A full disk and a reached bound both match [outbox.ErrFull]; a full disk can
 // also keep Claim, Delete and the others from noting what they did, so a
 // bound ([WithMaxBytes]) that is well below the disk's size is better. A
-// damaged file gives [ErrCorrupt]. A file or directory that may not be written matches
+// damaged file gives [ErrCorrupt], one that was taken away [ErrLost]. A file or directory that may not be written matches
 // [io/fs.ErrPermission], a missing directory [io/fs.ErrNotExist]. Errors name
 // the file and never hold payloads. When the cause of an error is gone, the
-// store goes on working without being opened anew.
+// store goes on working without being opened anew, except after ErrLost.
 package sqlite

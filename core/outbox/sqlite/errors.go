@@ -23,6 +23,10 @@ var (
 	ErrNewer = errors.New("file was written by a newer version")
 	// ErrCorrupt means that the file is damaged.
 	ErrCorrupt = errors.New("file is damaged")
+	// ErrLost means that the database or NAME-wal was removed, replaced or
+	// cut while the store had it open. The store takes no more records until
+	// it is opened anew; see [Store.Failed].
+	ErrLost = errors.New("file is no longer the one that was opened")
 )
 
 // explain puts the meaning of an SQLite error before it.

@@ -205,7 +205,7 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	if mode != "wal" {
 		return fmt.Errorf("the file cannot be put into WAL mode; its journal mode is %q", mode)
 	}
-	for _, pragma := range []string{"synchronous = FULL", "journal_size_limit = 67108864"} {
+	for _, pragma := range []string{"synchronous = FULL", fmt.Sprint("journal_size_limit = ", journalLimit)} {
 		if _, err = w.conn.ExecContext(ctx, "PRAGMA "+pragma); err != nil {
 			return err
 		}
@@ -215,7 +215,7 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	if err = w.transact(w.count); err != nil {
 		return err
 	}
-	if s.file, err = os.Stat(s.path); err != nil {
+	if w.files, err = watch(ctx, w.conn, s.path); err != nil {
 		return err
 	}
 	s.writer = w

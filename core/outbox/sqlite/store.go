@@ -6,9 +6,9 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/postoffice-go/postoffice/core/internal/bound"
@@ -19,7 +19,7 @@ import (
 // get one.
 type Store struct {
 	path  string
-	file  os.FileInfo
+	lost  atomic.Pointer[loss] // nil while the files are in their place
 	limit bound.Load
 	clock clock
 
@@ -31,7 +31,7 @@ type Store struct {
 	closeErr  error
 }
 
-var _ outbox.Store = (*Store)(nil)
+var _ outbox.Failing = (*Store)(nil)
 
 // Close waits for the calls that the store has begun with, merges NAME-wal
 // into the database and lets go of the file. Every later call fails with
@@ -43,20 +43,15 @@ func (s *Store) Close() error {
 	return s.closeErr
 }
 
-// Check reports whether the file is still in its place and can be written.
-// A file that was removed or replaced while the store is open goes on taking
-// records that are lost when it is closed.
+// Check reports whether the files are still in their places and the database
+// can be written. It is cheap: nothing goes to the disk.
 func (s *Store) Check(ctx context.Context) error {
 	return s.write(ctx, func(w *writer) error {
-		info, err := os.Stat(s.path)
-		if err != nil {
-			return fmt.Errorf("the file was removed while in use: %w", err)
-		}
-		if !os.SameFile(info, s.file) {
-			return fmt.Errorf("the file was replaced while in use")
+		if w.doubt != nil {
+			return w.doubt
 		}
 		var due int64
-		_, err = w.row(selectNext, nil, &due)
+		_, err := w.row(selectNext, nil, &due)
 		return err
 	})
 }
@@ -68,7 +63,10 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 		return err
 	}
 	var full error
-	err := s.write(ctx, func(w *writer) error {
+	err := s.keep(ctx, func(w *writer) error {
+		if w.doubt != nil {
+			return w.doubt
+		}
 		var err error
 		if full, err = w.room(records); full != nil || err != nil {
 			return err

@@ -20,8 +20,9 @@ type request struct {
 	// run does the work. It may be called again if the first transaction
 	// was rolled back, so it starts afresh each time.
 	run func(*writer) error
-	// reads is set if run changes nothing.
-	reads bool
+	// reads is set if run changes nothing, keeps if the caller relies on
+	// finding again what it has written.
+	reads, keeps bool
 	// ended is the context's error if it had ended before run was called.
 	ended error
 	// done gets the result.
@@ -35,6 +36,12 @@ type writer struct {
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt
 	counts     counts
+	files      []*watched
+	// doubt is why what is written now might not be found again.
+	doubt error
+	// insecure is set if the write-ahead log alone was lost, until its changes
+	// are in the database.
+	insecure bool
 }
 
 // counts is kept beside the table, so that bounds and Stats cost nothing. It
@@ -61,6 +68,11 @@ func (c *counts) add(state outbox.State, records int, bytes int64) {
 // context's end is the result; from then on it waits for the outcome.
 func (s *Store) write(ctx context.Context, run func(*writer) error) error {
 	return s.submit(&request{ctx: ctx, run: run})
+}
+
+// keep is write for what the caller relies on.
+func (s *Store) keep(ctx context.Context, run func(*writer) error) error {
+	return s.submit(&request{ctx: ctx, run: run, keeps: true})
 }
 
 // read has the writer run something that changes nothing.
@@ -157,6 +169,9 @@ func (s *Store) serve(group []*request) {
 
 // finish tells a caller the outcome of its change.
 func (s *Store) finish(r *request, err error) {
+	if err == nil && r.ended == nil && r.keeps {
+		err = s.writer.doubt
+	}
 	if err != nil {
 		r.done <- s.wrap(err)
 		return
@@ -167,6 +182,7 @@ func (s *Store) finish(r *request, err error) {
 // attempt runs requests in one transaction. An error means that none of them
 // took effect.
 func (w *writer) attempt(group []*request) error {
+	keeps := false
 	return w.transact(func() error {
 		for _, r := range group {
 			if r.ended = r.ctx.Err(); r.ended != nil {
@@ -175,8 +191,13 @@ func (w *writer) attempt(group []*request) error {
 			if err := r.run(w); err != nil {
 				return err
 			}
+			keeps = keeps || r.keeps
 		}
-		return nil
+		w.inspect(true)
+		if keeps {
+			return w.doubt
+		}
+		return w.overwritten()
 	})
 }
 
@@ -188,6 +209,14 @@ func (w *writer) attempt(group []*request) error {
 // Statements run without a caller's context: interrupting one would undo the
 // work of all callers in the group.
 func (w *writer) transact(run func() error) error {
+	w.inspect(false)
+	defer func() {
+		w.inspect(true)
+		w.secure()
+	}()
+	if err := w.overwritten(); err != nil {
+		return err
+	}
 	before := w.counts
 	err := w.exec("BEGIN IMMEDIATE")
 	if err == nil {
