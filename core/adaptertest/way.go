@@ -62,7 +62,10 @@ func (w way) newClient(t *testing.T, server *postofficetest.Server, change ...fu
 
 // noPosts has messages that are posted after the response wait until Flush or
 // Stop.
-func noPosts(config *core.Config) { config.Batching.Delay = core.MaxBatchDelay }
+func noPosts(config *core.Config) {
+	config.Batching.Delay = core.MaxBatchDelay
+	config.Batching.MaxAge = 2 * core.MaxBatchDelay // which the Delay may be half of
+}
 
 // withAttribute makes Options of the way that add one attribute, made from a
 // request.
