@@ -31,6 +31,8 @@ func TestHealth(t *testing.T) {
 
 	server.FailNext(1, 404)
 	run(t, "health", "--url", address).is(exit.Failed).says("404", "address of a Postoffice server")
+	server.FailNext(1, 302)
+	run(t, "health", "--url", address).is(exit.Failed).says("302", "is this the address of a Postoffice server?")
 
 	server.FailNext(1, 401)
 	run(t, "health", "--url", address).is(exit.Failed).says("401", "wants credentials")
