@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,12 +41,12 @@ func publishKeyed(t *testing.T, client *Client, n int) string {
 // lostAnswers is a store whose deletes take effect, while their answers are lost.
 type lostAnswers struct {
 	outbox.Store
-	lost bool
+	lost atomic.Bool
 }
 
 func (s *lostAnswers) Delete(ctx context.Context, ids ...string) (int, error) {
 	n, err := s.Store.Delete(ctx, ids...)
-	if s.lost {
+	if s.lost.Load() {
 		return 0, errors.New("connection reset")
 	}
 	return n, err
@@ -53,7 +54,8 @@ func (s *lostAnswers) Delete(ctx context.Context, ids ...string) (int, error) {
 
 func TestDeleteOfUnknownOutcomeIsRepeatedWithoutHarm(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
-		store := &lostAnswers{Store: memory.New(), lost: true}
+		store := &lostAnswers{Store: memory.New()}
+		store.lost.Store(true)
 		config.Outbox = store
 		client := startTestClient(t, config)
 		publishKeyed(t, client, 1)
@@ -66,7 +68,7 @@ func TestDeleteOfUnknownOutcomeIsRepeatedWithoutHarm(t *testing.T) {
 		synctest.Wait()
 		require.Len(t, records(t, store), 1)
 		assert.Equal(t, second, records(t, store)[0].ID)
-		store.lost = false
+		store.lost.Store(false)
 		time.Sleep(time.Minute)
 		assert.Equal(t, []string{`{"n":1}`, `{"n":2}`}, payloadsOf(server, "orders"))
 		assert.Empty(t, records(t, store))
