@@ -229,7 +229,7 @@ func TestRecoveryRotates(t *testing.T) {
 			}
 			time.Sleep(30 * time.Second)
 		}
-		assert.Equal(t, 260, len(seen), "what the server never takes does not hide what waits behind it")
+		assert.Len(t, seen, 260, "what the server never takes does not hide what waits behind it")
 		for id, times := range seen {
 			switch {
 			case healthy[id]:
@@ -238,6 +238,6 @@ func TestRecoveryRotates(t *testing.T) {
 				assert.GreaterOrEqual(t, times, 5, "%s gets its turn", id)
 			}
 		}
-		assert.Equal(t, 250, len(records(t, store)))
+		assert.Len(t, records(t, store), 250)
 	})
 }
