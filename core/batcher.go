@@ -335,7 +335,7 @@ func (b *batcher) again(p *parcel, errs []*failure, failed []int) (again *parcel
 	}
 	refused := 0
 	var cause error
-	for _, i := range failed {
+	for _, i := range untriedFirst(failed, errs) {
 		f := errs[i]
 		if f.class == permanent && c.cfg.outbox == nil {
 			refused++
@@ -363,6 +363,20 @@ func (b *batcher) again(p *parcel, errs []*failure, failed []int) (again *parcel
 		return nil, 0
 	}
 	return again, max(pause, min(backoff(again.attempts), memoryRetryMax))
+}
+
+// untriedFirst puts what was not sent before what failed, so that a message that
+// fails every time cannot keep the others from being sent.
+func untriedFirst(failed []int, errs []*failure) []int {
+	var untried, tried []int
+	for _, i := range failed {
+		if errs[i].untried {
+			untried = append(untried, i)
+		} else {
+			tried = append(tried, i)
+		}
+	}
+	return append(untried, tried...)
 }
 
 // finish lets go of a batch, or of the part of it that is not to be posted

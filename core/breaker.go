@@ -33,8 +33,8 @@ const (
 //
 // Messages that the server cannot take do not open it: after 4 failures in a row
 // that may be due to the messages, by 5xx, a timeout or a broken connection, an
-// empty bulk request asks the server. If that passes, the row begins anew. 500
-// and broken connections do not count for the half that failed. When 1,000
+// empty bulk request asks the server. If that passes, the row begins anew. Of
+// these failures timeouts alone count for the half that failed. When 1,000
 // messages have failed for the first time and none was accepted between them,
 // that is over.
 type BreakerState string
@@ -43,7 +43,7 @@ type BreakerState string
 const (
 	// BreakerClosed lets every request through.
 	BreakerClosed BreakerState = "closed"
-	// BreakerHalfOpen lets one message through to see whether the server is
+	// BreakerHalfOpen lets one request through to see whether the server is
 	// back.
 	BreakerHalfOpen BreakerState = "half-open"
 	// BreakerOpen lets nothing through: messages go to the outbox at once.
@@ -97,7 +97,7 @@ func newBreaker(changed func(BreakerState)) *breaker {
 				return false
 			}
 			f := asFailure(err)
-			return f.interrupted || f.blamesMessage() && !b.barren()
+			return f.interrupted || f.doubtful() && !f.timedOut && !b.barren()
 		},
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			b.mu.Lock()

@@ -50,8 +50,8 @@ type delivery struct {
 	// givenUp tells, after the first request, whether the caller has no use
 	// for the rest being sent; nil for never.
 	givenUp func() error
-	// awaited tells that a caller waits: a request that took too long is the
-	// last.
+	// awaited tells that a caller waits: the delivery ends with a failure that is
+	// likely the server's.
 	awaited bool
 
 	// errs holds the failure of each payload, nil for a delivered one and
@@ -208,7 +208,7 @@ func (d *delivery) passed(n int) {
 // canHalve tells whether the payloads of a bulk request that failed are sent in
 // smaller ones.
 func (d *delivery) canHalve(f *failure) bool {
-	return f.class == tooLarge || f.mayBeOneMessage() && !(d.awaited && f.timedOut)
+	return f.class == tooLarge || f.mayBeOneMessage() && (!d.awaited || !f.likelyOfServer())
 }
 
 // halve has the payloads of a bulk request that failed sent in smaller ones.
@@ -237,8 +237,10 @@ func (d *delivery) halve(f *failure, indexes []int) {
 // rest is sent.
 func (d *delivery) judge(f *failure, n int) {
 	switch {
-	case f.timedOut && d.awaited:
-		d.client.limits.slowDown(d.batch.topic, (n+1)/2)
+	case d.awaited && f.likelyOfServer():
+		if f.timedOut {
+			d.client.limits.slowDown(d.batch.topic, (n+1)/2)
+		}
 		d.halt = f
 	case n == 1 && f.mayBeOneMessage():
 		d.question(f)

@@ -129,23 +129,27 @@ func (f *failure) failsServer() bool {
 
 // doubtful tells whether a failure that counts for the circuit breaker may be
 // due to a message, and not to the server: the server answers permanent errors
-// with 500, and a message can take it too long or break its connection. An answer
-// that asks for patience speaks of the server.
+// with 500, and a message can make it hang or break the connection. An answer
+// with Retry-After speaks of the server.
 func (f *failure) doubtful() bool {
 	return !f.untried && !f.ofServer && !f.interrupted && f.retryAfter == 0 &&
 		(f.status >= http.StatusInternalServerError || f.broken || f.timedOut)
 }
 
-// blamesMessage tells whether a failure is more likely due to a message than to
-// the server: it was quick, and no proxy told of it.
-func (f *failure) blamesMessage() bool {
-	return f.doubtful() && (f.status == http.StatusInternalServerError || f.broken)
+// likelyOfServer tells whether a doubtful failure is more likely due to the
+// server: it took too long, or a proxy had no server to ask.
+func (f *failure) likelyOfServer() bool {
+	switch f.status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return f.timedOut
 }
 
 // mayBeOneMessage tells whether a request may have failed because of a single
 // message in it, whatever the status.
 func (f *failure) mayBeOneMessage() bool {
-	return f.class == permanent || f.class == misconfigured || f.blamesMessage() || f.timedOut && f.doubtful()
+	return f.class == permanent || f.class == misconfigured || f.doubtful()
 }
 
 // ofOne turns the failure of a request into that of its only message, which

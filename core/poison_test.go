@@ -31,6 +31,7 @@ var fates = map[string]verdict{
 	"400":   {status: http.StatusBadRequest},
 	"403":   {status: http.StatusForbidden},
 	"500":   {status: http.StatusInternalServerError},
+	"502":   {status: http.StatusBadGateway},
 	"reset": {status: reset},
 }
 
@@ -80,6 +81,11 @@ func TestPoisonHoldsBackNoOther(t *testing.T) {
 						arrivals, different := server.count("good")
 						assert.Equal(t, messages-poison, different)
 						assert.Equal(t, different, arrivals, "each once")
+						limit := map[int]int{1: 50, 10: 200, 250: 2*messages - poison, 499: messages + messages/4 + 50}[poison]
+						if way == "scheduled" { // one by one
+							limit = 2 * messages
+						}
+						assert.LessOrEqual(t, requests, limit, "requests")
 						time.Sleep(20 * time.Second)
 						assert.Equal(t, poison, stillStored(t, store), "the others stay")
 						assert.Empty(t, changes.all(), "of the circuit breaker")
@@ -323,6 +329,54 @@ func TestPoisonAloneDoesNotOpenTheBreaker(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, core.Delivered, receipt.State)
 				assert.Empty(t, changes.all(), "of the circuit breaker")
+			})
+		})
+	}
+}
+
+// Without an outbox, messages in memory that fail as if the server was down do
+// not keep the others of their batch from being sent.
+func TestFailingMessageInMemoryComesLastTheNextTime(t *testing.T) {
+	for _, status := range []int{http.StatusBadGateway, http.StatusTooManyRequests} {
+		synctest.Test(t, func(t *testing.T) {
+			server := poisoned(verdict{status: status})
+			client, _ := bubbleClient(t, server, core.Config{})
+			p := publisherOf(t, client, core.Memory)
+			_, err := p.PublishBulk(t.Context(), "orders", append(kinds(0, 3), kinds(20, 0)...), core.DeliverIn(24*time.Hour))
+			require.NoError(t, err)
+			time.Sleep(time.Minute)
+			arrivals, different := server.count("good")
+			assert.Equal(t, []int{20, 20}, []int{arrivals, different}, status)
+			server.mu.Lock()
+			server.judge = nil // so that Stop ends
+			server.mu.Unlock()
+		})
+	}
+}
+
+// Retry-After holds back the messages of its request, once, and no others:
+// though one of them is answered so every time, the rest is not asked to wait
+// again and again.
+func TestRetryAfterOfOneMessageHoldsBackNoOther(t *testing.T) {
+	patience := verdict{status: http.StatusServiceUnavailable, header: http.Header{"Retry-After": {"600"}}}
+	for way, send := range ways {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server, store := poisoned(patience), memory.New()
+				client, _ := bubbleClient(t, server, core.Config{Outbox: store, BulkLimit: 100})
+				require.NoError(t, client.Start(t.Context()))
+				send(t, client, store, append(kinds(0, 1), kinds(499, 0)...))
+				time.Sleep(10 * time.Second)
+				arrivals, different := server.count("good")
+				if way != "bulk call" && way != "scheduled" {
+					// In a call they are stored together, with one pause.
+					assert.GreaterOrEqual(t, different, 400, "those of other requests")
+				}
+				assert.Equal(t, different, arrivals)
+				time.Sleep(10*time.Minute + 10*time.Second)
+				arrivals, different = server.count("good")
+				assert.Equal(t, []int{499, 499}, []int{arrivals, different})
 			})
 		})
 	}

@@ -245,7 +245,7 @@ func groupRecords(records []outbox.Record) []*group {
 	return append(groups, failed...)
 }
 
-// hasFailed tells whether a record was posted from the outbox before.
+// hasFailed tells whether a claimed record has failed before.
 func hasFailed(record outbox.Record) bool { return record.Attempts > 1 && record.LastError != "" }
 
 // settle writes the results of a group into the outbox, from where it may have
@@ -265,7 +265,7 @@ func (r *relay) settle(ctx context.Context, g *group, d *delivery, fromOutbox bo
 		switch {
 		case f.untried || f.interrupted:
 			change.Untried = f.untried
-			change.After = max(backoff(1), f.retryAfter)
+			change.After = backoff(1)
 		case f.class == permanent:
 			change.Dead, change.LastError = true, f.Error()
 			burials = append(burials, change)
@@ -276,7 +276,10 @@ func (r *relay) settle(ctx context.Context, g *group, d *delivery, fromOutbox bo
 			if f.class == unknownTopic || f.class == misconfigured {
 				base = unknownTopicBase
 			}
-			change.After, change.LastError = max(backoffFrom(base, record.Attempts), f.retryAfter), f.Error()
+			// The pause comes on top of what the server asked for, so that
+			// messages of one request do not come back together: one of them may
+			// be what makes the server ask.
+			change.After, change.LastError = f.retryAfter+backoffFrom(base, record.Attempts), f.Error()
 			retried = append(retried, i)
 			cause = f.cause
 		}
