@@ -54,7 +54,9 @@ func (f *watched) look(transacting bool) (*loss, error) {
 	info, err := os.Stat(f.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return f.lost("was removed", false), nil
+		lost := f.lost("was removed", false)
+		lost.err = fmt.Errorf("%w: %w", lost.err, fs.ErrNotExist)
+		return lost, nil
 	case err != nil:
 		return nil, err
 	case !os.SameFile(info, f.info):
