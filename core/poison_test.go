@@ -270,7 +270,7 @@ func TestHangingMessageHoldsBackNoOther(t *testing.T) {
 					t.Logf("%s, %d requests", time.Since(start), server.requests())
 					assert.Equal(t, 495, different)
 					assert.Equal(t, 495, arrivals, "each once")
-					assert.Less(t, time.Since(start), time.Minute)
+					assert.Less(t, time.Since(start), 2*time.Minute)
 					assert.Empty(t, changes.all(), "of the circuit breaker")
 					if !withOutbox {
 						server.mu.Lock()
@@ -374,7 +374,7 @@ func TestRetryAfterOfOneMessageHoldsBackNoOther(t *testing.T) {
 					assert.GreaterOrEqual(t, different, 400, "those of other requests")
 				}
 				assert.Equal(t, different, arrivals)
-				time.Sleep(10*time.Minute + 10*time.Second)
+				time.Sleep(time.Hour) // those of one call share their first pause
 				arrivals, different = server.count("good")
 				assert.Equal(t, []int{499, 499}, []int{arrivals, different})
 			})
