@@ -36,13 +36,9 @@ func start(t *testing.T, handle func(context.Context, delivery.Message[order]) e
 	target.Path = "/consume/orders"
 	orders := core.Consumer{Topic: "orders", Target: target.String()}
 	mux.Handle("/consume/orders", delivery.Handler(handle, append([]delivery.Option{quiet(), delivery.WithConsumer(orders)}, options...)...))
-	client, err := core.NewClient(core.Config{
-		URL: server.URL(), Topics: []string{"orders"}, OriginHost: "http://shop.test", Consumers: []core.Consumer{orders},
-		Logger: slog.New(slog.DiscardHandler), Timeout: patience,
+	client := postofficetest.NewClient(t, server, core.NewClient, core.Config{
+		Topics: []string{"orders"}, Consumers: []core.Consumer{orders}, Logger: slog.New(slog.DiscardHandler), Timeout: patience,
 	})
-	require.NoError(t, err)
-	require.NoError(t, client.Start(t.Context()))
-	t.Cleanup(func() { assert.NoError(t, client.Stop(context.Background())) })
 	return system{server, client}
 }
 

@@ -62,7 +62,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	recorded := s.record(r, body)
-	injected := s.faults.meet(s.ctx, w, r, body)
+	injected := s.meet(w, r, body)
 	if !injected.answered {
 		given := s.process(r, body)
 		if injected.drop {

@@ -4,9 +4,9 @@
 // fail in every way in which a server or the network does.
 //
 //	server := postofficetest.Start(t)
-//	server.AddTopic(postofficetest.Topic{Name: "orders", OriginHost: "http://localhost/"})
-//	// ... let the code under test publish to server.URL() ...
-//	err := server.WaitForMessages(t.Context(), "orders", 1)
+//	client := postofficetest.NewClient(t, server, core.NewClient, core.Config{Topics: []string{"orders"}})
+//	// ... let the code under test publish with the client ...
+//	err := server.WaitForMessages(t.Context(), "orders", 1) // 5 s at most
 //	fmt.Println(server.MessagesOf("orders"))
 //
 // # What it promises
@@ -36,6 +36,11 @@
 // at once; retries, scheduled messages and the rescuer wait for the clock.
 // [WithRealTime] lets it follow the wall clock. Timeouts of the server's own
 // requests always run by the wall clock; [WithSecond] shortens them.
+//
+// [Server.Wait], [Server.WaitForMessages] and their like end after 5 s, unless
+// their context has a deadline of its own, and say what arrived instead. In a
+// bubble of testing/synctest these are the bubble's seconds; what a bubble
+// lacks is a network, see [Server.Transport].
 //
 // # Faults
 //

@@ -4,11 +4,15 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"testing"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
@@ -48,6 +52,31 @@ func Example() {
 	// consumer receives {"order":17,"attributes":{"kind":"new"}}
 	// attempt 1 answered 503
 	// attempt 2 answered 200
+}
+
+// A test of an app, and what the server has got from it.
+func ExampleNewClient() {
+	t := &testing.T{} // the argument of a test; nothing is cleaned up in this example
+
+	server := postofficetest.Start(t)
+	defer server.Close()
+	client := postofficetest.NewClient(t, server, core.NewClient, core.Config{
+		Topics: []string{"orders"},
+		Outbox: memory.New(),
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	defer func() { _ = client.Stop(context.Background()) }()
+
+	server.FailNext(1, http.StatusInternalServerError)
+	receipt, err := client.Publish(context.Background(), "orders", map[string]int{"id": 7})
+	fmt.Println(receipt.State, err)
+	if err := server.WaitForMessages(context.Background(), "orders", 1); err != nil { // 5 s at most
+		fmt.Println(err)
+	}
+	fmt.Println(string(server.MessagesOf("orders")[0].Payload))
+	// Output:
+	// stored <nil>
+	// {"id":7}
 }
 
 // publishOrder stands for the code under test.

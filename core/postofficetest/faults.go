@@ -3,6 +3,7 @@ package postofficetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"math"
 	"net"
@@ -18,11 +19,15 @@ type faults struct {
 	queue []failure
 	when  func(*http.Request, []byte) (int, bool)
 	delay time.Duration
-	hang  chan struct{} // closed when requests may go on; nil for no hang
+	hang  *hang // what requests wait for; nil for no hang
 	drop  int
 	reset int
 	ko    bool
 }
+
+// hang is one period in which requests are not processed, told from others by
+// its address.
+type hang struct{ _ byte }
 
 // failure is an answer given instead of the server's, to so many requests.
 type failure struct {
@@ -108,7 +113,7 @@ func (s *Server) Hang() {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	if s.faults.hang == nil {
-		s.faults.hang = make(chan struct{})
+		s.faults.hang = new(hang)
 	}
 }
 
@@ -141,11 +146,11 @@ func (s *Server) SetUnwell(unwell bool) {
 func (s *Server) Resume() {
 	f := &s.faults
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.hang != nil {
-		close(f.hang)
-	}
 	f.queue, f.when, f.delay, f.hang, f.drop, f.reset, f.ko = nil, nil, 0, nil, 0, 0, false
+	f.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notify()
 }
 
 func (f *faults) unwell() bool {
@@ -163,17 +168,16 @@ type verdict struct {
 
 // meet applies the faults: delay, hang, reset, fail, in this order. It does
 // not return for a request that gets no answer.
-func (f *faults) meet(server context.Context, w http.ResponseWriter, r *http.Request, body []byte) verdict {
+func (s *Server) meet(w http.ResponseWriter, r *http.Request, body []byte) verdict {
+	f := &s.faults
 	f.mu.Lock()
 	delay, hang := f.delay, f.hang
 	f.mu.Unlock()
 	if delay > 0 {
-		timer := time.NewTimer(delay)
-		defer timer.Stop()
-		wait(server, r, timer.C)
+		s.hold(r, delay)
 	}
-	if hang != nil {
-		wait(server, r, hang)
+	if hang != nil && s.Follow(r.Context(), func() bool { return !f.hangs(hang) }) != nil {
+		panic(http.ErrAbortHandler)
 	}
 	reset, planned, when := f.next()
 	if reset {
@@ -189,6 +193,23 @@ func (f *faults) meet(server context.Context, w http.ResponseWriter, r *http.Req
 		}
 	}
 	return verdict{drop: f.dropped()}
+}
+
+// hold waits, and ends the request when its client or the server goes first.
+func (s *Server) hold(r *http.Request, d time.Duration) {
+	ctx, cancel := context.WithTimeout(r.Context(), d)
+	defer cancel()
+	err := s.Follow(ctx, func() bool { return false })
+	if r.Context().Err() != nil || errors.Is(err, ErrClosed) {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// hangs reports whether a period in which requests wait has not ended.
+func (f *faults) hangs(period *hang) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.hang == period
 }
 
 // next takes what a request meets: a reset, or a planned failure, or the
@@ -219,18 +240,6 @@ func (f *faults) dropped() bool {
 	}
 	f.drop--
 	return true
-}
-
-// wait waits for the event, and ends the request when its client or the
-// server goes first.
-func wait[T any](server context.Context, r *http.Request, event <-chan T) {
-	select {
-	case <-event:
-	case <-r.Context().Done():
-		panic(http.ErrAbortHandler)
-	case <-server.Done():
-		panic(http.ErrAbortHandler)
-	}
 }
 
 // cut resets the connection where it can be had (not over HTTP/2), and ends

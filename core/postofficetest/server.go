@@ -33,7 +33,7 @@ type Server struct {
 	transport *http.Transport
 	ctx       context.Context //nolint:containedctx // ends the server's own work
 	cancel    context.CancelFunc
-	tasks     sync.WaitGroup
+	tasks     tasks
 
 	// listening guards the listener's state, which Stop and Restart change.
 	listening sync.Mutex
@@ -73,6 +73,7 @@ func Start(tb testing.TB, options ...Option) *Server {
 func Listen(address string, options ...Option) (*Server, error) {
 	s := &Server{settings: settingsOf(options), address: address}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.ctx.Done() // made here, and not by whoever looks first: that may be in a bubble of testing/synctest
 	s.transport = &http.Transport{
 		DisableCompression:  true, // no Accept-Encoding header
 		MaxIdleConns:        poolSize,
@@ -80,7 +81,7 @@ func Listen(address string, options ...Option) (*Server, error) {
 		IdleConnTimeout:     idleTimeout,
 	}
 	s.store = newStore()
-	s.changed = make(chan struct{})
+	s.watchers = make(map[chan struct{}]bool)
 	s.deliveries = newDeliveries(s.settings)
 	if err := s.restore(); err != nil {
 		s.cancel()

@@ -48,7 +48,7 @@ func (s *Server) Break(t Trouble) {
 	}
 	f.delay, f.ko = max(t.Delay, 0), t.Unwell
 	if t.Hang {
-		f.hang = make(chan struct{})
+		f.hang = new(hang)
 	}
 	if t.Reset {
 		f.reset = endless

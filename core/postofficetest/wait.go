@@ -2,40 +2,74 @@ package postofficetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 )
+
+// patience is how long a wait lasts when its context has no deadline.
+const patience = 5 * time.Second
+
+// errPatience is the end of a wait whose context had no deadline.
+var errPatience = fmt.Errorf("%w after %s; pass a context with a deadline to wait longer", context.DeadlineExceeded, patience)
 
 // watch wakes those who wait for a change. It is guarded by the server's
 // mutex.
 type watch struct {
-	changed  chan struct{}
-	watchers int
+	// watchers have room for one wake-up each. Each is made by the goroutine
+	// that waits, so that it belongs to the same bubble of testing/synctest.
+	watchers map[chan struct{}]bool
 }
 
 // notify wakes all who wait. The mutex is held.
 func (s *Server) notify() {
-	if s.watchers > 0 {
-		close(s.changed)
-		s.changed = make(chan struct{})
+	for watcher := range s.watchers {
+		select {
+		case watcher <- struct{}{}:
+		default: // it is about to look anyway
+		}
 	}
 }
 
-// Wait returns when the condition holds: nil then, the context's error when
-// that ends first, ErrClosed when the server is closed. The condition reads
-// the server's accessors; it is called at once and after every change of
-// what the server holds, by the caller's goroutine.
+// Wait returns nil as soon as the condition holds. The condition reads the
+// server's accessors; the caller's goroutine calls it at once and after every
+// change of what the server holds.
+//
+// A wait ends with an error when the context does, or after 5 s when the
+// context has no deadline: a test that fails says so soon. To wait longer,
+// pass a context with a later deadline. The error wraps
+// [context.DeadlineExceeded] or [context.Canceled], or is [ErrClosed].
+//
+// In a bubble of testing/synctest the limit is 5 s of the bubble's time; see
+// [Server.Transport].
 func (s *Server) Wait(ctx context.Context, condition func() bool) error {
+	if _, limited := ctx.Deadline(); limited {
+		return s.Follow(ctx, condition)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
+	defer cancel()
+	err := s.Follow(ctx, condition)
+	if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), errPatience) {
+		return errPatience
+	}
+	return err
+}
+
+// Follow is [Server.Wait] without a limit of its own, for programs that follow
+// a server as long as it runs.
+func (s *Server) Follow(ctx context.Context, condition func() bool) error {
+	changed := make(chan struct{}, 1)
 	s.mu.Lock()
-	s.watchers++
+	s.watchers[changed] = true
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
-		s.watchers--
+		delete(s.watchers, changed)
 		s.mu.Unlock()
 	}()
 	for {
 		s.mu.Lock()
-		changed, closed := s.changed, s.closed
+		closed := s.closed
 		s.mu.Unlock()
 		switch {
 		case condition():
@@ -52,8 +86,8 @@ func (s *Server) Wait(ctx context.Context, condition func() bool) error {
 }
 
 // WaitForMessages waits until the server has accepted n messages of the
-// topic, or of all topics when it is empty. The error tells how many there
-// are.
+// topic, or of all topics when it is empty. It ends as [Server.Wait] does,
+// after 5 s by default; the error says what arrived instead.
 func (s *Server) WaitForMessages(ctx context.Context, topic string, n int) error {
 	have := 0
 	err := s.Wait(ctx, func() bool {
@@ -61,13 +95,14 @@ func (s *Server) WaitForMessages(ctx context.Context, topic string, n int) error
 		return have >= n
 	})
 	if err != nil {
-		return fmt.Errorf("postofficetest: waiting for %d messages of topic %q, have %d: %w", n, topic, have, err)
+		return fmt.Errorf("postofficetest: waiting for %d messages%s, have %d: %w; %s", n, ofTopic(topic), have, err, s.arrivals())
 	}
 	return nil
 }
 
 // WaitForDeliveries waits until n attempts to deliver have ended, with
-// whatever outcome. The error tells how many there are.
+// whatever outcome. It ends as [Server.Wait] does, after 5 s by default; the
+// error says which attempts there were and what the next one waits for.
 func (s *Server) WaitForDeliveries(ctx context.Context, n int) error {
 	have := 0
 	err := s.Wait(ctx, func() bool {
@@ -77,13 +112,15 @@ func (s *Server) WaitForDeliveries(ctx context.Context, n int) error {
 		return have >= n
 	})
 	if err != nil {
-		return fmt.Errorf("postofficetest: waiting for %d deliveries, have %d: %w", n, have, err)
+		return fmt.Errorf("postofficetest: waiting for %d deliveries, have %d: %w; %s; %s", n, have, err, s.attempts(), s.outstanding())
 	}
 	return nil
 }
 
 // WaitIdle waits until no attempt to deliver is under way or about to start.
-// Retries and scheduled messages that wait for their time do not count.
+// Retries and scheduled messages that wait for their time do not count. It
+// ends as [Server.Wait] does, after 5 s by default; the error says what is
+// under way.
 func (s *Server) WaitIdle(ctx context.Context) error {
 	err := s.Wait(ctx, func() bool {
 		s.mu.Lock()
@@ -91,7 +128,7 @@ func (s *Server) WaitIdle(ctx context.Context) error {
 		return s.settledUpTo(s.started)
 	})
 	if err != nil {
-		return fmt.Errorf("postofficetest: waiting for deliveries to end: %w", err)
+		return fmt.Errorf("postofficetest: waiting for deliveries to end: %w; %s", err, s.outstanding())
 	}
 	return nil
 }

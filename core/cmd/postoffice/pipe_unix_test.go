@@ -55,7 +55,7 @@ func TestInterruptInBulk(t *testing.T) {
 			input := c.pipe()
 			c.start()
 			done := feed(input, 100_000)
-			require.NoError(t, server.WaitForMessages(t.Context(), "orders", 5000))
+			require.NoError(t, server.WaitForMessages(patiently(t), "orders", 5000))
 			require.NoError(t, c.command.Process.Signal(sent))
 			var got publishResult
 			r := c.wait().is(128+int(sent)).says("interrupted", "tail -n +").decode(&got)
@@ -80,7 +80,7 @@ func TestInterruptWithOutbox(t *testing.T) {
 	input := c.pipe()
 	c.start()
 	done := feed(input, 100_000)
-	require.NoError(t, server.WaitForMessages(t.Context(), "orders", 1000))
+	require.NoError(t, server.WaitForMessages(patiently(t), "orders", 1000))
 	server.Hang()
 	require.Eventually(t, func() bool { return fileSize(path+"-wal")+fileSize(path) > 500_000 }, patience, poll, "messages are stored")
 	require.NoError(t, c.command.Process.Signal(os.Interrupt))
@@ -113,7 +113,7 @@ func TestInterruptInFlight(t *testing.T) {
 	input := c.pipe()
 	c.start()
 	done := feed(input, 100_000)
-	require.NoError(t, server.Wait(t.Context(), func() bool { return len(server.Requests()) >= 4 }))
+	require.NoError(t, server.Wait(patiently(t), func() bool { return len(server.Requests()) >= 4 }))
 	require.NoError(t, c.command.Process.Signal(os.Interrupt))
 	var got publishResult
 	c.wait().is(exit.Interrupted).decode(&got)
@@ -129,7 +129,7 @@ func TestInterruptTwice(t *testing.T) {
 	server := office(t)
 	server.Hang()
 	c := prepare(t, nil, "publish", "orders", `{}`, "--timeout", "10m", "--url", server.URL()).start()
-	require.NoError(t, server.Wait(t.Context(), func() bool { return len(server.Requests()) == 1 }))
+	require.NoError(t, server.Wait(patiently(t), func() bool { return len(server.Requests()) == 1 }))
 	// The first one is taken note of at some moment; those after it end it.
 	require.Eventually(t, func() bool {
 		_ = c.command.Process.Signal(os.Interrupt) // it may be gone
@@ -151,7 +151,7 @@ func TestInterruptWhileReading(t *testing.T) {
 		require.NoError(t, err)
 		if len(arguments) == 0 {
 			// A line does not wait for others for long.
-			require.NoError(t, server.WaitForMessages(t.Context(), "orders", 1))
+			require.NoError(t, server.WaitForMessages(patiently(t), "orders", 1))
 		}
 		require.NoError(t, c.command.Process.Signal(os.Interrupt))
 		c.wait().is(exit.Interrupted).says("interrupted")

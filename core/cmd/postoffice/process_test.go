@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"os"
@@ -20,6 +21,14 @@ import (
 // patience is how long a test waits for what should happen soon: long, for
 // machines that have much else to do.
 const patience = time.Minute
+
+// patiently is a context that ends after that.
+func patiently(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
 
 // poll is how often a test looks whether something has happened.
 const poll = 5 * time.Millisecond

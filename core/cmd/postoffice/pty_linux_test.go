@@ -152,7 +152,7 @@ func TestTypedMessages(t *testing.T) {
 	screen.shows(t, "end with Ctrl-D")
 	_, err := io.WriteString(screen.master, "{\"n\":1}\n")
 	require.NoError(t, err)
-	require.NoError(t, server.WaitForMessages(t.Context(), "orders", 1))
+	require.NoError(t, server.WaitForMessages(patiently(t), "orders", 1))
 	_, err = io.WriteString(screen.master, "\x04")
 	require.NoError(t, err)
 	assert.Equal(t, "1 message accepted\n", c.wait().is(exit.OK).stdout)

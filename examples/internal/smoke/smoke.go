@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -142,7 +143,9 @@ func (run Program) survivesOutage(t *testing.T) {
 
 	require.NoError(t, server.Restart())
 	p = run.start(t, "-outbox", file)
-	require.NoError(t, server.WaitForMessages(t.Context(), "orders", 1))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // for a loaded machine
+	defer cancel()
+	require.NoError(t, server.WaitForMessages(ctx, "orders", 1))
 	require.NoError(t, p.stop())
 }
 

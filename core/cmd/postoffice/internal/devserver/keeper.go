@@ -71,7 +71,7 @@ const retryStore = time.Second
 // follow flushes after each change until the context ends.
 func (k *keeper) follow(ctx context.Context) {
 	// The wait ends with the context or the server.
-	_ = k.server.Wait(ctx, func() bool {
+	_ = k.server.Follow(ctx, func() bool {
 		for k.flush(context.WithoutCancel(ctx)) != nil {
 			select {
 			case <-time.After(retryStore):
