@@ -21,6 +21,7 @@ type devStarted struct {
 
 func (a *app) devCommand() *cobra.Command {
 	var address, file string
+	var allowHosts []string
 	var maxRetryGap time.Duration
 	var history int
 	command := &cobra.Command{
@@ -31,8 +32,14 @@ deliveries and retries work as on a real one. The page at its address shows
 them, publishes messages, retries deliveries, and breaks the server on purpose.
 Without --file nothing is kept. Ctrl-C ends it, with exit code 0.
 
-It listens on %s unless told otherwise. The page shows payloads: do not let
-others reach it.
+It listens on %s unless told otherwise. The page shows payloads, and the
+server calls any address that a consumer names: do not let others reach it.
+
+Page and API refuse what other sites send through a browser, and names that a
+foreign site may have given to this machine. They answer to localhost, loopback
+addresses and the host of --addr; beyond loopback (--addr :4000, in a container)
+also to IP addresses, names without a dot such as that of a container, and the
+machine's own name. Other names need --allow-host.
 
 JSON: {"url"}, once the server listens.`, devserver.DefaultAddr),
 		Example: `  postoffice dev --addr 127.0.0.1:4000 --file dev.db
@@ -40,7 +47,7 @@ JSON: {"url"}, once the server listens.`, devserver.DefaultAddr),
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			options := devserver.Options{
-				Addr: address, File: file, MaxRetryGap: maxRetryGap, History: history, Out: a.stdout, Logger: a.logger(),
+				Addr: address, AllowHosts: allowHosts, File: file, MaxRetryGap: maxRetryGap, History: history, Out: a.stdout, Logger: a.logger(),
 			}
 			if a.asJSON {
 				options.Out = nil
@@ -53,6 +60,7 @@ JSON: {"url"}, once the server listens.`, devserver.DefaultAddr),
 		},
 	}
 	command.Flags().StringVar(&address, "addr", devserver.DefaultAddr, "`address` to listen on; port 0 takes a free one")
+	command.Flags().StringArrayVar(&allowHosts, "allow-host", nil, "another `name` under which clients reach the server, without a port; may be given several times")
 	command.Flags().StringVar(&file, "file", "", "keep what the server holds in a `file`, which is created if it is missing")
 	command.Flags().DurationVar(&maxRetryGap, "max-retry-gap", 0, "the longest time between two attempts to deliver (default as a real server, 16s to 12 days)")
 	command.Flags().IntVar(&history, "history", devserver.DefaultHistory, "how many messages, deliveries and other events to remember at least")
@@ -66,10 +74,14 @@ func devError(err error) error {
 		return nil
 	case errors.Is(err, devserver.ErrOptions):
 		return exit.New(exit.Usage, "", err)
+	case errors.Is(err, devserver.ErrAddrInUse):
+		return exit.New(exit.Failed, "end that program, or listen elsewhere: --addr 127.0.0.1:0 takes a free port", err)
+	case errors.Is(err, devserver.ErrAddr):
+		return exit.New(exit.Failed, "take another address: --addr", err)
 	case errors.Is(err, devserver.ErrFileInUse):
 		return exit.New(exit.InUse, "end the other server, or use a file of its own: --file", err)
 	case errors.Is(err, devserver.ErrFileForeign), errors.Is(err, devserver.ErrFileNewer), errors.Is(err, devserver.ErrFileDamaged):
 		return exit.New(exit.Failed, "use another file: --file", err)
 	}
-	return exit.New(exit.Failed, "is the address free? --addr takes another one", err)
+	return exit.New(exit.Failed, "", err)
 }

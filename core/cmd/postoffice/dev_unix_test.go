@@ -28,7 +28,7 @@ func TestDev(t *testing.T) {
 		assert.Equal(t, []string{"created", "exists"}[round], configured.Topics[0].Status, "what the server holds is kept")
 		run(t, "publish", "orders", "{}", "--url", started.URL).is(exit.OK)
 		run(t, "dev", "--addr", "127.0.0.1:0", "--file", file).is(exit.InUse).says("--file")
-		run(t, "dev", "--addr", strings.TrimPrefix(started.URL, "http://")).is(exit.Failed).says("is the address free?")
+		run(t, "dev", "--addr", strings.TrimPrefix(started.URL, "http://")).is(exit.Failed).says("another program listens on the address 127.0.0.1:")
 		require.NoError(t, c.command.Process.Signal(os.Interrupt))
 		c.wait().is(exit.OK)
 	}
@@ -36,5 +36,6 @@ func TestDev(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { require.NoError(t, listener.Close()) }()
-	run(t, "dev", "--addr", listener.Addr().String()).is(exit.Failed).says("--addr")
+	run(t, "dev", "--addr", listener.Addr().String()).is(exit.Failed).says("--addr 127.0.0.1:0 takes a free port")
+	run(t, "dev", "--addr", "127.0.0.1:0", "--allow-host", "a.test", "--allow-host", "http://b.test").is(exit.Usage).says("http://b.test")
 }

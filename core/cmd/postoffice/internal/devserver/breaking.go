@@ -118,7 +118,7 @@ func (a *app) breakServer(w http.ResponseWriter, r *http.Request) {
 	case len(form.errors) > 0:
 		a.showBreak(w, r, http.StatusUnprocessableEntity, form.values, form.errors)
 	case refuse > 0:
-		a.refuse(w, r, refuse)
+		a.refuseConnections(w, r, refuse)
 	default:
 		a.server.Break(trouble)
 		back(w, r, noteBroken, 0)
@@ -133,9 +133,9 @@ func (a *app) mend(w http.ResponseWriter, r *http.Request) {
 	back(w, r, noteMended, 0)
 }
 
-// refuse stops listening for a while: the page, too, cannot be reached then,
+// refuseConnections stops listening for a while: the page, too, cannot be reached then,
 // so the answer says when it comes back, and lets the browser look.
-func (a *app) refuse(w http.ResponseWriter, r *http.Request, d time.Duration) {
+func (a *app) refuseConnections(w http.ResponseWriter, r *http.Request, d time.Duration) {
 	until := momentOf(time.Now().Add(d), time.Now())
 	content := a.newPage(r, "Connections are refused", "break",
 		"Nobody reaches the server until "+until.Short+", this page included. It comes back by itself, and you are led to it.")

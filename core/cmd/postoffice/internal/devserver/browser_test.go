@@ -2,7 +2,9 @@ package devserver
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -246,6 +248,35 @@ func TestBrowserWithoutJavaScript(t *testing.T) {
 	p.Press("#break-refuse")
 	p.See("h1", "Connections are refused")
 	p.See("h1", "Break the server")
+}
+
+// Another site, on another port of this machine, sends a form and a script's
+// request to the API, and shows what comes back.
+func TestBrowserOfAnotherSite(t *testing.T) {
+	s := start(t, Options{})
+	html := fmt.Sprintf(`<!doctype html><title>evil</title>
+<form method="post" action="%[1]s/api/topics"><input name="name" value="stolen"><input name="origin_host" value="%[1]s/x/"><button id="send">Send</button></form>
+<script>fetch("%[1]s/api/topics", {method: "POST", mode: "no-cors", headers: {"Content-Type": "text/plain"}, body: "{}"}).finally(() => { document.title = "sent" })</script>`, s.url)
+	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, html)
+	}))
+	t.Cleanup(evil.Close)
+	p := testbrowser.New(t)
+	for _, complaint := range []string{"403", "favicon"} {
+		p.Tolerate(complaint) // a browser tells of each answer that is an error
+	}
+	p.Go(evil.URL)
+	p.Until(`document.title === "sent"`)
+	p.Press("#send")
+	p.See("body", "Another site has sent this request")
+	assert.Contains(t, s.get("/"), "No topics yet")
+
+	// A link to the page may be followed from anywhere.
+	html = fmt.Sprintf(`<!doctype html><title>docs</title><a id="link" href="%s">The development server</a>`, s.url)
+	p.Go(evil.URL)
+	p.Press("#link")
+	live(p)
 }
 
 // Everything can be done by keyboard, and one sees where one is.

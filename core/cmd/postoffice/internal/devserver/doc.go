@@ -2,7 +2,7 @@
 // Postoffice server of package postofficetest as a program, with a page to
 // watch and steer it.
 //
-// The API, everything but the paths below, answers as
+// The API, everything but the paths below, answers what passes the guard as
 // [postofficetest.Server.Handler] does, and delivers, retries and rescues by
 // the wall clock. Pubsub consumers are shown, and nothing is sent to them.
 //
@@ -14,10 +14,22 @@
 // fails towards the app, and not towards the page. It is rendered here and
 // works without JavaScript; with it, it keeps itself up to date.
 //
-// The page shows payloads, so the server listens on the loopback interface
-// unless it is told otherwise, and then answers the page under the names of
-// this machine alone, so that no foreign site can read it by a name of its own.
-// Forms of other sites are refused. Passwords in addresses are never shown.
+// # Guard
+//
+// The page shows payloads, and the server calls whatever address a consumer or
+// an origin host has. It listens on the loopback interface unless it is told
+// otherwise, and whatever it serves, page and API, refuses two things:
+//
+//   - requests that a browser sends for another site, told by Sec-Fetch-Site
+//     and Origin, with 403. Clients of the API send neither, and a link to a
+//     page may be followed from anywhere.
+//   - requests under a name that a foreign site may have given to this machine
+//     (DNS rebinding), with 421. The names that pass are localhost, loopback
+//     addresses, the host of [Options.Addr] and [Options.AllowHosts]. A server
+//     that listens beyond loopback also answers to IP addresses, to names
+//     without a dot, such as those of containers, and to the machine's own.
+//
+// Passwords in addresses are never shown.
 //
 // # The file
 //

@@ -5,7 +5,6 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync"
 
@@ -15,9 +14,8 @@ import (
 // app is the server with its pages.
 type app struct {
 	options Options
-	// loopback reports whether only this machine reaches the server.
-	loopback bool
-	keeper   keeper
+	guard   guard
+	keeper  keeper
 
 	ctx  context.Context //nolint:containedctx // ends what the pages have started
 	work sync.WaitGroup
@@ -31,30 +29,13 @@ type app struct {
 
 func newApp(ctx context.Context, o Options) *app {
 	return &app{
-		ctx: ctx, options: o, loopback: isLoopback(o.Addr),
+		ctx: ctx, options: o, guard: newGuard(o),
 		keeper: keeper{store: nowhere{}, logger: o.Logger},
 	}
 }
 
-// isLoopback reports whether an address to listen on is of this machine alone.
-func isLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	return err == nil && loopbackName(host)
-}
-
-// loopbackName reports whether a host is this machine under a name that only
-// it has.
-func loopbackName(host string) bool {
-	host = strings.ToLower(host)
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && ip.IsLoopback()
-}
-
 // front answers at the server's address: the pages where they are, the API
-// everywhere else.
+// everywhere else. All of it is behind the guard.
 func (a *app) front(server *postofficetest.Server) http.Handler {
 	a.once.Do(func() {
 		a.server, a.keeper.server, a.keeper.journal = server, server, server.Journal()
@@ -62,7 +43,10 @@ func (a *app) front(server *postofficetest.Server) http.Handler {
 	})
 	api := server.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refused := a.guard.check(r)
 		switch {
+		case refused != nil:
+			a.refuse(w, r, refused)
 		case ofPages(r):
 			a.pages.ServeHTTP(w, r)
 		case r.Method == http.MethodGet || r.Method == http.MethodHead:

@@ -71,30 +71,10 @@ func (a *app) newPages() http.Handler {
 	mux.HandleFunc("/dev/", func(w http.ResponseWriter, r *http.Request) {
 		a.notice(w, r, http.StatusNotFound, "There is nothing here", "This page does not exist, or takes no such request.")
 	})
-	protection := http.NewCrossOriginProtection()
-	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a.notice(w, r, http.StatusForbidden, "Refused", "This form was sent by another site, or by a browser that does not say which.")
-	}))
-	return a.guarded(protection.Handler(mux))
-}
-
-// guarded sets the headers of every page, and refuses names that a foreign
-// site may have given to this machine.
-func (a *app) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		webpage.SetHeaders(w.Header(), policy)
-		if a.loopback && !loopbackName(hostname(r.Host)) {
-			http.Error(w, "The page of the development server is shown under the names of this machine alone, such as localhost.", http.StatusMisdirectedRequest)
-			return
-		}
-		next.ServeHTTP(w, r)
+		mux.ServeHTTP(w, r)
 	})
-}
-
-// hostname takes the port off a Host header.
-func hostname(host string) string {
-	parsed := url.URL{Host: host}
-	return parsed.Hostname()
 }
 
 // page is what the layout shows.

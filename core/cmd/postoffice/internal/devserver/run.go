@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/postoffice-go/postoffice/core/postofficetest"
@@ -31,6 +32,12 @@ type Options struct {
 	// Addr is the TCP address on which the server listens. Default
 	// [DefaultAddr]; port 0 takes a free one.
 	Addr string
+	// AllowHosts are names, without ports, under which the server answers
+	// beside those that no foreign site can give to it: localhost and loopback
+	// addresses, the host of Addr and, when Addr is not of this machine alone,
+	// all IP addresses, names without a dot and the machine's own name.
+	// Default: none.
+	AllowHosts []string
 	// File keeps what the server holds; it is created when it is missing. One
 	// server uses a file at a time. Default: nothing is kept.
 	File string
@@ -51,8 +58,15 @@ type Options struct {
 	Started func(url string)
 }
 
-// ErrOptions means that an option is not valid.
-var ErrOptions = errors.New("invalid option")
+// Errors of [Run], beside those about the file.
+var (
+	// ErrOptions means that an option is not valid.
+	ErrOptions = errors.New("invalid option")
+	// ErrAddrInUse means that another program listens on the address.
+	ErrAddrInUse = errors.New("another program listens on the address")
+	// ErrAddr means that the server cannot listen on the address.
+	ErrAddr = errors.New("cannot listen on the address")
+)
 
 // withDefaults checks the options and fills in the defaults.
 func (o Options) withDefaults() (Options, error) {
@@ -76,13 +90,18 @@ func (o Options) withDefaults() (Options, error) {
 	case o.MaxRetryGap != 0 && o.MaxRetryGap < MinRetryGap:
 		return o, fmt.Errorf("%w: MaxRetryGap of %s, below %s", ErrOptions, o.MaxRetryGap, MinRetryGap)
 	}
+	for _, name := range o.AllowHosts {
+		if wrong := checkHost(name); wrong != "" {
+			return o, fmt.Errorf("%w: AllowHosts: %q %s", ErrOptions, name, wrong)
+		}
+	}
 	return o, nil
 }
 
 // Run runs the server until the context ends, which is no error. An error says
 // which option is wrong ([ErrOptions]), why the file cannot be used
 // ([ErrFileInUse], [ErrFileForeign], [ErrFileNewer] and others), or why the
-// server cannot listen. When Run returns, what the server held is in the file.
+// server cannot listen ([ErrAddrInUse], [ErrAddr]). When Run returns, what the server held is in the file.
 func Run(ctx context.Context, o Options) (err error) {
 	o, err = o.withDefaults()
 	if err != nil {
@@ -112,10 +131,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	server, err := postofficetest.Listen(o.Addr, settings...)
 	if err != nil {
-		if o.File != "" {
-			return fmt.Errorf("%w (file %s)", err, o.File)
-		}
-		return err
+		return startError(o, err)
 	}
 	defer server.Close() // again, which does nothing, unless something panics
 	a.announce(server.URL())
@@ -129,6 +145,26 @@ func Run(ctx context.Context, o Options) (err error) {
 	return a.keeper.flush(context.WithoutCancel(ctx))
 }
 
+// startError says in plain words why the server did not start.
+func startError(o Options, err error) error {
+	var socket *net.OpError
+	switch {
+	case addrInUse(err):
+		return fmt.Errorf("%w %s", ErrAddrInUse, o.Addr)
+	case errors.As(err, &socket):
+		return fmt.Errorf("%w %s: %w", ErrAddr, o.Addr, socket.Err)
+	}
+	// Listening apart, it takes up what the file holds.
+	return fmt.Errorf("%w: file %s: %w", ErrFileDamaged, o.File, err)
+}
+
+// addrInUse reports whether listening failed because another program does.
+// Windows has a number of its own for that, which no other system uses.
+func addrInUse(err error) bool {
+	const windows = syscall.Errno(10048) // WSAEADDRINUSE
+	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, windows)
+}
+
 // announce says where the server is.
 func (a *app) announce(url string) {
 	where := "in memory, and gone when the server ends"
@@ -140,8 +176,8 @@ func (a *app) announce(url string) {
 		gaps = "at the latest after " + a.options.MaxRetryGap.String()
 	}
 	_, _ = fmt.Fprintf(a.options.Out, "Postoffice development server\n  page and API  %s\n  state         %s\n  retries       %s\n", url, where, gaps)
-	if !a.loopback {
-		_, _ = fmt.Fprintf(a.options.Out, "WARNING: %s can be reached from other machines. Whoever reaches it can read all messages and break the server.\n", url)
+	if !a.guard.loopback {
+		_, _ = fmt.Fprintf(a.options.Out, "WARNING: %s can be reached from other machines. Whoever reaches it can read all messages, break the server, and make it call addresses that this machine reaches.\n", url)
 		a.options.Logger.Warn("the development server listens beyond this machine", "url", url)
 	}
 }

@@ -22,6 +22,7 @@ func TestOptions(t *testing.T) {
 		"Addr":        {Addr: "4000"},
 		"History":     {History: 99},
 		"MaxRetryGap": {MaxRetryGap: time.Millisecond},
+		"AllowHosts":  {AllowHosts: []string{"postoffice.test", "http://postoffice.test"}},
 	} {
 		err := Run(t.Context(), o)
 		assert.ErrorIs(t, err, ErrOptions)
@@ -36,8 +37,20 @@ func TestAddressInUse(t *testing.T) {
 	defer func() { _ = socket.Close() }()
 	file := filepath.Join(t.TempDir(), "dev.db")
 	err = Run(t.Context(), Options{Addr: socket.Addr().String(), File: file})
-	require.ErrorContains(t, err, "address already in use")
+	require.ErrorIs(t, err, ErrAddrInUse)
+	require.EqualError(t, err, "another program listens on the address "+socket.Addr().String())
 	start(t, Options{File: file}) // it was let go
+}
+
+// TestAddressThatIsNotThere has an address of another machine, and a port that
+// no machine has.
+func TestAddressThatIsNotThere(t *testing.T) {
+	for _, address := range []string{"192.0.2.1:0", "127.0.0.1:65536"} {
+		err := Run(t.Context(), Options{Addr: address})
+		require.ErrorIs(t, err, ErrAddr)
+		assert.ErrorContains(t, err, "cannot listen on the address "+address+": ")
+		assert.NotContains(t, err.Error(), "postofficetest")
+	}
 }
 
 func TestOutput(t *testing.T) {
@@ -63,13 +76,4 @@ func TestWarning(t *testing.T) {
 	newApp(ctx, o).announce("http://0.0.0.0:4000") // without listening there
 	assert.Contains(t, out.String(), "WARNING")
 	assert.Contains(t, log.String(), "beyond this machine")
-}
-
-func TestIsLoopback(t *testing.T) {
-	for address, want := range map[string]bool{
-		"127.0.0.1:4000": true, "127.8.9.1:1": true, "localhost:4000": true, "LOCALHOST:1": true, "[::1]:4000": true,
-		":4000": false, "0.0.0.0:4000": false, "[::]:4000": false, "192.168.1.2:4000": false, "example.org:80": false, "nonsense": false,
-	} {
-		assert.Equal(t, want, isLoopback(address), address)
-	}
 }
