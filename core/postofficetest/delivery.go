@@ -303,9 +303,9 @@ func (s *Server) post(target string, id int64, body []byte, timeout time.Duratio
 // deliveryBody is what a consumer receives: the payload with the attributes
 // in it.
 func deliveryBody(m *Message) []byte {
-	body := fieldsOf(m.Payload)
-	body[wire.AttributesKey] = m.Attributes
-	return renderedFields(nil, body)
+	body := treeOf(m.Payload)
+	body.set(wire.AttributesKey, treeOf(m.Attributes))
+	return body.rendered()
 }
 
 // retryGap is how long the server waits after the nth failed attempt: 15 s

@@ -2,6 +2,7 @@ package postofficetest
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +39,11 @@ func TestParseSchedule(t *testing.T) {
 		"2030-01-02T03:04:05.123456789Z": "2030-01-02T03:04:05.123456Z",
 		"2030-01-02T03:04:05-0530":       "2030-01-02T08:34:05Z",
 		"2030-01-02T03:04:05+02":         "2030-01-02T01:04:05Z",
+		"+2030-01-02T03:04:05Z":          "2030-01-02T03:04:05Z",
+		"9999-12-31T23:59:59Z":           "9999-12-31T23:59:59Z",
+		"9999-12-31T23:59:59+14:00":      "9999-12-31T09:59:59Z",
+		"9999-12-31T23:59:59-14:00":      "", // the year 10000
+		"++2030-01-02T03:04:05Z":         "",
 		"2030-01-02T03:04:05-00:00":      "",
 		"2030-01-02T03:04:05+24:00":      "",
 		"2030-01-02T03:04:05+2:00":       "",
@@ -97,11 +103,69 @@ func FuzzJSON(f *testing.F) {
 			return
 		}
 		value := json.RawMessage(text[skip(text, 0):])
-		once := rendered(nil, value)
+		once := treeOf(value).rendered()
 		require.True(t, validJSON(once), "%s", once)
-		require.Equal(t, string(once), string(rendered(nil, once)), "rendering settles")
+		require.Equal(t, !holdsNUL(once), storable(value), "what counts is what is rendered")
+		require.Equal(t, string(once), string(treeOf(once).rendered()), "rendering settles")
 		require.Equal(t, holdsNUL(once) || kindOf(value) == '{', holdsNUL(text) || kindOf(value) == '{')
 	})
+}
+
+// FuzzWellNested compares the check of deep texts with encoding/json's, for
+// texts that both can read.
+func FuzzWellNested(f *testing.F) {
+	for _, seed := range []string{
+		`{"a":[1,-2.5e3,"x",null,true],"b":{"c":"\\\""}}`, `[[],{}, " "]`, `[1,]`, `{"a":1,}`, `{"a"}`, `{1:2}`, `[1 2]`, `]`, `}`, `{]`, `[}`,
+		`"`, `"\`, `01`, `-`, `{,}`, `[,]`, `{"a":}`, `{"a"::1}`, `,`, `:`, ` 1 `, `1 1`, `nul`, `[tru,e]`, "\"\n\"", `{"a":1 "b":2}`, `[]]`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		require.Equal(t, json.Valid(text), wellNested(text), "%q", text)
+	})
+}
+
+func TestDeepJSON(t *testing.T) {
+	const depth = 100_000
+	objects := strings.Repeat(`{"a":`, depth) + "1" + strings.Repeat("}", depth)
+	require.True(t, validJSON([]byte(objects)))
+	assert.True(t, storable(json.RawMessage(objects)))
+	assert.True(t, string(treeOf(json.RawMessage(objects)).rendered()) == objects, "it arrives as it came")
+	for text, want := range map[string]bool{
+		objects + "}": false, objects[:len(objects)-1]: false, strings.Replace(objects, "1", "01", 1): false, strings.Replace(objects, "1", "", 1): false,
+	} {
+		assert.Equal(t, want, validJSON([]byte(text)))
+	}
+	arrays := func(depth int) json.RawMessage {
+		return json.RawMessage(strings.Repeat("[", depth) + strings.Repeat("]", depth))
+	}
+	assert.True(t, storable(arrays(19_999)))
+	assert.False(t, storable(arrays(20_000)))
+	assert.True(t, storable(json.RawMessage(`[`+strings.Repeat("[],", 30_000)+`[]]`)), "beside one another")
+}
+
+func TestStorable(t *testing.T) {
+	digits := strings.Repeat("9", maxDigits)
+	for text, want := range map[string]bool{
+		`{"a":"\u0000"}`:                        false,
+		`{"\u0000":1}`:                          false,
+		`"\u0000"`:                              false,
+		`{"a":"x","a":"\u0000"}`:                true,
+		`{"a":"x","\u0061":{"b":"\u0000"}}`:     true,
+		`{"a":{"a":"\u0000"},"a":1}`:            false,
+		`[{"a":1,"a":"\u0000"},"\u0000"]`:       false,
+		`{"a":1,"a":["\u0000"],"b":[1,{}]}`:     true,
+		digits:                                  true,
+		"-" + digits:                            true,
+		digits + "0":                            false,
+		`{"a":[1,-` + digits + `0]}`:            false,
+		`{"a":1,"a":` + digits + `0}`:           true,
+		digits + "0.5":                          true,
+		`"` + digits + `0"`:                     true,
+		`["\\u0000","` + digits + digits + `"]`: true,
+	} {
+		assert.Equal(t, want, storable(json.RawMessage(text)), "%.40s", text)
+	}
 }
 
 func TestHoldsNUL(t *testing.T) {

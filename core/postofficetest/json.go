@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"math"
 	"math/big"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -18,7 +17,7 @@ import (
 
 // validJSON reports whether the server would parse the text.
 func validJSON(text []byte) bool {
-	if !utf8.Valid(text) || !json.Valid(text) {
+	if !utf8.Valid(text) || !wellFormed(text) {
 		return false
 	}
 	for i := 0; i < len(text); {
@@ -206,52 +205,6 @@ func itemsOf(array json.RawMessage) []json.RawMessage {
 		i = end
 	}
 	return items
-}
-
-// rendered appends the value to buffer as a consumer receives it: without
-// white space, keys in another order than they were sent in, each once, and
-// numbers with a fraction or an exponent as doubles.
-func rendered(buffer []byte, value json.RawMessage) []byte {
-	switch kindOf(value) {
-	case '{':
-		return renderedFields(buffer, fieldsOf(value))
-	case '[':
-		buffer = append(buffer, '[')
-		for i, item := range itemsOf(value) {
-			if i > 0 {
-				buffer = append(buffer, ',')
-			}
-			buffer = rendered(buffer, item)
-		}
-		return append(buffer, ']')
-	case '"':
-		text, _ := stringOf(value)
-		return appendString(buffer, text)
-	case 't', 'f', 'n':
-		return append(buffer, value...)
-	default:
-		return append(buffer, renderedNumber(value)...)
-	}
-}
-
-// renderedFields appends a JSON object with its keys in descending order,
-// the order in which the server was seen to send small objects.
-func renderedFields(buffer []byte, fields map[string]json.RawMessage) []byte {
-	keys := make([]string, 0, len(fields))
-	for key := range fields {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	slices.Reverse(keys)
-	buffer = append(buffer, '{')
-	for i, key := range keys {
-		if i > 0 {
-			buffer = append(buffer, ',')
-		}
-		buffer = append(appendString(buffer, key), ':')
-		buffer = rendered(buffer, fields[key])
-	}
-	return append(buffer, '}')
 }
 
 // appendString appends a JSON string without escaping HTML.

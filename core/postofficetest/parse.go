@@ -1,10 +1,15 @@
 package postofficetest
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
 	"mime"
+	"mime/multipart"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -16,7 +21,7 @@ type refusal int
 // the query string, and over it the body. Only the body's parameters can
 // override the method.
 func (s *Server) parameters(r *http.Request, body []byte) (all, fromBody map[string]json.RawMessage, refused refusal) {
-	all, ok := parseForm(r.URL.RawQuery)
+	all, ok := parseForm(withoutBadPercent(r.URL.RawQuery))
 	if !ok {
 		return nil, nil, http.StatusBadRequest
 	}
@@ -36,15 +41,12 @@ func (s *Server) parameters(r *http.Request, body []byte) (all, fromBody map[str
 // parseBody reads a body by its content type; one of another type is passed
 // over.
 func (s *Server) parseBody(contentType string, body []byte) (map[string]json.RawMessage, refusal) {
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	if err != nil {
-		return nil, 0
-	}
-	isJSON := mediaType == "application/json" ||
-		strings.HasPrefix(mediaType, "application/") && strings.HasSuffix(mediaType, "+json")
-	isForm := mediaType == "application/x-www-form-urlencoded"
+	main, sub, _ := mediaType(contentType)
+	isJSON := main == "application" && (sub == "json" || strings.HasSuffix(sub, "+json"))
+	isForm := main == "application" && sub == "x-www-form-urlencoded"
+	isMultipart := main == "multipart" && (sub == "form-data" || sub == "mixed")
 	switch {
-	case !isJSON && !isForm:
+	case !isJSON && !isForm && !isMultipart:
 		return nil, 0
 	case len(body) > s.settings.bodyLimit:
 		return nil, http.StatusRequestEntityTooLarge
@@ -52,6 +54,11 @@ func (s *Server) parseBody(contentType string, body []byte) (map[string]json.Raw
 		return nil, 0
 	case isForm:
 		if fields, ok := parseForm(string(body)); ok {
+			return fields, 0
+		}
+		return nil, http.StatusBadRequest
+	case isMultipart:
+		if fields, ok := parseMultipart(contentType, body); ok {
 			return fields, 0
 		}
 		return nil, http.StatusBadRequest
@@ -66,25 +73,55 @@ func (s *Server) parseBody(contentType string, body []byte) (map[string]json.Raw
 	return fieldsOf(value), 0
 }
 
-// parseForm reads a query string or form, in which a key such as "a[b]" or
-// "a[]" nests. Every value becomes a JSON string. False when it is not
-// valid.
-func parseForm(text string) (map[string]json.RawMessage, bool) {
-	tree := make(map[string]any)
-	for pair := range strings.SplitSeq(text, "&") {
-		if pair == "" {
-			continue
-		}
-		rawKey, rawValue, _ := strings.Cut(pair, "=")
-		key, keyErr := url.QueryUnescape(rawKey)
-		value, valueErr := url.QueryUnescape(rawValue)
-		if keyErr != nil || valueErr != nil || !utf8.ValidString(key) || !utf8.ValidString(value) {
-			return nil, false
-		}
-		nest(tree, keyPath(key), value)
+// mediaType reads the type and subtype of a Content-Type or Accept header, in
+// lower case. What is wrong with its parameters does not matter, as it does
+// not to the server; mime.ParseMediaType is stricter.
+func mediaType(text string) (main, sub string, ok bool) {
+	text, _, _ = strings.Cut(strings.ToLower(text), ";")
+	main, sub, found := strings.Cut(strings.Trim(text, " \t"), "/")
+	const letters = "abcdefghijklmnopqrstuvwxyz0123456789-"
+	switch {
+	case !found || main == "":
+	case main == "*" && sub == "*":
+		return main, sub, true
+	case strings.Trim(main, letters) == "" && (sub == "*" || strings.Trim(sub, letters+".+") == ""):
+		return main, sub, true
 	}
-	fields := make(map[string]json.RawMessage, len(tree))
-	for key, value := range tree {
+	return "", "", false
+}
+
+// withoutBadPercent leaves those pairs of a query string out that hold invalid
+// percent-encoding: the server takes them for absent.
+func withoutBadPercent(query string) string {
+	valid := func(text string) bool {
+		_, err := url.QueryUnescape(text)
+		return err == nil
+	}
+	if valid(query) {
+		return query
+	}
+	pairs := strings.Split(query, "&")
+	return strings.Join(slices.DeleteFunc(pairs, func(pair string) bool { return !valid(pair) }), "&")
+}
+
+// form is what a query string or form says: texts, lists and maps.
+type form map[string]any
+
+// set puts a value where its key says, such as "a[b]" or "a[]". False for a
+// key or value that is not UTF-8, and a key that nests too deep for a test.
+func (f form) set(key, value string) bool {
+	path := keyPath(key)
+	if len(path) > goDepth || !utf8.ValidString(key) || !utf8.ValidString(value) {
+		return false
+	}
+	nest(f, path, value)
+	return true
+}
+
+// fields returns the values as JSON.
+func (f form) fields() (map[string]json.RawMessage, bool) {
+	fields := make(map[string]json.RawMessage, len(f))
+	for key, value := range f {
 		raw, err := json.Marshal(value)
 		if err != nil {
 			return nil, false
@@ -92,6 +129,47 @@ func parseForm(text string) (map[string]json.RawMessage, bool) {
 		fields[key] = raw
 	}
 	return fields, true
+}
+
+// parseForm reads a query string or form. False when it is not valid.
+func parseForm(text string) (map[string]json.RawMessage, bool) {
+	read := make(form)
+	for pair := range strings.SplitSeq(text, "&") {
+		if pair == "" {
+			continue
+		}
+		rawKey, rawValue, _ := strings.Cut(pair, "=")
+		key, keyErr := url.QueryUnescape(rawKey)
+		value, valueErr := url.QueryUnescape(rawValue)
+		if keyErr != nil || valueErr != nil || !read.set(key, value) {
+			return nil, false
+		}
+	}
+	return read.fields()
+}
+
+// parseMultipart reads a multipart form, without its files. False when it is
+// not valid.
+func parseMultipart(contentType string, body []byte) (map[string]json.RawMessage, bool) {
+	_, parameters, err := mime.ParseMediaType(contentType)
+	if err != nil || parameters["boundary"] == "" {
+		return nil, false
+	}
+	read := make(form)
+	parts := multipart.NewReader(bytes.NewReader(body), parameters["boundary"])
+	for {
+		part, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			return read.fields()
+		}
+		if err != nil {
+			return nil, false
+		}
+		value, err := io.ReadAll(part)
+		if err != nil || part.FileName() == "" && part.FormName() != "" && !read.set(part.FormName(), string(value)) {
+			return nil, false
+		}
+	}
 }
 
 // keyPath splits "a[b][c]" into a, b and c.
@@ -103,14 +181,21 @@ func keyPath(key string) []string {
 	return append([]string{name}, strings.Split(strings.TrimSuffix(rest, "]"), "][")...)
 }
 
-// nest puts the value into the tree; an empty last part appends to a list.
+// nest puts the value into the tree. An empty part of the path appends to a
+// list: the value, or a new map for what follows.
 func nest(tree map[string]any, path []string, value string) {
 	switch {
 	case len(path) == 1:
 		tree[path[0]] = value
-	case len(path) == 2 && path[1] == "":
+	case path[1] == "":
+		var item any = value
+		if len(path) > 2 {
+			child := make(map[string]any)
+			nest(child, path[2:], value)
+			item = child
+		}
 		list, _ := tree[path[0]].([]any)
-		tree[path[0]] = append(list, value)
+		tree[path[0]] = append(list, item)
 	default:
 		child, ok := tree[path[0]].(map[string]any)
 		if !ok {
@@ -132,16 +217,9 @@ func acceptable(r *http.Request, parameters map[string]json.RawMessage) bool {
 		return true
 	}
 	for part := range strings.SplitSeq(accepts[0], ",") {
-		mediaType, _, err := mime.ParseMediaType(part)
-		if err != nil {
-			continue
-		}
-		main, sub, found := strings.Cut(mediaType, "/")
-		if !found {
-			continue
-		}
-		if main == "*" && sub == "*" ||
-			main == "application" && (sub == "*" || sub == "json" || strings.HasSuffix(sub, "+json")) {
+		main, sub, ok := mediaType(part)
+		if ok && (main == "*" && sub == "*" ||
+			main == "application" && (sub == "*" || sub == "json" || strings.HasSuffix(sub, "+json"))) {
 			return true
 		}
 	}

@@ -227,9 +227,15 @@ func (s *Server) rescueDelete(ctx context.Context, host, id string, run *Rescuer
 	run.Deletes = append(run.Deletes, made)
 }
 
+// maxID is how long an id may be that is a list.
+const maxID = 8 << 10
+
 // idText makes a text of an item's id as the real server does: a list is
 // taken for a list of characters. False for an object.
 func idText(id json.RawMessage) (string, bool) {
+	if kindOf(id) == '[' && len(id) > maxID {
+		return "", false
+	}
 	switch kindOf(id) {
 	case 0, 'n':
 		return "", true

@@ -6,11 +6,15 @@ import (
 	"time"
 )
 
-// parseSchedule reads a schedule_at as the server does: an ISO 8601 date, T
-// or a space, a time with seconds, and an offset. time.Parse is both more
-// and less strict.
+// maxYear is the last year that the server can express.
+const maxYear = 9999
+
+// parseSchedule reads a schedule_at as the server does: an ISO 8601 date,
+// which may have a plus sign, T or a space, a time with seconds, and an
+// offset. time.Parse is both more and less strict.
 func parseSchedule(text string) (time.Time, bool) {
 	const layout = "2006-01-02T15:04:05"
+	text = strings.TrimPrefix(text, "+")
 	if len(text) <= len(layout) {
 		return time.Time{}, false
 	}
@@ -32,7 +36,8 @@ func parseSchedule(text string) (time.Time, bool) {
 		rest = rest[1+digits:]
 	}
 	offset, ok := parseOffset(rest)
-	return moment.Add(-offset), ok
+	moment = moment.Add(-offset)
+	return moment, ok && moment.Year() <= maxYear
 }
 
 // parseOffset reads Z, +02:00, -0530 or +02. A negative zero is refused.

@@ -28,6 +28,7 @@ var (
 	errTopicCast    = raised("topic is no string")
 	errBulkTooMany  = errors.New("too many payloads")
 	errBulkNoTopic  = errors.New("unknown topic of a bulk")
+	errNotStorable  = raised("NUL cannot be stored, nor 20,000 arrays in one another, nor an integer of over 131,072 digits")
 )
 
 // raised is an exception of the real server: a 500 to a client, the end of a
@@ -156,9 +157,9 @@ func (s *Server) receive(fields map[string]json.RawMessage, via Via) ([]int64, e
 	if err != nil {
 		return nil, err
 	}
-	nul := false
+	stored := true
 	for key, value := range fields {
-		nul = nul || strings.ContainsRune(key, 0) || holdsNUL(value)
+		stored = stored && !strings.ContainsRune(key, 0) && storable(value)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,8 +168,8 @@ func (s *Server) receive(fields map[string]json.RawMessage, via Via) ([]int64, e
 		return nil, errUnknownTopic
 	}
 	consumers := topic.active()
-	if nul && len(consumers) > 0 {
-		return nil, raised("NUL cannot be stored")
+	if !stored && len(consumers) > 0 {
+		return nil, errNotStorable
 	}
 	if len(consumers) > wire.MaxJobs {
 		return nil, raised("too many jobs")
@@ -202,7 +203,7 @@ func (s *Server) receiveScheduled(fields map[string]json.RawMessage) ([]int64, e
 	}
 	text, isText := stringOf(fields["schedule_at"])
 	deliverAt, parsed := parseSchedule(text)
-	nul := holdsNUL(fields["payload"]) || holdsNUL(fields["attributes"])
+	stored := storable(fields["payload"]) && storable(fields["attributes"])
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	topic := s.topics[name]
@@ -210,7 +211,7 @@ func (s *Server) receiveScheduled(fields map[string]json.RawMessage) ([]int64, e
 		return nil, errUnknownTopic
 	}
 	consumers := topic.active()
-	if len(consumers) > 0 && (!isText || !parsed || nul || len(consumers) > wire.MaxJobs) {
+	if len(consumers) > 0 && (!isText || !parsed || !stored || len(consumers) > wire.MaxJobs) {
 		return nil, raised("schedule_at, payload or attributes cannot be stored")
 	}
 	message := s.accept(name, fields, Scheduled)
@@ -246,7 +247,7 @@ func (s *Server) receiveBulk(fields map[string]json.RawMessage) ([]int64, error)
 		return nil, err
 	}
 	_, attributed := fields["attributes"]
-	nul := holdsNUL(fields["payload"]) || holdsNUL(fields["attributes"])
+	stored := storable(fields["payload"]) && storable(fields["attributes"])
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	topic := s.topics[name]
@@ -267,8 +268,11 @@ func (s *Server) receiveBulk(fields map[string]json.RawMessage) ([]int64, error)
 		}
 		total += jobsFor(consumer, len(payloads))
 	}
-	if total > wire.MaxJobs || nul && total > 0 {
-		return nil, raised("too many jobs, or NUL")
+	switch {
+	case total > wire.MaxJobs:
+		return nil, raised("too many jobs")
+	case total > 0 && !stored:
+		return nil, errNotStorable
 	}
 	messages := make([]*Message, len(payloads))
 	for i, payload := range payloads {
