@@ -178,8 +178,11 @@ type Consumer struct {
 	// once. Defaults to the server's own.
 	ChunkSize int
 
-	// Paused registers the consumer as inactive: the server keeps its
-	// messages until somebody activates it there. Defaults to false.
+	// Paused registers the consumer as inactive. A server that has known an
+	// inactive or deleted consumer since it started keeps the messages until
+	// somebody activates the consumer there. One that has not delivers them at
+	// once, until it is restarted (observed on 0.19.0): do not rely on Paused
+	// to hold messages back. Defaults to false.
 	Paused bool
 }
 

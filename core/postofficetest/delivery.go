@@ -239,7 +239,7 @@ func (s *Server) work() {
 func (s *Server) mayGo(j *job) bool {
 	consumer := s.consumers[j.stateOf]
 	switch {
-	case consumer == nil:
+	case consumer == nil || !consumer.Heeded:
 		return true
 	case consumer.Deleted:
 		j.state = Discarded

@@ -264,6 +264,63 @@ func TestPausedAndDeletedConsumers(t *testing.T) {
 	require.ErrorContains(t, err, "already been taken")
 }
 
+// TestInactiveConsumers are created by the API. A server that began without
+// such a consumer does not heed them, nor that they are deleted.
+func TestInactiveConsumers(t *testing.T) {
+	server := postofficetest.Start(t)
+	consumer := newPeer(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	addTopic(t, server, "orders")
+	add := func(server *postofficetest.Server, path string) {
+		t.Helper()
+		status, answer := post(t, server, wire.ConsumersPath, `{"topic":"orders","target":"`+consumer.URL+path+`","type":"http","active":false}`)
+		require.Equal(t, http.StatusCreated, status, answer)
+	}
+	add(server, "/first")
+	publish(t, server, "orders", `{}`)
+	require.NoError(t, server.WaitForDeliveries(limited(t), 1))
+	require.True(t, server.Consumers()[0].Paused)
+	require.False(t, server.Consumers()[0].Heeded)
+	require.NoError(t, server.WaitIdle(limited(t)))
+	require.NoError(t, server.RetryNow(1), "nothing is paused")
+	deleted := send(t, newClient(t), http.MethodDelete, server.URL()+wire.ConsumersPath+"/1", "", "")
+	require.Equal(t, http.StatusNoContent, deleted.status)
+	require.NoError(t, server.WaitIdle(limited(t)))
+	server.Advance(time.Minute)
+	made := len(server.Deliveries())
+	require.Greater(t, made, 2, "retries go on")
+
+	// After a restart they wait, and so do those that come then.
+	server = postofficetest.Start(t, postofficetest.WithRecords(server.Journal().Changes().Records), postofficetest.WithNow(server.Now()))
+	add(server, "/second")
+	publish(t, server, "orders", `{}`)
+	server.Advance(time.Hour)
+	assert.Len(t, server.Deliveries(), made)
+	jobs := server.Jobs()
+	assert.Equal(t, postofficetest.Discarded, jobs[0].State)
+	assert.Equal(t, postofficetest.Pending, jobs[1].State)
+	assert.ErrorIs(t, server.RetryNow(jobs[1].ID), postofficetest.ErrPaused)
+	require.True(t, server.SetPaused(2, false))
+	require.NoError(t, server.RetryNow(jobs[1].ID))
+	require.NoError(t, server.WaitForDeliveries(limited(t), made+1))
+}
+
+// TestPauseIsHeeded has an operator pause a consumer; from then on the server
+// heeds inactive consumers.
+func TestPauseIsHeeded(t *testing.T) {
+	server := postofficetest.Start(t)
+	consumer := newPeer(t, nil)
+	addTopic(t, server, "orders", consumer.URL)
+	require.True(t, server.SetPaused(1, true))
+	status, answer := post(t, server, wire.ConsumersPath, `{"topic":"orders","target":"`+consumer.URL+`/second","type":"http"}`)
+	require.Equal(t, http.StatusCreated, status, answer)
+	publish(t, server, "orders", `{}`)
+	server.Advance(time.Hour)
+	assert.Empty(t, server.Deliveries())
+	require.True(t, server.SetPaused(2, false))
+	server.Advance(time.Minute)
+	assert.Len(t, server.Deliveries(), 1)
+}
+
 // A consumer that is slow holds back nothing but its share of the 50
 // deliveries that may be under way.
 func TestDeliveriesUnderWay(t *testing.T) {

@@ -17,7 +17,8 @@
 // what surprises: permanent errors that look like a 500, the 201 for a
 // message that is thrown away because its topic has no consumer, a 409 that
 // updates nothing, consumers that can never be created again once deleted,
-// of duplicate keys the first, and the limits of a bulk.
+// inactive consumers to which it delivers ([Consumer.Heeded]), of duplicate
+// keys the first, and the limits of a bulk.
 //
 // Consumers get what the real server sends: the same headers, the payload
 // with the attributes in it, Basic auth from the target's userinfo, and the
@@ -65,7 +66,9 @@
 //     the only recorded exchange that is not replayed; the real server says
 //     404. A head that is never finished is cut off without the 408, and a
 //     413 announces that it closes the connection.
-//   - Multipart forms are passed over, as other unknown content types are.
+//   - Files of multipart forms are passed over.
+//   - Arrays in one another cannot be stored from 20,000 on. The real limit
+//     lies between 10,000 and that; the limit of objects was not found.
 //   - The pages for operators, beside the API, answer 404; for pausing a
 //     consumer there is [Server.SetPaused].
 //   - Jobs of pubsub consumers are made and shown, and nothing is sent.
@@ -78,7 +81,8 @@
 //     host after the other. With real time runs overlap, as they do really.
 //   - What was not recorded follows the public source of the real server, of
 //     which the version is not certain: jobs of a paused consumer look again
-//     every 30 s, those of a deleted one are discarded, a bulk for a consumer
+//     every 30 s, those of a deleted one are discarded when it is heeded, a
+//     pause by an operator always is heeded, a bulk for a consumer
 //     with a chunk_size under 1 is a 500, and an origin host that answers {}
 //     has nothing to offer.
 //   - A delivery with a seconds_timeout of zero or less fails without being

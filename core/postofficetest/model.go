@@ -32,11 +32,20 @@ type Consumer struct {
 	Topic, Target string
 	// Type is TypeHTTP, which is the default, or TypePubSub.
 	Type string
-	// Paused consumers get jobs, which wait. The API creates paused
-	// consumers unless "active" is true.
+	// Paused consumers get jobs, which wait when the consumer is Heeded. The
+	// API creates paused consumers unless "active" is true.
 	Paused bool
-	// Deleted consumers get no jobs any more.
+	// Deleted consumers get no new jobs. Those that there are end when the
+	// consumer is Heeded.
 	Deleted bool
+	// Heeded means that deliveries know that the consumer is paused or
+	// deleted. A server that knew no such consumer when it started never
+	// learns: it delivers to consumers that the API creates inactive at once,
+	// and goes on with the jobs of those that the API deletes. That ends when
+	// it starts with such a consumer: with [WithRecords], or for this server
+	// with [Server.AddConsumer] or [Server.SetPaused] of a paused one. It is
+	// given by the server.
+	Heeded bool
 	// Timeout bounds a delivery; 5 s by default, 30 s when the client said
 	// null.
 	Timeout time.Duration

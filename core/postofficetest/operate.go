@@ -112,7 +112,7 @@ func (s *Server) RetryConsumer(id int64) int {
 // held.
 func (s *Server) paused(j *job) bool {
 	consumer := s.consumers[j.stateOf]
-	return consumer != nil && consumer.Paused
+	return consumer != nil && consumer.Paused && consumer.Heeded
 }
 
 // findJob returns the job of an id; nil when there is none. The mutex is held.

@@ -183,10 +183,12 @@ func (r *restorer) consumer(record Record) error {
 	}
 	restored := &Consumer{
 		ID: record.Number, Topic: data.Topic, Target: data.Target, Type: data.Type,
-		Paused: data.Paused, Deleted: data.Deleted, Timeout: data.Timeout, ChunkSize: data.ChunkSize,
+		Paused: data.Paused, Deleted: data.Deleted, Heeded: data.Paused || data.Deleted,
+		Timeout: data.Timeout, ChunkSize: data.ChunkSize,
 	}
 	of.consumers = append(of.consumers, restored)
 	r.server.consumers[restored.ID] = restored
+	r.server.heeds = r.server.heeds || restored.Heeded
 	r.server.lastConsumer = restored.ID
 	return nil
 }

@@ -123,9 +123,10 @@ func (s *Server) AddTopic(t Topic) error {
 	return setupError("topic", t.Name, err)
 }
 
-// AddConsumer creates a consumer without a request and returns its ID. The
-// ID is not read; a zero Type, Timeout or ChunkSize means its default. The
-// error says that the topic is unknown, or such a consumer exists, even a
+// AddConsumer creates a consumer without a request and returns its ID. ID and
+// Heeded are not read; a zero Type, Timeout or ChunkSize means its default. One
+// that is paused or deleted is heeded, as if the server had started with it.
+// The error says that the topic is unknown, or such a consumer exists, even a
 // deleted one.
 func (s *Server) AddConsumer(c Consumer) (int64, error) {
 	if c.Type == "" {
@@ -137,19 +138,27 @@ func (s *Server) AddConsumer(c Consumer) (int64, error) {
 	if c.ChunkSize == 0 {
 		c.ChunkSize = defaultChunkSize
 	}
+	if c.Paused || c.Deleted {
+		s.mu.Lock()
+		s.heeds = true
+		s.mu.Unlock()
+	}
 	id, err := s.createConsumer(c)
 	return id, setupError("consumer of topic", c.Topic, err)
 }
 
 // SetPaused pauses a consumer or ends its pause, as an operator does on the
-// server's pages; no API call can. Its jobs follow within 30 s of the clock.
-// It reports whether there is such a consumer.
+// server's pages; no API call can. Its jobs follow within 30 s of the clock:
+// a pause is always heeded, see [Consumer.Heeded]. It reports whether there is
+// such a consumer.
 func (s *Server) SetPaused(id int64, paused bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	consumer := s.consumers[id]
 	if consumer != nil {
 		consumer.Paused = paused
+		consumer.Heeded = paused || consumer.Deleted && consumer.Heeded
+		s.heeds = s.heeds || paused
 		s.notify()
 	}
 	return consumer != nil

@@ -49,6 +49,7 @@ type store struct {
 	topics       map[string]*topic
 	topicNames   []string
 	consumers    map[int64]*Consumer
+	heeds        bool // whether it learns of consumers that are paused or deleted
 	messages     []*Message
 	counts       map[string]int // accepted messages by topic, forgotten ones included
 	jobs         []*job
@@ -107,6 +108,7 @@ func (s *Server) createConsumer(c Consumer) (int64, error) {
 		return 0, errTaken
 	}
 	c.ID = s.lastConsumer
+	c.Heeded = s.heeds && (c.Paused || c.Deleted)
 	topic.consumers = append(topic.consumers, &c)
 	s.consumers[c.ID] = &c
 	s.notify()
@@ -122,6 +124,7 @@ func (s *Server) deleteConsumer(id int64) bool {
 		return false
 	}
 	consumer.Deleted = true
+	consumer.Heeded = consumer.Heeded || s.heeds
 	s.notify()
 	return true
 }

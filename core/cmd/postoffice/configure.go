@@ -39,7 +39,8 @@ type configuredConsumer struct {
 const configureHelp = `
 Each is tried though others fail. What exists is fine, and stays as it is: the
 server updates nothing, whatever is configured here. Running it again does no
-harm.
+harm. A server that knew no inactive consumer when it was started delivers to
+paused ones at once, until it is restarted.
 
 JSON: {"topics": [{"topic", "status", "error"}],
 "consumers": [{"topic", "target", "type", "status", "error"}]}, where status is

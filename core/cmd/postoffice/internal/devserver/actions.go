@@ -193,7 +193,7 @@ func (a *app) steerConsumer(w http.ResponseWriter, r *http.Request) {
 		switch retried := a.server.RetryConsumer(id); {
 		case retried > 0:
 			back(w, r, noteRetried, retried)
-		case consumers[index].Paused:
+		case consumers[index].Paused && consumers[index].Heeded:
 			back(w, r, noteIsPaused, 0)
 		default:
 			back(w, r, noteSettled, 0)

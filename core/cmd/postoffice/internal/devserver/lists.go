@@ -112,16 +112,18 @@ func (a *app) listConsumers(number, rows int) consumerList {
 		row := consumerRow{
 			ID: consumer.ID, Topic: consumer.Topic, Target: consumer.PublicTarget(), Type: consumer.Type,
 			State: badge{"active", "good"}, Timeout: seconds(consumer.Timeout),
-			Paused: consumer.Paused, Steerable: !consumer.Deleted && consumer.Type == postofficetest.TypeHTTP,
+			Paused: consumer.Paused && consumer.Heeded, Steerable: !consumer.Deleted && consumer.Type == postofficetest.TypeHTTP,
 			Totals: totals[consumer.ID],
 		}
 		switch {
 		case consumer.Deleted:
 			row.State = badge{"deleted", ""}
-		case consumer.Paused:
+		case row.Paused:
 			row.State = badge{"paused", "busy"}
 		case consumer.Type == postofficetest.TypePubSub:
 			row.State = badge{"shown, not sent", ""}
+		case consumer.Paused:
+			row.State = badge{"inactive, delivered all the same", "bad"}
 		}
 		list.Rows = append(list.Rows, row)
 	}
@@ -205,10 +207,11 @@ func results(message postofficetest.Message, statuses map[int64]postofficetest.J
 	return order
 }
 
+// pausedConsumers returns the consumers whose messages wait.
 func (a *app) pausedConsumers() map[int64]bool {
 	paused := make(map[int64]bool)
 	for _, consumer := range a.server.Consumers() {
-		if consumer.Paused {
+		if consumer.Paused && consumer.Heeded {
 			paused[consumer.ID] = true
 		}
 	}
@@ -358,10 +361,9 @@ func (a *app) messageBody(message postofficetest.Message) messageBody {
 	if !message.DeliverAt.IsZero() {
 		body.DeliverAt = momentOf(message.DeliverAt, now)
 	}
-	targets := make(map[int64]string)
-	paused := make(map[int64]bool)
+	targets, paused := make(map[int64]string), a.pausedConsumers()
 	for _, consumer := range a.server.Consumers() {
-		targets[consumer.ID], paused[consumer.ID] = consumer.PublicTarget(), consumer.Paused
+		targets[consumer.ID] = consumer.PublicTarget()
 	}
 	for _, status := range a.server.JobStatuses(message.JobIDs) {
 		row := jobRow{

@@ -141,6 +141,23 @@ func TestBackStaysHere(t *testing.T) {
 	assert.NotContains(t, s.get("/?note=%3Cb%3Ehello&count=x"), "hello")
 }
 
+// TestInactiveConsumer is not heeded, as on the real server, until somebody
+// pauses it here.
+func TestInactiveConsumer(t *testing.T) {
+	s := start(t, Options{})
+	consumer := newConsumer(t, 200)
+	s.addTopic("orders")
+	s.accept(wire.ConsumersPath, fmt.Sprintf(`{"topic":"orders","target":%q,"type":"http","active":false}`, consumer.URL))
+	s.publish("orders", "{}")
+	eventually(t, func() bool { return strings.Contains(s.get("/"), "1 delivered") }, "it is delivered")
+	assert.Contains(t, s.get("/dev/consumers"), "inactive, delivered all the same")
+	assert.Contains(t, s.post("/dev/consumers/1/pause", url.Values{}), "note=paused")
+	s.publish("orders", "{}")
+	eventually(t, func() bool { return strings.Contains(s.get("/dev/messages/2"), "paused") }, "it waits")
+	assert.NotContains(t, s.get("/dev/consumers"), "inactive")
+	assert.Len(t, consumer.received(), 1)
+}
+
 func TestPauseAndResume(t *testing.T) {
 	s := start(t, Options{MaxRetryGap: MinRetryGap})
 	good := newConsumer(t, 200)
