@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
@@ -47,7 +46,7 @@ func plainError(status int) answer {
 // serve answers one request: it is recorded, then meets the faults, then is
 // processed.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	if count, ok := r.Context().Value(connectionKey{}).(*atomic.Int32); ok && count.Add(1) == requestsPerConnection {
+	if c := connectionOf(r); c != nil && c.requests.Add(1) == requestsPerConnection {
 		w.Header().Set("Connection", "close")
 	}
 	if headTooLarge(r) {
@@ -118,7 +117,11 @@ func (s *Server) process(r *http.Request, body []byte) answer {
 			method = override
 		}
 	}
-	action := s.route(method, segmentsOf(r.URL))
+	path := segmentsOf(r.URL)
+	if method == http.MethodPost && s.settings.cost != (Cost{}) {
+		s.spend(r, s.settings.cost.of(path, body, parameters))
+	}
+	action := s.route(method, path)
 	if action == nil {
 		return plainError(http.StatusNotFound)
 	}

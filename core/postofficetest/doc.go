@@ -49,6 +49,11 @@
 // [Server.DropNext], [Server.ResetNext] and [Server.Stop] may be used at any
 // time; [Server.Resume] and [Server.Restart] end them.
 //
+// # Cost
+//
+// The server answers at once. [WithCost] lets requests take time, and
+// [RealisticCost] is what they were seen to cost a real server.
+//
 // # Programs
 //
 // For programs that run a server for people to develop against there are

@@ -22,6 +22,7 @@ type settings struct {
 	maxGap    time.Duration
 	front     func(*Server) http.Handler
 	records   []Record
+	cost      Cost
 }
 
 // Option changes how a [Server] behaves.

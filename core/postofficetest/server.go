@@ -28,6 +28,7 @@ type Server struct {
 	settings settings
 	url      string
 	faults   faults
+	cores    cores
 
 	// What goes out: deliveries and the rescuer's requests.
 	transport *http.Transport
@@ -128,6 +129,10 @@ func (s *Server) Stop() {
 	s.listening.Lock()
 	defer s.listening.Unlock()
 	if s.current != nil {
+		s.current.closing.Store(true)
+		s.mu.Lock()
+		s.notify() // requests that are in work
+		s.mu.Unlock()
 		s.current.close()
 		s.current = nil
 	}
@@ -157,16 +162,14 @@ func (s *Server) Restart() error {
 // listener serves one listening socket and knows its connections, so that
 // closing can wait for their goroutines.
 type listener struct {
-	server *http.Server
-	served chan struct{}
+	server  *http.Server
+	served  chan struct{}
+	closing atomic.Bool // its connections are being cut
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
 	empty *sync.Cond
 }
-
-// connectionKey is the context key of a connection's count of requests.
-type connectionKey struct{}
 
 // listen serves the socket.
 func listen(socket net.Listener, handler http.Handler) *listener {
@@ -182,7 +185,7 @@ func listen(socket net.Listener, handler http.Handler) *listener {
 		Protocols:         protocols,
 		ConnState:         l.track,
 		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
-			return context.WithValue(ctx, connectionKey{}, new(atomic.Int32))
+			return context.WithValue(ctx, connectionKey{}, &connection{listener: l})
 		},
 	}
 	go func() {

@@ -49,6 +49,9 @@ type Options struct {
 	// as many. Messages that are still to be delivered are never forgotten. At
 	// least [MinHistory]. Default [DefaultHistory].
 	History int
+	// Realistic lets requests take as long as on a real server, see
+	// [postofficetest.RealisticCost]. Default: they are answered at once.
+	Realistic bool
 	// Out is where the server says where it listens. Default: nowhere.
 	Out io.Writer
 	// Logger is told about what goes wrong with the server itself. Payloads
@@ -116,6 +119,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		postofficetest.WithMaxGap(o.MaxRetryGap),
 		postofficetest.WithFront(a.front),
 	}
+	if o.Realistic {
+		settings = append(settings, postofficetest.WithCost(postofficetest.RealisticCost()))
+	}
 	if o.File != "" {
 		file, err := openFile(ctx, o.File)
 		if err != nil {
@@ -175,7 +181,11 @@ func (a *app) announce(url string) {
 	if a.options.MaxRetryGap > 0 {
 		gaps = "at the latest after " + a.options.MaxRetryGap.String()
 	}
-	_, _ = fmt.Fprintf(a.options.Out, "Postoffice development server\n  page and API  %s\n  state         %s\n  retries       %s\n", url, where, gaps)
+	pace := "at once"
+	if a.options.Realistic {
+		pace = "as slow as on a real server with 2 cores"
+	}
+	_, _ = fmt.Fprintf(a.options.Out, "Postoffice development server\n  page and API  %s\n  state         %s\n  answers       %s\n  retries       %s\n", url, where, pace, gaps)
 	if !a.guard.loopback {
 		_, _ = fmt.Fprintf(a.options.Out, "WARNING: %s can be reached from other machines. Whoever reaches it can read all messages, break the server, and make it call addresses that this machine reaches.\n", url)
 		a.options.Logger.Warn("the development server listens beyond this machine", "url", url)

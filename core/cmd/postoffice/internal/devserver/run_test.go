@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,6 +64,16 @@ func TestOutput(t *testing.T) {
 	s = start(t, Options{File: file, MaxRetryGap: time.Second})
 	assert.Contains(t, s.out.String(), file)
 	assert.Contains(t, s.out.String(), "after 1s")
+}
+
+// TestRealistic has an answer come no earlier than a real server's.
+func TestRealistic(t *testing.T) {
+	s := start(t, Options{Realistic: true})
+	assert.Contains(t, s.out.String(), "as slow as on a real server")
+	s.addTopic("orders")
+	begun := time.Now()
+	s.publish("orders", `{"text":"`+strings.Repeat("x", 1_000_000)+`"}`)
+	assert.Greater(t, time.Since(begun), 300*time.Millisecond)
 }
 
 // Nobody is surprised that others can read along.
