@@ -49,6 +49,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if c := connectionOf(r); c != nil && c.requests.Add(1) == requestsPerConnection {
 		w.Header().Set("Connection", "close")
 	}
+	showExpect(r.Header)
 	if headTooLarge(r) {
 		w.Header().Set("Connection", "close")
 		w.WriteHeader(http.StatusRequestHeaderFieldsTooLarge)

@@ -247,6 +247,9 @@ func (f *faults) dropped() bool {
 func cut(w http.ResponseWriter) {
 	if hijacker, ok := w.(http.Hijacker); ok {
 		if conn, _, err := hijacker.Hijack(); err == nil {
+			if followed, ok := conn.(*expectConn); ok {
+				conn = followed.Conn
+			}
 			if socket, ok := conn.(*net.TCPConn); ok {
 				_ = socket.SetLinger(0) // a reset instead of an orderly end
 			}

@@ -2,8 +2,11 @@ package postofficetest
 
 import (
 	"encoding/json"
+	"io"
+	"net"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -195,4 +198,37 @@ func TestParseAddress(t *testing.T) {
 	}
 	assert.Equal(t, "http://h/p@q", withoutUserinfo("http://u:p@h/p@q"))
 	assert.Equal(t, "h/x", withoutUserinfo("u@h/x"))
+}
+
+// readConn is a connection that is read from a reader.
+type readConn struct {
+	net.Conn
+	io.Reader
+}
+
+func (c readConn) Read(p []byte) (int, error) { return c.Reader.Read(p) }
+
+// FuzzExpectConn checks that nothing but the name of a header changes, however
+// the bytes come.
+func FuzzExpectConn(f *testing.F) {
+	for _, seed := range []string{
+		"GET / HTTP/1.1\r\nExpect: x\r\n\r\nGET / HTTP/1.1\r\n\r\n", "POST / HTTP/1.1\nContent-Length: 9\n\nExpect: y\nPOST",
+		"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nT: x\r\n\r\nGET", "PRI * HTTP/2.0\r\n\r\nexpect:\r\n",
+		"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\nexpect\r\n\r\n-1\r\n", "\r\n\nExpect\n", "G\nExpect: 100-continue\n\n",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		read := func(reader io.Reader) string {
+			out, err := io.ReadAll(&expectConn{Conn: readConn{Reader: reader}})
+			require.NoError(t, err)
+			return string(out)
+		}
+		whole := read(strings.NewReader(text))
+		require.Equal(t, whole, read(iotest.OneByteReader(strings.NewReader(text))))
+		require.Equal(t, whole, read(iotest.DataErrReader(strings.NewReader(text))))
+		if !strings.Contains(text, hiddenExpect) {
+			require.True(t, strings.EqualFold(text, strings.ReplaceAll(whole, hiddenExpect, "Expect")), "%q", whole)
+		}
+	})
 }

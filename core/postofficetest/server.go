@@ -190,7 +190,7 @@ func listen(socket net.Listener, handler http.Handler) *listener {
 	}
 	go func() {
 		defer close(l.served)
-		_ = l.server.Serve(socket) // ends with ErrServerClosed
+		_ = l.server.Serve(expectListener{socket}) // ends with ErrServerClosed
 	}()
 	return l
 }
