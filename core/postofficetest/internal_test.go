@@ -133,7 +133,9 @@ func TestDeepJSON(t *testing.T) {
 	objects := strings.Repeat(`{"a":`, depth) + "1" + strings.Repeat("}", depth)
 	require.True(t, validJSON([]byte(objects)))
 	assert.True(t, storable(json.RawMessage(objects)))
-	assert.True(t, string(treeOf(json.RawMessage(objects)).rendered()) == objects, "it arrives as it came")
+	if string(treeOf(json.RawMessage(objects)).rendered()) != objects {
+		t.Error("it does not arrive as it came") // too long to be shown
+	}
 	for text, want := range map[string]bool{
 		objects + "}": false, objects[:len(objects)-1]: false, strings.Replace(objects, "1", "01", 1): false, strings.Replace(objects, "1", "", 1): false,
 	} {

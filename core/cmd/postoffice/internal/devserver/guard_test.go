@@ -2,7 +2,6 @@ package devserver
 
 import (
 	"bytes"
-	"fmt"
 	"mime/multipart"
 	"net/http"
 	"net/url"
@@ -169,7 +168,7 @@ func TestAllowHosts(t *testing.T) {
 	assert.Equal(t, 200, s.do(http.MethodGet, "/", nil, "Host", "host.docker.internal:4000").status)
 	for _, name := range []string{"", "a:4000", "http://a", "a/b", "*", "a b", "u@a"} {
 		_, err := Options{AllowHosts: []string{name}}.withDefaults()
-		assert.ErrorIs(t, err, ErrOptions, fmt.Sprintf("%q", name))
+		assert.ErrorIs(t, err, ErrOptions, "%q", name)
 	}
 	_, err := Options{AllowHosts: []string{"::1", "[::1]", "10.0.0.1", "a.b-c"}}.withDefaults()
 	assert.NoError(t, err)

@@ -123,7 +123,7 @@ func (a *app) listConsumers(number, rows int) consumerList {
 		case consumer.Type == postofficetest.TypePubSub:
 			row.State = badge{"shown, not sent", ""}
 		case consumer.Paused:
-			row.State = badge{"inactive, delivered all the same", "bad"}
+			row.State = badge{"pause ignored", "bad"}
 		}
 		list.Rows = append(list.Rows, row)
 	}
