@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/postoffice-go/postoffice/core/internal/wire"
@@ -186,21 +185,3 @@ func (s *Server) spend(r *http.Request, cost time.Duration) {
 		panic(http.ErrAbortHandler)
 	}
 }
-
-// connection is what the server knows of a connection; nil for a request that
-// came without one, through [Server.Handler].
-type connection struct {
-	requests atomic.Int32
-	listener *listener
-}
-
-// connectionKey is the context key of a connection.
-type connectionKey struct{}
-
-func connectionOf(r *http.Request) *connection {
-	c, _ := r.Context().Value(connectionKey{}).(*connection)
-	return c
-}
-
-// cut reports whether the server has cut the connection.
-func (c *connection) cut() bool { return c != nil && c.listener.closing.Load() }

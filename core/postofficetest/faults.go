@@ -99,8 +99,8 @@ func (s *Server) FailWhen(when func(r *http.Request, body []byte) (status int, o
 	s.faults.when = when
 }
 
-// Delay holds each request back for the duration, by the wall clock, before
-// it is processed. Zero ends it.
+// Delay holds each request back for the duration, by the wall clock or the
+// time of a bubble of testing/synctest, before it is processed. Zero ends it.
 func (s *Server) Delay(d time.Duration) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()

@@ -3,7 +3,7 @@ package postofficetest
 import (
 	"bytes"
 	"encoding/json"
-	"slices"
+	"strings"
 )
 
 // encoding/json reads JSON nested up to 10,000 deep. The real server has no
@@ -127,7 +127,7 @@ func storable(text json.RawMessage) bool {
 				i = valueEnd(text, i)
 				continue
 			}
-			if bytes.IndexByte([]byte(name), 0) >= 0 {
+			if strings.ContainsRune(name, 0) {
 				return false
 			}
 			open[len(open)-1].keys[name], open[len(open)-1].isNext = true, true
@@ -163,137 +163,4 @@ func digitsOf(value []byte) int {
 		return 0
 	}
 	return len(bytes.TrimPrefix(value, []byte{'-'}))
-}
-
-// node is a JSON value taken apart. Trees are walked without recursion: their
-// depth is the client's choice.
-type node struct {
-	text     json.RawMessage // a scalar, or the bracket that opens the value
-	keys     []string        // of an object, in the order of children
-	children []*node
-}
-
-// treeOf takes a valid JSON value apart. Of duplicate keys the first wins.
-func treeOf(text json.RawMessage) *node {
-	root := &node{}
-	open := []*node{root}
-	for i := skip(text, 0); i < len(text); i = skip(text, i) {
-		parent := open[len(open)-1]
-		if c := text[i]; c == '}' || c == ']' {
-			open = open[:len(open)-1]
-			i++
-			parent.dropDuplicates()
-			continue
-		}
-		if kindOf(parent.text) == '{' && len(parent.keys) == len(parent.children) {
-			end := stringEnd(text, i)
-			name, _ := stringOf(text[i:end])
-			parent.keys = append(parent.keys, name)
-			i = end
-			continue
-		}
-		child := &node{}
-		parent.children = append(parent.children, child)
-		if c := text[i]; c == '{' || c == '[' {
-			child.text = text[i : i+1]
-			open = append(open, child)
-			i++
-			continue
-		}
-		end := valueEnd(text, i)
-		child.text = text[i:end]
-		i = end
-	}
-	return root.children[0]
-}
-
-// dropDuplicates keeps the first of the children with the same key.
-func (n *node) dropDuplicates() {
-	if len(n.keys) < 2 {
-		return
-	}
-	known := make(map[string]bool, len(n.keys))
-	kept := 0
-	for i, key := range n.keys {
-		if !known[key] {
-			known[key] = true
-			n.keys[kept], n.children[kept] = key, n.children[i]
-			kept++
-		}
-	}
-	n.keys, n.children = n.keys[:kept], n.children[:kept]
-}
-
-// set gives an object a child, instead of one with the same key.
-func (n *node) set(key string, child *node) {
-	if i := slices.Index(n.keys, key); i >= 0 {
-		n.children[i] = child
-		return
-	}
-	n.keys, n.children = append(n.keys, key), append(n.children, child)
-}
-
-// order returns the places of an object's children in descending order of
-// their keys, the order in which the server was seen to send small objects.
-func (n *node) order() []int {
-	places := make([]int, len(n.children))
-	for i := range places {
-		places[i] = i
-	}
-	if n.keys != nil {
-		slices.SortFunc(places, func(a, b int) int { return bytes.Compare([]byte(n.keys[b]), []byte(n.keys[a])) })
-	}
-	return places
-}
-
-// rendered returns the value as a consumer receives it: without white space,
-// keys in another order than they were sent in, each once, and numbers with a
-// fraction or an exponent as doubles.
-func (n *node) rendered() []byte {
-	type step struct {
-		node  *node
-		order []int // what is left of its children
-		first bool
-	}
-	var out []byte
-	out = n.opened(out)
-	open := []step{{n, n.order(), true}}
-	for len(open) > 0 {
-		top := &open[len(open)-1]
-		if len(top.order) == 0 {
-			switch kindOf(top.node.text) {
-			case '{':
-				out = append(out, '}')
-			case '[':
-				out = append(out, ']')
-			}
-			open = open[:len(open)-1]
-			continue
-		}
-		if !top.first {
-			out = append(out, ',')
-		}
-		place := top.order[0]
-		top.order, top.first = top.order[1:], false
-		if top.node.keys != nil {
-			out = append(appendString(out, top.node.keys[place]), ':')
-		}
-		child := top.node.children[place]
-		out = child.opened(out)
-		open = append(open, step{child, child.order(), true})
-	}
-	return out
-}
-
-// opened appends a scalar, or the bracket that opens the value.
-func (n *node) opened(out []byte) []byte {
-	switch kindOf(n.text) {
-	case '"':
-		text, _ := stringOf(n.text)
-		return appendString(out, text)
-	case '{', '[', 't', 'f', 'n':
-		return append(out, n.text...)
-	default:
-		return append(out, renderedNumber(n.text)...)
-	}
 }

@@ -32,7 +32,7 @@ func message(topic, payload string) string {
 	return `{"topic":"` + topic + `","payload":` + payload + `,"attributes":{"a":"b"}}`
 }
 
-// post publishes without a network.
+// postMessage posts the body of a message with the client.
 func postMessage(t *testing.T, server *postofficetest.Server, client *http.Client, body string) int {
 	t.Helper()
 	return send(t, client, http.MethodPost, server.URL()+wire.MessagePath, "application/json", body).status

@@ -115,7 +115,9 @@ type reply struct {
 // do makes a request; fields are those of a form.
 func (r *running) do(method, path string, fields url.Values, headers ...string) reply {
 	r.t.Helper()
-	request, err := http.NewRequestWithContext(r.t.Context(), method, r.url+path, strings.NewReader(fields.Encode()))
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience) // a stream has no end
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, r.url+path, strings.NewReader(fields.Encode()))
 	require.NoError(r.t, err)
 	if fields != nil {
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
