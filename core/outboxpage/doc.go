@@ -39,9 +39,9 @@
 //
 // A page reads its own rows only, and of their payloads what it shows, so that
 // it takes as long with 100,000 messages as with 1,000 (BenchmarkList, in the
-// embedded store). The counts are the store's; those of sqlstore, and its lists
-// of one topic, read its whole table. Before all messages of the list are discarded they are
-// counted, for at most five seconds.
+// embedded store). The counts are the store's: sqlstore reads an index for them,
+// and for a list of one topic may pass the rows of all others. Before all messages
+// of the list are discarded they are counted, for at most five seconds.
 //
 // # Addresses
 //

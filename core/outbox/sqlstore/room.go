@@ -8,9 +8,9 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// How long a count of the table is believed. Counting reads the whole table,
-// so a count that took long is believed for longer: at most a twentieth of the
-// time goes into counting.
+// How long a count of the table is believed. Counting takes as long as there are
+// many rows, so a count that took long is believed for longer: at most a
+// twentieth of the time goes into counting.
 const (
 	// countAge is for a count that shows enough room.
 	countAge = 10 * time.Second
