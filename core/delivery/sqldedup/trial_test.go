@@ -1,6 +1,7 @@
 package sqldedup_test
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"net/url"
@@ -92,7 +93,7 @@ func TestCheckFindsRowSecurity(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		for _, statement := range []string{"DROP OWNED BY deduplicating", "DROP ROLE deduplicating"} {
-			_, err := db.Exec(statement) //nolint:noctx // the test's context has ended
+			_, err := db.ExecContext(context.WithoutCancel(t.Context()), statement)
 			require.NoError(t, err)
 		}
 	})

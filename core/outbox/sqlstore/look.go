@@ -176,7 +176,7 @@ func (s *Store) pageText(v *values, what string, query outbox.Query) string {
 		from = s.table.using(s.table.due())
 	case dead && s.dialect == SQLite:
 		from = s.table.using(s.table.dead())
-	case s.dialect == MySQL:
+	case query.Topic == "" && s.dialect == MySQL:
 		from += " FORCE INDEX (PRIMARY)"
 	}
 	return fmt.Sprintf("SELECT %s FROM %s WHERE id > %s%s%s ORDER BY id LIMIT %s",
@@ -192,7 +192,7 @@ func (s *Store) filter(v *values, topic string, state *outbox.State) string {
 	}
 	switch {
 	case state == nil && topic != "" && s.dialect == MySQL:
-		text += " AND state IN (0, 1)" // so that the index by topic can be searched
+		text += " AND state IN (0, 1) AND " + s.dialect.notTrial() // so that the index by topic can be searched
 	case state == nil:
 		text += " AND " + s.dialect.notTrial()
 	case *state == outbox.Pending:

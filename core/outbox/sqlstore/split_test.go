@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
@@ -155,24 +156,20 @@ func TestBrokenStatementsAreNotKept(t *testing.T) {
 	onEach(t, []stand{stands[1], stands[2], variants[2]}, func(t *testing.T, stand stand) {
 		store := opened(t, stand.open(t), stand.dialect, WithPreparedInserts(true))
 		run(t, store.db, refusal(store)...)
-		done := make(chan error)
-		for range 4 {
-			go func() {
-				for range 25 {
-					refused := message(t)
-					refused.Topic = "refused"
-					assert.Error(t, store.Insert(t.Context(), 0, refused))
-					if err := store.Insert(t.Context(), 0, message(t)); err != nil {
-						done <- err
-						return
-					}
+		refused, taken := messages(t, 100), messages(t, 100)
+		for i := range refused {
+			refused[i].Topic = "refused"
+		}
+		var group sync.WaitGroup
+		for worker := range 4 {
+			group.Go(func() {
+				for i := worker; i < len(taken); i += 4 {
+					assert.Error(t, store.Insert(t.Context(), 0, refused[i]))
+					assert.NoError(t, store.Insert(t.Context(), 0, taken[i]))
 				}
-				done <- nil
-			}()
+			})
 		}
-		for range 4 {
-			require.NoError(t, <-done)
-		}
+		group.Wait()
 		assert.Len(t, stored(t, store), 100)
 	})
 }
