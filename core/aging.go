@@ -124,7 +124,7 @@ func (b *batcher) takeOld() (group []*parcel, pause time.Duration, done bool) {
 		if p.held || p.committing || p.concluding || p.neverFits {
 			continue
 		}
-		if left := b.batching.MaxAge/2 - now.Sub(p.opened); left > 0 && !(a.pressed && p.ready && len(group) == 0) {
+		if left := b.batching.MaxAge/2 - now.Sub(p.opened); left > 0 && (!a.pressed || !p.ready || len(group) > 0) {
 			pause = left
 			break
 		} else if !p.ready {

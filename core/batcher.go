@@ -412,10 +412,11 @@ func (b *batcher) finish(p, again *parcel, pause time.Duration, spare *buffers) 
 			defer b.mu.Unlock()
 			b.retry(again)
 		})
-	} else {
-		p.settle()
 	}
 	b.releaseLocked(messages, bytes)
+	if again == nil {
+		p.settle()
+	}
 	b.forgetSafe()
 	if b.closing && len(b.unfinished) == 0 {
 		b.work.Broadcast()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -109,15 +110,15 @@ func TestErrorTexts(t *testing.T) {
 		},
 		"stopped while the outbox is full": {
 			func(t *testing.T) error {
-				client := newTestClient(t, Config{URL: testServer, Outbox: fullStore{memory.New()}})
+				asked := make(chan struct{})
+				store := fullStore{memory.New(), sync.OnceFunc(func() { close(asked) })}
+				client := newTestClient(t, Config{URL: testServer, Outbox: store})
 				failed := make(chan error)
 				go func() {
 					_, err := client.Publish(t.Context(), "orders", struct{}{}, WithDedupKey("k"))
 					failed <- err
 				}()
-				for client.room.waiting.Load() == 0 {
-					time.Sleep(time.Millisecond)
-				}
+				<-asked
 				require.NoError(t, client.Stop(t.Context()))
 				return <-failed
 			},
@@ -196,9 +197,13 @@ func TestErrorTexts(t *testing.T) {
 }
 
 // fullStore is an outbox without room.
-type fullStore struct{ outbox.Store }
+type fullStore struct {
+	outbox.Store
+	asked func() // for room
+}
 
-func (fullStore) Insert(context.Context, time.Duration, ...outbox.Record) error {
+func (s fullStore) Insert(context.Context, time.Duration, ...outbox.Record) error {
+	s.asked()
 	return outbox.ErrFull
 }
 

@@ -89,6 +89,7 @@ func TestReadiness(t *testing.T) {
 		}
 		assert.Equal(t, asked+1, store.asked.Load())
 		require.ErrorIs(t, client.Ready(t.Context()), store.err)
+		synctest.Wait() // the relay logs, too
 		assert.Contains(t, log.String(), "disk is full", "the reason is for the log")
 
 		store.err = nil
