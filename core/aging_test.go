@@ -1,10 +1,8 @@
 package core
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -167,8 +165,8 @@ func TestCommitOfUnknownOutcomeIsRepeatedUnderTheSameIDs(t *testing.T) {
 func TestMemoryAloneIsToldWhileTheOutboxFails(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
 		store := &closedStore{Store: memory.New()}
-		var log bytes.Buffer
-		config.Outbox, config.Logger = store, slog.New(slog.NewTextHandler(&log, nil))
+		var log logText
+		config.Outbox, config.Logger = store, log.logger()
 		open := gatedServer(&config)
 		client := newTestClient(t, config)
 		require.NoError(t, client.Start(t.Context()))

@@ -1,7 +1,6 @@
 package core
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"maps"
@@ -254,8 +253,8 @@ func TestPanicsOfSetupAreTheCallers(t *testing.T) {
 // accepted; the log tells.
 func TestObserversThatPanicAreLogged(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
-		var text bytes.Buffer
-		config.Logger = slog.New(slog.NewTextHandler(&text, nil))
+		var text logText
+		config.Logger = text.logger()
 		var set trap
 		set.set(1_000_000)
 		config.Observer = trappedObserver(&set)
@@ -271,8 +270,8 @@ func TestObserversThatPanicAreLogged(t *testing.T) {
 }
 
 func TestGuardedHandler(t *testing.T) {
-	var text bytes.Buffer
-	logger := guardLogger(slog.New(slog.NewTextHandler(&text, nil))).With("a", 1).WithGroup("g")
+	var text logText
+	logger := guardLogger(text.logger()).With("a", 1).WithGroup("g")
 	logger.Info("message", "b", 2)
 	assert.Contains(t, text.String(), "a=1 g.b=2")
 	logger.Debug("not this")

@@ -146,3 +146,24 @@ var errBrokenStore = errors.New("disk is full")
 func (brokenStore) Insert(context.Context, time.Duration, ...outbox.Record) error {
 	return errBrokenStore
 }
+
+// logText is a log that may be read while a client writes to it.
+type logText struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logText) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// logger writes to the log.
+func (l *logText) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }

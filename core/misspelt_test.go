@@ -1,9 +1,7 @@
 package core
 
 import (
-	"bytes"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -37,9 +35,9 @@ func TestMisspeltTopicIsToldOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
-				var log bytes.Buffer
+				var log logText
 				var seen events
-				config.Logger = slog.New(slog.NewTextHandler(&log, nil))
+				config.Logger = log.logger()
 				config.Outbox, config.Observer = memory.New(), seen.observer()
 				config.Topics, config.OriginHost = []string{"bills", "orders"}, origin
 				client := startTestClient(t, config)

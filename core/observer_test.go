@@ -1,10 +1,8 @@
 package core
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"reflect"
 	"testing"
@@ -379,8 +377,8 @@ func TestCallsEndWhenTheObserverPanics(t *testing.T) {
 // What Stop loses is in the log.
 func TestStopLogsWhatItLoses(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
-		var text bytes.Buffer
-		config.Logger = slog.New(slog.NewTextHandler(&text, nil))
+		var text logText
+		config.Logger = text.logger()
 		client, err := NewClient(config)
 		require.NoError(t, err)
 		server.FailWhen(func(*http.Request, []byte) (int, bool) { return http.StatusServiceUnavailable, true })

@@ -1,8 +1,6 @@
 package core
 
 import (
-	"bytes"
-	"log/slog"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -19,8 +17,8 @@ func TestDeadMessagesAreRetriedAndDiscarded(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
 		store := memory.New()
 		var seen events
-		var log bytes.Buffer
-		config.Outbox, config.Observer, config.Logger = store, seen.observer(), slog.New(slog.NewTextHandler(&log, nil))
+		var log logText
+		config.Outbox, config.Observer, config.Logger = store, seen.observer(), log.logger()
 		client := startTestClient(t, config)
 		refuse := true
 		server.FailWhen(func(*http.Request, []byte) (int, bool) { return http.StatusBadRequest, refuse })

@@ -1,10 +1,8 @@
 package core
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -48,8 +46,8 @@ func probe(client *Client) (int, string) {
 func TestReadiness(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
 		store := &checkedStore{Store: memory.New()}
-		var log bytes.Buffer
-		config.Outbox, config.Logger = store, slog.New(slog.NewTextHandler(&log, nil))
+		var log logText
+		config.Outbox, config.Logger = store, log.logger()
 		client := newTestClient(t, config)
 		require.ErrorIs(t, client.Ready(t.Context()), ErrNotStarted)
 		status, body := probe(client)
@@ -150,8 +148,8 @@ func (s *failedStore) Failed() error {
 func TestReadinessOfAnOutboxThatHasFailed(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
 		store := &failedStore{Store: memory.New()}
-		var log bytes.Buffer
-		config.Outbox, config.Logger = store, slog.New(slog.NewTextHandler(&log, nil))
+		var log logText
+		config.Outbox, config.Logger = store, log.logger()
 		client := startTestClient(t, config)
 		require.NoError(t, client.Ready(t.Context()))
 		lost := errors.New("outbox.db was removed")
