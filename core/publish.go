@@ -199,8 +199,7 @@ func (c *Client) sendNow(ctx context.Context, b batch) (Receipt, error) {
 // later than Config.BulkTimeout after the first, so that the call takes at most
 // twice that, and 2 s for each MB of the last request: what could not be sent
 // within it is stored. Without an outbox some messages may have been delivered
-// when an
-// error is returned: the Receipt then tells their Jobs, and the
+// when an error is returned: the Receipt then tells their Jobs, and the
 // [*PartialError] which payloads were not.
 func (c *Client) PublishBulk(ctx context.Context, topic string, payloads []any, options ...PublishOption) (Receipt, error) {
 	return c.publishBulk(ctx, topic, payloads, nil, options)

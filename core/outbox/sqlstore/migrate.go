@@ -14,7 +14,7 @@ import (
 
 const (
 	// lockKey is the advisory lock of migrations on PostgreSQL, "postoffi".
-	lockKey = 0x706f73746f666669
+	lockKey int64 = 0x706f73746f666669
 	// lockTime is how long a change of the table waits for the transactions that
 	// use it, as every insert then waits for the change. MySQL counts seconds.
 	lockTime      = 300 * time.Millisecond

@@ -29,7 +29,7 @@ import (
 // trialDue is the beginning of the year 2200. Records are due within latest
 // from now. Releases that know nothing of trials wait for the time until a
 // trial is due, which must not exceed the 292 years of a time.Duration.
-const trialDue = 7_258_118_400_000_000
+const trialDue int64 = 7_258_118_400_000_000
 
 // trialID begins the IDs of trials.
 const trialID = "postoffice-trial-"

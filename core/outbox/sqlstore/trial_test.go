@@ -233,7 +233,7 @@ func TestNobodySeesTrials(t *testing.T) {
 // for a trial, and that releases which know nothing of trials can tell when one
 // is due.
 func TestTrialIsDueBeyondAllRecords(t *testing.T) {
-	assert.Equal(t, time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro(), int64(trialDue))
+	assert.Equal(t, trialDue, time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro())
 	onEach(t, stands, func(t *testing.T, stand stand) {
 		store := opened(t, stand.open(t), stand.dialect)
 		record := message(t)
