@@ -96,6 +96,7 @@ func TestWaitInBubble(t *testing.T) {
 		time.AfterFunc(4*time.Second, func() { postMessage(t, server, client, message("orders", `{}`)) })
 		require.NoError(t, server.WaitForMessages(t.Context(), "orders", 1))
 		assert.Equal(t, 4*time.Second, time.Since(begun))
+		synctest.Wait() // for the answer to the post
 	})
 }
 
@@ -104,6 +105,7 @@ func TestFollow(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, client *http.Client) {
 		time.AfterFunc(time.Hour, func() { postMessage(t, server, client, message("orders", `{}`)) })
 		require.NoError(t, server.Follow(t.Context(), func() bool { return len(server.Messages()) == 1 }))
+		synctest.Wait() // for the answer to the post
 	})
 }
 

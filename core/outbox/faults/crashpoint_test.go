@@ -51,6 +51,7 @@ func crashAt(t *testing.T, k kind, point string) {
 		require.Empty(t, p.refused)
 		l.accept(p, true)
 	}
+	server.FailWhen(nil)
 	drain(t, k, place, server, lease)
 	l.arrive(server)
 	look(t, k, place, l)
