@@ -32,6 +32,7 @@ func largePayload(name string, size int) map[string]string {
 // A large message gets the time that the server needs for it, however it is
 // sent: it arrives once, leaves the outbox, and troubles no small one.
 func TestLargeMessagesArriveOnce(t *testing.T) {
+	t.Parallel()
 	const three, most = 3_000_000, 6_900_000
 	large := []any{largePayload("three", three), largePayload("most", most)}
 	publish := func(mode core.Mode) func(*testing.T, *core.Client, outbox.Store) {
@@ -132,6 +133,7 @@ func silentServer() *bubbleServer {
 // What two relays share is posted by one of them, however long one large
 // message or a configured timeout makes a post take.
 func TestLeaseOutlastsTheLongestPost(t *testing.T) {
+	t.Parallel()
 	for name, config := range map[string]core.Config{
 		"a large message":        {},
 		"a Timeout of a minute":  {Timeout: time.Minute},
