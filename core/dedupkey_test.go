@@ -111,8 +111,11 @@ func TestLateDeliveryDoesNotDeleteTheNextMessage(t *testing.T) {
 		require.NoError(t, other.Stop(t.Context()))
 
 		second := publishKeyed(t, newTestClient(t, config), 2)
+		stopped := make(chan error, 1)
+		go func() { stopped <- holder.Stop(t.Context()) }()
+		synctest.Wait() // so that the holder's relay does not deliver the second
 		close(stall.release)
-		require.NoError(t, holder.Stop(t.Context()))
+		require.NoError(t, <-stopped)
 		left := records(t, store)
 		require.Len(t, left, 1)
 		assert.Equal(t, second, left[0].ID)
