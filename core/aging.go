@@ -2,7 +2,6 @@ package core
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/postoffice-go/postoffice/core/outbox"
@@ -109,9 +108,8 @@ func (b *batcher) takeOld() (group []*parcel, pause time.Duration, done bool) {
 	if b.closing && len(b.unfinished) == 0 {
 		return nil, 0, true
 	}
-	b.forgetSafe()
 	a, now := &b.ager, time.Now()
-	a.armed = len(b.aging) > 0
+	a.armed = b.aging.Len() > 0
 	if !a.armed {
 		return nil, -1, false
 	}
@@ -120,8 +118,9 @@ func (b *batcher) takeOld() (group []*parcel, pause time.Duration, done bool) {
 	}
 	pause = -1
 	messages, bytes := 0, 0
-	for _, p := range b.aging {
-		if p.held || p.committing || p.concluding || p.neverFits {
+	for e := b.aging.Front(); e != nil; e = e.Next() {
+		p := e.Value.(*parcel)
+		if p.committing || p.concluding || p.neverFits {
 			continue
 		}
 		if left := b.batching.MaxAge/2 - now.Sub(p.opened); left > 0 && (!a.pressed || !p.ready || len(group) > 0) {
@@ -143,18 +142,13 @@ func (b *batcher) takeOld() (group []*parcel, pause time.Duration, done bool) {
 	return group, pause, false
 }
 
-// forgetSafe drops batches from the front of those that age which are finished
-// or in the outbox. The mutex is held.
-func (b *batcher) forgetSafe() {
-	for len(b.aging) > 0 {
-		p := b.aging[0]
-		if _, unfinished := b.unfinished[p]; unfinished && !p.held {
-			return
-		}
-		b.aging[0] = nil
-		b.aging = b.aging[1:]
+// ageless takes a batch off the list of those that may be in memory alone. The
+// mutex is held.
+func (b *batcher) ageless(p *parcel) {
+	if p.age != nil {
+		b.aging.Remove(p.age)
+		p.age = nil
 	}
-	b.aging = nil
 }
 
 // commit stores batches, held by the batcher's token, in one insert. Those
@@ -224,6 +218,7 @@ func (b *batcher) giveUpRetry(p *parcel) {
 // then. The mutex is held.
 func (b *batcher) holds(p *parcel, since time.Time) {
 	p.held, p.leased = true, since
+	b.ageless(p)
 	b.safe.count(p.messages, p.bytes)
 	p.settle()
 }
@@ -277,12 +272,9 @@ func (b *batcher) atRisk() (messages int, age time.Duration, err error) {
 	messages = max(held-safe, 0)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	oldest := slices.IndexFunc(b.aging, func(p *parcel) bool {
-		_, unfinished := b.unfinished[p]
-		return unfinished && !p.held
-	})
-	if oldest < 0 {
+	oldest := b.aging.Front()
+	if oldest == nil {
 		return messages, 0, b.ager.err
 	}
-	return messages, time.Since(b.aging[oldest].opened), b.ager.err
+	return messages, time.Since(oldest.Value.(*parcel).opened), b.ager.err
 }

@@ -2,6 +2,7 @@ package core
 
 import (
 	"cmp"
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ type batcher struct {
 	room    chan struct{}
 	running bool // the workers were started
 	// aging holds the batches that may be in memory alone, the oldest first.
-	aging []*parcel
+	aging list.List
 	ager  ager
 	// spare holds the buffers of batches that were delivered.
 	spare   []buffers
@@ -158,7 +159,7 @@ func (b *batcher) expect(p *parcel) {
 	p.body = appendBulkHead(p.body, p.batch.topic)
 	b.unfinished[p] = struct{}{}
 	if !p.held {
-		b.aging = append(b.aging, p)
+		p.age = b.aging.PushBack(p)
 		b.ager.expect()
 	}
 	if b.running {
@@ -388,6 +389,7 @@ func (b *batcher) finish(p, again *parcel, pause time.Duration, spare *buffers) 
 		b.spare = append(b.spare, *spare)
 	}
 	delete(b.unfinished, p)
+	b.ageless(p)
 	p.batch = batch{} // which the order of batches would keep for a while
 	if p.held {
 		b.safe.remove(p.messages, p.bytes)
@@ -405,7 +407,7 @@ func (b *batcher) finish(p, again *parcel, pause time.Duration, spare *buffers) 
 		messages -= again.messages
 		bytes -= again.bytes
 		b.unfinished[again] = struct{}{}
-		b.aging = append([]*parcel{again}, b.aging...)
+		again.age = b.aging.PushFront(again)
 		b.ager.expect()
 		b.retries[again] = time.AfterFunc(pause, func() {
 			b.mu.Lock()
@@ -417,7 +419,6 @@ func (b *batcher) finish(p, again *parcel, pause time.Duration, spare *buffers) 
 	if again == nil {
 		p.settle()
 	}
-	b.forgetSafe()
 	if b.closing && len(b.unfinished) == 0 {
 		b.work.Broadcast()
 		b.ager.rouse()

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"container/list"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +33,8 @@ type parcel struct {
 
 	// The batcher's mutex guards the rest, once the batch is ready.
 
-	ready bool // it was sealed and takes no more messages
+	ready bool          // it was sealed and takes no more messages
+	age   *list.Element // in the batcher's list, while it may be in memory alone
 	// ids are the ids of its rows in the outbox. Unless it is held, a commit has
 	// failed, perhaps after it took effect.
 	ids []string
