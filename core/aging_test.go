@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
@@ -39,7 +40,7 @@ func (s *slowStore) Insert(ctx context.Context, delay time.Duration, records ...
 
 // gatedServer has a server answer when the gate is open, and otherwise when the
 // caller has gone.
-func gatedServer(config *Config) (open func()) {
+func gatedServer(config *core.Config) (open func()) {
 	gate := make(chan struct{})
 	next := config.HTTPClient.Transport
 	config.HTTPClient = &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
@@ -55,15 +56,15 @@ func gatedServer(config *Config) (open func()) {
 
 func TestMemoryIsStoredBeforeItIsTooOld(t *testing.T) {
 	for _, n := range []int{1, 10, 3000} { // 3000: most of them wait for a free worker
-		inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 			store := memory.New()
 			config.Outbox = store
 			config.Batching.Payloads = 100
 			open := gatedServer(&config)
 			client := newTestClient(t, config)
-			p := publisherIn(t, client, Memory)
-			queueN(t, p, n, Queued)
-			time.Sleep(client.cfg.batching.MaxAge)
+			p := publisherIn(t, client, core.Memory)
+			queueN(t, p, n, core.Queued)
+			time.Sleep(core.DefaultMaxAge)
 			synctest.Wait()
 			list := records(t, store)
 			require.Len(t, list, n)
@@ -87,13 +88,13 @@ func TestMemoryIsStoredBeforeItIsTooOld(t *testing.T) {
 }
 
 func TestMemoryThatIsTakenInTimeIsNotStored(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := &insertsStore{Store: memory.New()}
 		config.Outbox = store
 		client := newTestClient(t, config)
 		for range 10 {
-			queueN(t, publisherIn(t, client, Memory), 100, Queued)
-			time.Sleep(DefaultMaxAge)
+			queueN(t, publisherIn(t, client, core.Memory), 100, core.Queued)
+			time.Sleep(core.DefaultMaxAge)
 		}
 		synctest.Wait()
 		assert.Len(t, payloadsOf(server, "orders"), 1000)
@@ -105,14 +106,14 @@ func TestMemoryThatIsTakenInTimeIsNotStored(t *testing.T) {
 // failed and perhaps taken effect.
 func TestMessageTakenDuringItsCommitIsDeleted(t *testing.T) {
 	for _, failed := range []bool{false, true} {
-		inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 			store := &slowStore{Store: memory.New(), insert: func(int) time.Duration { return time.Second }}
 			store.perhaps.Store(failed)
 			config.Outbox = store
 			open := gatedServer(&config)
 			client := newTestClient(t, config)
-			queueN(t, publisherIn(t, client, Memory), 10, Queued)
-			time.Sleep(DefaultMaxAge)
+			queueN(t, publisherIn(t, client, core.Memory), 10, core.Queued)
+			time.Sleep(core.DefaultMaxAge)
 			open()
 			synctest.Wait()
 			assert.Len(t, payloadsOf(server, "orders"), 10)
@@ -129,21 +130,21 @@ func TestMessageTakenDuringItsCommitIsDeleted(t *testing.T) {
 
 func TestCommitOfUnknownOutcomeIsRepeatedUnderTheSameIDs(t *testing.T) {
 	for _, taken := range []bool{false, true} {
-		inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+		inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 			store := &slowStore{Store: memory.New()}
 			store.perhaps.Store(true)
 			config.Outbox = store
 			open := gatedServer(&config)
 			client := newTestClient(t, config)
 			require.NoError(t, client.Start(t.Context()))
-			queueN(t, publisherIn(t, client, Memory), 10, Queued)
-			time.Sleep(2 * DefaultMaxAge)
+			queueN(t, publisherIn(t, client, core.Memory), 10, core.Queued)
+			time.Sleep(2 * core.DefaultMaxAge)
 			require.Len(t, records(t, store), 10)
 			assert.Equal(t, 10, client.Stats().AtRisk, "as far as is known")
 			if taken {
 				open()
 			} else {
-				time.Sleep(2 * DefaultBulkTimeout) // the post ends in vain
+				time.Sleep(2 * core.DefaultBulkTimeout) // the post ends in vain
 			}
 			synctest.Wait()
 			store.perhaps.Store(false)
@@ -163,7 +164,7 @@ func TestCommitOfUnknownOutcomeIsRepeatedUnderTheSameIDs(t *testing.T) {
 }
 
 func TestMemoryAloneIsToldWhileTheOutboxFails(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := &closedStore{Store: memory.New()}
 		var log logText
 		config.Outbox, config.Logger = store, log.logger()
@@ -171,16 +172,16 @@ func TestMemoryAloneIsToldWhileTheOutboxFails(t *testing.T) {
 		client := newTestClient(t, config)
 		require.NoError(t, client.Start(t.Context()))
 		store.shut.Store(true)
-		queueN(t, publisherIn(t, client, Memory), 10, Queued)
-		time.Sleep(DefaultMaxAge)
+		queueN(t, publisherIn(t, client, core.Memory), 10, core.Queued)
+		time.Sleep(core.DefaultMaxAge)
 		require.NoError(t, client.Ready(t.Context()))
-		time.Sleep(DefaultMaxAge + time.Millisecond)
+		time.Sleep(core.DefaultMaxAge + time.Millisecond)
 		require.ErrorIs(t, client.Ready(t.Context()), errBrokenStore)
 		require.ErrorContains(t, client.Ready(t.Context()), "10 messages are in memory alone, the oldest for 501ms")
 		assert.Contains(t, log.String(), "messages wait in memory alone")
 		stats := client.Stats()
 		assert.Equal(t, 10, stats.AtRisk)
-		assert.Equal(t, 2*DefaultMaxAge+time.Millisecond, stats.AtRiskFor)
+		assert.Equal(t, 2*core.DefaultMaxAge+time.Millisecond, stats.AtRiskFor)
 
 		store.shut.Store(false)
 		time.Sleep(commitPauseMax)
@@ -195,7 +196,7 @@ func TestMemoryAloneIsToldWhileTheOutboxFails(t *testing.T) {
 // An outbox that commits 2,000 messages in a second, and a server that hangs:
 // no more are in memory alone than are stored before they are too old.
 func TestMemoryAdmitsWhatTheOutboxCommitsInTime(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := &slowStore{Store: memory.New(), insert: func(records int) time.Duration {
 			return 5*time.Millisecond + time.Duration(records)*time.Second/2000
 		}}
@@ -203,7 +204,7 @@ func TestMemoryAdmitsWhatTheOutboxCommitsInTime(t *testing.T) {
 		config.Batching.Payloads = 100
 		open := gatedServer(&config)
 		client := newTestClient(t, config)
-		p := publisherIn(t, client, Memory)
+		p := publisherIn(t, client, core.Memory)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		oldest, accepted := time.Duration(0), 0
@@ -221,7 +222,7 @@ func TestMemoryAdmitsWhatTheOutboxCommitsInTime(t *testing.T) {
 				oldest = max(oldest, client.Stats().AtRiskFor)
 			}
 		}
-		assert.LessOrEqual(t, oldest, DefaultMaxAge)
+		assert.LessOrEqual(t, oldest, core.DefaultMaxAge)
 		assert.Greater(t, accepted, 3000, "those who wait get room")
 		open()
 		time.Sleep(10 * time.Minute)
@@ -233,16 +234,16 @@ func TestMemoryAdmitsWhatTheOutboxCommitsInTime(t *testing.T) {
 }
 
 func TestBatchThatNeverFitsDoesNotKeepOutItsSmallMessages(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New(memory.WithMaxBytes(100_000))
 		config.Outbox = store
 		client := newTestClient(t, config)
 		server.FailWhen(func(*http.Request, []byte) (int, bool) { return 503, true })
-		p := publisherIn(t, client, Memory)
-		queueN(t, p, 5, Queued)
+		p := publisherIn(t, client, core.Memory)
+		queueN(t, p, 5, core.Queued)
 		_, err := p.Publish(t.Context(), "orders", map[string]string{"text": strings.Repeat("x", 200_000)})
 		require.NoError(t, err)
-		queueN(t, p, 5, Queued)
+		queueN(t, p, 5, core.Queued)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		assert.Len(t, records(t, store), 10)
@@ -255,17 +256,17 @@ func TestBatchThatNeverFitsDoesNotKeepOutItsSmallMessages(t *testing.T) {
 
 func TestFlushTellsWhatStopHasLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client, err := NewClient(Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Logger: quiet})
+		client, err := core.NewClient(core.Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Logger: quiet})
 		require.NoError(t, err)
-		queueN(t, publisherIn(t, client, Memory), 3, Queued)
+		queueN(t, publisherIn(t, client, core.Memory), 3, core.Queued)
 		flushed := make(chan error, 1)
 		go func() { flushed <- client.Flush(context.Background()) }()
 		time.Sleep(time.Minute)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		require.ErrorIs(t, client.Stop(ctx), ErrUndelivered)
+		require.ErrorIs(t, client.Stop(ctx), core.ErrUndelivered)
 		err = <-flushed
-		require.ErrorIs(t, err, ErrUndelivered)
+		require.ErrorIs(t, err, core.ErrUndelivered)
 		assert.ErrorContains(t, err, "3 messages")
 		assert.NoError(t, client.Flush(context.Background()), "later there is nothing left")
 	})

@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"context"
@@ -15,32 +15,33 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
 // begin makes a request's publisher and its end.
-func begin(t *testing.T, client *Client, options Options) (p *Publisher, end func(status int)) {
+func begin(t *testing.T, client *core.Client, options core.Options) (p *core.Publisher, end func(status int)) {
 	t.Helper()
 	ctx, finish := client.BeginRequest(t.Context(), nil, options)
-	return MustFromContext(ctx), func(status int) {
+	return core.MustFromContext(ctx), func(status int) {
 		if status != 0 {
-			EndRequest(ctx, status)
+			core.EndRequest(ctx, status)
 		}
 		finish()
 	}
 }
 
 // publisherIn makes a publisher of a mode.
-func publisherIn(t *testing.T, client *Client, mode Mode) *Publisher {
+func publisherIn(t *testing.T, client *core.Client, mode core.Mode) *core.Publisher {
 	t.Helper()
-	p, _ := begin(t, client, Options{AfterResponse: mode})
+	p, _ := begin(t, client, core.Options{AfterResponse: mode})
 	return p
 }
 
 // queueN publishes so many messages and checks where they went.
-func queueN(t *testing.T, p *Publisher, n int, want State) {
+func queueN(t *testing.T, p *core.Publisher, n int, want core.State) {
 	t.Helper()
 	for i := range n {
 		receipt, err := p.Publish(t.Context(), "orders", map[string]int{"n": i})
@@ -49,104 +50,122 @@ func queueN(t *testing.T, p *Publisher, n int, want State) {
 	}
 }
 
-// isEmpty checks that the batcher holds nothing.
-func isEmpty(t *testing.T, client *Client) {
+// isEmpty checks that a client holds nothing in memory: neither messages nor
+// room for them.
+func isEmpty(t *testing.T, client *core.Client) {
 	t.Helper()
-	b := client.batcher
-	assert.Zero(t, b.used.packed.Load(), "messages and bytes")
-	for i := range b.lanes {
-		l := &b.lanes[i]
-		l.mu.Lock()
-		assert.Empty(t, l.open)
-		l.mu.Unlock()
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	assert.Empty(t, b.unfinished)
-	assert.Empty(t, b.retries)
-	assert.Empty(t, b.ready)
+	stats := client.Stats()
+	assert.Zero(t, stats.Queued, "messages")
+	assert.Zero(t, stats.QueuedBytes, "bytes")
+	assert.Zero(t, stats.AtRisk)
+	assert.Zero(t, stats.AtRiskFor)
+	assert.NoError(t, client.Flush(t.Context()), "there is nothing to wait for")
 }
 
 func TestMemoryCoalescesMessagesOfManyRequests(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		client := newTestClient(t, config)
 		for range 20 {
-			queueN(t, publisherIn(t, client, Memory), 20, Queued)
+			queueN(t, publisherIn(t, client, core.Memory), 20, core.Queued)
 		}
-		receipt, err := publisherIn(t, client, Memory).PublishBulk(t.Context(), "orders", numbered(99))
+		receipt, err := publisherIn(t, client, core.Memory).PublishBulk(t.Context(), "orders", numbered(99))
 		require.NoError(t, err)
-		assert.Equal(t, Receipt{State: Queued}, receipt)
+		assert.Equal(t, core.Receipt{State: core.Queued}, receipt)
 		synctest.Wait()
 		assert.Empty(t, payloadsOf(server, "orders"))
-		queueN(t, publisherIn(t, client, Memory), 1, Queued)
+		queueN(t, publisherIn(t, client, core.Memory), 1, core.Queued)
 		synctest.Wait()
 		assert.Len(t, payloadsOf(server, "orders"), 500, "a full batch is posted at once")
 
-		queueN(t, publisherIn(t, client, Memory), 50, Queued)
-		time.Sleep(DefaultBatchDelay - time.Millisecond)
+		queueN(t, publisherIn(t, client, core.Memory), 50, core.Queued)
+		time.Sleep(core.DefaultBatchDelay - time.Millisecond)
 		synctest.Wait()
 		assert.Len(t, payloadsOf(server, "orders"), 500)
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
 		assert.Len(t, payloadsOf(server, "orders"), 550)
-		assert.LessOrEqual(t, len(server.Requests()), 1+maxLanes)
+		assert.LessOrEqual(t, len(server.Requests()), 1+maxShards)
 		isEmpty(t, client)
 	})
 }
 
-func TestLanesAreUsedWhileThereIsMuchToDo(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+// together is a payload whose encoding waits until all of a group are encoded.
+type together struct{ group *sync.WaitGroup }
+
+func (p together) MarshalJSON() ([]byte, error) {
+	p.group.Done()
+	p.group.Wait()
+	return []byte("{}"), nil
+}
+
+// publishTogether publishes messages in calls that are all under way at the
+// same time.
+func publishTogether(t *testing.T, p *core.Publisher, n int) {
+	t.Helper()
+	var group, calls sync.WaitGroup
+	group.Add(n)
+	for range n {
+		calls.Go(func() {
+			_, err := p.Publish(t.Context(), "orders", together{&group})
+			assert.NoError(t, err)
+		})
+	}
+	calls.Wait()
+}
+
+func TestConcurrentCallsShareABatchUnlessThereIsMuchToDo(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		config.Batching.Payloads = 10
 		client := newTestClient(t, config)
-		b := client.batcher
-		p := publisherIn(t, client, Memory)
-		queueN(t, p, 9, Queued)
-		time.Sleep(DefaultBatchDelay)
-		synctest.Wait()
-		assert.False(t, b.busy.Load(), "a batch whose time was over")
-		queueN(t, p, 10, Queued)
-		assert.True(t, b.busy.Load(), "a batch that was full at once")
-		used := map[*lane]bool{}
-		for turn := range uint32(2 * len(b.lanes)) {
-			l := b.lane(turn)
-			l.mu.Unlock()
-			used[l] = true
+		p := publisherIn(t, client, core.Memory)
+		requests := func() int {
+			time.Sleep(core.DefaultBatchDelay)
+			synctest.Wait()
+			return len(server.Requests())
 		}
-		assert.Len(t, used, len(b.lanes))
-		queueN(t, p, 1, Queued)
-		time.Sleep(DefaultBatchDelay)
+		publishTogether(t, p, 8)
+		assert.Equal(t, 1, requests())
+		queueN(t, p, 10, core.Queued) // a batch that is full at once
 		synctest.Wait()
-		assert.False(t, b.busy.Load())
-		l := b.lane(1)
-		l.mu.Unlock()
-		assert.Same(t, &b.lanes[0], l, "batches become large in one lane")
-		assert.Len(t, payloadsOf(server, "orders"), 20)
+		require.Len(t, server.Requests(), 2)
+		publishTogether(t, p, 8)
+		assert.LessOrEqual(t, requests(), 2+maxShards)
+		for range 2 { // the first of which is the end of much to do
+			before := len(server.Requests())
+			queueN(t, p, 1, core.Queued)
+			assert.Equal(t, before+1, requests())
+		}
+		before := len(server.Requests())
+		publishTogether(t, p, 8)
+		assert.Equal(t, before+1, requests(), "batches are large again")
+		assert.Len(t, payloadsOf(server, "orders"), 8+10+8+2+8)
+		isEmpty(t, client)
 	})
 }
 
 func TestMemoryChecksEveryTopic(t *testing.T) {
 	server := newServer(t, "orders")
-	client := newTestClient(t, Config{URL: server.URL()})
-	p := publisherIn(t, client, Memory)
+	client := newTestClient(t, core.Config{URL: server.URL()})
+	p := publisherIn(t, client, core.Memory)
 	for range 2 { // the second time with an encoder that has seen a topic
 		for _, topic := range []string{"", " ", "a\x00b"} {
 			runtime.GC() // twice, which leaves no encoder
 			runtime.GC()
 			for range 2 {
 				_, err := p.Publish(t.Context(), topic, struct{}{})
-				require.ErrorIs(t, err, ErrInvalidMessage, "%q", topic)
+				require.ErrorIs(t, err, core.ErrInvalidMessage, "%q", topic)
 			}
 		}
-		queueN(t, p, 1, Queued)
+		queueN(t, p, 1, core.Queued)
 	}
 }
 
 func TestMemoryKeepsApartWhatDiffers(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		client := newTestClient(t, config)
-		p := publisherIn(t, client, Memory)
+		p := publisherIn(t, client, core.Memory)
 		at := time.Now().Add(time.Hour)
-		publish := func(topic string, options ...PublishOption) {
+		publish := func(topic string, options ...core.PublishOption) {
 			for range 2 {
 				_, err := p.Publish(t.Context(), topic, struct{}{}, options...)
 				require.NoError(t, err)
@@ -154,9 +173,9 @@ func TestMemoryKeepsApartWhatDiffers(t *testing.T) {
 		}
 		publish("orders")
 		publish("bills")
-		publish("orders", WithAttribute("region", "north"))
-		publish("orders", DeliverAt(at))
-		time.Sleep(DefaultBatchDelay)
+		publish("orders", core.WithAttribute("region", "north"))
+		publish("orders", core.DeliverAt(at))
+		time.Sleep(core.DefaultBatchDelay)
 		synctest.Wait()
 		paths := map[string]int{}
 		for _, request := range server.Requests() {
@@ -175,14 +194,14 @@ func TestMemoryKeepsApartWhatDiffers(t *testing.T) {
 }
 
 func TestBatchesAreBoundedByBytes(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		config.Batching.Bytes = 10_000
 		client := newTestClient(t, config)
-		client.batcher.lanes = client.batcher.lanes[:1]
-		p := publisherIn(t, client, Memory)
+		p := publisherIn(t, client, core.Memory)
 		for range 25 {
 			_, err := p.Publish(t.Context(), "orders", map[string]string{"text": strings.Repeat("x", 1000)})
 			require.NoError(t, err)
+			time.Sleep(core.DefaultBatchDelay / 11) // slowly, so that all share a batch until it is full
 		}
 		synctest.Wait()
 		assert.Len(t, server.Requests(), 2)
@@ -192,7 +211,7 @@ func TestBatchesAreBoundedByBytes(t *testing.T) {
 			_, err := p.Publish(t.Context(), "orders", map[string]string{"text": strings.Repeat("x", 5_000_000)})
 			require.NoError(t, err)
 		}
-		time.Sleep(DefaultBatchDelay)
+		time.Sleep(core.DefaultBatchDelay)
 		synctest.Wait()
 		assert.Len(t, payloadsOf(server, "orders"), 28)
 		for _, request := range server.Requests() {
@@ -202,10 +221,10 @@ func TestBatchesAreBoundedByBytes(t *testing.T) {
 }
 
 func TestEachBatchWaitsForItsOwnDelay(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		client := newTestClient(t, config)
-		p := publisherIn(t, client, Memory)
-		const step = DefaultBatchDelay / 4
+		p := publisherIn(t, client, core.Memory)
+		const step = core.DefaultBatchDelay / 4
 		posted := func(topic string) int {
 			synctest.Wait()
 			return len(payloadsOf(server, topic))
@@ -225,9 +244,9 @@ func TestEachBatchWaitsForItsOwnDelay(t *testing.T) {
 }
 
 func TestFlushDeliversWhatWaits(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		client := newTestClient(t, config)
-		queueN(t, publisherIn(t, client, Memory), 1200, Queued)
+		queueN(t, publisherIn(t, client, core.Memory), 1200, core.Queued)
 		start := time.Now()
 		require.NoError(t, client.Flush(t.Context()))
 		assert.Zero(t, time.Since(start), "without waiting for the delay")
@@ -238,10 +257,10 @@ func TestFlushDeliversWhatWaits(t *testing.T) {
 }
 
 func TestFlushWaitsForRetriesAndHonoursItsContext(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		server.FailNext(3, 500)
 		client := newTestClient(t, config)
-		queueN(t, publisherIn(t, client, Memory), 1, Queued)
+		queueN(t, publisherIn(t, client, core.Memory), 1, core.Queued)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		require.ErrorIs(t, client.Flush(ctx), context.DeadlineExceeded)
@@ -275,20 +294,20 @@ func TestFullMemorySpillsToTheOutbox(t *testing.T) {
 		server := newBlocking()
 		store := memory.New()
 		var seen events
-		client := newTestClient(t, Config{
+		client := newTestClient(t, core.Config{
 			URL: testServer, HTTPClient: &http.Client{Transport: server}, Outbox: store, Observer: seen.observer(),
-			Batching: Batching{MaxMessages: 50, MaxBytes: 100_000},
+			Batching: core.Batching{MaxMessages: 50, MaxBytes: 100_000},
 		})
-		p := publisherIn(t, client, Memory)
-		queueN(t, p, 50, Queued)
-		queueN(t, p, 10, Stored)
+		p := publisherIn(t, client, core.Memory)
+		queueN(t, p, 50, core.Queued)
+		queueN(t, p, 10, core.Stored)
 		assert.Len(t, records(t, store), 10)
 		assert.Len(t, seen.of("stored"), 10)
-		time.Sleep(DefaultBatchDelay)
+		time.Sleep(core.DefaultBatchDelay)
 		server.answers <- http.StatusCreated
 		synctest.Wait()
-		queueN(t, p, 50, Queued)
-		time.Sleep(DefaultBatchDelay)
+		queueN(t, p, 50, core.Queued)
+		time.Sleep(core.DefaultBatchDelay)
 		server.answers <- http.StatusCreated
 		synctest.Wait()
 
@@ -296,8 +315,8 @@ func TestFullMemorySpillsToTheOutbox(t *testing.T) {
 		require.NoError(t, err, "one that is larger than all the room is taken when there is no other")
 		receipt, err := p.Publish(t.Context(), "orders", struct{}{})
 		require.NoError(t, err)
-		assert.Equal(t, Stored, receipt.State, "bytes are bounded, too")
-		time.Sleep(DefaultBatchDelay)
+		assert.Equal(t, core.Stored, receipt.State, "bytes are bounded, too")
+		time.Sleep(core.DefaultBatchDelay)
 		server.answers <- http.StatusCreated
 		synctest.Wait()
 		isEmpty(t, client)
@@ -307,13 +326,13 @@ func TestFullMemorySpillsToTheOutbox(t *testing.T) {
 func TestFullMemoryRefusesWhatMayBeDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory.New()
-		client := newTestClient(t, Config{
-			URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: store, Batching: Batching{MaxMessages: 2},
+		client := newTestClient(t, core.Config{
+			URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: store, Batching: core.Batching{MaxMessages: 2},
 		})
-		p, end := begin(t, client, Options{AfterResponse: Memory, FlushOn: Succeeded})
-		queueN(t, p, 2, Queued)
+		p, end := begin(t, client, core.Options{AfterResponse: core.Memory, FlushOn: core.Succeeded})
+		queueN(t, p, 2, core.Queued)
 		_, err := p.Publish(t.Context(), "orders", struct{}{})
-		require.ErrorIs(t, err, ErrNotAccepted, "at once: it would wait for its own end")
+		require.ErrorIs(t, err, core.ErrNotAccepted, "at once: it would wait for its own end")
 		assert.Empty(t, records(t, store), "what is stored could not be dropped any more")
 		end(500)
 		isEmpty(t, client)
@@ -321,10 +340,10 @@ func TestFullMemoryRefusesWhatMayBeDropped(t *testing.T) {
 }
 
 func TestFlushOnThatPanicsLosesNothing(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		client := newTestClient(t, config)
-		p, end := begin(t, client, Options{AfterResponse: Memory, FlushOn: func(Outcome) bool { panic("oh") }})
-		queueN(t, p, 2, Queued)
+		p, end := begin(t, client, core.Options{AfterResponse: core.Memory, FlushOn: func(core.Outcome) bool { panic("oh") }})
+		queueN(t, p, 2, core.Queued)
 		assert.PanicsWithValue(t, "oh", func() { end(200) })
 		require.NoError(t, client.Flush(t.Context()))
 		assert.Len(t, payloadsOf(server, "orders"), 2)
@@ -333,49 +352,49 @@ func TestFlushOnThatPanicsLosesNothing(t *testing.T) {
 }
 
 func TestOutcomeHasAFinalStatus(t *testing.T) {
-	client := newTestClient(t, Config{URL: testServer})
+	client := newTestClient(t, core.Config{URL: testServer})
 	for status, want := range map[int]int{0: 200, 100: 200, 103: 200, 101: 101, 200: 200, 304: 304, 500: 500} {
-		var got Outcome
-		options := Options{AfterResponse: Memory, FlushOn: func(outcome Outcome) bool { got = outcome; return false }}
+		var got core.Outcome
+		options := core.Options{AfterResponse: core.Memory, FlushOn: func(outcome core.Outcome) bool { got = outcome; return false }}
 		ctx, end := client.BeginRequest(t.Context(), nil, options)
-		_, err := MustFromContext(ctx).Publish(ctx, "orders", struct{}{})
+		_, err := core.MustFromContext(ctx).Publish(ctx, "orders", struct{}{})
 		require.NoError(t, err)
-		EndRequest(ctx, status)
+		core.EndRequest(ctx, status)
 		end()
-		assert.Equal(t, Outcome{Status: want}, got, status)
+		assert.Equal(t, core.Outcome{Status: want}, got, status)
 	}
 }
 
 func TestFullMemoryWithoutOutboxWaitsForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := newBlocking()
-		client := newTestClient(t, Config{
-			URL: testServer, HTTPClient: &http.Client{Transport: server}, Batching: Batching{MaxMessages: 10},
+		client := newTestClient(t, core.Config{
+			URL: testServer, HTTPClient: &http.Client{Transport: server}, Batching: core.Batching{MaxMessages: 10},
 		})
-		p := publisherIn(t, client, Memory)
-		queueN(t, p, 10, Queued)
+		p := publisherIn(t, client, core.Memory)
+		queueN(t, p, 10, core.Queued)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
 		_, err := p.Publish(ctx, "orders", struct{}{})
-		require.ErrorIs(t, err, ErrNotAccepted)
+		require.ErrorIs(t, err, core.ErrNotAccepted)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Equal(t, time.Second, time.Since(start))
 
 		var waiting sync.WaitGroup
-		waiting.Go(func() { queueN(t, p, 1, Queued) })
+		waiting.Go(func() { queueN(t, p, 1, core.Queued) })
 		synctest.Wait()
 		server.answers <- http.StatusCreated
 		waiting.Wait()
 
-		queueN(t, p, 9, Queued)
+		queueN(t, p, 9, core.Queued)
 		var refused error
 		waiting.Go(func() { _, refused = p.Publish(t.Context(), "orders", struct{}{}) })
 		synctest.Wait()
 		var stopped error
 		waiting.Go(func() { stopped = client.Stop(context.WithoutCancel(t.Context())) })
 		synctest.Wait()
-		require.ErrorIs(t, refused, ErrClosed)
+		require.ErrorIs(t, refused, core.ErrClosed)
 		server.answers <- http.StatusCreated
 		waiting.Wait()
 		require.NoError(t, stopped)
@@ -383,17 +402,17 @@ func TestFullMemoryWithoutOutboxWaitsForRoom(t *testing.T) {
 }
 
 func TestOpenBreakerSpillsToTheOutbox(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		config.Outbox = store
 		client := startTestClient(t, config)
 		server.FailWhen(func(*http.Request, []byte) (int, bool) { return 503, true })
-		p := publisherIn(t, client, Memory)
-		for client.transport.breaker.state() != BreakerOpen {
-			queueN(t, p, 1, Queued)
+		p := publisherIn(t, client, core.Memory)
+		for client.Stats().Breaker != core.BreakerOpen {
+			queueN(t, p, 1, core.Queued)
 			require.NoError(t, client.Flush(t.Context()))
 		}
-		queueN(t, p, 10, Stored)
+		queueN(t, p, 10, core.Stored)
 		server.FailWhen(nil)
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -410,14 +429,14 @@ func TestMemoryStoresWhatTheServerDoesNotTake(t *testing.T) {
 		"for now": {500, outbox.Pending}, "for good": {400, outbox.Dead},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+			inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 				store := memory.New()
 				config.Outbox = store
 				client := newTestClient(t, config)
 				server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
 					return test.status, strings.Contains(string(body), `"n":3}`)
 				})
-				queueN(t, publisherIn(t, client, Memory), 10, Queued)
+				queueN(t, publisherIn(t, client, core.Memory), 10, core.Queued)
 				require.NoError(t, client.Flush(t.Context()))
 				assert.Len(t, payloadsOf(server, "orders"), 9)
 				list := records(t, store)
@@ -431,7 +450,7 @@ func TestMemoryStoresWhatTheServerDoesNotTake(t *testing.T) {
 }
 
 func TestMemoryWithoutOutboxTriesAgain(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		var seen events
 		config.Observer = seen.observer()
 		client := newTestClient(t, config)
@@ -443,7 +462,7 @@ func TestMemoryWithoutOutboxTriesAgain(t *testing.T) {
 			}
 			return 503, down.Load()
 		})
-		queueN(t, publisherIn(t, client, Memory), 1000, Queued)
+		queueN(t, publisherIn(t, client, core.Memory), 1000, core.Queued)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		assert.Empty(t, server.MessagesOf("orders"))
@@ -462,10 +481,10 @@ func TestMemoryWithoutOutboxTriesAgain(t *testing.T) {
 }
 
 func TestMemoryHonoursRetryAfter(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		client := newTestClient(t, config)
 		server.FailNext(1, 429, postofficetest.RetryAfter(10*time.Minute))
-		queueN(t, publisherIn(t, client, Memory), 1, Queued)
+		queueN(t, publisherIn(t, client, core.Memory), 1, core.Queued)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		assert.Len(t, server.Requests(), 1)
@@ -489,13 +508,13 @@ func (s *closedStore) Insert(ctx context.Context, delay time.Duration, records .
 }
 
 func TestMemoryKeepsWhatNeitherServerNorOutboxTakes(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := &closedStore{Store: memory.New()}
 		store.shut.Store(true)
 		config.Outbox = store
 		client := newTestClient(t, config)
 		server.FailWhen(func(*http.Request, []byte) (int, bool) { return 500, true })
-		queueN(t, publisherIn(t, client, Memory), 10, Queued)
+		queueN(t, publisherIn(t, client, core.Memory), 10, core.Queued)
 		time.Sleep(time.Hour)
 		assert.Empty(t, records(t, store))
 		store.shut.Store(false)
@@ -507,13 +526,13 @@ func TestMemoryKeepsWhatNeitherServerNorOutboxTakes(t *testing.T) {
 }
 
 func TestRefusedMessageWaitsForItsOutbox(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := &closedStore{Store: memory.New()}
 		store.shut.Store(true)
 		config.Outbox = store
 		client := newTestClient(t, config)
 		server.FailWhen(func(*http.Request, []byte) (int, bool) { return 400, true })
-		queueN(t, publisherIn(t, client, Memory), 1, Queued)
+		queueN(t, publisherIn(t, client, core.Memory), 1, core.Queued)
 		time.Sleep(time.Minute)
 		store.shut.Store(false)
 		require.NoError(t, client.Flush(t.Context()))
@@ -525,9 +544,9 @@ func TestRefusedMessageWaitsForItsOutbox(t *testing.T) {
 }
 
 func TestStopDeliversWhatWaits(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		client := newTestClient(t, config)
-		queueN(t, publisherIn(t, client, Memory), 700, Queued)
+		queueN(t, publisherIn(t, client, core.Memory), 700, core.Queued)
 		start := time.Now()
 		require.NoError(t, client.Stop(t.Context()))
 		assert.Zero(t, time.Since(start))
@@ -539,10 +558,10 @@ func TestStopDeliversWhatWaits(t *testing.T) {
 func TestStopStoresInTimeWhatAHangingServerDoesNotTake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory.New()
-		client := newTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: store})
+		client := newTestClient(t, core.Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: store})
 		require.NoError(t, client.Start(t.Context()))
-		p := publisherIn(t, client, Memory)
-		queueN(t, p, 3000, Queued)
+		p := publisherIn(t, client, core.Memory)
+		queueN(t, p, 3000, core.Queued)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		start := time.Now()
@@ -555,41 +574,41 @@ func TestStopStoresInTimeWhatAHangingServerDoesNotTake(t *testing.T) {
 
 func TestStopTellsWhatIsLostWithoutAnOutbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client, err := NewClient(Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Logger: quiet})
+		client, err := core.NewClient(core.Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Logger: quiet})
 		require.NoError(t, err)
-		queueN(t, publisherIn(t, client, Memory), 1200, Queued)
+		queueN(t, publisherIn(t, client, core.Memory), 1200, core.Queued)
 		time.Sleep(time.Minute) // some of it waits for its retry
-		queueN(t, publisherIn(t, client, Memory), 1, Queued)
+		queueN(t, publisherIn(t, client, core.Memory), 1, core.Queued)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		err = client.Stop(ctx)
-		require.ErrorIs(t, err, ErrUndelivered)
+		require.ErrorIs(t, err, core.ErrUndelivered)
 		require.ErrorContains(t, err, "1201 messages")
-		require.ErrorIs(t, client.Stop(t.Context()), ErrUndelivered, "a second call says it again")
+		require.ErrorIs(t, client.Stop(t.Context()), core.ErrUndelivered, "a second call says it again")
 	})
 }
 
 func TestStoppedClientQueuesNothing(t *testing.T) {
 	server := newServer(t, "orders")
-	client := newTestClient(t, Config{URL: server.URL()})
-	p := publisherIn(t, client, Memory)
+	client := newTestClient(t, core.Config{URL: server.URL()})
+	p := publisherIn(t, client, core.Memory)
 	require.NoError(t, client.Stop(t.Context()))
 	_, err := p.Publish(t.Context(), "orders", struct{}{})
-	require.ErrorIs(t, err, ErrClosed)
+	require.ErrorIs(t, err, core.ErrClosed)
 }
 
 func TestDurableStoresThenDelivers(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := &countingStore{Store: memory.New()}
 		config.Outbox = store
 		client := startTestClient(t, config)
 		synctest.Wait()
-		p := publisherIn(t, client, Durable)
+		p := publisherIn(t, client, core.Durable)
 		var ids []string
 		for i := range 30 {
 			receipt, err := p.Publish(t.Context(), "orders", map[string]int{"n": i})
 			require.NoError(t, err)
-			require.Equal(t, Stored, receipt.State)
+			require.Equal(t, core.Stored, receipt.State)
 			require.Len(t, receipt.IDs, 1)
 			ids = append(ids, receipt.IDs...)
 		}
@@ -600,7 +619,7 @@ func TestDurableStoresThenDelivers(t *testing.T) {
 			assert.NotEmpty(t, record.LeaseToken, "held, so that the relay leaves it alone")
 		}
 		claims := store.claims.Load()
-		time.Sleep(DefaultBatchDelay)
+		time.Sleep(core.DefaultBatchDelay)
 		synctest.Wait()
 		assert.Len(t, payloadsOf(server, "orders"), 30)
 		assert.Empty(t, records(t, store))
@@ -613,21 +632,21 @@ func TestDurableStoresThenDelivers(t *testing.T) {
 }
 
 func TestDurableLeavesToTheRelayWhatIsNotDelivered(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		var seen events
 		config.Outbox, config.Observer = store, seen.observer()
 		client := startTestClient(t, config)
 		server.FailNext(1, 429)
-		p := publisherIn(t, client, Durable)
-		queueN(t, p, 3, Stored)
+		p := publisherIn(t, client, core.Durable)
+		queueN(t, p, 3, core.Stored)
 		time.Sleep(5 * time.Second) // not for as long as the rows were held
 		synctest.Wait()
 		assert.Len(t, payloadsOf(server, "orders"), 3)
 		assert.Empty(t, records(t, store))
 
 		server.FailWhen(func(_ *http.Request, body []byte) (int, bool) { return 400, strings.Contains(string(body), `"n":1}`) })
-		queueN(t, p, 3, Stored)
+		queueN(t, p, 3, core.Stored)
 		time.Sleep(5 * time.Second)
 		list := records(t, store)
 		require.Len(t, list, 1)
@@ -643,14 +662,14 @@ func TestDurableIsHeldWhileItIsPosted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := newBlocking()
 		store := memory.New()
-		client := startTestClient(t, Config{
+		client := startTestClient(t, core.Config{
 			URL: testServer, HTTPClient: &http.Client{Transport: server}, Outbox: store, BulkTimeout: time.Minute, Timeout: time.Minute,
-			Batching: Batching{InFlight: 1, MaxMessages: 2},
+			Batching: core.Batching{InFlight: 1, MaxMessages: 2},
 		})
-		p := publisherIn(t, client, Durable)
-		queueN(t, p, 1, Stored)
+		p := publisherIn(t, client, core.Durable)
+		queueN(t, p, 1, core.Stored)
 		time.Sleep(30 * time.Second) // many rounds of the relay
-		queueN(t, p, 1, Stored)      // waits for the only worker
+		queueN(t, p, 1, core.Stored) // waits for the only worker
 		start := time.Now()
 		require.NoError(t, client.Flush(t.Context()))
 		assert.Zero(t, time.Since(start), "what is stored is no matter of Flush")
@@ -661,12 +680,12 @@ func TestDurableIsHeldWhileItIsPosted(t *testing.T) {
 		synctest.Wait()
 		assert.Empty(t, records(t, store), "each was posted once, from memory")
 
-		queueN(t, p, 1, Stored)
+		queueN(t, p, 1, core.Stored)
 		time.Sleep(time.Second)
-		queueN(t, p, 2, Stored)
+		queueN(t, p, 2, core.Stored)
 		held := 0
 		for _, record := range records(t, store) {
-			if record.LeaseToken == client.batcher.token {
+			if record.LeaseToken != "" {
 				held++
 			}
 		}
@@ -686,13 +705,13 @@ func TestHeldRowsAreNotPostedWhenTheirLeaseIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := newBlocking()
 		store := memory.New()
-		client := newTestClient(t, Config{ // not started: there is no relay
+		client := newTestClient(t, core.Config{ // not started: there is no relay
 			URL: testServer, HTTPClient: &http.Client{Transport: server}, Outbox: store, Timeout: time.Hour,
-			Batching: Batching{InFlight: 1},
+			Batching: core.Batching{InFlight: 1},
 		})
-		p := publisherIn(t, client, Durable)
+		p := publisherIn(t, client, core.Durable)
 		for range 3 { // batches, posted one after the other
-			queueN(t, p, 1, Stored)
+			queueN(t, p, 1, core.Stored)
 			time.Sleep(time.Second)
 		}
 		for range 2 {
@@ -711,7 +730,7 @@ func TestHeldRowsAreNotPostedWhenTheirLeaseIsOver(t *testing.T) {
 }
 
 func TestDurableHoldsNothingWhileTheBreakerIsOpen(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		config.Outbox = store
 		client := newTestClient(t, config)
@@ -720,7 +739,7 @@ func TestDurableHoldsNothingWhileTheBreakerIsOpen(t *testing.T) {
 			_, err := client.Publish(t.Context(), "orders", struct{}{})
 			require.NoError(t, err)
 		}
-		queueN(t, publisherIn(t, client, Durable), 3, Stored)
+		queueN(t, publisherIn(t, client, core.Durable), 3, core.Stored)
 		for _, record := range records(t, store) {
 			assert.Empty(t, record.LeaseToken)
 		}
@@ -729,14 +748,14 @@ func TestDurableHoldsNothingWhileTheBreakerIsOpen(t *testing.T) {
 }
 
 func TestDurableThroughAnOutage(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		config.Outbox, config.Batching.MaxMessages = store, 20
 		client := startTestClient(t, config)
 		server.FailWhen(func(*http.Request, []byte) (int, bool) { return 503, true })
-		p := publisherIn(t, client, Durable)
+		p := publisherIn(t, client, core.Durable)
 		for range 60 {
-			queueN(t, p, 30, Stored) // more than memory takes
+			queueN(t, p, 30, core.Stored) // more than memory takes
 			time.Sleep(time.Second)
 		}
 		assert.Len(t, records(t, store), 1800)
@@ -750,11 +769,11 @@ func TestDurableThroughAnOutage(t *testing.T) {
 }
 
 func TestDurableSurvivesTheProcess(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
-		dying := Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: store, BulkTimeout: time.Hour}
+		dying := core.Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: store, BulkTimeout: time.Hour}
 		client := newTestClient(t, dying)
-		queueN(t, publisherIn(t, client, Durable), 5, Stored)
+		queueN(t, publisherIn(t, client, core.Durable), 5, core.Stored)
 		// What a crash leaves behind is the outbox as it is now.
 		left := memory.New()
 		for _, record := range records(t, store) {
@@ -775,33 +794,33 @@ func TestDurableSurvivesTheProcess(t *testing.T) {
 func TestDurableWithoutItsOutboxIsSentAtOnce(t *testing.T) {
 	server := newServer(t, "orders")
 	t.Run("none configured", func(t *testing.T) {
-		client := newTestClient(t, Config{URL: server.URL()})
-		queueN(t, publisherIn(t, client, Durable), 1, Delivered)
+		client := newTestClient(t, core.Config{URL: server.URL()})
+		queueN(t, publisherIn(t, client, core.Durable), 1, core.Delivered)
 	})
 	t.Run("not writable", func(t *testing.T) {
-		client := newTestClient(t, Config{URL: server.URL(), Outbox: brokenStore{memory.New()}})
-		queueN(t, publisherIn(t, client, Durable), 1, Delivered)
+		client := newTestClient(t, core.Config{URL: server.URL(), Outbox: brokenStore{memory.New()}})
+		queueN(t, publisherIn(t, client, core.Durable), 1, core.Delivered)
 		isEmpty(t, client)
 		server.FailNext(1, 500)
-		_, err := publisherIn(t, client, Durable).Publish(t.Context(), "orders", struct{}{})
-		require.ErrorIs(t, err, ErrNotAccepted)
+		_, err := publisherIn(t, client, core.Durable).Publish(t.Context(), "orders", struct{}{})
+		require.ErrorIs(t, err, core.ErrNotAccepted)
 		require.ErrorIs(t, err, errBrokenStore)
 	})
 }
 
 func TestFlushOnDecidesAtTheEnd(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		var seen events
 		config.Observer = seen.observer()
 		client := newTestClient(t, config)
-		options := Options{AfterResponse: Memory, FlushOn: Succeeded}
+		options := core.Options{AfterResponse: core.Memory, FlushOn: core.Succeeded}
 		for _, test := range []struct {
 			status int
 			want   int
 		}{{200, 2}, {404, 2}, {500, 0}, {0, 0}} {
 			before := len(server.MessagesOf("orders"))
 			p, end := begin(t, client, options)
-			queueN(t, p, 2, Queued)
+			queueN(t, p, 2, core.Queued)
 			time.Sleep(time.Second)
 			require.NoError(t, client.Flush(t.Context()))
 			assert.Len(t, payloadsOf(server, "orders"), before, "nothing leaves before the end")
@@ -810,25 +829,25 @@ func TestFlushOnDecidesAtTheEnd(t *testing.T) {
 			assert.Len(t, payloadsOf(server, "orders"), before+test.want, "status %d", test.status)
 			isEmpty(t, client)
 
-			queueN(t, p, 1, Queued) // by a goroutine that outlives the request
+			queueN(t, p, 1, core.Queued) // by a goroutine that outlives the request
 			require.NoError(t, client.Flush(t.Context()))
 			assert.Len(t, payloadsOf(server, "orders"), before+test.want+1)
 		}
-		assert.Equal(t, []Event{{Topic: "orders", Messages: 1}, {Topic: "orders", Messages: 1}, {Topic: "orders", Messages: 1}, {Topic: "orders", Messages: 1}}, seen.of("discarded"))
+		assert.Equal(t, []core.Event{{Topic: "orders", Messages: 1}, {Topic: "orders", Messages: 1}, {Topic: "orders", Messages: 1}, {Topic: "orders", Messages: 1}}, seen.of("discarded"))
 	})
 }
 
 func TestStopWaitsForRequestsThatHoldMessages(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		client := newTestClient(t, config)
-		p, end := begin(t, client, Options{AfterResponse: Memory, FlushOn: Succeeded})
-		queueN(t, p, 2, Queued)
+		p, end := begin(t, client, core.Options{AfterResponse: core.Memory, FlushOn: core.Succeeded})
+		queueN(t, p, 2, core.Queued)
 		var stopped error
 		var stopping sync.WaitGroup
 		stopping.Go(func() { stopped = client.Stop(context.WithoutCancel(t.Context())) })
 		synctest.Wait()
 		_, err := p.Publish(t.Context(), "orders", struct{}{})
-		require.ErrorIs(t, err, ErrClosed)
+		require.ErrorIs(t, err, core.ErrClosed)
 		end(200)
 		stopping.Wait()
 		require.NoError(t, stopped)
@@ -837,23 +856,23 @@ func TestStopWaitsForRequestsThatHoldMessages(t *testing.T) {
 }
 
 func TestSucceeded(t *testing.T) {
-	assert.True(t, Succeeded(Outcome{Status: 200}))
-	assert.True(t, Succeeded(Outcome{Status: 499}))
-	assert.False(t, Succeeded(Outcome{Status: 500}))
-	assert.False(t, Succeeded(Outcome{Panicked: true}))
+	assert.True(t, core.Succeeded(core.Outcome{Status: 200}))
+	assert.True(t, core.Succeeded(core.Outcome{Status: 499}))
+	assert.False(t, core.Succeeded(core.Outcome{Status: 500}))
+	assert.False(t, core.Succeeded(core.Outcome{Panicked: true}))
 }
 
 func TestEndRequestWithoutPublisher(t *testing.T) {
-	assert.NotPanics(t, func() { EndRequest(t.Context(), 200) })
-	assert.NotPanics(t, func() { EndRequest(NewContext(t.Context(), nil), 200) })
+	assert.NotPanics(t, func() { core.EndRequest(t.Context(), 200) })
+	assert.NotPanics(t, func() { core.EndRequest(core.NewContext(t.Context(), nil), 200) })
 }
 
 func TestPublishFlushAndStopAtTheSameTime(t *testing.T) {
-	for _, mode := range []Mode{Memory, Durable} {
+	for _, mode := range []core.Mode{core.Memory, core.Durable} {
 		t.Run(mode.String(), func(t *testing.T) {
 			server := newServer(t, "orders")
 			store := memory.New()
-			client := newTestClient(t, Config{URL: server.URL(), Outbox: store, Timeout: time.Minute, BulkTimeout: time.Minute, Batching: Batching{MaxMessages: 300, Delay: time.Millisecond}})
+			client := newTestClient(t, core.Config{URL: server.URL(), Outbox: store, Timeout: time.Minute, BulkTimeout: time.Minute, Batching: core.Batching{MaxMessages: 300, Delay: time.Millisecond}})
 			require.NoError(t, client.Start(t.Context()))
 			var running sync.WaitGroup
 			var accepted atomic.Int64
@@ -863,7 +882,7 @@ func TestPublishFlushAndStopAtTheSameTime(t *testing.T) {
 					for n := 0; ; n++ {
 						payload := map[string]string{"id": fmt.Sprintf("%d-%d", i, n)}
 						if _, err := p.Publish(context.Background(), "orders", payload); err != nil {
-							assert.ErrorIs(t, err, ErrClosed)
+							assert.ErrorIs(t, err, core.ErrClosed)
 							return
 						}
 						accepted.Add(1)
@@ -896,35 +915,13 @@ func TestPublishFlushAndStopAtTheSameTime(t *testing.T) {
 }
 
 func TestBatchingIsChecked(t *testing.T) {
-	_, err := NewClient(Config{URL: testServer, Batching: Batching{
+	_, err := core.NewClient(core.Config{URL: testServer, Batching: core.Batching{
 		Payloads: 3001, Bytes: -1, Delay: -1, InFlight: -1, MaxMessages: -1, MaxBytes: -1,
 	}})
-	require.ErrorIs(t, err, ErrInvalidConfig)
+	require.ErrorIs(t, err, core.ErrInvalidConfig)
 	for _, field := range []string{"Payloads", "Bytes", "Delay", "InFlight", "MaxMessages", "MaxBytes"} {
 		assert.ErrorContains(t, err, "Batching."+field+" is ")
 	}
-	_, err = NewClient(Config{URL: testServer, Batching: Batching{Delay: MaxBatchDelay + 1}})
+	_, err = core.NewClient(core.Config{URL: testServer, Batching: core.Batching{Delay: core.MaxBatchDelay + 1}})
 	assert.ErrorContains(t, err, "Batching.Delay is ")
-}
-
-func TestOnlyBuffersThatNobodyReadsAreUsedAgain(t *testing.T) {
-	own := newTestClient(t, Config{URL: testServer}).batcher
-	other := newTestClient(t, Config{URL: testServer, HTTPClient: http.DefaultClient}).batcher
-	parcelOf := func() *parcel {
-		return &parcel{batch: batch{bulk: make([]byte, 10), readers: new(atomic.Int32)}}
-	}
-	delivered := make([]*failure, 3)
-	assert.NotNil(t, own.spares(parcelOf(), delivered))
-	assert.Nil(t, other.spares(parcelOf(), delivered), "another transport may not close what it reads")
-	assert.Nil(t, own.spares(parcelOf(), []*failure{nil, {}, nil}), "the outbox has seen a payload")
-	assert.Nil(t, own.spares(&parcel{}, delivered), "a retry has no buffer of its own")
-
-	read := parcelOf()
-	body := requestBody{read.batch.bulk, read.batch.readers}
-	first, second := body.open(), body.open()
-	require.NoError(t, first.Close())
-	require.NoError(t, first.Close())
-	assert.Nil(t, own.spares(read, delivered), "one is still read")
-	require.NoError(t, second.Close())
-	assert.NotNil(t, own.spares(read, delivered))
 }

@@ -187,14 +187,6 @@ func bubbleClient(t *testing.T, server http.RoundTripper, config core.Config) (*
 	return client, changes
 }
 
-// publisherOf makes a publisher of a mode.
-func publisherOf(t *testing.T, client *core.Client, mode core.Mode) *core.Publisher {
-	t.Helper()
-	ctx, end := client.BeginRequest(t.Context(), nil, core.Options{AfterResponse: mode})
-	t.Cleanup(end)
-	return core.MustFromContext(ctx)
-}
-
 // insertPayloads puts messages of a topic into an outbox.
 func insertPayloads(t *testing.T, store outbox.Store, topic string, payloads []any) {
 	t.Helper()

@@ -1,7 +1,8 @@
-package core
+package core_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -10,13 +11,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// poisoned has a server answer 500 to every request with one of the words.
-func poisoned(server *postofficetest.Server, words ...string) {
+// failOn has a server answer 500 to every request with one of the words.
+func failOn(server *postofficetest.Server, words ...string) {
 	server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
 		for _, word := range words {
 			if bytes.Contains(body, []byte(word)) {
@@ -27,12 +29,31 @@ func poisoned(server *postofficetest.Server, words ...string) {
 	})
 }
 
+// sizesOf publishes messages in one call, and returns how many are in each
+// request that the server gets for it.
+func sizesOf(t *testing.T, server *postofficetest.Server, client *core.Client, topic string, n int) (sizes []int) {
+	t.Helper()
+	before := len(server.Requests())
+	_, err := client.PublishBulk(t.Context(), topic, numbered(n))
+	require.NoError(t, err)
+	for _, request := range server.Requests()[before:] {
+		var body struct{ Payload json.RawMessage }
+		var list []json.RawMessage
+		require.NoError(t, json.Unmarshal(request.Body, &body))
+		if err := json.Unmarshal(body.Payload, &list); err != nil {
+			list = []json.RawMessage{body.Payload}
+		}
+		sizes = append(sizes, len(list))
+	}
+	return sizes
+}
+
 func TestOnePoisonMessageHoldsBackNoOther(t *testing.T) {
 	for _, position := range []int{0, 250, 499} {
 		server := newServer(t, "orders")
-		poisoned(server, `"poison"`)
+		failOn(server, `"poison"`)
 		store := memory.New()
-		client := newTestClient(t, Config{URL: server.URL(), Outbox: store})
+		client := newTestClient(t, core.Config{URL: server.URL(), Outbox: store})
 		payloads := numbered(500)
 		payloads[position] = map[string]string{"kind": "poison"}
 		receipt, err := client.PublishBulk(t.Context(), "orders", payloads)
@@ -43,8 +64,8 @@ func TestOnePoisonMessageHoldsBackNoOther(t *testing.T) {
 		require.Len(t, list, 1)
 		assert.JSONEq(t, `{"kind":"poison"}`, string(list[0].Payload))
 		assert.Less(t, len(server.Requests()), 50, "halving finds it")
-		most, _ := client.limits.of("orders")
-		assert.Equal(t, 500, most, "a poison message teaches no limit")
+		server.FailWhen(nil)
+		assert.Equal(t, []int{500}, sizesOf(t, server, client, "orders", 500), "a poison message teaches no limit")
 	}
 }
 
@@ -52,7 +73,7 @@ func TestPermanentErrorOfOneMessageInABulk(t *testing.T) {
 	server := newServer(t, "orders")
 	server.FailWhen(func(_ *http.Request, body []byte) (int, bool) { return 400, bytes.Contains(body, []byte(`"poison"`)) })
 	store := memory.New()
-	client := newTestClient(t, Config{URL: server.URL(), Outbox: store})
+	client := newTestClient(t, core.Config{URL: server.URL(), Outbox: store})
 	payloads := numbered(20)
 	payloads[7] = map[string]string{"kind": "poison"}
 	_, err := client.PublishBulk(t.Context(), "orders", payloads)
@@ -65,9 +86,9 @@ func TestPermanentErrorOfOneMessageInABulk(t *testing.T) {
 
 func TestServerThatFailsEverythingIsNotAskedForEach(t *testing.T) {
 	server := newServer(t, "orders")
-	poisoned(server, "orders")
+	failOn(server, "orders")
 	store := memory.New()
-	client := newTestClient(t, Config{URL: server.URL(), Outbox: store})
+	client := newTestClient(t, core.Config{URL: server.URL(), Outbox: store})
 	receipt, err := client.PublishBulk(t.Context(), "orders", numbered(500))
 	require.NoError(t, err)
 	assert.Len(t, receipt.IDs, 500)
@@ -77,7 +98,7 @@ func TestServerThatFailsEverythingIsNotAskedForEach(t *testing.T) {
 func TestBulkLimitOfAnOlderServerIsLearned(t *testing.T) {
 	server := postofficetest.Start(t, postofficetest.WithBulkLimit(100))
 	addTopics(t, server, "orders", "bills")
-	client := newTestClient(t, Config{URL: server.URL()})
+	client := newTestClient(t, core.Config{URL: server.URL()})
 	_, err := client.PublishBulk(t.Context(), "orders", numbered(400))
 	require.NoError(t, err)
 	assert.Len(t, server.MessagesOf("orders"), 400)
@@ -92,7 +113,7 @@ func TestBodyLimitOfAProxyIsLearned(t *testing.T) {
 	server := postofficetest.Start(t, postofficetest.WithBodyLimit(100_000))
 	addTopics(t, server, "orders")
 	store := memory.New()
-	client := newTestClient(t, Config{URL: server.URL(), Outbox: store, Timeout: time.Minute, BulkTimeout: time.Minute})
+	client := newTestClient(t, core.Config{URL: server.URL(), Outbox: store, Timeout: time.Minute, BulkTimeout: time.Minute})
 	payloads := []any{}
 	for range 40 {
 		payloads = append(payloads, map[string]string{"text": strings.Repeat("x", 10_000)})
@@ -120,10 +141,10 @@ func TestLimitOfJobsIsLearnedForItsTopic(t *testing.T) {
 		_, err := server.AddConsumer(postofficetest.Consumer{Topic: "busy", Target: "http://127.0.0.1:9/" + target, Paused: true})
 		require.NoError(t, err)
 	}
-	client := newTestClient(t, Config{URL: server.URL(), BulkLimit: 3000, BulkTimeout: time.Minute})
+	client := newTestClient(t, core.Config{URL: server.URL(), BulkLimit: 3000, BulkTimeout: time.Minute})
 	receipt, err := client.PublishBulk(t.Context(), "busy", numbered(3000))
 	require.NoError(t, err)
-	assert.Equal(t, Delivered, receipt.State)
+	assert.Equal(t, core.Delivered, receipt.State)
 	assert.Len(t, receipt.Jobs, 9000)
 	assert.Len(t, server.MessagesOf("busy"), 3000)
 
@@ -133,35 +154,27 @@ func TestLimitOfJobsIsLearnedForItsTopic(t *testing.T) {
 	for _, request := range server.Requests()[before:] {
 		assert.Equal(t, 201, request.Status, "the second time it knows")
 	}
-	most, _ := client.limits.of("quiet")
-	assert.Equal(t, 3000, most)
+	assert.Equal(t, []int{3000}, sizesOf(t, server, client, "quiet", 3000), "other topics have no such limit")
 }
 
 func TestTimedOutBulkIsSmallerForAStart(t *testing.T) {
-	server := newServer(t, "orders")
-	server.Hang()
-	client := newTestClient(t, Config{URL: server.URL(), Outbox: memory.New(), BulkTimeout: 20 * time.Millisecond})
-	for _, want := range []int{250, 125} {
-		_, err := client.PublishBulk(t.Context(), "orders", numbered(500))
-		require.NoError(t, err)
-		most, _ := client.limits.of("orders")
-		assert.Equal(t, want, most)
-	}
-	server.Resume()
-	client.transport.bulkTimeout = time.Minute
-	for _, want := range []int{500, 500} {
-		_, err := client.PublishBulk(t.Context(), "orders", numbered(500))
-		require.NoError(t, err)
-		most, _ := client.limits.of("orders")
-		assert.Equal(t, want, most, "what passes raises it again")
-	}
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
+		config.Outbox = memory.New()
+		client := newTestClient(t, config)
+		server.Hang()
+		assert.Equal(t, []int{500}, sizesOf(t, server, client, "orders", 500))
+		assert.Equal(t, []int{250}, sizesOf(t, server, client, "orders", 500))
+		server.Resume()
+		assert.Equal(t, []int{125, 250, 125}, sizesOf(t, server, client, "orders", 500), "what passes raises it again")
+		assert.Equal(t, []int{500}, sizesOf(t, server, client, "orders", 500))
+	})
 }
 
 // Nothing is dead that was not refused itself, however many others are.
 func TestManyRefusedMessagesDoNotConvictOthers(t *testing.T) {
 	for name, withOutbox := range map[string]bool{"with an outbox": true, "without": false} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+			inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 				server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
 					return http.StatusBadRequest, bytes.Contains(body, []byte("bad"))
 				})
@@ -178,7 +191,7 @@ func TestManyRefusedMessagesDoNotConvictOthers(t *testing.T) {
 						payloads[i] = map[string]int{"good": i}
 					}
 				}
-				_, err := publisherIn(t, client, Memory).PublishBulk(t.Context(), "orders", payloads)
+				_, err := publisherIn(t, client, core.Memory).PublishBulk(t.Context(), "orders", payloads)
 				require.NoError(t, err)
 				require.NoError(t, client.Flush(t.Context()))
 				assert.Len(t, payloadsOf(server, "orders"), 10)

@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"context"
@@ -11,13 +11,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 )
 
 func TestNewClientNamesBadFields(t *testing.T) {
-	_, err := NewClient(Config{BulkLimit: 4000, Topics: []string{""}})
-	require.ErrorIs(t, err, ErrInvalidConfig)
+	_, err := core.NewClient(core.Config{BulkLimit: 4000, Topics: []string{""}})
+	require.ErrorIs(t, err, core.ErrInvalidConfig)
 	for _, field := range []string{"URL ", "BulkLimit ", "Topics[0] ", "OriginHost "} {
 		assert.ErrorContains(t, err, field)
 	}
@@ -25,29 +26,29 @@ func TestNewClientNamesBadFields(t *testing.T) {
 
 func TestStoppedClientAcceptsNothing(t *testing.T) {
 	server := newServer(t, "orders")
-	client := newTestClient(t, Config{URL: server.URL(), Outbox: memory.New()})
+	client := newTestClient(t, core.Config{URL: server.URL(), Outbox: memory.New()})
 	require.NoError(t, client.Start(t.Context()))
 	require.NoError(t, client.Stop(t.Context()))
 	require.NoError(t, client.Stop(t.Context()), "stopping again is fine")
 
 	_, err := client.Publish(t.Context(), "orders", struct{}{})
-	require.ErrorIs(t, err, ErrClosed)
+	require.ErrorIs(t, err, core.ErrClosed)
 	_, err = client.PublishBulk(t.Context(), "orders", []any{struct{}{}})
-	require.ErrorIs(t, err, ErrClosed)
-	require.ErrorIs(t, client.Start(t.Context()), ErrClosed)
+	require.ErrorIs(t, err, core.ErrClosed)
+	require.ErrorIs(t, client.Start(t.Context()), core.ErrClosed)
 	assert.Empty(t, server.MessagesOf("orders"))
 }
 
 func TestStopBeforeStart(t *testing.T) {
-	client := newTestClient(t, Config{URL: testServer, Outbox: memory.New()})
+	client := newTestClient(t, core.Config{URL: testServer, Outbox: memory.New()})
 	require.NoError(t, client.Stop(t.Context()))
-	require.ErrorIs(t, client.Start(t.Context()), ErrClosed)
+	require.ErrorIs(t, client.Start(t.Context()), core.ErrClosed)
 }
 
 func TestStartNeedsAUsableOutbox(t *testing.T) {
 	store := memory.New()
 	require.NoError(t, store.Close())
-	client := newTestClient(t, Config{URL: testServer, Outbox: store})
+	client := newTestClient(t, core.Config{URL: testServer, Outbox: store})
 	require.ErrorIs(t, client.Start(t.Context()), outbox.ErrClosed)
 }
 
@@ -60,18 +61,18 @@ var hanging = roundTripFunc(func(r *http.Request) (*http.Response, error) {
 func TestStopWaitsForCallsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory.New()
-		client := newTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: store})
+		client := newTestClient(t, core.Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: store})
 		require.NoError(t, client.Start(t.Context()))
-		var receipt Receipt
+		var receipt core.Receipt
 		var err error
 		go func() { receipt, err = client.Publish(context.Background(), "orders", struct{}{}) }()
 		synctest.Wait()
 		start := time.Now()
 		require.NoError(t, client.Stop(t.Context()))
-		assert.Equal(t, DefaultTimeout, time.Since(start))
+		assert.Equal(t, core.DefaultTimeout, time.Since(start))
 		synctest.Wait()
 		require.NoError(t, err)
-		assert.Equal(t, Stored, receipt.State)
+		assert.Equal(t, core.Stored, receipt.State)
 		assert.Len(t, records(t, store), 1)
 	})
 }
@@ -80,7 +81,7 @@ func TestStopBreaksOffTheRelayInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory.New()
 		insert(t, store, "orders", 10)
-		client := newTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: store, BulkTimeout: time.Minute})
+		client := newTestClient(t, core.Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: store, BulkTimeout: time.Minute})
 		require.NoError(t, client.Start(t.Context()))
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -97,7 +98,7 @@ func TestStopBreaksOffTheRelayInTime(t *testing.T) {
 
 func TestStopTellsThatItsTimeIsUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := newTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: memory.New(), Timeout: 10 * time.Second})
+		client := newTestClient(t, core.Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: memory.New(), Timeout: 10 * time.Second})
 		var done sync.WaitGroup
 		done.Go(func() { _, _ = client.Publish(context.Background(), "orders", struct{}{}) })
 		synctest.Wait()
@@ -112,7 +113,7 @@ func TestStopTellsThatItsTimeIsUp(t *testing.T) {
 func TestStopMeetsPublish(t *testing.T) {
 	server := newServer(t, "orders")
 	store := memory.New()
-	client := newTestClient(t, Config{URL: server.URL(), Outbox: store})
+	client := newTestClient(t, core.Config{URL: server.URL(), Outbox: store})
 	require.NoError(t, client.Start(t.Context()))
 	var publishers, stoppers sync.WaitGroup
 	accepted := make(chan int, 16)
@@ -121,7 +122,7 @@ func TestStopMeetsPublish(t *testing.T) {
 			n := 0
 			for {
 				if _, err := client.Publish(context.Background(), "orders", struct{}{}); err != nil {
-					assert.ErrorIs(t, err, ErrClosed)
+					assert.ErrorIs(t, err, core.ErrClosed)
 					break
 				}
 				n++
@@ -144,7 +145,7 @@ func TestStopMeetsPublish(t *testing.T) {
 }
 
 func TestFlush(t *testing.T) {
-	client := newTestClient(t, Config{URL: testServer})
+	client := newTestClient(t, core.Config{URL: testServer})
 	require.NoError(t, client.Flush(t.Context()))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -153,8 +154,8 @@ func TestFlush(t *testing.T) {
 
 func TestSeveralClientsInOneProcess(t *testing.T) {
 	one, two := newServer(t, "orders"), newServer(t, "orders")
-	first := newTestClient(t, Config{URL: one.URL()})
-	second := newTestClient(t, Config{URL: two.URL()})
+	first := newTestClient(t, core.Config{URL: one.URL()})
+	second := newTestClient(t, core.Config{URL: two.URL()})
 	_, err := first.Publish(t.Context(), "orders", map[string]int{"n": 1})
 	require.NoError(t, err)
 	require.NoError(t, first.Stop(t.Context()))
@@ -166,33 +167,33 @@ func TestSeveralClientsInOneProcess(t *testing.T) {
 
 func TestBreakerIsLoggedAndObserved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var states []BreakerState
-		client := newTestClient(t, Config{
+		var states []core.BreakerState
+		client := newTestClient(t, core.Config{
 			URL: testServer, HTTPClient: &http.Client{Transport: hanging},
-			Observer: Observer{Breaker: func(state BreakerState) { states = append(states, state) }},
+			Observer: core.Observer{Breaker: func(state core.BreakerState) { states = append(states, state) }},
 		})
 		for range breakerConsecutive {
 			_, _ = client.Publish(t.Context(), "orders", struct{}{})
 		}
-		assert.Equal(t, []BreakerState{BreakerOpen}, states)
+		assert.Equal(t, []core.BreakerState{core.BreakerOpen}, states)
 	})
 }
 
 func TestPublisherOfARequest(t *testing.T) {
 	server := newServer(t, "orders")
-	client := newTestClient(t, Config{URL: server.URL()})
+	client := newTestClient(t, core.Config{URL: server.URL()})
 	calls := 0
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://app.test/?id=7", nil)
 	require.NoError(t, err)
-	ctx, end := client.BeginRequest(t.Context(), request, Options{Attributes: func(r *http.Request) map[string]any {
+	ctx, end := client.BeginRequest(t.Context(), request, core.Options{Attributes: func(r *http.Request) map[string]any {
 		calls++
 		return map[string]any{"request": r.URL.Query().Get("id"), "region": "south"}
 	}})
 	assert.Zero(t, calls, "not before something is published")
-	publisher, ok := FromContext(ctx)
+	publisher, ok := core.FromContext(ctx)
 	require.True(t, ok)
-	assert.Same(t, publisher, MustFromContext(ctx))
-	_, err = publisher.Publish(ctx, "orders", struct{}{}, WithAttribute("region", "north"))
+	assert.Same(t, publisher, core.MustFromContext(ctx))
+	_, err = publisher.Publish(ctx, "orders", struct{}{}, core.WithAttribute("region", "north"))
 	require.NoError(t, err)
 	_, err = publisher.PublishBulk(ctx, "orders", []any{struct{}{}})
 	require.NoError(t, err)
@@ -203,13 +204,13 @@ func TestPublisherOfARequest(t *testing.T) {
 }
 
 func TestContextWithoutPublisher(t *testing.T) {
-	publisher, ok := FromContext(t.Context())
+	publisher, ok := core.FromContext(t.Context())
 	assert.False(t, ok)
 	_, err := publisher.Publish(t.Context(), "orders", struct{}{})
-	require.ErrorIs(t, err, ErrNoPublisher)
+	require.ErrorIs(t, err, core.ErrNoPublisher)
 	_, err = publisher.PublishBulk(t.Context(), "orders", nil)
-	require.ErrorIs(t, err, ErrNoPublisher)
-	assert.PanicsWithError(t, ErrNoPublisher.Error(), func() { MustFromContext(t.Context()) })
+	require.ErrorIs(t, err, core.ErrNoPublisher)
+	assert.PanicsWithError(t, core.ErrNoPublisher.Error(), func() { core.MustFromContext(t.Context()) })
 }
 
 // frameworkContext keeps values by name, as *gin.Context does.
@@ -224,14 +225,14 @@ func (c frameworkContext) Value(key any) any {
 }
 
 func TestFrameworksContextIsLookedInto(t *testing.T) {
-	want := &Publisher{}
-	got, ok := FromContext(frameworkContext{t.Context(), map[string]any{ContextKey: want}})
+	want := &core.Publisher{}
+	got, ok := core.FromContext(frameworkContext{t.Context(), map[string]any{core.ContextKey: want}})
 	assert.True(t, ok)
 	assert.Same(t, want, got)
 }
 
 func TestRoutes(t *testing.T) {
-	routes := newTestClient(t, Config{URL: testServer, RecoveryPath: "/outbox"}).Routes()
+	routes := newTestClient(t, core.Config{URL: testServer, RecoveryPath: "/outbox"}).Routes()
 	require.Len(t, routes, 1)
 	assert.Equal(t, "/outbox/", routes[0].Path)
 }

@@ -1,29 +1,32 @@
-package core
+package core_test
 
 import (
-	"encoding/base64"
-	"log/slog"
+	"encoding/json"
+	"io"
 	"math"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core"
 )
 
 // faultsOf returns the fields at fault, with their problems.
 func faultsOf(t *testing.T, err error) map[string]string {
 	t.Helper()
-	require.ErrorIs(t, err, ErrInvalidConfig)
-	var first *FieldError
+	require.ErrorIs(t, err, core.ErrInvalidConfig)
+	var first *core.FieldError
 	require.ErrorAs(t, err, &first)
 	found := map[string]string{}
 	var walk func(error)
 	walk = func(err error) {
 		switch err := err.(type) { //nolint:errorlint // it unwraps step by step itself
-		case *FieldError:
+		case *core.FieldError:
 			assert.NotEmpty(t, err.Field)
 			assert.NotEmpty(t, err.Problem)
 			found[err.Field] = err.Problem
@@ -39,57 +42,89 @@ func faultsOf(t *testing.T, err error) map[string]string {
 	return found
 }
 
-func TestResolveDefaults(t *testing.T) {
-	s, err := Config{URL: "http://postoffice:4000"}.resolve()
-	require.NoError(t, err)
-	assert.Equal(t, &settings{
-		baseURL:      "http://postoffice:4000",
-		recoveryPath: "/postoffice/messages/",
-		timeout:      500 * time.Millisecond,
-		bulkTimeout:  5 * time.Second,
-		bulkLimit:    500,
-		batching:     Batching{Payloads: 500, Bytes: 1_000_000, Delay: 20 * time.Millisecond, InFlight: 4, MaxMessages: 100_000, MaxBytes: 64_000_000, MaxAge: 250 * time.Millisecond},
-		logger:       slog.Default(),
-	}, s)
+// The zero value of a field means its default, which the documentation tells.
+func TestDefaults(t *testing.T) {
+	assert.Equal(t, []any{
+		500 * time.Millisecond, 5 * time.Second, 500, 3000, "/postoffice/messages/",
+		1_000_000, 20 * time.Millisecond, 4, 100_000, 64_000_000, 250 * time.Millisecond, 10 * time.Second,
+	}, []any{
+		core.DefaultTimeout, core.DefaultBulkTimeout, core.DefaultBulkLimit, core.MaxBulkLimit, core.DefaultRecoveryPath,
+		core.DefaultBatchBytes, core.DefaultBatchDelay, core.DefaultBatchesInFlight, core.DefaultMaxMessages, core.DefaultMaxBytes,
+		core.DefaultMaxAge, core.MaxBatchDelay,
+	})
+	synctest.Test(t, func(t *testing.T) {
+		server := newBlocking()
+		client := newTestClient(t, core.Config{URL: testServer, HTTPClient: &http.Client{Transport: server}, BulkTimeout: time.Hour})
+		stats := client.Stats()
+		assert.Equal(t, core.DefaultMaxMessages, stats.MaxQueued)
+		assert.Equal(t, core.DefaultMaxBytes, stats.MaxQueuedBytes)
+		require.Len(t, client.Routes(), 1)
+		assert.Equal(t, core.DefaultRecoveryPath, client.Routes()[0].Path)
+		for range core.DefaultBatchesInFlight + 2 {
+			queueN(t, publisherIn(t, client, core.Memory), 1, core.Queued)
+			time.Sleep(core.DefaultBatchDelay + time.Millisecond) // so that each has a batch of its own
+		}
+		synctest.Wait()
+		assert.EqualValues(t, core.DefaultBatchesInFlight, server.waiting.Load(), "batches in flight")
+		for range core.DefaultBatchesInFlight + 2 {
+			server.answers <- http.StatusCreated
+		}
+	})
 }
 
-func TestResolveKeepsWhatIsSet(t *testing.T) {
-	client, logger := new(http.Client), slog.New(slog.DiscardHandler)
-	consumer := Consumer{
-		Topic: "t", Target: "http://us:pw@here/x?y=1", Type: HTTP, FromNow: true,
+func TestConfigIsKept(t *testing.T) {
+	consumer := core.Consumer{
+		Topic: "t", Target: "http://us:pw@here/x?y=1", Type: core.HTTP, FromNow: true,
 		Timeout: 3 * time.Second, Retry: math.MaxInt32 * time.Second, ChunkSize: math.MaxInt32, Paused: true,
 	}
-	config := Config{
-		URL: "https://postoffice", Topics: []string{"a", strings.Repeat("é", 255)},
-		Consumers:       []Consumer{consumer, {Topic: "t", Target: "projects/p/topics/t", Type: PubSub}, {Topic: "t", Target: "http://x"}},
+	long := strings.Repeat("é", 255)
+	var bodies []map[string]any
+	config := core.Config{
+		URL: "https://postoffice", Topics: []string{"a", long},
+		Consumers:       []core.Consumer{consumer, {Topic: "t", Target: "projects/p/topics/t", Type: core.PubSub}, {Topic: "t", Target: "http://x"}},
 		OriginHost:      "http://us%40er:p%3Ass%2Fw%25rd@app:8080",
 		RecoveryPath:    "/recover",
 		RecoveryEnabled: true, AllowOpenRecovery: true, SetupRequired: true,
-		Timeout: time.Second, BulkTimeout: time.Minute, BulkLimit: MaxBulkLimit,
-		HTTPClient: client, Logger: logger,
+		Timeout: time.Second, BulkTimeout: time.Minute, BulkLimit: core.MaxBulkLimit,
+		HTTPClient: &http.Client{Transport: answering(func(w http.ResponseWriter, r *http.Request) {
+			var body map[string]any
+			assert.NoError(t, json.NewDecoder(r.Body).Decode(&body))
+			bodies = append(bodies, body)
+			w.WriteHeader(http.StatusCreated)
+		})},
 	}
-	s, err := config.resolve()
-	require.NoError(t, err)
-	assert.Equal(t, config.Topics, s.topics)
-	assert.Equal(t, []Consumer{consumer, config.Consumers[1], {Topic: "t", Target: "http://x", Type: HTTP}}, s.consumers)
-	assert.Equal(t, "http://us%40er:p%3Ass%2Fw%25rd@app:8080/recover/", s.originHost)
-	assert.Equal(t, "/recover/", s.recoveryPath)
-	assert.Equal(t, "us@er", s.recoveryUser)
-	assert.Equal(t, "p:ss/w%rd", s.recoveryPassword)
-	assert.True(t, s.recoveryGuarded && s.recoveryEnabled && s.allowOpenRecovery && s.setupRequired)
-	assert.Equal(t, time.Second, s.timeout)
-	assert.Equal(t, time.Minute, s.bulkTimeout)
-	assert.Equal(t, 3000, s.bulkLimit)
-	assert.Same(t, client, s.httpClient)
-	assert.Same(t, logger, s.logger)
-
-	// The caller's slices stay the caller's.
-	assert.Empty(t, config.Consumers[2].Type)
-	config.Topics[0] = "changed"
-	assert.Equal(t, "a", s.topics[0])
+	client := newTestClient(t, config)
+	config.Topics[0], config.Consumers[1].Target = "changed", "changed" // which has no effect
+	assert.Empty(t, config.Consumers[2].Type, "the caller's slices stay the caller's")
+	setUp := func(topics, consumers bool) []map[string]any {
+		bodies = nil
+		if topics {
+			_, err := client.SetupTopics(t.Context())
+			require.NoError(t, err)
+		}
+		if consumers {
+			_, err := client.SetupConsumers(t.Context())
+			require.NoError(t, err)
+		}
+		return bodies
+	}
+	host := "http://us%40er:p%3Ass%2Fw%25rd@app:8080/recover/"
+	assert.ElementsMatch(t, []map[string]any{
+		{"name": "a", "origin_host": host, "recovery_enabled": true}, {"name": long, "origin_host": host, "recovery_enabled": true},
+	}, setUp(true, false))
+	assert.ElementsMatch(t, []map[string]any{
+		{"topic": "t", "target": "http://us:pw@here/x?y=1", "type": "http", "active": false, "from_now": true,
+			"seconds_timeout": 3., "seconds_retry": float64(math.MaxInt32), "chunk_size": float64(math.MaxInt32)},
+		{"topic": "t", "target": "projects/p/topics/t", "type": "pubsub", "active": true, "from_now": false},
+		{"topic": "t", "target": "http://x", "type": "http", "active": true, "from_now": false},
+	}, setUp(false, true))
+	require.Len(t, client.Routes(), 1)
+	assert.Equal(t, "/recover/", client.Routes()[0].Path)
+	assert.Equal(t, http.StatusUnauthorized, ask(client.RecoveryHandler(), "GET", "/recover/", "us@er", "wrong").Code)
+	assert.Equal(t, http.StatusOK, ask(client.RecoveryHandler(), "GET", "/recover/", "us@er", "p:ss/w%rd").Code)
 }
 
-func TestResolveURL(t *testing.T) {
+func TestURLOfRequests(t *testing.T) {
 	for address, want := range map[string]struct{ base, credential string }{
 		"http://postoffice":                  {base: "http://postoffice"},
 		"HTTP://Postoffice/":                 {base: "http://Postoffice"},
@@ -102,23 +137,25 @@ func TestResolveURL(t *testing.T) {
 		"http://h/%40x":                      {base: "http://h/%40x"},
 	} {
 		t.Run(address, func(t *testing.T) {
-			s, err := Config{URL: address}.resolve()
-			require.NoError(t, err)
-			assert.Equal(t, want.base, s.baseURL)
-			if want.credential == "" {
-				assert.Empty(t, s.authorization)
-				return
+			var request *http.Request
+			client := newTestClient(t, core.Config{URL: address, HTTPClient: &http.Client{
+				Transport: answering(func(w http.ResponseWriter, r *http.Request) {
+					request = r
+					_, _ = io.WriteString(w, `{"status":"ok"}`)
+				}),
+			}})
+			require.NoError(t, client.Health(t.Context()))
+			assert.Equal(t, want.base+"/api/health", request.URL.String())
+			user, password, ok := request.BasicAuth()
+			assert.Equal(t, want.credential != "", ok)
+			if ok {
+				assert.Equal(t, want.credential, user+":"+password)
 			}
-			encoded, ok := strings.CutPrefix(s.authorization, "Basic ")
-			require.True(t, ok)
-			credential, err := base64.StdEncoding.DecodeString(encoded)
-			require.NoError(t, err)
-			assert.Equal(t, want.credential, string(credential))
 		})
 	}
 }
 
-func TestResolveOrigin(t *testing.T) {
+func TestOriginHostThatIsRegistered(t *testing.T) {
 	for name, test := range map[string]struct{ origin, path, want string }{
 		"plain":              {"http://app:8080", "", "http://app:8080/postoffice/messages/"},
 		"no scheme":          {"example.com:8000", "", "http://example.com:8000/postoffice/messages/"},
@@ -137,36 +174,53 @@ func TestResolveOrigin(t *testing.T) {
 		"every path segment": {"http://app", "/a-b/c.d/e_f/~", "http://app/a-b/c.d/e_f/~/"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := Config{URL: "http://po", Topics: []string{"t"}, OriginHost: test.origin, RecoveryPath: test.path}.resolve()
+			var registered string
+			client := newTestClient(t, core.Config{
+				URL: "http://po", Topics: []string{"t"}, OriginHost: test.origin, RecoveryPath: test.path,
+				HTTPClient: &http.Client{Transport: answering(func(w http.ResponseWriter, r *http.Request) {
+					var body struct {
+						OriginHost string `json:"origin_host"`
+					}
+					assert.NoError(t, json.NewDecoder(r.Body).Decode(&body))
+					registered = body.OriginHost
+					w.WriteHeader(http.StatusCreated)
+				})},
+			})
+			_, err := client.SetupTopics(t.Context())
 			require.NoError(t, err)
-			assert.Equal(t, test.want, s.originHost)
-			assert.Equal(t, strings.Contains(test.origin, "@"), s.recoveryGuarded)
-			assert.True(t, strings.HasSuffix(s.recoveryPath, "/"))
+			assert.Equal(t, test.want, registered)
+			route := client.Routes()[0]
+			assert.True(t, strings.HasSuffix(route.Path, "/"))
+			status := http.StatusForbidden
+			if strings.Contains(test.origin, "@") {
+				status = http.StatusUnauthorized
+			}
+			assert.Equal(t, status, ask(route.Handler, "GET", route.Path).Code, "guarded by its userinfo")
 		})
 	}
 }
 
-func TestResolveFaults(t *testing.T) {
+func TestFaultsOfAConfig(t *testing.T) {
 	long := strings.Repeat("é", 256)
 	// with changes a Config that is in order.
-	with := func(change func(*Config)) Config {
-		config := Config{URL: "http://po", Topics: []string{"t"}, OriginHost: "http://app"}
+	with := func(change func(*core.Config)) core.Config {
+		config := core.Config{URL: "http://po", Topics: []string{"t"}, OriginHost: "http://app"}
 		change(&config)
 		return config
 	}
-	url := func(url string) Config { return with(func(c *Config) { c.URL = url }) }
-	origin := func(origin string) Config { return with(func(c *Config) { c.OriginHost = origin }) }
-	path := func(path string) Config { return with(func(c *Config) { c.RecoveryPath = path }) }
-	topics := func(topics ...string) Config { return with(func(c *Config) { c.Topics = topics }) }
-	consumer := func(change func(*Consumer)) Config {
-		consumer := Consumer{Topic: "t", Target: "http://me"}
+	url := func(url string) core.Config { return with(func(c *core.Config) { c.URL = url }) }
+	origin := func(origin string) core.Config { return with(func(c *core.Config) { c.OriginHost = origin }) }
+	path := func(path string) core.Config { return with(func(c *core.Config) { c.RecoveryPath = path }) }
+	topics := func(topics ...string) core.Config { return with(func(c *core.Config) { c.Topics = topics }) }
+	consumer := func(change func(*core.Consumer)) core.Config {
+		consumer := core.Consumer{Topic: "t", Target: "http://me"}
 		change(&consumer)
-		return with(func(c *Config) { c.Consumers = []Consumer{consumer} })
+		return with(func(c *core.Config) { c.Consumers = []core.Consumer{consumer} })
 	}
-	target := func(target string) Config { return consumer(func(c *Consumer) { c.Target = target }) }
+	target := func(target string) core.Config { return consumer(func(c *core.Consumer) { c.Target = target }) }
 
 	for name, test := range map[string]struct {
-		config         Config
+		config         core.Config
 		field, problem string
 	}{
 		"url missing":              {url(""), "URL", "is required"},
@@ -225,8 +279,8 @@ func TestResolveFaults(t *testing.T) {
 		"topic UTF-8":              {topics("\xff"), "Topics[0]", "is not valid UTF-8"},
 		"topic NUL":                {topics("a\x00b"), "Topics[0]", "holds a NUL"},
 		"topic twice":              {topics("t", "u", "t"), "Topics[2]", "is the same as Topics[0]"},
-		"consumer topic":           {consumer(func(c *Consumer) { c.Topic = "" }), "Consumers[0].Topic", "is blank"},
-		"consumer type":            {consumer(func(c *Consumer) { c.Type = "smtp" }), "Consumers[0].Type", `is "smtp"; it must be "http" or "pubsub"`},
+		"consumer topic":           {consumer(func(c *core.Consumer) { c.Topic = "" }), "Consumers[0].Topic", "is blank"},
+		"consumer type":            {consumer(func(c *core.Consumer) { c.Type = "smtp" }), "Consumers[0].Type", `is "smtp"; it must be "http" or "pubsub"`},
 		"target missing":           {target(""), "Consumers[0].Target", "is required"},
 		"target long":              {target("http://" + long), "Consumers[0].Target", "at most 255"},
 		"target NUL":               {target("http://me/\x00"), "Consumers[0].Target", "holds a NUL"},
@@ -235,26 +289,26 @@ func TestResolveFaults(t *testing.T) {
 		"target no host":           {target("http:///x"), "Consumers[0].Target", "has no host"},
 		"target password":          {target("http://user:SEC/RET@me"), "Consumers[0].Target", "userinfo must be percent-encoded"},
 		"target port":              {target("http://user:SECRET@me:0"), "Consumers[0].Target", "port"},
-		"pubsub target missing":    {consumer(func(c *Consumer) { c.Type, c.Target = PubSub, " " }), "Consumers[0].Target", "is required"},
-		"pubsub target long":       {consumer(func(c *Consumer) { c.Type, c.Target = PubSub, long }), "Consumers[0].Target", "at most 255"},
-		"consumer timeout":         {consumer(func(c *Consumer) { c.Timeout = -1 }), "Consumers[0].Timeout", "is negative"},
-		"consumer timeout broken":  {consumer(func(c *Consumer) { c.Timeout = 1500 * time.Millisecond }), "Consumers[0].Timeout", "is 1.5s; the server counts whole seconds"},
-		"consumer retry too large": {consumer(func(c *Consumer) { c.Retry = (math.MaxInt32 + 1) * time.Second }), "Consumers[0].Retry", "at most 2147483647"},
-		"chunk negative":           {consumer(func(c *Consumer) { c.ChunkSize = -1 }), "Consumers[0].ChunkSize", "is negative"},
-		"timeout":                  {with(func(c *Config) { c.Timeout = -1 }), "Timeout", "is negative"},
-		"bulk timeout":             {with(func(c *Config) { c.BulkTimeout = -1 }), "BulkTimeout", "is negative"},
-		"bulk limit negative":      {with(func(c *Config) { c.BulkLimit = -1 }), "BulkLimit", "is negative"},
-		"bulk limit too large":     {with(func(c *Config) { c.BulkLimit = 3001 }), "BulkLimit", "is 3001; the server takes at most 3000"},
-		"recovery, no credentials": {Config{URL: "http://po", OriginHost: "app:8080", RecoveryEnabled: true}, "OriginHost",
+		"pubsub target missing":    {consumer(func(c *core.Consumer) { c.Type, c.Target = core.PubSub, " " }), "Consumers[0].Target", "is required"},
+		"pubsub target long":       {consumer(func(c *core.Consumer) { c.Type, c.Target = core.PubSub, long }), "Consumers[0].Target", "at most 255"},
+		"consumer timeout":         {consumer(func(c *core.Consumer) { c.Timeout = -1 }), "Consumers[0].Timeout", "is negative"},
+		"consumer timeout broken":  {consumer(func(c *core.Consumer) { c.Timeout = 1500 * time.Millisecond }), "Consumers[0].Timeout", "is 1.5s; the server counts whole seconds"},
+		"consumer retry too large": {consumer(func(c *core.Consumer) { c.Retry = (math.MaxInt32 + 1) * time.Second }), "Consumers[0].Retry", "at most 2147483647"},
+		"chunk negative":           {consumer(func(c *core.Consumer) { c.ChunkSize = -1 }), "Consumers[0].ChunkSize", "is negative"},
+		"timeout":                  {with(func(c *core.Config) { c.Timeout = -1 }), "Timeout", "is negative"},
+		"bulk timeout":             {with(func(c *core.Config) { c.BulkTimeout = -1 }), "BulkTimeout", "is negative"},
+		"bulk limit negative":      {with(func(c *core.Config) { c.BulkLimit = -1 }), "BulkLimit", "is negative"},
+		"bulk limit too large":     {with(func(c *core.Config) { c.BulkLimit = 3001 }), "BulkLimit", "is 3001; the server takes at most 3000"},
+		"recovery, no credentials": {core.Config{URL: "http://po", OriginHost: "app:8080", RecoveryEnabled: true}, "OriginHost",
 			"put USER:PASSWORD@ before its host, or set AllowOpenRecovery"},
-		"recovery without origin": {Config{URL: "http://po", RecoveryEnabled: true}, "OriginHost", "is required with RecoveryEnabled"},
-		"same consumer twice": {with(func(c *Config) {
-			c.Consumers = []Consumer{{Topic: "t", Target: "http://me"}, {Topic: "t", Target: "http://me", Type: HTTP, Paused: true}}
+		"recovery without origin": {core.Config{URL: "http://po", RecoveryEnabled: true}, "OriginHost", "is required with RecoveryEnabled"},
+		"same consumer twice": {with(func(c *core.Config) {
+			c.Consumers = []core.Consumer{{Topic: "t", Target: "http://me"}, {Topic: "t", Target: "http://me", Type: core.HTTP, Paused: true}}
 		}), "Consumers[1]", "Consumers[0]"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := test.config.resolve()
-			assert.Nil(t, s)
+			client, err := core.NewClient(test.config)
+			assert.Nil(t, client)
 			faults := faultsOf(t, err)
 			assert.Contains(t, faults[test.field], test.problem)
 			assert.Len(t, faults, 1, "%v", faults)
@@ -270,15 +324,15 @@ func TestChunkSizeIsA32BitNumber(t *testing.T) {
 	if int64(int(size)) != size {
 		t.Skip("an int has 32 bits here")
 	}
-	_, err := Config{URL: "http://po", Consumers: []Consumer{{Topic: "t", Target: "http://me", ChunkSize: int(size)}}}.resolve()
+	_, err := core.NewClient(core.Config{URL: "http://po", Consumers: []core.Consumer{{Topic: "t", Target: "http://me", ChunkSize: int(size)}}})
 	assert.Contains(t, faultsOf(t, err)["Consumers[0].ChunkSize"], "at most 2147483647")
 }
 
-func TestResolveTellsAllFaults(t *testing.T) {
-	_, err := Config{
+func TestAllFaultsOfAConfigAreTold(t *testing.T) {
+	_, err := core.NewClient(core.Config{
 		Topics: []string{""}, RecoveryPath: "x", Timeout: -1, BulkTimeout: -1, BulkLimit: -1,
-		Consumers: []Consumer{{Type: "x", Timeout: -1, Retry: -1, ChunkSize: -1}},
-	}.resolve()
+		Consumers: []core.Consumer{{Type: "x", Timeout: -1, Retry: -1, ChunkSize: -1}},
+	})
 	found := faultsOf(t, err)
 	for _, field := range []string{
 		"URL", "Topics[0]", "OriginHost", "RecoveryPath", "Timeout", "BulkTimeout", "BulkLimit",
@@ -298,22 +352,21 @@ Batching.InFlight is negative
 Batching.MaxMessages is negative
 Batching.MaxBytes is negative`
 	for range 20 {
-		_, err := NewClient(Config{Batching: Batching{Payloads: -1, Bytes: -1, InFlight: -1, MaxMessages: -1, MaxBytes: -1}})
+		_, err := core.NewClient(core.Config{Batching: core.Batching{Payloads: -1, Bytes: -1, InFlight: -1, MaxMessages: -1, MaxBytes: -1}})
 		require.EqualError(t, err, want)
 	}
 }
 
 func TestConsumersThatDiffer(t *testing.T) {
-	_, err := Config{URL: "http://po", Consumers: []Consumer{
+	newTestClient(t, core.Config{URL: "http://po", Consumers: []core.Consumer{ // topic, target or type tell them apart
 		{Topic: "t", Target: "http://me"},
-		{Topic: "t", Target: "http://me", Type: PubSub},
+		{Topic: "t", Target: "http://me", Type: core.PubSub},
 		{Topic: "u", Target: "http://me"},
 		{Topic: "t", Target: "http://me/"},
-	}}.resolve()
-	assert.NoError(t, err, "topic, target or type tell them apart")
+	}})
 }
 
-func TestRedactTarget(t *testing.T) {
+func TestReportsShowTargetsWithoutUserinfo(t *testing.T) {
 	for target, want := range map[string]string{
 		"http://us:SECRET@me:80/x?y=a@b": "http://me:80/x?y=a@b",
 		"http://me/@user":                "http://me/@user",
@@ -322,17 +375,15 @@ func TestRedactTarget(t *testing.T) {
 		"us:SECRET@me/x":                 "me/x",
 		"http://a@SECRET@me":             "http://me",
 		"projects/p/topics/t":            "projects/p/topics/t",
-		"":                               "",
 	} {
-		assert.Equal(t, want, redactTarget(target))
+		client := newTestClient(t, core.Config{ // PubSub, whose target may be any text
+			URL: testServer, Consumers: []core.Consumer{{Topic: "t", Target: target, Type: core.PubSub}},
+			HTTPClient: &http.Client{Transport: refusing},
+		})
+		report, err := client.SetupConsumers(t.Context())
+		require.Error(t, err)
+		require.Len(t, report.Consumers, 1)
+		assert.Equal(t, want, report.Consumers[0].Target)
+		assert.NotContains(t, err.Error(), "SECRET")
 	}
-}
-
-func TestCheckTopicIsNilForGoodNames(t *testing.T) {
-	var err error
-	if fault := checkTopic("topic", "orders"); fault != nil {
-		err = fault
-	}
-	assert.NoError(t, err)
-	assert.ErrorIs(t, faults{checkTopic("topic", "")}.err(), ErrInvalidConfig)
 }

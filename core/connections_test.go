@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"crypto/tls"
@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core"
 )
 
 // line forwards TCP connections to a server, until it is told to be silent on
@@ -150,19 +152,16 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			server, protocols := secureServer(t, test.http2)
 			way := newLine(t, server.Listener.Addr().String())
-			config := Config{URL: "https://" + way.listener.Addr().String(), Timeout: 500 * time.Millisecond}
+			config := core.Config{URL: "https://" + way.listener.Addr().String(), Timeout: 500 * time.Millisecond}
 			if test.transport != nil {
 				app := test.transport(certificatesOf(server))
 				t.Cleanup(app.CloseIdleConnections)
 				config.HTTPClient = &http.Client{Transport: app}
 			}
-			client := newTestClient(t, config)
-			if test.transport == nil {
-				client.transport.owned.TLSClientConfig = certificatesOf(server)
-			}
+			client := clientOver(t, config, func(transport *http.Transport) { transport.TLSClientConfig = certificatesOf(server) })
+			t.Parallel()
 			// A busy machine may take its time for the first connection.
 			require.Eventually(t, func() bool {
 				_, err := client.Publish(t.Context(), "orders", struct{}{})
@@ -176,7 +175,7 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 				if err == nil {
 					break
 				}
-				require.ErrorIs(t, err, ErrNotAccepted)
+				require.ErrorIs(t, err, core.ErrNotAccepted)
 			}
 			assert.LessOrEqual(t, failed, 3, "one, and some for a busy machine")
 			assert.Positive(t, failed)
@@ -189,11 +188,11 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 
 // An idle HTTP/2 connection that is silent is closed before a message meets it.
 func TestSilentHTTP2ConnectionIsPinged(t *testing.T) {
-	t.Parallel()
 	server, protocols := secureServer(t, true)
 	way := newLine(t, server.Listener.Addr().String())
-	client := newTestClient(t, Config{URL: "https://" + way.listener.Addr().String(), Timeout: time.Minute})
-	client.transport.owned.TLSClientConfig = certificatesOf(server)
+	client := clientOver(t, core.Config{URL: "https://" + way.listener.Addr().String(), Timeout: time.Minute},
+		func(transport *http.Transport) { transport.TLSClientConfig = certificatesOf(server) })
+	t.Parallel()
 	_, err := client.Publish(t.Context(), "orders", struct{}{})
 	require.NoError(t, err)
 	require.Equal(t, []string{"HTTP/2.0"}, protocols())
@@ -219,7 +218,7 @@ func TestSlowAnswersDoNotCloseOtherConnections(t *testing.T) {
 	t.Cleanup(server.Close)
 	t.Cleanup(func() { close(release) })
 	way := newLine(t, server.Listener.Addr().String())
-	client := newTestClient(t, Config{URL: "http://" + way.listener.Addr().String(), Timeout: 2 * time.Second})
+	client := newTestClient(t, core.Config{URL: "http://" + way.listener.Addr().String(), Timeout: 2 * time.Second})
 	slow := make(chan error)
 	go func() {
 		_, err := client.Publish(t.Context(), "slow", struct{}{})
@@ -230,7 +229,7 @@ func TestSlowAnswersDoNotCloseOtherConnections(t *testing.T) {
 		require.NoError(t, err)
 		select {
 		case err := <-slow:
-			require.ErrorIs(t, err, ErrNotAccepted)
+			require.ErrorIs(t, err, core.ErrNotAccepted)
 			_, err = client.Publish(t.Context(), "fast", struct{}{})
 			require.NoError(t, err)
 			assert.Len(t, way.all(), 2, "one for each kind")
@@ -250,14 +249,14 @@ func TestNewClientAssumesNothingOfDefaultTransport(t *testing.T) {
 		roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }), none, nil,
 	} {
 		http.DefaultTransport = replaced
-		client := newTestClient(t, Config{URL: server.URL()})
+		client := newTestClient(t, core.Config{URL: server.URL()})
 		_, err := client.Publish(t.Context(), "orders", struct{}{})
 		require.NoError(t, err, "%T", replaced)
 	}
 	proxied := before.(*http.Transport).Clone()
 	proxied.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse(server.URL()) }
 	http.DefaultTransport = proxied
-	_, err := newTestClient(t, Config{URL: "http://postoffice.test"}).Publish(t.Context(), "orders", struct{}{})
+	_, err := newTestClient(t, core.Config{URL: "http://postoffice.test"}).Publish(t.Context(), "orders", struct{}{})
 	require.NoError(t, err, "what an app has set there counts")
 }
 
@@ -280,7 +279,7 @@ func TestRequestsShareNothingWithAnAppsTransport(t *testing.T) {
 		r.Header.Add("X-Tenant", "7")
 		return gateway.Client().Transport.RoundTrip(r)
 	})
-	client := newTestClient(t, Config{URL: "http://postoffice.test", HTTPClient: &http.Client{Transport: rewriting}})
+	client := newTestClient(t, core.Config{URL: "http://postoffice.test", HTTPClient: &http.Client{Transport: rewriting}})
 	var calls sync.WaitGroup
 	for range 4 {
 		calls.Go(func() {
@@ -301,8 +300,8 @@ func TestRequestsShareNothingWithAnAppsTransport(t *testing.T) {
 // The ids of a Receipt are the caller's, also while the message waits in memory.
 func TestReceiptIsTheCallersOwn(t *testing.T) {
 	server := newServer(t, "orders")
-	client := newTestClient(t, Config{URL: server.URL()})
-	receipt, err := publisherIn(t, client, Memory).Publish(t.Context(), "orders", struct{}{}, WithMessageID())
+	client := newTestClient(t, core.Config{URL: server.URL()})
+	receipt, err := publisherIn(t, client, core.Memory).Publish(t.Context(), "orders", struct{}{}, core.WithMessageID())
 	require.NoError(t, err)
 	id := receipt.IDs[0]
 	receipt.IDs[0] = "changed"

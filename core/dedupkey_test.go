@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
@@ -29,11 +30,11 @@ import (
 
 // publishKeyed publishes a message with a number and the key "4711 paid", and
 // returns the id of who holds the key.
-func publishKeyed(t *testing.T, client *Client, n int) string {
+func publishKeyed(t *testing.T, client *core.Client, n int) string {
 	t.Helper()
-	receipt, err := client.Publish(t.Context(), "orders", map[string]int{"n": n}, WithDedupKey("4711 paid"), WithMessageID())
+	receipt, err := client.Publish(t.Context(), "orders", map[string]int{"n": n}, core.WithDedupKey("4711 paid"), core.WithMessageID())
 	require.NoError(t, err)
-	require.Equal(t, Stored, receipt.State)
+	require.Equal(t, core.Stored, receipt.State)
 	require.Len(t, receipt.IDs, 1)
 	return receipt.IDs[0]
 }
@@ -53,7 +54,7 @@ func (s *lostAnswers) Delete(ctx context.Context, ids ...string) (int, error) {
 }
 
 func TestDeleteOfUnknownOutcomeIsRepeatedWithoutHarm(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := &lostAnswers{Store: memory.New()}
 		store.lost.Store(true)
 		config.Outbox = store
@@ -94,7 +95,7 @@ func (s *stalled) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func TestLateDeliveryDoesNotDeleteTheNextMessage(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		config.Outbox = store
 		config.Timeout, config.BulkTimeout = time.Hour, time.Hour
@@ -125,7 +126,7 @@ func TestLateDeliveryDoesNotDeleteTheNextMessage(t *testing.T) {
 
 func TestRecoveryThatDeletesLateMissesTheNextMessage(t *testing.T) {
 	store := memory.New()
-	client := newTestClient(t, Config{URL: testServer, OriginHost: origin, Outbox: store})
+	client := newTestClient(t, core.Config{URL: testServer, OriginHost: origin, Outbox: store})
 	first := publishKeyed(t, client, 1)
 	list := ask(client.RecoveryHandler(), "GET", "/postoffice/messages/", "us@er", "p:ss")
 	body, err := io.ReadAll(list.Body)
@@ -144,7 +145,7 @@ func TestRecoveryThatDeletesLateMissesTheNextMessage(t *testing.T) {
 }
 
 func TestPageThatIsOutOfDateMissesTheNextMessage(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		config.Outbox = store
 		client := newTestClient(t, config)
@@ -168,7 +169,7 @@ func TestPageThatIsOutOfDateMissesTheNextMessage(t *testing.T) {
 // TestDedupKeyHeldByARowOfAnEarlierRelease shows that a row whose id is made of
 // the key counts.
 func TestDedupKeyHeldByARowOfAnEarlierRelease(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		config.Outbox = store
 		require.NoError(t, store.Insert(t.Context(), 0, outbox.Record{ID: paidID, Topic: "orders", Payload: []byte(`{"n":1}`), Attributes: []byte(`{}`)}))
@@ -191,7 +192,7 @@ func (blindStore) List(context.Context, outbox.Query) ([]outbox.Record, error) {
 
 func TestReceiptWithoutTheHolder(t *testing.T) {
 	store := memory.New()
-	id := publishKeyed(t, newTestClient(t, Config{URL: testServer, Outbox: blindStore{store}}), 1)
+	id := publishKeyed(t, newTestClient(t, core.Config{URL: testServer, Outbox: blindStore{store}}), 1)
 	assert.Equal(t, records(t, store)[0].ID, id, "the message is stored, so that its call does not fail")
 }
 
@@ -205,11 +206,11 @@ func TestPublishTxWithDedupKey(t *testing.T) {
 	require.NoError(t, sqlstore.Migrate(t.Context(), db, sqlstore.SQLite))
 	store, err := sqlstore.New(db, sqlstore.SQLite)
 	require.NoError(t, err)
-	client := newTestClient(t, Config{URL: testServer, Outbox: store})
+	client := newTestClient(t, core.Config{URL: testServer, Outbox: store})
 	publish := func(commit bool) string {
 		tx, err := db.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
-		receipt, err := client.PublishTx(t.Context(), tx, "orders", struct{}{}, WithDedupKey("4711 paid"), WithMessageID())
+		receipt, err := client.PublishTx(t.Context(), tx, "orders", struct{}{}, core.WithDedupKey("4711 paid"), core.WithMessageID())
 		require.NoError(t, err)
 		require.Len(t, receipt.IDs, 1)
 		if commit {
@@ -233,9 +234,9 @@ func TestPublishTxWithDedupKey(t *testing.T) {
 
 func TestPublishTxOfAHolderThatCannotBeFound(t *testing.T) {
 	store := &txStore{Store: memory.New(), holderErr: errBrokenStore}
-	client := newTestClient(t, Config{URL: testServer, Outbox: store})
-	_, err := client.PublishTx(t.Context(), &fakeTx{}, "orders", struct{}{}, WithDedupKey("k"))
-	require.ErrorIs(t, err, ErrNotAccepted, "the transaction is spoilt")
+	client := newTestClient(t, core.Config{URL: testServer, Outbox: store})
+	_, err := client.PublishTx(t.Context(), &fakeTx{}, "orders", struct{}{}, core.WithDedupKey("k"))
+	require.ErrorIs(t, err, core.ErrNotAccepted, "the transaction is spoilt")
 	require.ErrorIs(t, err, errBrokenStore)
 	_, err = client.PublishTx(t.Context(), &fakeTx{}, "orders", struct{}{})
 	require.NoError(t, err, "a message without a key has no holder")

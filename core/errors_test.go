@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"context"
@@ -16,13 +16,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
 // publishOne publishes a message to the topic "orders".
-func publishOne(t *testing.T, config Config, options ...PublishOption) error {
+func publishOne(t *testing.T, config core.Config, options ...core.PublishOption) error {
 	t.Helper()
 	_, err := newTestClient(t, config).Publish(t.Context(), "orders", struct{}{}, options...)
 	return err
@@ -32,7 +33,7 @@ func publishOne(t *testing.T, config Config, options ...PublishOption) error {
 func TestErrorTexts(t *testing.T) {
 	server := postofficetest.Start(t)
 	fails := func(status int) *http.Client {
-		return &http.Client{Transport: direct{http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })}}
+		return &http.Client{Transport: answering(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })}
 	}
 	closed := func() outbox.Store {
 		store := memory.New()
@@ -48,12 +49,12 @@ func TestErrorTexts(t *testing.T) {
 		want string
 	}{
 		"no server": {
-			func(t *testing.T) error { return publishOne(t, Config{URL: "http://us:pw@127.0.0.1:1/prefix/"}) },
+			func(t *testing.T) error { return publishOne(t, core.Config{URL: "http://us:pw@127.0.0.1:1/prefix/"}) },
 			`postoffice: message not accepted: no answer from http://127.0.0.1:1/prefix for topic "orders": dial tcp 127.0.0.1:1: connect: connection refused`,
 		},
 		"no answer in time": {
 			func(t *testing.T) error {
-				return publishOne(t, Config{URL: testServer, Timeout: time.Nanosecond, HTTPClient: &http.Client{
+				return publishOne(t, core.Config{URL: testServer, Timeout: time.Nanosecond, HTTPClient: &http.Client{
 					Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
 						<-r.Context().Done()
 						return nil, context.Cause(r.Context())
@@ -63,24 +64,24 @@ func TestErrorTexts(t *testing.T) {
 			`postoffice: message not accepted: no answer from http://postoffice.test:4000 for topic "orders": server took too long: context deadline exceeded`,
 		},
 		"unknown topic": {
-			func(t *testing.T) error { return publishOne(t, Config{URL: server.URL()}) },
+			func(t *testing.T) error { return publishOne(t, core.Config{URL: server.URL()}) },
 			`postoffice: message not accepted: server answered 400 for topic "orders": topic is invalid; neither the server nor Config.Topics has this topic`,
 		},
 		"server fails": {
-			func(t *testing.T) error { return publishOne(t, Config{URL: testServer, HTTPClient: fails(500)}) },
+			func(t *testing.T) error { return publishOne(t, core.Config{URL: testServer, HTTPClient: fails(500)}) },
 			`postoffice: message not accepted: server answered 500 for topic "orders"`,
 		},
 		"one of many": {
 			func(t *testing.T) error {
-				_, err := newTestClient(t, Config{URL: server.URL()}).PublishBulk(t.Context(), "orders", Payloads(make([]struct{}, 3)))
+				_, err := newTestClient(t, core.Config{URL: server.URL()}).PublishBulk(t.Context(), "orders", core.Payloads(make([]struct{}, 3)))
 				return err
 			},
 			`postoffice: message not accepted: 3 payloads: server answered 406 for topic "orders": Topic does not exist; neither the server nor Config.Topics has this topic`,
 		},
 		"circuit breaker": {
 			func(t *testing.T) error {
-				client := newTestClient(t, Config{URL: testServer, HTTPClient: fails(500)})
-				for !client.transport.breaker.isOpen() {
+				client := newTestClient(t, core.Config{URL: testServer, HTTPClient: fails(500)})
+				for client.Stats().Breaker != core.BreakerOpen {
 					_, _ = client.Publish(t.Context(), "orders", struct{}{})
 				}
 				_, err := client.Publish(t.Context(), "orders", struct{}{})
@@ -90,20 +91,20 @@ func TestErrorTexts(t *testing.T) {
 		},
 		"nor stored": {
 			func(t *testing.T) error {
-				return publishOne(t, Config{URL: testServer, HTTPClient: fails(500), Outbox: brokenStore{memory.New()}})
+				return publishOne(t, core.Config{URL: testServer, HTTPClient: fails(500), Outbox: brokenStore{memory.New()}})
 			},
 			"postoffice: message not accepted: server answered 500 for topic \"orders\"\noutbox: disk is full",
 		},
 		"closed outbox": {
 			func(t *testing.T) error {
-				return publishOne(t, Config{URL: testServer, Outbox: closed()}, WithDedupKey("k"))
+				return publishOne(t, core.Config{URL: testServer, Outbox: closed()}, core.WithDedupKey("k"))
 			},
 			`postoffice: message not accepted: outbox is closed`,
 		},
 		"durable, with neither": {
 			func(t *testing.T) error {
-				client := newTestClient(t, Config{URL: testServer, HTTPClient: fails(500), Outbox: closed()})
-				_, err := publisherIn(t, client, Durable).Publish(t.Context(), "orders", struct{}{})
+				client := newTestClient(t, core.Config{URL: testServer, HTTPClient: fails(500), Outbox: closed()})
+				_, err := publisherIn(t, client, core.Durable).Publish(t.Context(), "orders", struct{}{})
 				return err
 			},
 			"postoffice: message not accepted: server answered 500 for topic \"orders\"\noutbox is closed; outbox is closed",
@@ -112,10 +113,10 @@ func TestErrorTexts(t *testing.T) {
 			func(t *testing.T) error {
 				asked := make(chan struct{})
 				store := fullStore{memory.New(), sync.OnceFunc(func() { close(asked) })}
-				client := newTestClient(t, Config{URL: testServer, Outbox: store})
+				client := newTestClient(t, core.Config{URL: testServer, Outbox: store})
 				failed := make(chan error)
 				go func() {
-					_, err := client.Publish(t.Context(), "orders", struct{}{}, WithDedupKey("k"))
+					_, err := client.Publish(t.Context(), "orders", struct{}{}, core.WithDedupKey("k"))
 					failed <- err
 				}()
 				<-asked
@@ -126,64 +127,66 @@ func TestErrorTexts(t *testing.T) {
 		},
 		"looking after the outbox": {
 			func(t *testing.T) error {
-				_, err := newTestClient(t, Config{URL: testServer, Outbox: closed()}).Outbox().Stats(t.Context())
+				_, err := newTestClient(t, core.Config{URL: testServer, Outbox: closed()}).Outbox().Stats(t.Context())
 				return err
 			},
 			`postoffice: outbox is closed`,
 		},
 		"starting with an outbox that cannot be used": {
 			func(t *testing.T) error {
-				return newTestClient(t, Config{URL: testServer, Outbox: closed()}).Start(t.Context())
+				return newTestClient(t, core.Config{URL: testServer, Outbox: closed()}).Start(t.Context())
 			},
 			`postoffice: outbox is closed`,
 		},
 		"query": {
 			func(t *testing.T) error {
-				_, err := newTestClient(t, Config{URL: testServer, Outbox: memory.New()}).Outbox().List(t.Context(), outbox.Query{Limit: -1})
+				_, err := newTestClient(t, core.Config{URL: testServer, Outbox: memory.New()}).Outbox().List(t.Context(), outbox.Query{Limit: -1})
 				return err
 			},
 			`postoffice: outbox: invalid argument: Query.Limit is -1, below zero`,
 		},
 		"lost at stop": {
 			func(t *testing.T) error {
-				client := newTestClient(t, Config{URL: "http://127.0.0.1:1"})
-				queueN(t, publisherIn(t, client, Memory), 3, Queued)
+				client, err := core.NewClient(core.Config{URL: "http://127.0.0.1:1", Logger: quiet})
+				require.NoError(t, err)
+				queueN(t, publisherIn(t, client, core.Memory), 3, core.Queued)
 				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 				defer cancel()
-				err := client.Stop(ctx)
+				err = client.Stop(ctx)
 				for ; errors.Is(err, context.DeadlineExceeded); err = client.Stop(t.Context()) { // on a busy machine
 				}
-				client.batcher.lost = 0 // told once is enough for the end of the test
 				return err
 			},
 			`postoffice: stop: 3 messages: neither delivered nor stored`,
 		},
 		"health": {
 			func(t *testing.T) error {
-				return newTestClient(t, Config{URL: testServer, HTTPClient: fails(503)}).Health(t.Context())
+				return newTestClient(t, core.Config{URL: testServer, HTTPClient: fails(503)}).Health(t.Context())
 			},
 			`postoffice: server answered 503`,
 		},
 		"required setup": {
 			func(t *testing.T) error {
-				return newTestClient(t, Config{URL: testServer, HTTPClient: fails(503), SetupRequired: true, Topics: []string{"orders"}, OriginHost: origin}).Start(t.Context())
+				return newTestClient(t, core.Config{URL: testServer, HTTPClient: fails(503), SetupRequired: true, Topics: []string{"orders"}, OriginHost: origin}).Start(t.Context())
 			},
 			`postoffice: setup: topic "orders": server answered 503 for topic "orders"`,
 		},
 		"configuration": {
-			func(*testing.T) error { _, err := NewClient(Config{URL: "postoffice"}); return err },
+			func(*testing.T) error { _, err := core.NewClient(core.Config{URL: "postoffice"}); return err },
 			`postoffice: invalid configuration: URL must begin with http:// or https://`,
 		},
 		"settings": {
-			func(*testing.T) error { _, err := SettingsFromEnv(); return err },
+			func(*testing.T) error { _, err := core.SettingsFromEnv(); return err },
 			`postoffice: invalid configuration: POSTOFFICE_SETTINGS=` + settings + `: URL must be a string, not a number`,
 		},
 		"message": {
-			func(t *testing.T) error { return publishOne(t, Config{URL: testServer}, WithAttribute("", 1)) },
+			func(t *testing.T) error {
+				return publishOne(t, core.Config{URL: testServer}, core.WithAttribute("", 1))
+			},
 			`postoffice: invalid message: attributes[""] has an empty name`,
 		},
 		"state": {
-			func(*testing.T) error { return new(State).UnmarshalText([]byte("lost")) },
+			func(*testing.T) error { return new(core.State).UnmarshalText([]byte("lost")) },
 			`postoffice: "lost" is no state of a message`,
 		},
 	} {
@@ -242,15 +245,15 @@ func TestErrorsOfAWrongAddress(t *testing.T) {
 				_, _ = io.WriteString(w, test.body)
 			})
 			store := memory.New()
-			config := Config{
-				URL: "http://us:SECRET@gateway.test:4000/postoffice", HTTPClient: &http.Client{Transport: direct{answer}},
+			config := core.Config{
+				URL: "http://us:SECRET@gateway.test:4000/postoffice", HTTPClient: &http.Client{Transport: answering(answer)},
 				Topics: []string{"orders"}, OriginHost: origin,
 			}
 			client := newTestClient(t, config)
 			config.Outbox = store
 			storing := newTestClient(t, config)
 			_, one := client.Publish(t.Context(), "orders", struct{}{})
-			_, many := client.PublishBulk(t.Context(), "orders", Payloads(make([]struct{}, 2)))
+			_, many := client.PublishBulk(t.Context(), "orders", core.Payloads(make([]struct{}, 2)))
 			_, setup := client.Setup(t.Context())
 			_, err := storing.Publish(t.Context(), "orders", struct{}{})
 			require.NoError(t, err)
@@ -280,10 +283,10 @@ func TestErrorsOfAWrongAddress(t *testing.T) {
 func TestResponseErrorHoldsTheRequest(t *testing.T) {
 	site := httptest.NewServer(http.RedirectHandler("https://elsewhere.test/login?token=1", http.StatusFound))
 	t.Cleanup(site.Close)
-	err := publishOne(t, Config{URL: site.URL})
-	response, ok := errors.AsType[*ResponseError](err)
+	err := publishOne(t, core.Config{URL: site.URL})
+	response, ok := errors.AsType[*core.ResponseError](err)
 	require.True(t, ok)
-	assert.Equal(t, &ResponseError{
+	assert.Equal(t, &core.ResponseError{
 		StatusCode: 302, Topic: "orders", Method: "POST", URL: site.URL + "/api/messages", Location: "https://elsewhere.test",
 	}, response)
 }

@@ -20,7 +20,7 @@ import (
 // A message that is delivered if, and only if, the order is committed.
 func ExampleClient_PublishTx() {
 	ctx := context.Background()
-	server := newServer("orders")
+	server := exampleServer("orders")
 	defer server.Close()
 	directory, err := os.MkdirTemp("", "example-")
 	if err != nil {
@@ -86,7 +86,7 @@ func ExampleClient_PublishTx() {
 // What the server refuses waits for a person.
 func ExampleClient_Outbox() {
 	ctx := context.Background()
-	server := newServer("orders")
+	server := exampleServer("orders")
 	defer server.Close()
 	client, err := core.NewClient(core.Config{URL: server.URL(), Outbox: memory.New(), Logger: quiet})
 	if err != nil {
@@ -114,7 +114,7 @@ func ExampleClient_Outbox() {
 // Consumers tell copies of a message by its id.
 func ExampleWithMessageID() {
 	ctx := context.Background()
-	server := newServer("orders")
+	server := exampleServer("orders")
 	defer server.Close()
 	client, err := core.NewClient(core.Config{URL: server.URL(), Logger: quiet})
 	if err != nil {

@@ -19,9 +19,9 @@ type order struct {
 	Total string `json:"total"` // an exact decimal travels as text
 }
 
-// newServer makes a fake server that knows a topic, and a consumer to which
+// exampleServer makes a fake server that knows a topic, and a consumer to which
 // it sends nothing.
-func newServer(topic string) *postofficetest.Server {
+func exampleServer(topic string) *postofficetest.Server {
 	server := postofficetest.NewServer()
 	if err := server.AddTopic(postofficetest.Topic{Name: topic, OriginHost: "http://app.test/"}); err != nil {
 		panic(err)
@@ -32,7 +32,7 @@ func newServer(topic string) *postofficetest.Server {
 	return server
 }
 
-// quiet keeps the log out of the examples' output.
+// quiet is a logger that discards everything.
 var quiet = slog.New(slog.DiscardHandler)
 
 func Example() {
@@ -70,7 +70,7 @@ func Example() {
 
 func ExampleClient_Publish_outage() {
 	ctx := context.Background()
-	server := newServer("orders")
+	server := exampleServer("orders")
 	defer server.Close()
 	store := memory.New()
 	client, err := core.NewClient(core.Config{URL: server.URL(), Outbox: store, Logger: quiet})
@@ -104,7 +104,7 @@ func ExampleClient_Publish_outage() {
 
 func ExampleClient_PublishBulk() {
 	ctx := context.Background()
-	server := newServer("orders")
+	server := exampleServer("orders")
 	defer server.Close()
 	client, err := core.NewClient(core.Config{URL: server.URL(), Logger: quiet})
 	if err != nil {
@@ -121,7 +121,7 @@ func ExampleClient_PublishBulk() {
 
 func ExampleDeliverIn() {
 	ctx := context.Background()
-	server := newServer("reminders")
+	server := exampleServer("reminders")
 	defer server.Close()
 	client, err := core.NewClient(core.Config{URL: server.URL(), Logger: quiet})
 	if err != nil {

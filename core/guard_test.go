@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
@@ -77,8 +78,8 @@ func (s trappedStore) Reschedule(ctx context.Context, changes ...outbox.Change) 
 
 // trappedObserver has functions that may panic, except those that belong to
 // calls.
-func trappedObserver(t *trap) Observer {
-	var o Observer
+func trappedObserver(t *trap) core.Observer {
+	var o core.Observer
 	value := reflect.ValueOf(&o).Elem()
 	for i := range value.NumField() {
 		if kind := value.Field(i).Type(); kind.NumOut() == 0 {
@@ -89,7 +90,7 @@ func trappedObserver(t *trap) Observer {
 		}
 	}
 	o.Published = nil
-	o.Send = func(ctx context.Context, _ SendCall) (context.Context, func(error)) {
+	o.Send = func(ctx context.Context, _ core.SendCall) (context.Context, func(error)) {
 		t.spring()
 		return ctx, func(error) { t.spring() }
 	}
@@ -99,18 +100,18 @@ func trappedObserver(t *trap) Observer {
 // traps are parts of an app that may panic, built into a Config.
 var traps = map[string]struct {
 	always bool // it may panic for ever
-	build  func(config *Config, t *trap)
+	build  func(config *core.Config, t *trap)
 }{
-	"Logger":   {true, func(config *Config, t *trap) { config.Logger = slog.New(trappedHandler{trap: t}) }},
-	"Observer": {true, func(config *Config, t *trap) { config.Observer = trappedObserver(t) }},
-	"Transport": {false, func(config *Config, t *trap) {
+	"Logger":   {true, func(config *core.Config, t *trap) { config.Logger = slog.New(trappedHandler{trap: t}) }},
+	"Observer": {true, func(config *core.Config, t *trap) { config.Observer = trappedObserver(t) }},
+	"Transport": {false, func(config *core.Config, t *trap) {
 		inner := config.HTTPClient.Transport
 		config.HTTPClient = &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
 			t.spring()
 			return inner.RoundTrip(r)
 		})}
 	}},
-	"Outbox": {false, func(config *Config, t *trap) {
+	"Outbox": {false, func(config *core.Config, t *trap) {
 		if config.Outbox != nil {
 			config.Outbox = trappedStore{config.Outbox, t}
 		}
@@ -119,11 +120,11 @@ var traps = map[string]struct {
 
 // inEachTrap runs a check with every part of an app that panics in the
 // background.
-func inEachTrap(t *testing.T, store func() outbox.Store, check func(t *testing.T, server *postofficetest.Server, config Config, arm func())) {
+func inEachTrap(t *testing.T, store func() outbox.Store, check func(t *testing.T, server *postofficetest.Server, config core.Config, arm func())) {
 	t.Helper()
 	for _, name := range slices.Sorted(maps.Keys(traps)) {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+			inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 				var set trap
 				config.Logger = quiet
 				if store != nil {
@@ -160,9 +161,9 @@ func TestPanicsInTheBackgroundLoseNothingOfMemory(t *testing.T) {
 		"WithOutbox": func() outbox.Store { return memory.New() }, "WithoutOutbox": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
-			inEachTrap(t, store, func(t *testing.T, server *postofficetest.Server, config Config, arm func()) {
+			inEachTrap(t, store, func(t *testing.T, server *postofficetest.Server, config core.Config, arm func()) {
 				client := startTestClient(t, config)
-				queueN(t, publisherIn(t, client, Memory), 5, Queued)
+				queueN(t, publisherIn(t, client, core.Memory), 5, core.Queued)
 				server.FailNext(3, http.StatusInternalServerError)
 				arm()
 				require.NoError(t, client.Flush(t.Context()))
@@ -179,14 +180,14 @@ func TestPanicsInTheBackgroundLoseNothingOfMemory(t *testing.T) {
 
 // What waits too long for a slow server is committed to the outbox meanwhile.
 func TestPanicsInTheBackgroundLoseNothingThatAges(t *testing.T) {
-	inEachTrap(t, func() outbox.Store { return memory.New() }, func(t *testing.T, server *postofficetest.Server, config Config, arm func()) {
+	inEachTrap(t, func() outbox.Store { return memory.New() }, func(t *testing.T, server *postofficetest.Server, config core.Config, arm func()) {
 		inner := config.HTTPClient.Transport
 		config.HTTPClient = &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
 			time.Sleep(400 * time.Millisecond)
 			return inner.RoundTrip(r)
 		})}
 		client := startTestClient(t, config)
-		queueN(t, publisherIn(t, client, Memory), 5, Queued)
+		queueN(t, publisherIn(t, client, core.Memory), 5, core.Queued)
 		arm()
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
@@ -196,9 +197,9 @@ func TestPanicsInTheBackgroundLoseNothingThatAges(t *testing.T) {
 }
 
 func TestPanicsInTheBackgroundLoseNothingOfDurable(t *testing.T) {
-	inEachTrap(t, func() outbox.Store { return memory.New() }, func(t *testing.T, server *postofficetest.Server, config Config, arm func()) {
+	inEachTrap(t, func() outbox.Store { return memory.New() }, func(t *testing.T, server *postofficetest.Server, config core.Config, arm func()) {
 		client := startTestClient(t, config)
-		queueN(t, publisherIn(t, client, Durable), 5, Stored)
+		queueN(t, publisherIn(t, client, core.Durable), 5, core.Stored)
 		server.FailNext(3, http.StatusInternalServerError)
 		arm()
 		require.NoError(t, client.Flush(t.Context()))
@@ -210,7 +211,7 @@ func TestPanicsInTheBackgroundLoseNothingOfDurable(t *testing.T) {
 }
 
 func TestPanicsDoNotStopTheRelay(t *testing.T) {
-	inEachTrap(t, func() outbox.Store { return memory.New() }, func(t *testing.T, server *postofficetest.Server, config Config, arm func()) {
+	inEachTrap(t, func() outbox.Store { return memory.New() }, func(t *testing.T, server *postofficetest.Server, config core.Config, arm func()) {
 		insert(t, config.Outbox, "orders", 1200)
 		server.FailNext(3, http.StatusInternalServerError)
 		client := newTestClient(t, config)
@@ -224,7 +225,7 @@ func TestPanicsDoNotStopTheRelay(t *testing.T) {
 }
 
 func TestPanicsDoNotStopSetup(t *testing.T) {
-	inEachTrap(t, nil, func(t *testing.T, server *postofficetest.Server, config Config, arm func()) {
+	inEachTrap(t, nil, func(t *testing.T, server *postofficetest.Server, config core.Config, arm func()) {
 		config.Topics, config.OriginHost = []string{"new", "newer"}, "http://app.test"
 		server.FailNext(2, http.StatusInternalServerError)
 		startTestClient(t, config)
@@ -242,7 +243,7 @@ func TestPanicsDoNotStopSetup(t *testing.T) {
 // A panic of the app's transport in a call of Setup, which creates topics in
 // goroutines, is one of the call.
 func TestPanicsOfSetupAreTheCallers(t *testing.T) {
-	client := newTestClient(t, Config{
+	client := newTestClient(t, core.Config{
 		URL: testServer, Topics: slices.Repeat([]string{"a"}, 1), OriginHost: "http://app.test",
 		HTTPClient: &http.Client{Transport: roundTripFunc(func(*http.Request) (*http.Response, error) { panic("on purpose") })},
 	})
@@ -252,7 +253,7 @@ func TestPanicsOfSetupAreTheCallers(t *testing.T) {
 // An Observer that panics does not hide from a caller that the message was
 // accepted; the log tells.
 func TestObserversThatPanicAreLogged(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		var text logText
 		config.Logger = text.logger()
 		var set trap
@@ -271,11 +272,13 @@ func TestObserversThatPanicAreLogged(t *testing.T) {
 
 func TestGuardedHandler(t *testing.T) {
 	var text logText
-	logger := guardLogger(text.logger()).With("a", 1).WithGroup("g")
-	logger.Info("message", "b", 2)
-	assert.Contains(t, text.String(), "a=1 g.b=2")
-	logger.Debug("not this")
-	assert.NotContains(t, text.String(), "not this")
+	warn := func(logger *slog.Logger) {
+		client := newTestClient(t, core.Config{URL: testServer, Logger: logger})
+		client.Routes()
+		client.AddRoute(core.Route{Path: "/late/"})
+	}
+	warn(text.logger().With("a", 1).WithGroup("g"))
+	assert.Contains(t, text.String(), "a=1 g.path=/late/")
 	var nothing slog.Handler // whose methods panic
-	assert.NotPanics(t, func() { guardLogger(slog.New(struct{ slog.Handler }{nothing})).Info("message") })
+	assert.NotPanics(t, func() { warn(slog.New(struct{ slog.Handler }{nothing})) })
 }

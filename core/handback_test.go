@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"mime/multipart"
@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/postoffice-go/postoffice/core"
 )
 
 func TestHandBack(t *testing.T) {
@@ -18,7 +20,7 @@ func TestHandBack(t *testing.T) {
 	mux.ServeHTTP(httptest.NewRecorder(), handled)
 	handled.MultipartForm = &multipart.Form{}
 	handled.Form, handled.PostForm = url.Values{"a": {"b"}}, url.Values{"c": {"d"}}
-	HandBack(r, handled)
+	core.HandBack(r, handled)
 	assert.Equal(t, "GET /{first}/{rest...}", r.Pattern)
 	assert.Equal(t, "a", r.PathValue("first"))
 	assert.Equal(t, "b/c", r.PathValue("rest"))
@@ -32,13 +34,13 @@ func TestHandBackTakesNothingAway(t *testing.T) {
 	r := &http.Request{Pattern: "/{id}", MultipartForm: form, Form: url.Values{}, PostForm: url.Values{}}
 	r.SetPathValue("id", "7")
 	want := *r
-	HandBack(r, &http.Request{})
-	HandBack(r, r)
-	HandBack(r, nil)
-	HandBack(nil, r)
+	core.HandBack(r, &http.Request{})
+	core.HandBack(r, r)
+	core.HandBack(r, nil)
+	core.HandBack(nil, r)
 	assert.Equal(t, want, *r)
 	handled := &http.Request{Pattern: "{", MultipartForm: &multipart.Form{}}
-	HandBack(r, handled)
+	core.HandBack(r, handled)
 	assert.Same(t, form, r.MultipartForm, "the handler cannot have parsed it again")
 	assert.Equal(t, "{", r.Pattern)
 }

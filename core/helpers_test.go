@@ -1,10 +1,9 @@
-package core
+package core_test
 
 import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -15,56 +14,32 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// quiet is a logger for tests that do not look at the log.
-var quiet = slog.New(slog.DiscardHandler)
-
 // newTestClient makes a client and stops it when the test ends.
-func newTestClient(t *testing.T, config Config) *Client {
+func newTestClient(t *testing.T, config core.Config) *core.Client {
 	t.Helper()
 	if config.Logger == nil {
 		config.Logger = quiet
 	}
-	client, err := NewClient(config)
+	client, err := core.NewClient(config)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, client.Stop(context.Background())) })
 	return client
 }
 
-// direct carries requests to a handler without a network, so that tests in a
-// synctest bubble can use the fake server.
-type direct struct{ handler http.Handler }
-
-func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
-	body := []byte{}
-	if r.Body != nil {
-		var err error
-		if body, err = io.ReadAll(r.Body); err != nil {
-			return nil, err
-		}
-		_ = r.Body.Close()
-	}
-	request := r.Clone(r.Context())
-	request.Body = io.NopCloser(bytes.NewReader(body))
-	request.RequestURI = r.URL.RequestURI()
-	recorder := httptest.NewRecorder()
-	var aborted any
-	func() {
-		defer func() { aborted = recover() }()
-		d.handler.ServeHTTP(recorder, request)
-	}()
-	switch {
-	case r.Context().Err() != nil:
-		return nil, r.Context().Err()
-	case aborted != nil:
-		return nil, io.EOF // what a client sees of a handler that aborts
-	}
-	return recorder.Result(), nil
+// answering is a server without a network, of a handler.
+func answering(handler http.HandlerFunc) http.RoundTripper {
+	return roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		recorder := httptest.NewRecorder()
+		handler(recorder, r)
+		return recorder.Result(), nil
+	})
 }
 
 // roundTripFunc is an http.RoundTripper of a function.
@@ -75,28 +50,28 @@ func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { retu
 // events collects what an Observer is told.
 type events struct {
 	mu   sync.Mutex
-	list map[string][]Event
+	list map[string][]core.Event
 }
 
-func (e *events) add(name string) func(Event) {
-	return func(event Event) {
+func (e *events) add(name string) func(core.Event) {
+	return func(event core.Event) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		if e.list == nil {
-			e.list = map[string][]Event{}
+			e.list = map[string][]core.Event{}
 		}
 		e.list[name] = append(e.list[name], event)
 	}
 }
 
-func (e *events) of(name string) []Event {
+func (e *events) of(name string) []core.Event {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return append([]Event(nil), e.list[name]...)
+	return append([]core.Event(nil), e.list[name]...)
 }
 
-func (e *events) observer() Observer {
-	return Observer{
+func (e *events) observer() core.Observer {
+	return core.Observer{
 		Delivered: e.add("delivered"), Stored: e.add("stored"), Failed: e.add("failed"),
 		Dead: e.add("dead"), NoConsumer: e.add("no consumer"), Recovered: e.add("recovered"), Discarded: e.add("discarded"),
 		Published: e.add("published"), Spilled: e.add("spilled"), Listed: e.add("listed"),

@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"encoding/json"
@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
@@ -31,25 +32,25 @@ func attribute(message postofficetest.Message, name string) string {
 func messageIDs(server *postofficetest.Server, topic string) []string {
 	var ids []string
 	for _, message := range server.MessagesOf(topic) {
-		ids = append(ids, attribute(message, MessageIDAttribute))
+		ids = append(ids, attribute(message, core.MessageIDAttribute))
 	}
 	return ids
 }
 
 func TestMessageIDIsAnAttributeInEveryMode(t *testing.T) {
-	for _, mode := range []Mode{Off, Durable, Memory} {
+	for _, mode := range []core.Mode{core.Off, core.Durable, core.Memory} {
 		t.Run(mode.String(), func(t *testing.T) {
-			inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+			inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 				config.Outbox = memory.New()
 				client := startTestClient(t, config)
 				p := publisherIn(t, client, mode)
 				var want []string
 				for range 2 {
-					receipt, err := p.Publish(t.Context(), "orders", struct{}{}, WithMessageID(), WithAttribute("kind", "paid"))
+					receipt, err := p.Publish(t.Context(), "orders", struct{}{}, core.WithMessageID(), core.WithAttribute("kind", "paid"))
 					require.NoError(t, err)
 					want = append(want, receipt.IDs...)
 				}
-				receipt, err := p.PublishBulk(t.Context(), "orders", []any{struct{}{}, struct{}{}, struct{}{}}, WithMessageID())
+				receipt, err := p.PublishBulk(t.Context(), "orders", []any{struct{}{}, struct{}{}, struct{}{}}, core.WithMessageID())
 				require.NoError(t, err)
 				want = append(want, receipt.IDs...)
 				require.Len(t, want, 5)
@@ -62,7 +63,7 @@ func TestMessageIDIsAnAttributeInEveryMode(t *testing.T) {
 				assert.ElementsMatch(t, want, messageIDs(server, "orders"))
 				for _, message := range server.MessagesOf("orders") { // in no order
 					kind := ""
-					if slices.Contains(want[:2], attribute(message, MessageIDAttribute)) {
+					if slices.Contains(want[:2], attribute(message, core.MessageIDAttribute)) {
 						kind = "paid"
 					}
 					assert.Equal(t, kind, attribute(message, "kind"))
@@ -73,17 +74,17 @@ func TestMessageIDIsAnAttributeInEveryMode(t *testing.T) {
 }
 
 func TestMessageIDStaysTheSameOnEveryTry(t *testing.T) {
-	for _, mode := range []Mode{Off, Durable, Memory} {
+	for _, mode := range []core.Mode{core.Off, core.Durable, core.Memory} {
 		t.Run(mode.String(), func(t *testing.T) {
-			inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+			inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 				store := memory.New()
 				config.Outbox = store
 				client := startTestClient(t, config)
 				server.FailNext(3, http.StatusInternalServerError)
 				p := publisherIn(t, client, mode)
-				receipt, err := p.PublishBulk(t.Context(), "orders", []any{struct{}{}, struct{}{}}, WithMessageID())
+				receipt, err := p.PublishBulk(t.Context(), "orders", []any{struct{}{}, struct{}{}}, core.WithMessageID())
 				require.NoError(t, err)
-				time.Sleep(DefaultBatchDelay + time.Millisecond)
+				time.Sleep(core.DefaultBatchDelay + time.Millisecond)
 				synctest.Wait()
 				for _, record := range records(t, store) {
 					assert.Contains(t, receipt.IDs, record.ID)
@@ -98,13 +99,13 @@ func TestMessageIDStaysTheSameOnEveryTry(t *testing.T) {
 }
 
 func TestMessageIDSurvivesAnOutboxThatFails(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := &closedStore{Store: memory.New()}
 		store.shut.Store(true)
 		config.Outbox = store
 		client := newTestClient(t, config)
 		server.FailWhen(func(*http.Request, []byte) (int, bool) { return http.StatusBadRequest, true })
-		receipt, err := publisherIn(t, client, Memory).Publish(t.Context(), "orders", struct{}{}, WithMessageID())
+		receipt, err := publisherIn(t, client, core.Memory).Publish(t.Context(), "orders", struct{}{}, core.WithMessageID())
 		require.NoError(t, err)
 		time.Sleep(time.Second)
 		store.shut.Store(false)
@@ -118,17 +119,17 @@ func TestMessageIDSurvivesAnOutboxThatFails(t *testing.T) {
 
 func TestMessageIDReplacesAnAttributeOfItsName(t *testing.T) {
 	server := newServer(t, "orders")
-	client := newTestClient(t, Config{URL: server.URL()})
-	receipt, err := client.Publish(t.Context(), "orders", struct{}{}, WithMessageID(), WithAttribute(MessageIDAttribute, "mine"))
+	client := newTestClient(t, core.Config{URL: server.URL()})
+	receipt, err := client.Publish(t.Context(), "orders", struct{}{}, core.WithMessageID(), core.WithAttribute(core.MessageIDAttribute, "mine"))
 	require.NoError(t, err)
 	assert.Equal(t, receipt.IDs, messageIDs(server, "orders"))
 }
 
 func TestMessageWithItsIDMayNotBeTooLarge(t *testing.T) {
-	client := newTestClient(t, Config{URL: testServer})
+	client := newTestClient(t, core.Config{URL: testServer})
 	payload := map[string]string{"text": strings.Repeat("x", maxMessageBytes-len(`{"text":""}`)-len("orders")-len("{}"))}
-	_, err := client.Publish(t.Context(), "orders", payload, WithMessageID())
-	require.ErrorIs(t, err, ErrInvalidMessage)
+	_, err := client.Publish(t.Context(), "orders", payload, core.WithMessageID())
+	require.ErrorIs(t, err, core.ErrInvalidMessage)
 	assert.ErrorContains(t, err, "payload is too large")
 }
 
@@ -137,17 +138,17 @@ func TestMessageWithItsIDMayNotBeTooLarge(t *testing.T) {
 const paidID = "78af180a-4675-5f1d-82d9-c667a5004710"
 
 func TestDedupKeyHoldsOneMessage(t *testing.T) {
-	for _, mode := range []Mode{Off, Durable, Memory} {
+	for _, mode := range []core.Mode{core.Off, core.Durable, core.Memory} {
 		t.Run(mode.String(), func(t *testing.T) {
-			inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+			inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 				store := memory.New()
 				config.Outbox = store
 				client := newTestClient(t, config)
 				p := publisherIn(t, client, mode)
 				publish := func(topic, key string, n int) string {
-					receipt, err := p.Publish(t.Context(), topic, map[string]int{"n": n}, WithDedupKey(key), WithMessageID())
+					receipt, err := p.Publish(t.Context(), topic, map[string]int{"n": n}, core.WithDedupKey(key), core.WithMessageID())
 					require.NoError(t, err)
-					assert.Equal(t, Stored, receipt.State)
+					assert.Equal(t, core.Stored, receipt.State)
 					require.Len(t, receipt.IDs, 1)
 					return receipt.IDs[0]
 				}
@@ -172,32 +173,32 @@ func TestDedupKeyHoldsOneMessage(t *testing.T) {
 }
 
 func TestDedupKeyIsChecked(t *testing.T) {
-	client := newTestClient(t, Config{URL: testServer, Outbox: memory.New()})
+	client := newTestClient(t, core.Config{URL: testServer, Outbox: memory.New()})
 	for problem, key := range map[string]string{
 		"WithDedupKey is empty":           "",
 		"WithDedupKey has 1025 bytes":     strings.Repeat("k", 1025),
 		"WithDedupKey is not valid UTF-8": "\xff",
 	} {
-		_, err := client.Publish(t.Context(), "orders", struct{}{}, WithDedupKey(key))
-		require.ErrorIs(t, err, ErrInvalidMessage)
+		_, err := client.Publish(t.Context(), "orders", struct{}{}, core.WithDedupKey(key))
+		require.ErrorIs(t, err, core.ErrInvalidMessage)
 		assert.ErrorContains(t, err, problem)
 	}
-	_, err := client.Publish(t.Context(), "orders", struct{}{}, WithDedupKey(""), WithDedupKey("good"))
+	_, err := client.Publish(t.Context(), "orders", struct{}{}, core.WithDedupKey(""), core.WithDedupKey("good"))
 	require.NoError(t, err, "the last one counts")
-	_, err = client.PublishBulk(t.Context(), "orders", []any{struct{}{}}, WithDedupKey("k"))
-	require.ErrorIs(t, err, ErrInvalidMessage)
+	_, err = client.PublishBulk(t.Context(), "orders", []any{struct{}{}}, core.WithDedupKey("k"))
+	require.ErrorIs(t, err, core.ErrInvalidMessage)
 	assert.ErrorContains(t, err, "WithDedupKey names one message")
 
-	without := newTestClient(t, Config{URL: testServer})
-	_, err = without.Publish(t.Context(), "orders", struct{}{}, WithDedupKey("k"))
-	require.ErrorIs(t, err, ErrInvalidMessage)
+	without := newTestClient(t, core.Config{URL: testServer})
+	_, err = without.Publish(t.Context(), "orders", struct{}{}, core.WithDedupKey("k"))
+	require.ErrorIs(t, err, core.ErrInvalidMessage)
 	assert.ErrorContains(t, err, "WithDedupKey needs Config.Outbox")
 }
 
 func TestDedupKeyInABrokenOutbox(t *testing.T) {
-	client := newTestClient(t, Config{URL: testServer, Outbox: brokenStore{memory.New()}})
-	_, err := client.Publish(t.Context(), "orders", struct{}{}, WithDedupKey("k"))
-	require.ErrorIs(t, err, ErrNotAccepted)
+	client := newTestClient(t, core.Config{URL: testServer, Outbox: brokenStore{memory.New()}})
+	_, err := client.Publish(t.Context(), "orders", struct{}{}, core.WithDedupKey("k"))
+	require.ErrorIs(t, err, core.ErrNotAccepted)
 	require.ErrorIs(t, err, errBrokenStore)
 }
 
@@ -207,10 +208,10 @@ func TestMessageIDsOfABulkThatFailsInPart(t *testing.T) {
 		return http.StatusBadRequest, strings.Contains(string(body), `"n":2`)
 	})
 	store := memory.New()
-	client := newTestClient(t, Config{URL: server.URL(), Outbox: store})
+	client := newTestClient(t, core.Config{URL: server.URL(), Outbox: store})
 	receipt, err := client.PublishBulk(t.Context(), "orders", []any{
 		map[string]int{"n": 1}, map[string]int{"n": 2}, map[string]int{"n": 3},
-	}, WithMessageID())
+	}, core.WithMessageID())
 	require.NoError(t, err)
 	require.Len(t, receipt.IDs, 3)
 	assert.Equal(t, []string{receipt.IDs[0], receipt.IDs[2]}, messageIDs(server, "orders"))
@@ -224,8 +225,8 @@ func TestIdentifiedMessagesInTheOutbox(t *testing.T) {
 	server := newServer(t, "orders")
 	server.Stop()
 	store := memory.New()
-	client := newTestClient(t, Config{URL: server.URL(), Outbox: store})
-	receipt, err := client.PublishBulk(t.Context(), "orders", []any{map[string]int{"n": 1}, map[string]int{"n": 2}}, WithMessageID())
+	client := newTestClient(t, core.Config{URL: server.URL(), Outbox: store})
+	receipt, err := client.PublishBulk(t.Context(), "orders", []any{map[string]int{"n": 1}, map[string]int{"n": 2}}, core.WithMessageID())
 	require.NoError(t, err)
 	stored := records(t, store)
 	require.Len(t, stored, 2)

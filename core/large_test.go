@@ -37,7 +37,7 @@ func TestLargeMessagesArriveOnce(t *testing.T) {
 	large := []any{largePayload("three", three), largePayload("most", most)}
 	publish := func(mode core.Mode) func(*testing.T, *core.Client, outbox.Store) {
 		return func(t *testing.T, client *core.Client, _ outbox.Store) {
-			p := publisherOf(t, client, mode)
+			p := publisherIn(t, client, mode)
 			for _, payload := range large {
 				_, err := p.Publish(t.Context(), "orders", payload)
 				require.NoError(t, err)
@@ -180,7 +180,7 @@ func TestLeaseOutlastsTheLongestPost(t *testing.T) {
 // insertDurable publishes more than can be posted at once.
 func insertDurable(t *testing.T, client *core.Client) error {
 	t.Helper()
-	p := publisherOf(t, client, core.Durable)
+	p := publisherIn(t, client, core.Durable)
 	for i := range 20 {
 		// The attributes keep each from sharing a request.
 		if _, err := p.Publish(t.Context(), "orders", map[string]string{"n": fmt.Sprintf("%p %d", client, i)}, core.WithAttribute("i", i)); err != nil {

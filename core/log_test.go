@@ -2,8 +2,6 @@ package core
 
 import (
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -35,23 +33,4 @@ func TestLimitedLoggerLogsOnceInAWhile(t *testing.T) {
 		l.warn("stored", "orders", "it is stored")
 		assert.NotContains(t, text.String(), "omitted")
 	})
-}
-
-// What has no effect is told.
-func TestWarnsOfWhatHasNoEffect(t *testing.T) {
-	var text strings.Builder
-	client := newTestClient(t, Config{URL: testServer, Logger: slog.New(slog.NewTextHandler(&text, nil))})
-	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
-	begin := func(options Options) {
-		_, end := client.BeginRequest(t.Context(), request, options)
-		end()
-	}
-	begin(Options{AfterResponse: Memory, FlushOn: Succeeded})
-	client.AddRoute(Route{Path: "/a/"})
-	client.Routes()
-	assert.Empty(t, text.String())
-	begin(Options{FlushOn: Succeeded})
-	assert.Contains(t, text.String(), "FlushOn decides nothing")
-	client.AddRoute(Route{Path: "/b/"})
-	assert.Contains(t, text.String(), "path=/b/")
 }

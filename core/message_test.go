@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlite"
@@ -37,14 +38,14 @@ func TestDeliverAtLongAgoIsAtOnce(t *testing.T) {
 			store, err := sqlite.Open(t.Context(), t.TempDir()+"/outbox.db")
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, store.Close()) })
-			client := newTestClient(t, Config{URL: server.URL(), Outbox: store})
-			for _, mode := range []Mode{Off, Memory, Durable} {
-				_, err := publisherIn(t, client, mode).Publish(t.Context(), "orders", struct{}{}, DeliverAt(at))
+			client := newTestClient(t, core.Config{URL: server.URL(), Outbox: store})
+			for _, mode := range []core.Mode{core.Off, core.Memory, core.Durable} {
+				_, err := publisherIn(t, client, mode).Publish(t.Context(), "orders", struct{}{}, core.DeliverAt(at))
 				require.NoError(t, err)
 			}
 			require.NoError(t, client.Flush(t.Context()))
 			server.FailNext(1, 500)
-			_, err = client.Publish(t.Context(), "orders", struct{}{}, DeliverAt(at))
+			_, err = client.Publish(t.Context(), "orders", struct{}{}, core.DeliverAt(at))
 			require.NoError(t, err)
 			require.NoError(t, client.Start(t.Context()))
 			require.Eventually(t, func() bool { return len(server.MessagesOf("orders")) == 4 }, 30*time.Second, time.Millisecond)
@@ -70,22 +71,22 @@ func TestDeliverAtIsRoundedUpWithinItsYears(t *testing.T) {
 	} {
 		server := newServer(t, "orders")
 		store := memory.New()
-		client := newTestClient(t, Config{URL: server.URL(), Outbox: store})
-		_, err := client.Publish(t.Context(), "orders", struct{}{}, DeliverAt(at))
+		client := newTestClient(t, core.Config{URL: server.URL(), Outbox: store})
+		_, err := client.Publish(t.Context(), "orders", struct{}{}, core.DeliverAt(at))
 		require.NoError(t, err)
 		assert.Equal(t, want, server.MessagesOf("orders")[0].DeliverAt.UTC().Format(scheduleLayout))
 		server.Stop()
-		_, err = client.Publish(t.Context(), "orders", struct{}{}, DeliverAt(at))
+		_, err = client.Publish(t.Context(), "orders", struct{}{}, core.DeliverAt(at))
 		require.NoError(t, err)
 		assert.Equal(t, want, records(t, store)[0].DeliverAt.UTC().Format(scheduleLayout), "in the outbox")
 	}
-	client := newTestClient(t, Config{URL: "http://127.0.0.1:1"})
+	client := newTestClient(t, core.Config{URL: "http://127.0.0.1:1"})
 	for _, at := range []time.Time{
 		lastSecond.Add(time.Second), time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -1)),
 		time.Date(300_000, 1, 1, 0, 0, 0, 0, time.UTC), time.Unix(math.MaxInt64/2, 0),
 	} {
-		_, err := client.Publish(t.Context(), "orders", struct{}{}, DeliverAt(at))
-		require.ErrorIs(t, err, ErrInvalidMessage)
+		_, err := client.Publish(t.Context(), "orders", struct{}{}, core.DeliverAt(at))
+		require.ErrorIs(t, err, core.ErrInvalidMessage)
 		require.ErrorContains(t, err, "DeliverAt is after the year 9999", fmt.Sprint(at))
 	}
 }
@@ -93,31 +94,31 @@ func TestDeliverAtIsRoundedUpWithinItsYears(t *testing.T) {
 // A message in the outbox that was tried and failed shows that attempt,
 // whoever made it; one that was not sent shows none.
 func TestStoredMessagesShowTheirAttempts(t *testing.T) {
-	bulk := func(options ...PublishOption) func(*testing.T, *Client) error {
-		return func(t *testing.T, c *Client) error {
-			_, err := c.PublishBulk(t.Context(), "orders", Payloads(make([]struct{}, 3)), options...)
+	bulk := func(options ...core.PublishOption) func(*testing.T, *core.Client) error {
+		return func(t *testing.T, c *core.Client) error {
+			_, err := c.PublishBulk(t.Context(), "orders", core.Payloads(make([]struct{}, 3)), options...)
 			return err
 		}
 	}
-	single := func(mode Mode, options ...PublishOption) func(*testing.T, *Client) error {
-		return func(t *testing.T, c *Client) error {
+	single := func(mode core.Mode, options ...core.PublishOption) func(*testing.T, *core.Client) error {
+		return func(t *testing.T, c *core.Client) error {
 			_, err := publisherIn(t, c, mode).Publish(t.Context(), "orders", struct{}{}, options...)
 			return err
 		}
 	}
 	for name, test := range map[string]struct {
-		publish       func(*testing.T, *Client) error
+		publish       func(*testing.T, *core.Client) error
 		tried, opened []int // with a breaker that is open, too
 	}{
-		"off":       {single(Off), []int{1}, []int{0}},
-		"durable":   {single(Durable), []int{1}, []int{0}},
-		"memory":    {single(Memory), []int{1}, []int{0}},
-		"dedup key": {single(Off, WithDedupKey("k")), []int{0}, []int{0}},
+		"off":       {single(core.Off), []int{1}, []int{0}},
+		"durable":   {single(core.Durable), []int{1}, []int{0}},
+		"memory":    {single(core.Memory), []int{1}, []int{0}},
+		"dedup key": {single(core.Off, core.WithDedupKey("k")), []int{0}, []int{0}},
 		"bulk":      {bulk(), []int{1, 1, 1}, []int{0, 0, 0}},
-		"singly":    {bulk(DeliverIn(time.Hour)), []int{1, 0, 0}, []int{0, 0, 0}},
+		"singly":    {bulk(core.DeliverIn(time.Hour)), []int{1, 0, 0}, []int{0, 0, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+			inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 				server.FailNext(1000, 429) // not tried again at once
 				store := memory.New()
 				config.Outbox = store
@@ -138,7 +139,7 @@ func TestStoredMessagesShowTheirAttempts(t *testing.T) {
 					return list
 				}
 				assert.ElementsMatch(t, test.tried, attempts())
-				for !client.transport.breaker.isOpen() {
+				for client.Stats().Breaker != core.BreakerOpen {
 					_, err := client.Publish(t.Context(), "orders", struct{}{})
 					require.NoError(t, err)
 				}
@@ -155,12 +156,12 @@ func TestStoredMessagesShowTheirAttempts(t *testing.T) {
 // What waits in memory, because the outbox could not store it, has been tried
 // more than once when it is stored in the end.
 func TestAttemptsInMemoryCountWhenStored(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		server.FailNext(1000, 429)
 		store := &failingFirst{Store: memory.New(), refusals: 2}
 		config.Outbox = store
 		client := newTestClient(t, config)
-		_, err := publisherIn(t, client, Memory).Publish(t.Context(), "orders", struct{}{})
+		_, err := publisherIn(t, client, core.Memory).Publish(t.Context(), "orders", struct{}{})
 		require.NoError(t, err)
 		require.NoError(t, client.Flush(t.Context()))
 		synctest.Wait()
@@ -193,28 +194,28 @@ func TestFirstPauseHonoursRetryAfter(t *testing.T) {
 		"more than fits":  {"99999999999", time.Hour},
 		"a date far away": {"Fri, 31 Dec 9999 23:59:59 GMT", time.Hour},
 	} {
-		for mode, publish := range map[string]func(t *testing.T, c *Client){
-			"off": func(t *testing.T, c *Client) {
+		for mode, publish := range map[string]func(t *testing.T, c *core.Client){
+			"off": func(t *testing.T, c *core.Client) {
 				_, err := c.Publish(t.Context(), "orders", struct{}{})
 				require.NoError(t, err)
 			},
-			"bulk": func(t *testing.T, c *Client) {
-				_, err := c.PublishBulk(t.Context(), "orders", Payloads(make([]struct{}, 3)))
+			"bulk": func(t *testing.T, c *core.Client) {
+				_, err := c.PublishBulk(t.Context(), "orders", core.Payloads(make([]struct{}, 3)))
 				require.NoError(t, err)
 			},
-			"memory":  func(t *testing.T, c *Client) { queueN(t, publisherIn(t, c, Memory), 1, Queued) },
-			"durable": func(t *testing.T, c *Client) { queueN(t, publisherIn(t, c, Durable), 1, Stored) },
+			"memory":  func(t *testing.T, c *core.Client) { queueN(t, publisherIn(t, c, core.Memory), 1, core.Queued) },
+			"durable": func(t *testing.T, c *core.Client) { queueN(t, publisherIn(t, c, core.Durable), 1, core.Stored) },
 		} {
 			t.Run(name+" "+mode, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var requests []time.Duration
 					began := time.Now()
-					client := startTestClient(t, Config{URL: testServer, Outbox: memory.New(), HTTPClient: &http.Client{
-						Transport: direct{http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					client := startTestClient(t, core.Config{URL: testServer, Outbox: memory.New(), HTTPClient: &http.Client{
+						Transport: answering(func(w http.ResponseWriter, _ *http.Request) {
 							requests = append(requests, time.Since(began))
 							w.Header().Set("Retry-After", test.value)
 							w.WriteHeader(http.StatusServiceUnavailable)
-						})},
+						}),
 					}})
 					publish(t, client)
 					time.Sleep(test.pause + 10*time.Second)

@@ -1,7 +1,8 @@
-package core
+package core_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
@@ -18,23 +20,23 @@ import (
 // meant; the outbox shows it for as long as the messages wait.
 func TestMisspeltTopicIsToldOnce(t *testing.T) {
 	const problem = `neither the server nor Config.Topics has this topic; did you mean "orders"?`
-	one := func(mode Mode) func(*testing.T, *Client) error {
-		return func(t *testing.T, c *Client) error {
+	one := func(mode core.Mode) func(*testing.T, *core.Client) error {
+		return func(t *testing.T, c *core.Client) error {
 			_, err := publisherIn(t, c, mode).Publish(t.Context(), "ordres", struct{}{})
 			return err
 		}
 	}
-	for name, publish := range map[string]func(*testing.T, *Client) error{
-		"off":     one(Off),
-		"durable": one(Durable),
-		"memory":  one(Memory),
-		"bulk": func(t *testing.T, c *Client) error {
-			_, err := c.PublishBulk(t.Context(), "ordres", Payloads(make([]struct{}, 3)))
+	for name, publish := range map[string]func(*testing.T, *core.Client) error{
+		"off":     one(core.Off),
+		"durable": one(core.Durable),
+		"memory":  one(core.Memory),
+		"bulk": func(t *testing.T, c *core.Client) error {
+			_, err := c.PublishBulk(t.Context(), "ordres", core.Payloads(make([]struct{}, 3)))
 			return err
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+			inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {
 				var log logText
 				var seen events
 				config.Logger = log.logger()
@@ -54,7 +56,7 @@ func TestMisspeltTopicIsToldOnce(t *testing.T) {
 				}
 				require.NotEmpty(t, seen.of("failed"))
 				for _, event := range seen.of("failed") {
-					assert.Equal(t, FailureConfig, event.Class)
+					assert.Equal(t, core.FailureConfig, event.Class)
 					require.ErrorContains(t, event.Err, problem)
 				}
 				var errors []string
@@ -76,39 +78,50 @@ func TestMisspeltTopicIsToldOnce(t *testing.T) {
 // misspelt where that fails.
 func TestConfiguredTopicIsNotMisspelt(t *testing.T) {
 	server := postofficetest.Start(t)
-	client := newTestClient(t, Config{URL: server.URL(), Topics: []string{"orders"}, OriginHost: origin})
-	client.ensured.allow("orders") // as if it was tried a moment ago
-	_, err := client.Publish(t.Context(), "orders", struct{}{})
-	require.EqualError(t, err, `postoffice: message not accepted: server answered 400 for topic "orders": topic is invalid`)
+	server.FailWhen(func(r *http.Request, _ []byte) (int, bool) {
+		return http.StatusInternalServerError, r.URL.Path == "/api/topics"
+	})
+	client := newTestClient(t, core.Config{URL: server.URL(), Topics: []string{"orders"}, OriginHost: origin})
+	for range 2 { // the second time a moment later, when it is not tried
+		_, err := client.Publish(t.Context(), "orders", struct{}{})
+		require.EqualError(t, err, `postoffice: message not accepted: server answered 400 for topic "orders": topic is invalid`)
+	}
 }
 
-func TestNearestTopic(t *testing.T) {
-	known := []string{"bills", "orders", "order.paid", "x", "größe"}
+func TestNearestTopicIsSuggested(t *testing.T) {
+	server := postofficetest.Start(t)
+	client := newTestClient(t, core.Config{
+		URL: server.URL(), OriginHost: origin, Topics: []string{"bills", "orders", "order.paid", "x", "größe"},
+	})
 	for name, want := range map[string]string{
 		"ordres": "orders", "order": "orders", "ORDERS": "orders", "orders ": "orders",
 		"orderPaid": "order.paid", "order_paid": "order.paid", "orders/paid": "order.paid", "ordr-paid": "order.paid",
 		"bill": "bills", "X": "x", "grösse": "", "groesse": "",
-		"y": "", "": "", "invoices": "", "payments": "", strings.Repeat("orders", 100): "",
+		"y": "", "invoices": "", "payments": "", strings.Repeat("orders", 40): "",
 	} {
-		nearest, ok := nearestTopic(name, known)
-		assert.Equal(t, want, nearest, "%q", name)
-		assert.Equal(t, want != "", ok)
+		_, err := client.Publish(t.Context(), name, struct{}{})
+		require.ErrorContains(t, err, "neither the server nor Config.Topics has this topic", "%q", name)
+		if want == "" {
+			assert.NotContains(t, err.Error(), "did you mean", "%q", name)
+		} else {
+			assert.ErrorContains(t, err, fmt.Sprintf("did you mean %q?", want), "%q", name)
+		}
 	}
 }
 
 // Names that come from outside do not fill the memory, nor the log.
 func TestUnknownTopicsAreRememberedWithinBounds(t *testing.T) {
-	var s strangers
-	told := 0
-	for range 2 {
-		for i := range 2 * maxStrangers {
-			hint, first := s.meet(fmt.Sprint("unknown ", i), nil)
-			assert.Equal(t, "neither the server nor Config.Topics has this topic", hint)
-			if first {
-				told++
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {
+		var log logText
+		config.Logger = log.logger()
+		client := newTestClient(t, config)
+		for range 2 {
+			for i := range 2 * maxUnknownTopics {
+				_, err := client.Publish(t.Context(), fmt.Sprint("unknown ", i), struct{}{})
+				require.ErrorContains(t, err, "neither the server nor Config.Topics has this topic")
 			}
+			assert.Equal(t, maxUnknownTopics, strings.Count(log.String(), "topic is unknown"))
+			time.Sleep(time.Hour) // long after the log leaves out what it has told
 		}
-	}
-	assert.Equal(t, maxStrangers, told)
-	assert.Len(t, s.hints, maxStrangers)
+	})
 }

@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 )
@@ -17,54 +18,54 @@ import (
 func isField(t *testing.T, err, kind error, field string) {
 	t.Helper()
 	require.ErrorIs(t, err, kind)
-	var fault *FieldError
+	var fault *core.FieldError
 	require.ErrorAs(t, err, &fault)
 	assert.Equal(t, field, fault.Field)
 }
 
 func TestNilPointersInAConfig(t *testing.T) {
-	_, err := NewClient(Config{URL: testServer, Outbox: (*memory.Store)(nil)})
-	isField(t, err, ErrInvalidConfig, "Outbox")
+	_, err := core.NewClient(core.Config{URL: testServer, Outbox: (*memory.Store)(nil)})
+	isField(t, err, core.ErrInvalidConfig, "Outbox")
 	assert.ErrorContains(t, err, "*memory.Store")
-	_, err = NewClient(Config{URL: testServer, HTTPClient: &http.Client{Transport: (*http.Transport)(nil)}})
-	isField(t, err, ErrInvalidConfig, "HTTPClient.Transport")
-	newTestClient(t, Config{URL: testServer, HTTPClient: nil, Outbox: nil})
-	newTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{}})
+	_, err = core.NewClient(core.Config{URL: testServer, HTTPClient: &http.Client{Transport: (*http.Transport)(nil)}})
+	isField(t, err, core.ErrInvalidConfig, "HTTPClient.Transport")
+	newTestClient(t, core.Config{URL: testServer, HTTPClient: nil, Outbox: nil})
+	newTestClient(t, core.Config{URL: testServer, HTTPClient: &http.Client{}})
 }
 
 func TestNilOptionsOfACall(t *testing.T) {
-	client := newTestClient(t, Config{URL: testServer})
-	for _, p := range []*Publisher{publisherIn(t, client, Off), publisherIn(t, client, Memory)} {
-		_, err := p.Publish(t.Context(), "orders", struct{}{}, WithMessageID(), nil)
-		isField(t, err, ErrInvalidMessage, "options[1]")
+	client := newTestClient(t, core.Config{URL: testServer})
+	for _, p := range []*core.Publisher{publisherIn(t, client, core.Off), publisherIn(t, client, core.Memory)} {
+		_, err := p.Publish(t.Context(), "orders", struct{}{}, core.WithMessageID(), nil)
+		isField(t, err, core.ErrInvalidMessage, "options[1]")
 		_, err = p.PublishBulk(t.Context(), "orders", []any{struct{}{}}, nil)
-		isField(t, err, ErrInvalidMessage, "options[0]")
+		isField(t, err, core.ErrInvalidMessage, "options[0]")
 	}
 }
 
 func TestNilContextOfACall(t *testing.T) {
-	client := newTestClient(t, Config{URL: testServer})
+	client := newTestClient(t, core.Config{URL: testServer})
 	var none context.Context
-	for _, mode := range []Mode{Off, Durable, Memory} {
+	for _, mode := range []core.Mode{core.Off, core.Durable, core.Memory} {
 		p := publisherIn(t, client, mode)
 		_, err := p.Publish(none, "orders", struct{}{})
-		isField(t, err, ErrInvalidMessage, "ctx")
+		isField(t, err, core.ErrInvalidMessage, "ctx")
 		_, err = p.PublishBulk(none, "orders", []any{struct{}{}})
-		isField(t, err, ErrInvalidMessage, "ctx")
+		isField(t, err, core.ErrInvalidMessage, "ctx")
 		_, err = p.PublishTx(none, nil, "orders", struct{}{})
-		isField(t, err, ErrInvalidMessage, "ctx")
+		isField(t, err, core.ErrInvalidMessage, "ctx")
 	}
 }
 
 func TestNilContextHasNoPublisher(t *testing.T) {
 	var none context.Context
 	for _, ctx := range []context.Context{none, (*pointerContext)(nil)} {
-		p, ok := FromContext(ctx)
+		p, ok := core.FromContext(ctx)
 		assert.Nil(t, p)
 		assert.False(t, ok)
 	}
-	p := &Publisher{}
-	found, ok := FromContext(NewContext(none, p))
+	p := &core.Publisher{}
+	found, ok := core.FromContext(core.NewContext(none, p))
 	assert.True(t, ok)
 	assert.Same(t, p, found)
 }
@@ -74,7 +75,7 @@ type pointerContext struct{ context.Context }
 // A client that is nil, because the error of NewClient was not looked at, tells
 // so wherever it can.
 func TestNilClient(t *testing.T) {
-	var client *Client
+	var client *core.Client
 	ctx := t.Context()
 	for name, call := range map[string]func() error{
 		"Publish":        func() error { _, err := client.Publish(ctx, "orders", struct{}{}); return err },
@@ -94,17 +95,17 @@ func TestNilClient(t *testing.T) {
 		"CheckRoutes":    func() error { return client.CheckRoutes(nil) },
 		"MountRoutes":    func() error { return client.MountRoutes(nil, nil) },
 	} {
-		t.Run(name, func(t *testing.T) { isField(t, call(), ErrInvalidConfig, "client") })
+		t.Run(name, func(t *testing.T) { isField(t, call(), core.ErrInvalidConfig, "client") })
 	}
-	for _, mode := range []Mode{Off, Durable, Memory} {
-		p, end := begin(t, client, Options{AfterResponse: mode, FlushOn: Succeeded, Attributes: func(*http.Request) map[string]any { return nil }})
+	for _, mode := range []core.Mode{core.Off, core.Durable, core.Memory} {
+		p, end := begin(t, client, core.Options{AfterResponse: mode, FlushOn: core.Succeeded, Attributes: func(*http.Request) map[string]any { return nil }})
 		_, err := p.Publish(ctx, "orders", struct{}{})
-		isField(t, err, ErrInvalidConfig, "client")
+		isField(t, err, core.ErrInvalidConfig, "client")
 		_, err = p.PublishBulk(ctx, "orders", []any{struct{}{}})
-		isField(t, err, ErrInvalidConfig, "client")
+		isField(t, err, core.ErrInvalidConfig, "client")
 		end(200)
 	}
-	client.AddRoute(Route{Path: "/a/"})
+	client.AddRoute(core.Route{Path: "/a/"})
 	assert.Empty(t, client.Routes())
 	assert.Empty(t, client.CheckConsumers(func(string) bool { return false }))
 	assert.Zero(t, client.Stats())

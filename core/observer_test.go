@@ -1,10 +1,12 @@
-package core
+package core_test
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,12 +14,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
 func TestObserverIsToldWhatWasPublished(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {
 		var seen events
 		config.Outbox, config.Observer = memory.New(), seen.observer()
 		client := newTestClient(t, config)
@@ -25,19 +28,19 @@ func TestObserverIsToldWhatWasPublished(t *testing.T) {
 		require.NoError(t, err)
 		_, err = client.PublishBulk(t.Context(), "orders", []any{struct{}{}, struct{}{}})
 		require.NoError(t, err)
-		_, err = publisherIn(t, client, Memory).Publish(t.Context(), "orders", struct{}{})
+		_, err = publisherIn(t, client, core.Memory).Publish(t.Context(), "orders", struct{}{})
 		require.NoError(t, err)
-		_, err = publisherIn(t, client, Durable).Publish(t.Context(), "orders", struct{}{})
+		_, err = publisherIn(t, client, core.Durable).Publish(t.Context(), "orders", struct{}{})
 		require.NoError(t, err)
 		_, err = client.Publish(t.Context(), "orders", 7)
-		require.ErrorIs(t, err, ErrInvalidMessage)
+		require.ErrorIs(t, err, core.ErrInvalidMessage)
 		_, err = client.PublishBulk(t.Context(), "orders", nil)
 		require.NoError(t, err)
-		assert.Equal(t, []Event{
-			{Topic: "orders", Messages: 1, State: Delivered},
-			{Topic: "orders", Messages: 2, State: Delivered},
-			{Topic: "orders", Messages: 1, State: Queued},
-			{Topic: "orders", Messages: 1, State: Stored},
+		assert.Equal(t, []core.Event{
+			{Topic: "orders", Messages: 1, State: core.Delivered},
+			{Topic: "orders", Messages: 2, State: core.Delivered},
+			{Topic: "orders", Messages: 1, State: core.Queued},
+			{Topic: "orders", Messages: 1, State: core.Stored},
 		}, seen.of("published"), "what was refused, and nothing, is not published")
 		assert.Empty(t, seen.of("stored"), "nothing was stored instead of being delivered")
 		require.NoError(t, client.Flush(t.Context()))
@@ -45,19 +48,19 @@ func TestObserverIsToldWhatWasPublished(t *testing.T) {
 }
 
 func TestObserverIsToldOfFailuresByClass(t *testing.T) {
-	for status, class := range map[int]FailureClass{500: FailureTransient, 429: FailureTransient, 401: FailureConfig, 404: FailureConfig, 400: FailurePermanent} {
+	for status, class := range map[int]core.FailureClass{500: core.FailureTransient, 429: core.FailureTransient, 401: core.FailureConfig, 404: core.FailureConfig, 400: core.FailurePermanent} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
-			inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+			inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 				var seen events
 				config.Observer = seen.observer()
 				server.FailNext(1, status)
 				_, err := newTestClient(t, config).Publish(t.Context(), "orders", struct{}{})
-				require.ErrorIs(t, err, ErrNotAccepted)
+				require.ErrorIs(t, err, core.ErrNotAccepted)
 				failed := seen.of("failed")
 				require.Len(t, failed, 1)
 				assert.ErrorIs(t, err, failed[0].Err)
 				failed[0].Err = nil
-				assert.Equal(t, Event{Topic: "orders", Messages: 1, Class: class}, failed[0])
+				assert.Equal(t, core.Event{Topic: "orders", Messages: 1, Class: class}, failed[0])
 				assert.Empty(t, seen.of("dead"))
 				assert.Empty(t, seen.of("published"))
 
@@ -68,7 +71,7 @@ func TestObserverIsToldOfFailuresByClass(t *testing.T) {
 				_, err = newTestClient(t, config).Publish(t.Context(), "orders", struct{}{})
 				require.NoError(t, err)
 				name, other := "failed", "dead"
-				if class == FailurePermanent {
+				if class == core.FailurePermanent {
 					name, other = other, name
 				}
 				require.Len(t, stored.of(name), 1)
@@ -81,21 +84,45 @@ func TestObserverIsToldOfFailuresByClass(t *testing.T) {
 }
 
 func TestObserverIsToldOfMixedFailures(t *testing.T) {
-	var seen events
-	client := newTestClient(t, Config{URL: testServer, Observer: seen.observer()})
-	errs := []*failure{
-		{class: transient, cause: errBufferFull}, nil, {class: unknownTopic, cause: errOutOfTime},
-		{class: transient, cause: errOutOfTime}, {class: transient, untried: true}, {class: permanent},
-	}
-	client.observeFailed(Event{Topic: "orders", FromOutbox: true}, errs, failedIndexes(errs), isPermanent)
-	assert.Equal(t, []Event{
-		{Topic: "orders", FromOutbox: true, Messages: 2, Class: FailureTransient, Err: errBufferFull},
-		{Topic: "orders", FromOutbox: true, Messages: 1, Class: FailureConfig, Err: errOutOfTime},
-	}, seen.of("failed"))
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
+		statuses := map[string]int{`{"n":0}`: 500, `{"n":2}`: 500, `{"n":3}`: 400, `{"n":4}`: 401, `{"n":5}`: 429}
+		server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
+			for payload, status := range statuses {
+				if strings.Contains(string(body), payload) {
+					return status, true
+				}
+			}
+			return 0, false
+		})
+		var seen events
+		store := memory.New()
+		config.Outbox, config.Observer = store, seen.observer()
+		for i := range 7 {
+			record := stored(fmt.Sprint(someID[:35], i))
+			record.Payload = fmt.Appendf(nil, `{"n":%d}`, i)
+			record.DeliverAt = time.Now().Add(time.Hour) // so that each is sent by itself
+			require.NoError(t, store.Insert(t.Context(), 0, record))
+		}
+		startTestClient(t, config)
+		synctest.Wait() // no time passes, so nothing is tried again
+		assert.Len(t, server.MessagesOf("orders"), 1)
+		failed := seen.of("failed")
+		require.Len(t, failed, 2)
+		for i, cause := range []string{"500", "401"} {
+			assert.Equal(t, cause, statusOf(failed[i].Err), "that of the first of its class")
+			failed[i].Err = nil
+		}
+		assert.Equal(t, []core.Event{
+			{Topic: "orders", FromOutbox: true, Messages: 3, Class: core.FailureTransient},
+			{Topic: "orders", FromOutbox: true, Messages: 1, Class: core.FailureConfig},
+		}, failed, "the last was not sent")
+		require.Len(t, seen.of("dead"), 1)
+		assert.Equal(t, 1, seen.of("dead")[0].Messages)
+	})
 }
 
 func TestObserverIsToldWhatWasSpilled(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		var seen events
 		config.Outbox, config.Observer = memory.New(), seen.observer()
 		client := newTestClient(t, config)
@@ -108,15 +135,15 @@ func TestObserverIsToldWhatWasSpilled(t *testing.T) {
 		require.Len(t, seen.of("failed"), breakerConsecutive)
 		_, err := client.PublishBulk(t.Context(), "orders", []any{struct{}{}, struct{}{}})
 		require.NoError(t, err)
-		assert.Equal(t, []Event{{Topic: "orders", Messages: 2, Err: ErrBreakerOpen}}, seen.of("spilled"))
+		assert.Equal(t, []core.Event{{Topic: "orders", Messages: 2, Err: core.ErrBreakerOpen}}, seen.of("spilled"))
 		assert.Len(t, seen.of("stored"), breakerConsecutive+1, "both were stored")
 		assert.Len(t, seen.of("failed"), breakerConsecutive, "nothing was sent")
-		assert.Equal(t, BreakerOpen, client.Stats().Breaker)
+		assert.Equal(t, core.BreakerOpen, client.Stats().Breaker)
 	})
 }
 
 func TestObserverIsToldAttemptsAndAge(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		var seen events
 		config.Outbox, config.Observer = memory.New(), seen.observer()
 		client := startTestClient(t, config)
@@ -135,64 +162,64 @@ func TestObserverIsToldAttemptsAndAge(t *testing.T) {
 		assert.Greater(t, delivered[0].Age, time.Duration(0))
 		assert.LessOrEqual(t, delivered[0].Age, time.Since(began))
 
-		_, err = publisherIn(t, client, Memory).Publish(t.Context(), "orders", struct{}{})
+		_, err = publisherIn(t, client, core.Memory).Publish(t.Context(), "orders", struct{}{})
 		require.NoError(t, err)
-		time.Sleep(DefaultBatchDelay)
+		time.Sleep(core.DefaultBatchDelay)
 		synctest.Wait()
-		assert.Equal(t, Event{Topic: "orders", Messages: 1, Attempts: 1, Age: DefaultBatchDelay}, seen.of("delivered")[1])
+		assert.Equal(t, core.Event{Topic: "orders", Messages: 1, Attempts: 1, Age: core.DefaultBatchDelay}, seen.of("delivered")[1])
 	})
 }
 
 func TestRetriesInMemoryCountAttemptsAndAge(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		var seen events
 		config.Observer = seen.observer()
 		client := newTestClient(t, config)
 		server.FailNext(2, 500)
-		_, err := publisherIn(t, client, Memory).Publish(t.Context(), "orders", struct{}{})
+		_, err := publisherIn(t, client, core.Memory).Publish(t.Context(), "orders", struct{}{})
 		require.NoError(t, err)
 		began := time.Now()
 		require.NoError(t, client.Flush(t.Context()))
-		assert.Equal(t, []Event{{Topic: "orders", Messages: 1, Attempts: 3, Age: time.Since(began)}}, seen.of("delivered"))
+		assert.Equal(t, []core.Event{{Topic: "orders", Messages: 1, Attempts: 3, Age: time.Since(began)}}, seen.of("delivered"))
 		assert.Len(t, seen.of("failed"), 2)
 	})
 }
 
 func TestObserverIsToldOfSetup(t *testing.T) {
 	server := postofficetest.Start(t)
-	var results []SetupResult
-	client := newTestClient(t, Config{
+	var results []core.SetupResult
+	client := newTestClient(t, core.Config{
 		URL: server.URL(), Topics: []string{"orders"}, OriginHost: "http://user:secret@app.test",
-		Consumers: []Consumer{{Topic: "orders", Target: "http://user:secret@app.test/orders"}},
-		Observer:  Observer{Setup: func(result SetupResult) { results = append(results, result) }},
+		Consumers: []core.Consumer{{Topic: "orders", Target: "http://user:secret@app.test/orders"}},
+		Observer:  core.Observer{Setup: func(result core.SetupResult) { results = append(results, result) }},
 	})
 	for range 2 {
 		_, err := client.Setup(t.Context())
 		require.NoError(t, err)
 	}
 	require.Len(t, results, 4)
-	assert.Equal(t, []SetupStatus{SetupCreated, SetupCreated, SetupExists, SetupExists},
-		[]SetupStatus{results[0].Status, results[1].Status, results[2].Status, results[3].Status})
+	assert.Equal(t, []core.SetupStatus{core.SetupCreated, core.SetupCreated, core.SetupExists, core.SetupExists},
+		[]core.SetupStatus{results[0].Status, results[1].Status, results[2].Status, results[3].Status})
 	assert.NotContains(t, results[1].Target, "secret")
 }
 
 func TestObserverIsToldOfRecovery(t *testing.T) {
 	var seen events
-	handler, _ := recoveryOf(t, Config{AllowOpenRecovery: true, Observer: seen.observer()}, stored(someID))
+	handler, _ := recoveryOf(t, core.Config{AllowOpenRecovery: true, Observer: seen.observer()}, stored(someID))
 	for range 2 {
 		ask(handler, http.MethodGet, "/postoffice/messages/")
 	}
 	ask(handler, http.MethodDelete, "/postoffice/messages/"+someID+"/")
 	ask(handler, http.MethodDelete, "/postoffice/messages/"+otherID+"/")
-	assert.Equal(t, []Event{{Messages: 1, FromOutbox: true}, {FromOutbox: true}}, seen.of("listed"), "the second list is empty")
-	assert.Equal(t, []Event{{Messages: 1, FromOutbox: true}}, seen.of("recovered"))
+	assert.Equal(t, []core.Event{{Messages: 1, FromOutbox: true}, {FromOutbox: true}}, seen.of("listed"), "the second list is empty")
+	assert.Equal(t, []core.Event{{Messages: 1, FromOutbox: true}}, seen.of("recovered"))
 }
 
 func TestStatsTellWhatIsInMemory(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {
 		client := newTestClient(t, config)
-		assert.Equal(t, Stats{MaxQueued: DefaultMaxMessages, MaxQueuedBytes: DefaultMaxBytes, Breaker: BreakerClosed}, client.Stats())
-		queueN(t, publisherIn(t, client, Memory), 3, Queued)
+		assert.Equal(t, core.Stats{MaxQueued: core.DefaultMaxMessages, MaxQueuedBytes: core.DefaultMaxBytes, Breaker: core.BreakerClosed}, client.Stats())
+		queueN(t, publisherIn(t, client, core.Memory), 3, core.Queued)
 		stats := client.Stats()
 		assert.Equal(t, 3, stats.Queued, "reserved room does not count")
 		assert.Positive(t, stats.QueuedBytes)
@@ -205,11 +232,11 @@ func TestStatsTellWhatIsInMemory(t *testing.T) {
 type traceKey struct{}
 
 // tracer is an Observer that keeps a trail of its hooks.
-func tracer(name string, trail *[]string) Observer {
-	return Observer{
-		Publish: func(ctx context.Context, call PublishCall) (context.Context, func(Receipt, error)) {
+func tracer(name string, trail *[]string) core.Observer {
+	return core.Observer{
+		Publish: func(ctx context.Context, call core.PublishCall) (context.Context, func(core.Receipt, error)) {
 			*trail = append(*trail, name+" publish "+call.Topic)
-			return context.WithValue(ctx, traceKey{}, &call), func(_ Receipt, err error) {
+			return context.WithValue(ctx, traceKey{}, &call), func(_ core.Receipt, err error) {
 				*trail = append(*trail, name+" published")
 				if err != nil {
 					*trail = append(*trail, err.Error())
@@ -217,10 +244,10 @@ func tracer(name string, trail *[]string) Observer {
 			}
 		},
 		Origin: func(ctx context.Context) any { return ctx.Value(traceKey{}) },
-		Send: func(ctx context.Context, call SendCall) (context.Context, func(error)) {
+		Send: func(ctx context.Context, call core.SendCall) (context.Context, func(error)) {
 			*trail = append(*trail, name+" send")
 			for _, origin := range call.Origins {
-				*trail = append(*trail, name+" origin "+origin.(*PublishCall).Topic)
+				*trail = append(*trail, name+" origin "+origin.(*core.PublishCall).Topic)
 			}
 			return ctx, func(err error) {
 				*trail = append(*trail, name+" sent")
@@ -233,7 +260,7 @@ func tracer(name string, trail *[]string) Observer {
 }
 
 func TestHooksFollowMessages(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		var trail []string
 		config.Observer = tracer("a", &trail)
 		client := newTestClient(t, config)
@@ -250,8 +277,8 @@ func TestHooksFollowMessages(t *testing.T) {
 		assert.Equal(t, err.Error(), trail[5])
 
 		trail = nil
-		p := publisherIn(t, client, Memory)
-		queueN(t, p, 2, Queued)
+		p := publisherIn(t, client, core.Memory)
+		queueN(t, p, 2, core.Queued)
 		_, err = p.PublishBulk(t.Context(), "orders", []any{struct{}{}, struct{}{}})
 		require.NoError(t, err)
 		server.FailNext(1, 429)
@@ -264,36 +291,48 @@ func TestHooksFollowMessages(t *testing.T) {
 
 func TestPanicsEndCalls(t *testing.T) {
 	var trail []string
-	client := newTestClient(t, Config{URL: testServer, Observer: tracer("a", &trail), HTTPClient: &http.Client{
+	client := newTestClient(t, core.Config{URL: testServer, Observer: tracer("a", &trail), HTTPClient: &http.Client{
 		Transport: roundTripFunc(func(*http.Request) (*http.Response, error) { panic("round trip") }),
 	}})
 	assert.Panics(t, func() { _, _ = client.Publish(t.Context(), "orders", struct{}{}) })
 	assert.Equal(t, []string{
-		"a publish orders", "a send", "a sent", errPanicked.Error(), "a published", errPanicked.Error(),
+		"a publish orders", "a send", "a sent", "panic", "a published", "panic",
 	}, trail)
 }
 
-func TestBatchesRememberSoManyOrigins(t *testing.T) {
-	var b batch
-	for range maxOrigins + 10 {
-		b.addOrigins([]any{new(int)})
-	}
-	assert.Len(t, b.origins, maxOrigins)
+func TestRequestsHaveSoManyOrigins(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {
+		var calls []core.SendCall
+		config.Observer = core.Observer{
+			Origin: func(context.Context) any { return new(int) },
+			Send: func(ctx context.Context, call core.SendCall) (context.Context, func(error)) {
+				calls = append(calls, call)
+				return ctx, nil
+			},
+		}
+		client := newTestClient(t, config)
+		p := publisherIn(t, client, core.Memory)
+		queueN(t, p, maxOrigins+10, core.Queued)
+		require.NoError(t, client.Flush(t.Context()))
+		require.Len(t, calls, 1)
+		assert.Equal(t, maxOrigins+10, calls[0].Messages)
+		assert.Len(t, calls[0].Origins, maxOrigins)
+	})
 }
 
 func TestJoinObservers(t *testing.T) {
-	assert.Equal(t, Observer{}, JoinObservers(), "nobody watches nothing")
+	assert.Equal(t, core.Observer{}, core.JoinObservers(), "nobody watches nothing")
 
 	t.Run("every function is joined", func(t *testing.T) {
 		var calls int
 		filled := fillObserver(&calls)
-		for _, joined := range []Observer{JoinObservers(filled, filled), JoinObservers(filled), JoinObservers(Observer{}, filled, Observer{})} {
+		for _, joined := range []core.Observer{core.JoinObservers(filled, filled), core.JoinObservers(filled), core.JoinObservers(core.Observer{}, filled, core.Observer{})} {
 			value := reflect.ValueOf(joined)
 			for i := range value.NumField() {
 				assert.False(t, value.Field(i).IsNil(), value.Type().Field(i).Name)
 			}
 		}
-		joined := reflect.ValueOf(JoinObservers(filled, filled))
+		joined := reflect.ValueOf(core.JoinObservers(filled, filled))
 		for i := range joined.NumField() {
 			calls = 0
 			function := joined.Field(i)
@@ -307,13 +346,13 @@ func TestJoinObservers(t *testing.T) {
 	})
 
 	t.Run("in order, each with its own origins", func(t *testing.T) {
-		inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+		inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {
 			var trail []string
 			without := tracer("c", &trail)
 			without.Origin, without.Publish = nil, nil
-			config.Observer = JoinObservers(tracer("a", &trail), tracer("b", &trail), without)
+			config.Observer = core.JoinObservers(tracer("a", &trail), tracer("b", &trail), without)
 			client := newTestClient(t, config)
-			queueN(t, publisherIn(t, client, Memory), 1, Queued)
+			queueN(t, publisherIn(t, client, core.Memory), 1, core.Queued)
 			require.NoError(t, client.Flush(t.Context()))
 			assert.Equal(t, []string{
 				"a publish orders", "b publish orders", "b published", "a published",
@@ -323,16 +362,18 @@ func TestJoinObservers(t *testing.T) {
 	})
 
 	t.Run("contexts and outcomes may be nil", func(t *testing.T) {
-		silent := Observer{
-			Publish: func(ctx context.Context, _ PublishCall) (context.Context, func(Receipt, error)) { return ctx, nil },
-			Send:    func(ctx context.Context, _ SendCall) (context.Context, func(error)) { return ctx, nil },
+		silent := core.Observer{
+			Publish: func(ctx context.Context, _ core.PublishCall) (context.Context, func(core.Receipt, error)) {
+				return ctx, nil
+			},
+			Send: func(ctx context.Context, _ core.SendCall) (context.Context, func(error)) { return ctx, nil },
 		}
-		joined := JoinObservers(silent, silent)
-		_, end := joined.Publish(t.Context(), PublishCall{})
-		end(Receipt{}, errors.New("x"))
-		_, sent := joined.Send(t.Context(), SendCall{})
+		joined := core.JoinObservers(silent, silent)
+		_, end := joined.Publish(t.Context(), core.PublishCall{})
+		end(core.Receipt{}, errors.New("x"))
+		_, sent := joined.Send(t.Context(), core.SendCall{})
 		sent(nil)
-		inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+		inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {
 			config.Observer = silent
 			_, err := newTestClient(t, config).Publish(t.Context(), "orders", struct{}{})
 			require.NoError(t, err)
@@ -341,8 +382,8 @@ func TestJoinObservers(t *testing.T) {
 }
 
 // fillObserver makes an Observer whose functions count their calls.
-func fillObserver(calls *int) Observer {
-	var o Observer
+func fillObserver(calls *int) core.Observer {
+	var o core.Observer
 	value := reflect.ValueOf(&o).Elem()
 	for i := range value.NumField() {
 		kind := value.Field(i).Type()
@@ -360,12 +401,12 @@ func fillObserver(calls *int) Observer {
 
 // A call that an observer has been told of ends, also when the observer panics.
 func TestCallsEndWhenTheObserverPanics(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {
 		ended := false
-		config.Observer = Observer{
-			Published: func(Event) { panic("observer") },
-			Publish: func(ctx context.Context, _ PublishCall) (context.Context, func(Receipt, error)) {
-				return ctx, func(Receipt, error) { ended = true }
+		config.Observer = core.Observer{
+			Published: func(core.Event) { panic("observer") },
+			Publish: func(ctx context.Context, _ core.PublishCall) (context.Context, func(core.Receipt, error)) {
+				return ctx, func(core.Receipt, error) { ended = true }
 			},
 		}
 		client := newTestClient(t, config)
@@ -376,16 +417,16 @@ func TestCallsEndWhenTheObserverPanics(t *testing.T) {
 
 // What Stop loses is in the log.
 func TestStopLogsWhatItLoses(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		var text logText
 		config.Logger = text.logger()
-		client, err := NewClient(config)
+		client, err := core.NewClient(config)
 		require.NoError(t, err)
 		server.FailWhen(func(*http.Request, []byte) (int, bool) { return http.StatusServiceUnavailable, true })
-		queueN(t, publisherIn(t, client, Memory), 3, Queued)
+		queueN(t, publisherIn(t, client, core.Memory), 3, core.Queued)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		require.ErrorIs(t, client.Stop(ctx), ErrUndelivered)
+		require.ErrorIs(t, client.Stop(ctx), core.ErrUndelivered)
 		assert.Contains(t, text.String(), "messages are lost")
 		assert.Contains(t, text.String(), "messages=3")
 	})

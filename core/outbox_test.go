@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"net/http"
@@ -8,13 +8,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
 func TestDeadMessagesAreRetriedAndDiscarded(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		var seen events
 		var log logText
@@ -50,7 +51,7 @@ func TestDeadMessagesAreRetriedAndDiscarded(t *testing.T) {
 		n, err = box.Discard(t.Context(), outbox.Selection{Topic: "orders", State: &dead})
 		require.NoError(t, err)
 		assert.Equal(t, 2, n)
-		assert.Equal(t, []Event{{Topic: "orders", Messages: 2, FromOutbox: true}}, seen.of("discarded"))
+		assert.Equal(t, []core.Event{{Topic: "orders", Messages: 2, FromOutbox: true}}, seen.of("discarded"))
 		assert.Contains(t, log.String(), "messages were discarded from the outbox")
 		n, err = box.Retry(t.Context(), outbox.Selection{All: true})
 		require.NoError(t, err)
@@ -67,22 +68,22 @@ func TestDeadMessagesAreRetriedAndDiscarded(t *testing.T) {
 }
 
 func TestLookingAfterNoOutbox(t *testing.T) {
-	box := newTestClient(t, Config{URL: testServer}).Outbox()
+	box := newTestClient(t, core.Config{URL: testServer}).Outbox()
 	_, err := box.Stats(t.Context())
-	require.ErrorIs(t, err, ErrNoOutbox)
+	require.ErrorIs(t, err, core.ErrNoOutbox)
 	_, err = box.List(t.Context(), outbox.Query{})
-	require.ErrorIs(t, err, ErrNoOutbox)
+	require.ErrorIs(t, err, core.ErrNoOutbox)
 	_, err = box.Count(t.Context(), outbox.Selection{All: true})
-	require.ErrorIs(t, err, ErrNoOutbox)
+	require.ErrorIs(t, err, core.ErrNoOutbox)
 	_, err = box.Retry(t.Context(), outbox.Selection{All: true})
-	require.ErrorIs(t, err, ErrNoOutbox)
+	require.ErrorIs(t, err, core.ErrNoOutbox)
 	_, err = box.Discard(t.Context(), outbox.Selection{All: true})
-	require.ErrorIs(t, err, ErrNoOutbox)
+	require.ErrorIs(t, err, core.ErrNoOutbox)
 }
 
 func TestLookingAfterAnOutboxThatFails(t *testing.T) {
 	store := memory.New()
-	box := newTestClient(t, Config{URL: testServer, Outbox: store}).Outbox()
+	box := newTestClient(t, core.Config{URL: testServer, Outbox: store}).Outbox()
 	require.NoError(t, store.Close())
 	for _, call := range []func() error{
 		func() error { _, err := box.Stats(t.Context()); return err },

@@ -42,11 +42,11 @@ var ways = map[string]func(*testing.T, *core.Client, outbox.Store, []any){
 		insertPayloads(t, store, "orders", payloads)
 	},
 	"Durable": func(t *testing.T, client *core.Client, _ outbox.Store, payloads []any) {
-		_, err := publisherOf(t, client, core.Durable).PublishBulk(t.Context(), "orders", payloads)
+		_, err := publisherIn(t, client, core.Durable).PublishBulk(t.Context(), "orders", payloads)
 		require.NoError(t, err)
 	},
 	"Memory": func(t *testing.T, client *core.Client, _ outbox.Store, payloads []any) {
-		_, err := publisherOf(t, client, core.Memory).PublishBulk(t.Context(), "orders", payloads)
+		_, err := publisherIn(t, client, core.Memory).PublishBulk(t.Context(), "orders", payloads)
 		require.NoError(t, err)
 	},
 	"scheduled": func(t *testing.T, client *core.Client, _ outbox.Store, payloads []any) {
@@ -341,7 +341,7 @@ func TestFailingMessageInMemoryComesLastTheNextTime(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			server := poisoned(verdict{status: status})
 			client, _ := bubbleClient(t, server, core.Config{})
-			p := publisherOf(t, client, core.Memory)
+			p := publisherIn(t, client, core.Memory)
 			_, err := p.PublishBulk(t.Context(), "orders", append(kinds(0, 3), kinds(20, 0)...), core.DeliverIn(24*time.Hour))
 			require.NoError(t, err)
 			time.Sleep(time.Minute)

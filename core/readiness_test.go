@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
@@ -38,18 +39,18 @@ func (s *checkedStore) Check(ctx context.Context) error {
 }
 
 // probe asks a client's readiness handler.
-func probe(client *Client) (int, string) {
+func probe(client *core.Client) (int, string) {
 	answer := ask(client.ReadinessHandler(), http.MethodGet, "/readyz")
 	return answer.Code, answer.Body.String()
 }
 
 func TestReadiness(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := &checkedStore{Store: memory.New()}
 		var log logText
 		config.Outbox, config.Logger = store, log.logger()
 		client := newTestClient(t, config)
-		require.ErrorIs(t, client.Ready(t.Context()), ErrNotStarted)
+		require.ErrorIs(t, client.Ready(t.Context()), core.ErrNotStarted)
 		status, body := probe(client)
 		assert.Equal(t, http.StatusServiceUnavailable, status)
 		assert.JSONEq(t, `{"status":"not ready","reason":"not started"}`, body)
@@ -68,7 +69,7 @@ func TestReadiness(t *testing.T) {
 
 		store.err = nil
 		server.FailWhen(func(*http.Request, []byte) (int, bool) { return http.StatusServiceUnavailable, true })
-		for client.Status().Breaker != BreakerOpen {
+		for client.Status().Breaker != core.BreakerOpen {
 			_, err := client.Publish(t.Context(), "orders", map[string]any{})
 			require.NoError(t, err)
 		}
@@ -96,7 +97,7 @@ func TestReadiness(t *testing.T) {
 		assert.Equal(t, http.StatusOK, status)
 
 		require.NoError(t, client.Stop(t.Context()))
-		require.ErrorIs(t, client.Ready(t.Context()), ErrClosed)
+		require.ErrorIs(t, client.Ready(t.Context()), core.ErrClosed)
 		status, body = probe(client)
 		assert.Equal(t, http.StatusServiceUnavailable, status)
 		assert.JSONEq(t, `{"status":"not ready","reason":"stopped"}`, body)
@@ -118,9 +119,9 @@ func (s *probedStore) Probe(context.Context) error {
 func TestReadinessOnlyProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &probedStore{checkedStore: checkedStore{Store: memory.New()}}
-		client := startTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: refusing}, Outbox: store})
+		client := startTestClient(t, core.Config{URL: testServer, HTTPClient: &http.Client{Transport: refusing}, Outbox: store})
 		assert.Equal(t, int32(1), store.asked.Load(), "Start checks")
-		for client.Status().Breaker != BreakerOpen {
+		for client.Status().Breaker != core.BreakerOpen {
 			_, err := client.Publish(t.Context(), "orders", map[string]any{})
 			require.NoError(t, err)
 		}
@@ -146,7 +147,7 @@ func (s *failedStore) Failed() error {
 // TestReadinessOfAnOutboxThatHasFailed shows that an outbox which only a restart
 // mends makes the app unready also while the server is well.
 func TestReadinessOfAnOutboxThatHasFailed(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {
 		store := &failedStore{Store: memory.New()}
 		var log logText
 		config.Outbox, config.Logger = store, log.logger()
@@ -155,7 +156,7 @@ func TestReadinessOfAnOutboxThatHasFailed(t *testing.T) {
 		lost := errors.New("outbox.db was removed")
 		store.failed.Store(&lost)
 		require.ErrorIs(t, client.Ready(t.Context()), lost)
-		require.Equal(t, BreakerClosed, client.Status().Breaker)
+		require.Equal(t, core.BreakerClosed, client.Status().Breaker)
 		status, body := probe(client)
 		assert.Equal(t, http.StatusServiceUnavailable, status)
 		assert.JSONEq(t, `{"status":"not ready","reason":"outbox"}`, body)
@@ -165,14 +166,14 @@ func TestReadinessOfAnOutboxThatHasFailed(t *testing.T) {
 
 func TestReadinessIsOverWhenStopBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := startTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: memory.New()})
-		_, err := publisherIn(t, client, Memory).Publish(t.Context(), "orders", map[string]any{})
+		client := startTestClient(t, core.Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Outbox: memory.New()})
+		_, err := publisherIn(t, client, core.Memory).Publish(t.Context(), "orders", map[string]any{})
 		require.NoError(t, err)
 		stopping, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		go func() { _ = client.Stop(stopping) }()
 		synctest.Wait()
-		require.ErrorIs(t, client.Ready(t.Context()), ErrClosed, "Stop is still at work")
+		require.ErrorIs(t, client.Ready(t.Context()), core.ErrClosed, "Stop is still at work")
 		cancel()
 		synctest.Wait()
 	})
@@ -180,8 +181,8 @@ func TestReadinessIsOverWhenStopBegins(t *testing.T) {
 
 func TestReadinessWithoutOutbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := startTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: refusing}})
-		for client.Status().Breaker != BreakerOpen {
+		client := startTestClient(t, core.Config{URL: testServer, HTTPClient: &http.Client{Transport: refusing}})
+		for client.Status().Breaker != core.BreakerOpen {
 			_, err := client.Publish(t.Context(), "orders", map[string]any{})
 			require.Error(t, err)
 		}
@@ -192,8 +193,8 @@ func TestReadinessWithoutOutbox(t *testing.T) {
 func TestReadinessWaitsForTheOutboxAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &checkedStore{Store: memory.New()}
-		client := startTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: refusing}, Outbox: store})
-		for client.Status().Breaker != BreakerOpen {
+		client := startTestClient(t, core.Config{URL: testServer, HTTPClient: &http.Client{Transport: refusing}, Outbox: store})
+		for client.Status().Breaker != core.BreakerOpen {
 			_, err := client.Publish(t.Context(), "orders", map[string]any{})
 			require.NoError(t, err)
 		}
@@ -207,7 +208,7 @@ func TestReadinessWaitsForTheOutboxAWhile(t *testing.T) {
 }
 
 func TestReadinessHandlerMethods(t *testing.T) {
-	client := newTestClient(t, Config{URL: testServer})
+	client := newTestClient(t, core.Config{URL: testServer})
 	require.NoError(t, client.Start(t.Context()))
 	server := httptest.NewServer(client.ReadinessHandler())
 	defer server.Close()

@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
@@ -31,7 +32,7 @@ type rescued struct {
 // inRescue runs a test with an app and its outbox.
 func inRescue(t *testing.T, store outbox.Store, test func(r rescued)) {
 	t.Helper()
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		config.Outbox, config.AllowOpenRecovery = store, true
 		client := startTestClient(t, config)
 		synctest.Wait()
@@ -47,7 +48,7 @@ func (r rescued) list(query string) []string {
 
 func listedBy(t *testing.T, handler http.Handler, query string) []string {
 	t.Helper()
-	answer := ask(handler, "GET", DefaultRecoveryPath+query)
+	answer := ask(handler, "GET", core.DefaultRecoveryPath+query)
 	require.Equal(t, http.StatusOK, answer.Code)
 	var items []struct{ ID string }
 	require.NoError(t, json.Unmarshal(answer.Body.Bytes(), &items))
@@ -61,7 +62,7 @@ func listedBy(t *testing.T, handler http.Handler, query string) []string {
 // take tells that the server has taken a message.
 func (r rescued) take(id string) {
 	r.Helper()
-	require.Equal(r, http.StatusNoContent, ask(r.handler, "DELETE", DefaultRecoveryPath+id+"/").Code)
+	require.Equal(r, http.StatusNoContent, ask(r.handler, "DELETE", core.DefaultRecoveryPath+id+"/").Code)
 }
 
 // posted returns how many messages the relay has posted by now.
@@ -181,7 +182,7 @@ func TestListsOfEarlierRunsEnd(t *testing.T) {
 func TestReplicaThatListedRenews(t *testing.T) {
 	store := memory.New()
 	inRescue(t, store, func(r rescued) {
-		other := newTestClient(r.T, Config{URL: testServer, Outbox: store, AllowOpenRecovery: true}).RecoveryHandler()
+		other := newTestClient(r.T, core.Config{URL: testServer, Outbox: store, AllowOpenRecovery: true}).RecoveryHandler()
 		insert(r.T, r.store, "orders", 10)
 		for i, id := range r.list("") {
 			time.Sleep(10 * time.Second)
@@ -189,7 +190,7 @@ func TestReplicaThatListedRenews(t *testing.T) {
 				r.take(id)
 				continue
 			}
-			require.Equal(r, http.StatusNoContent, ask(other, "DELETE", DefaultRecoveryPath+id+"/").Code)
+			require.Equal(r, http.StatusNoContent, ask(other, "DELETE", core.DefaultRecoveryPath+id+"/").Code)
 			assert.Empty(r, listedBy(r.T, other, ""))
 		}
 		assert.Zero(r, r.posted())
@@ -207,7 +208,7 @@ func TestRecoveryRotates(t *testing.T) {
 			record := stored(fmt.Sprintf("%s%03d", someID[:33], i))
 			poison = append(poison, record)
 		}
-		handler, store := recoveryOf(t, Config{OriginHost: "http://app.test", AllowOpenRecovery: true}, poison...)
+		handler, store := recoveryOf(t, core.Config{OriginHost: "http://app.test", AllowOpenRecovery: true}, poison...)
 		time.Sleep(time.Second)
 		healthy := map[string]bool{}
 		for i := range 10 {
@@ -224,7 +225,7 @@ func TestRecoveryRotates(t *testing.T) {
 				last[id] = time.Now()
 				seen[id]++
 				if healthy[id] {
-					assert.Equal(t, http.StatusNoContent, ask(handler, "DELETE", DefaultRecoveryPath+id+"/").Code)
+					assert.Equal(t, http.StatusNoContent, ask(handler, "DELETE", core.DefaultRecoveryPath+id+"/").Code)
 				}
 			}
 			time.Sleep(30 * time.Second)

@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
@@ -28,7 +29,7 @@ func stored(id string) outbox.Record {
 }
 
 // recoveryOf makes a client with records in its outbox, and its handler.
-func recoveryOf(t *testing.T, config Config, list ...outbox.Record) (http.Handler, outbox.Store) {
+func recoveryOf(t *testing.T, config core.Config, list ...outbox.Record) (http.Handler, outbox.Store) {
 	t.Helper()
 	store := memory.New()
 	require.NoError(t, store.Insert(t.Context(), 0, list...))
@@ -47,7 +48,7 @@ func ask(handler http.Handler, method, path string, auth ...string) *httptest.Re
 }
 
 func TestRecoveryListsAndDeletes(t *testing.T) {
-	handler, store := recoveryOf(t, Config{OriginHost: origin}, stored(someID))
+	handler, store := recoveryOf(t, core.Config{OriginHost: origin}, stored(someID))
 	answer := ask(handler, "GET", "/postoffice/messages/", "us@er", "p:ss")
 	assert.Equal(t, 200, answer.Code)
 	assert.Equal(t, "application/json", answer.Header().Get("Content-Type"))
@@ -65,7 +66,7 @@ func TestRecoveryListsAndDeletes(t *testing.T) {
 }
 
 func TestRecoveryDeletesNothingElse(t *testing.T) {
-	handler, store := recoveryOf(t, Config{OriginHost: origin}, stored(someID))
+	handler, store := recoveryOf(t, core.Config{OriginHost: origin}, stored(someID))
 	for _, id := range []string{
 		otherID, "7", "abc", "%00", "..", someID + "x", "{" + someID + "}", strings.ToUpper(someID) + "0",
 		"%27%20OR%201=1", someID + "/" + someID, "*", "%",
@@ -83,7 +84,7 @@ func TestRecoveryDeletesNothingElse(t *testing.T) {
 }
 
 func TestRecoveryNeedsItsCredentials(t *testing.T) {
-	handler, store := recoveryOf(t, Config{OriginHost: origin}, stored(someID))
+	handler, store := recoveryOf(t, core.Config{OriginHost: origin}, stored(someID))
 	for name, auth := range map[string][]string{
 		"none": nil, "wrong password": {"us@er", "p:s"}, "wrong user": {"user", "p:ss"}, "empty": {"", ""},
 		"still encoded": {"us%40er", "p%3Ass"}, "longer": {"us@er", "p:ss1"},
@@ -101,26 +102,26 @@ func TestRecoveryNeedsItsCredentials(t *testing.T) {
 }
 
 func TestRecoveryWithoutCredentialsIsClosed(t *testing.T) {
-	handler, store := recoveryOf(t, Config{OriginHost: "http://app.test"}, stored(someID))
+	handler, store := recoveryOf(t, core.Config{OriginHost: "http://app.test"}, stored(someID))
 	assert.Equal(t, 403, ask(handler, "GET", "/postoffice/messages/").Code)
 	assert.Equal(t, 403, ask(handler, "GET", "/postoffice/messages/", "us@er", "p:ss").Code)
 	assert.Equal(t, 403, ask(handler, "DELETE", "/postoffice/messages/"+someID+"/").Code)
 	assert.Len(t, records(t, store), 1)
 
-	handler, _ = recoveryOf(t, Config{OriginHost: "http://app.test", AllowOpenRecovery: true}, stored(someID))
+	handler, _ = recoveryOf(t, core.Config{OriginHost: "http://app.test", AllowOpenRecovery: true}, stored(someID))
 	assert.Equal(t, 200, ask(handler, "GET", "/postoffice/messages/").Code)
 	assert.Equal(t, 204, ask(handler, "DELETE", "/postoffice/messages/"+someID+"/").Code)
 }
 
 func TestOpenRecoveryBesideCredentials(t *testing.T) {
-	handler, _ := recoveryOf(t, Config{OriginHost: origin, AllowOpenRecovery: true}, stored(someID))
+	handler, _ := recoveryOf(t, core.Config{OriginHost: origin, AllowOpenRecovery: true}, stored(someID))
 	assert.Equal(t, 401, ask(handler, "GET", "/postoffice/messages/", "us@er", "wrong").Code)
 	assert.Equal(t, 200, ask(handler, "GET", "/postoffice/messages/").Code, "a topic registered without credentials")
 	assert.Equal(t, 204, ask(handler, "DELETE", "/postoffice/messages/"+someID+"/", "us@er", "p:ss").Code)
 }
 
 func TestRecoveryMethods(t *testing.T) {
-	handler, store := recoveryOf(t, Config{OriginHost: origin}, stored(someID))
+	handler, store := recoveryOf(t, core.Config{OriginHost: origin}, stored(someID))
 	for _, method := range []string{"HEAD", "POST", "PUT", "DELETE"} {
 		answer := ask(handler, method, "/postoffice/messages/", "us@er", "p:ss")
 		assert.Equal(t, 405, answer.Code, method)
@@ -135,7 +136,7 @@ func TestRecoveryMethods(t *testing.T) {
 }
 
 func TestRecoveryPaths(t *testing.T) {
-	config := Config{OriginHost: "http://app.test", AllowOpenRecovery: true}
+	config := core.Config{OriginHost: "http://app.test", AllowOpenRecovery: true}
 	for _, path := range []string{"/postoffice/messages/", "/postoffice/messages", "/group/postoffice/messages/", "/"} {
 		handler, _ := recoveryOf(t, config, stored(someID))
 		answer := ask(handler, "GET", path)
@@ -160,7 +161,7 @@ func TestRecoveryLimit(t *testing.T) {
 		record.ID = someID[:33] + string([]byte{'0' + byte(i/100), '0' + byte(i/10%10), '0' + byte(i%10)})
 		many = append(many, record)
 	}
-	config := Config{OriginHost: "http://app.test", AllowOpenRecovery: true}
+	config := core.Config{OriginHost: "http://app.test", AllowOpenRecovery: true}
 	for query, want := range map[string]int{"": 100, "?limit=7": 7, "?limit=100": 100, "?limit=1": 1, "?other=1": 100} {
 		handler, _ := recoveryOf(t, config, many...)
 		var items []any
@@ -186,10 +187,10 @@ func TestRecoveryLimit(t *testing.T) {
 }
 
 func TestRecoveryListOfNothing(t *testing.T) {
-	handler, _ := recoveryOf(t, Config{OriginHost: "http://app.test", AllowOpenRecovery: true})
+	handler, _ := recoveryOf(t, core.Config{OriginHost: "http://app.test", AllowOpenRecovery: true})
 	assert.Equal(t, "[]", ask(handler, "GET", "/postoffice/messages/").Body.String())
 
-	bare := newTestClient(t, Config{URL: testServer, AllowOpenRecovery: true}).RecoveryHandler()
+	bare := newTestClient(t, core.Config{URL: testServer, AllowOpenRecovery: true}).RecoveryHandler()
 	assert.Equal(t, "[]", ask(bare, "GET", "/postoffice/messages/").Body.String())
 	assert.Equal(t, 404, ask(bare, "DELETE", "/postoffice/messages/"+someID+"/").Code)
 }
@@ -199,14 +200,14 @@ func TestRecoveryLeavesOutWhatIsNotToBeListed(t *testing.T) {
 	dead.State = outbox.Dead
 	scheduled.DeliverAt = time.Now().Add(time.Hour)
 	held.LeaseToken = "token"
-	handler, store := recoveryOf(t, Config{OriginHost: "http://app.test", AllowOpenRecovery: true}, dead, scheduled)
+	handler, store := recoveryOf(t, core.Config{OriginHost: "http://app.test", AllowOpenRecovery: true}, dead, scheduled)
 	require.NoError(t, store.Insert(t.Context(), time.Minute, held))
 	assert.Equal(t, "[]", ask(handler, "GET", "/postoffice/messages/").Body.String())
 }
 
 func TestRecoveryAnswersUnavailableWithoutItsOutbox(t *testing.T) {
 	store := memory.New()
-	client := newTestClient(t, Config{URL: testServer, AllowOpenRecovery: true, Outbox: store})
+	client := newTestClient(t, core.Config{URL: testServer, AllowOpenRecovery: true, Outbox: store})
 	require.NoError(t, store.Close())
 	assert.Equal(t, 503, ask(client.RecoveryHandler(), "GET", "/postoffice/messages/").Code)
 	assert.Equal(t, 503, ask(client.RecoveryHandler(), "DELETE", "/postoffice/messages/"+someID+"/").Code)
@@ -220,7 +221,7 @@ func TestServersRescuerRecovers(t *testing.T) {
 	app := httptest.NewServer(mux)
 	defer app.Close()
 	host := strings.Replace(app.URL, "http://", "http://us%40er:p%3Ass%2Fw%25rd@", 1)
-	client := newTestClient(t, Config{
+	client := newTestClient(t, core.Config{
 		URL: server.URL(), Outbox: store, Topics: []string{"orders"}, OriginHost: host, RecoveryEnabled: true, Observer: seen.observer(),
 	})
 	for _, route := range client.Routes() {
@@ -253,7 +254,7 @@ func (s fastStore) Claim(ctx context.Context, options outbox.ClaimOptions) ([]ou
 }
 
 func TestScheduledMessagesAreNotRecoveredByAClockThatIsAhead(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {
 		store := fastStore{memory.New()}
 		scheduled := outbox.Record{ID: uuid.NewString(), Topic: "orders", Payload: []byte("{}"), Attributes: []byte("{}"), DeliverAt: time.Now().Add(time.Minute)}
 		require.NoError(t, store.Insert(t.Context(), 0, scheduled))
@@ -261,7 +262,7 @@ func TestScheduledMessagesAreNotRecoveredByAClockThatIsAhead(t *testing.T) {
 		client := newTestClient(t, config)
 		list := func() string {
 			w := httptest.NewRecorder()
-			client.RecoveryHandler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, DefaultRecoveryPath, nil))
+			client.RecoveryHandler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, core.DefaultRecoveryPath, nil))
 			require.Equal(t, http.StatusOK, w.Code)
 			return w.Body.String()
 		}

@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -15,10 +14,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/sony/gobreaker/v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
@@ -26,15 +25,15 @@ import (
 
 // inBubble runs a test in a synctest bubble with a fake server that is
 // reached without a network.
-func inBubble(t *testing.T, test func(t *testing.T, server *postofficetest.Server, config Config)) {
+func inBubble(t *testing.T, test func(t *testing.T, server *postofficetest.Server, config core.Config)) {
 	t.Helper()
 	server := newServer(t, "orders", "bills")
 	synctest.Test(t, func(t *testing.T) {
-		test(t, server, Config{URL: testServer, HTTPClient: &http.Client{Transport: direct{server.Handler()}}})
+		test(t, server, core.Config{URL: testServer, HTTPClient: &http.Client{Transport: server.Transport()}})
 	})
 }
 
-func startTestClient(t *testing.T, config Config) *Client {
+func startTestClient(t *testing.T, config core.Config) *core.Client {
 	t.Helper()
 	client := newTestClient(t, config)
 	require.NoError(t, client.Start(t.Context()))
@@ -54,7 +53,7 @@ func insert(t *testing.T, store outbox.Store, topic string, n int) {
 }
 
 func TestRelayDeliversWhatIsStored(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		insert(t, store, "orders", 1200)
 		insert(t, store, "bills", 1)
@@ -73,7 +72,7 @@ func TestRelayDeliversWhatIsStored(t *testing.T) {
 }
 
 func TestRelayIsToldOfWhatIsStored(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		config.Outbox = memory.New()
 		client := startTestClient(t, config)
 		synctest.Wait()
@@ -87,7 +86,7 @@ func TestRelayIsToldOfWhatIsStored(t *testing.T) {
 }
 
 func TestRelayFindsWhatOthersHaveStored(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		config.Outbox = store
 		later := outbox.Record{ID: "later", Topic: "orders", Payload: json.RawMessage(`{}`), Attributes: json.RawMessage(`{}`)}
@@ -102,7 +101,7 @@ func TestRelayFindsWhatOthersHaveStored(t *testing.T) {
 }
 
 func TestOutageIsSurvived(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		var down atomic.Bool
 		through := config.HTTPClient.Transport
@@ -140,13 +139,13 @@ func TestOutageIsSurvived(t *testing.T) {
 }
 
 func TestScheduledMessageKeepsItsTimeThroughAnOutage(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		config.Outbox = memory.New()
 		client := startTestClient(t, config)
 		server.FailWhen(func(*http.Request, []byte) (int, bool) { return 503, true })
 		at, soon := time.Now().Add(time.Hour), time.Now().Add(time.Minute)
 		for _, at := range []time.Time{at, at, soon} {
-			_, err := client.Publish(t.Context(), "orders", struct{}{}, DeliverAt(at))
+			_, err := client.Publish(t.Context(), "orders", struct{}{}, core.DeliverAt(at))
 			require.NoError(t, err)
 		}
 		time.Sleep(2 * time.Minute)
@@ -171,10 +170,10 @@ func TestScheduledMessageKeepsItsTimeThroughAnOutage(t *testing.T) {
 }
 
 func TestRelayKeepsTryingWithGrowingPauses(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		insert(t, store, "orders", 1)
-		poisoned(server, "orders")
+		failOn(server, "orders")
 		var seen events
 		config.Outbox, config.Observer = store, seen.observer()
 		startTestClient(t, config)
@@ -196,7 +195,7 @@ func TestRelayKeepsTryingWithGrowingPauses(t *testing.T) {
 }
 
 func TestRelayHonoursRetryAfter(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		insert(t, store, "orders", 3)
 		server.FailNext(1, 429, postofficetest.RetryAfter(20*time.Minute))
@@ -212,7 +211,7 @@ func TestRelayHonoursRetryAfter(t *testing.T) {
 }
 
 func TestRefusedMessagesBecomeDead(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		insert(t, store, "orders", 10)
 		server.FailWhen(func(_ *http.Request, body []byte) (int, bool) { return 400, bytes.Contains(body, []byte(`"n":4`)) })
@@ -239,7 +238,7 @@ func TestRefusedMessagesBecomeDead(t *testing.T) {
 }
 
 func TestUnknownTopicHoldsBackNoOther(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		insert(t, store, "foreign", 200)
 		insert(t, store, "orders", 100)
@@ -258,10 +257,10 @@ func TestUnknownTopicHoldsBackNoOther(t *testing.T) {
 }
 
 func TestPoisonInTheOutboxHoldsBackNoOther(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		insert(t, store, "orders", 3000)
-		poisoned(server, `"n":1234}`)
+		failOn(server, `"n":1234}`)
 		config.Outbox = store
 		startTestClient(t, config)
 		time.Sleep(5 * time.Second)
@@ -272,7 +271,7 @@ func TestPoisonInTheOutboxHoldsBackNoOther(t *testing.T) {
 }
 
 func TestManyPoisonMessagesDoNotHideTheOthers(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		insert(t, store, "orders", 400)
 		server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
@@ -294,7 +293,7 @@ func TestManyPoisonMessagesDoNotHideTheOthers(t *testing.T) {
 }
 
 func TestMissingTopicOfOursIsCreatedByTheRelay(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		config.Outbox, config.Topics, config.OriginHost = store, []string{"lost"}, "http://app.test"
 		startTestClient(t, config)
@@ -332,7 +331,7 @@ func (s lockedStore) Claim(context.Context, outbox.ClaimOptions) ([]outbox.Recor
 }
 
 func TestRelayLeavesLockedRowsAlone(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {
 		store := lockedStore{&countingStore{Store: memory.New()}}
 		insert(t, store, "orders", 1)
 		config.Outbox = store
@@ -367,7 +366,7 @@ func (s *silentStore) Claim(ctx context.Context, options outbox.ClaimOptions) ([
 }
 
 func TestRelayGivesUpOnASilentOutbox(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := &silentStore{memory.New(), time.Now().Add(time.Minute)}
 		insert(t, store, "orders", 1)
 		config.Outbox = store
@@ -378,7 +377,7 @@ func TestRelayGivesUpOnASilentOutbox(t *testing.T) {
 }
 
 func TestOpenBreakerKeepsTheRelayFromClaiming(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := &countingStore{Store: memory.New()}
 		insert(t, store, "orders", 500)
 		server.FailWhen(func(*http.Request, []byte) (int, bool) { return 502, true })
@@ -391,14 +390,13 @@ func TestOpenBreakerKeepsTheRelayFromClaiming(t *testing.T) {
 }
 
 func TestWhatWasNotSentCountsNoAttempt(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		insert(t, store, "orders", 100)
 		server.FailNext(1, 429)
 		config.Outbox, config.BulkLimit = store, 25
-		client := newTestClient(t, config)
-		_, err := client.relay.step(t.Context(), t.Context())
-		require.NoError(t, err)
+		startTestClient(t, config)
+		synctest.Wait() // no time passes, so nothing is tried again
 		attempts := map[int]int{}
 		for _, record := range records(t, store) {
 			attempts[record.Attempts]++
@@ -409,24 +407,23 @@ func TestWhatWasNotSentCountsNoAttempt(t *testing.T) {
 }
 
 func TestServerThatFailsEachMessageIsNotAskedForAll(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
-		// Scheduled messages travel singly, so there is no bulk to fail.
-		poisoned(server, "orders")
-		config.Outbox = memory.New()
-		client := newTestClient(t, config)
-		d := &delivery{client: client, batch: batch{
-			topic: "orders", attributes: []byte(`{}`), deliverAt: time.Now().Add(time.Hour), payloads: slices.Repeat([][]byte{[]byte(`{}`)}, 100),
-		}}
-		client.transport.breaker = newBreaker(func(BreakerState) {})
-		client.transport.breaker.circuit = lenient()
-		client.sendAll(t.Context(), d)
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
+		failOn(server, "orders")
+		store := memory.New()
+		list := make([]outbox.Record, 100)
+		for i := range list {
+			list[i] = outbox.Record{
+				ID: uuid.NewString(), Topic: "orders", Payload: json.RawMessage(`{}`), Attributes: json.RawMessage(`{}`),
+				// Scheduled messages travel singly, so there is no bulk to fail.
+				DeliverAt: time.Now().Add(time.Hour),
+			}
+		}
+		require.NoError(t, store.Insert(t.Context(), 0, list...))
+		config.Outbox = store
+		startTestClient(t, config)
+		synctest.Wait()
 		assert.Len(t, server.Requests(), 2, "one with a message, and one that asks the server")
 	})
-}
-
-// lenient is a circuit breaker that does not open.
-func lenient() *gobreaker.TwoStepCircuitBreaker[struct{}] {
-	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{ReadyToTrip: func(gobreaker.Counts) bool { return false }})
 }
 
 // flakyStore is an outbox whose methods fail while a flag is up.
@@ -452,7 +449,7 @@ func (s *flakyStore) Delete(ctx context.Context, ids ...string) (int, error) {
 }
 
 func TestRelayOutlivesAnOutageOfItsOutbox(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := &flakyStore{Store: memory.New()}
 		insert(t, store, "orders", 3)
 		store.noClaim.Store(true)
@@ -468,7 +465,7 @@ func TestRelayOutlivesAnOutageOfItsOutbox(t *testing.T) {
 }
 
 func TestDeliveredMessageIsNotSentAgainBecauseItCannotBeDeleted(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := &flakyStore{Store: memory.New()}
 		insert(t, store, "orders", 3)
 		store.noDelete.Store(true)
@@ -486,7 +483,7 @@ func TestDeliveredMessageIsNotSentAgainBecauseItCannotBeDeleted(t *testing.T) {
 }
 
 func TestRelaysShareAnOutbox(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		insert(t, store, "orders", 5000)
 		config.Outbox = store
@@ -500,21 +497,36 @@ func TestRelaysShareAnOutbox(t *testing.T) {
 	})
 }
 
-func TestGroupRecords(t *testing.T) {
-	now := time.Now()
-	record := func(topic, attributes string, at time.Time) outbox.Record {
-		return outbox.Record{Topic: topic, Attributes: json.RawMessage(attributes), DeliverAt: at}
-	}
-	groups := groupRecords([]outbox.Record{
-		record("a", `{}`, time.Time{}), record("b", `{}`, time.Time{}), record("a", `{"x":"1"}`, time.Time{}),
-		record("a", `{}`, now.Add(-time.Hour)), record("a", `{}`, now.Add(time.Hour)), record("a", `{}`, now.Add(2*time.Hour)),
-		record("a", `{}`, time.Time{}),
+// Messages in the outbox share a request if they have the topic, the attributes
+// and the time of delivery in common.
+func TestMessagesAlikeInTheOutboxShareRequests(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
+		now, store := time.Now(), memory.New()
+		for _, record := range []outbox.Record{
+			{Topic: "orders"},
+			{Topic: "bills"},
+			{Topic: "orders", Attributes: json.RawMessage(`{"x":"1"}`)},
+			{Topic: "orders", DeliverAt: now.Add(-time.Hour)},
+			{Topic: "orders", DeliverAt: now.Add(time.Hour)},
+			{Topic: "orders", DeliverAt: now.Add(2 * time.Hour)},
+			{Topic: "orders"},
+		} {
+			record.ID, record.Payload = uuid.NewString(), json.RawMessage(`{}`)
+			if record.Attributes == nil {
+				record.Attributes = json.RawMessage(`{}`)
+			}
+			require.NoError(t, store.Insert(t.Context(), 0, record))
+		}
+		config.Outbox = store
+		startTestClient(t, config)
+		synctest.Wait()
+		paths := map[string]int{}
+		for _, request := range server.Requests() {
+			paths[request.Path]++
+		}
+		assert.Equal(t, map[string]int{"/api/bulk_messages": 1, "/api/messages": 2, "/api/schedule_messages": 2}, paths)
+		assert.Len(t, server.Messages(), 7)
 	})
-	sizes := []int{}
-	for _, g := range groups {
-		sizes = append(sizes, len(g.records))
-	}
-	assert.Equal(t, []int{3, 1, 1, 1, 1}, sizes)
 }
 
 // neverRescheduled is a store that cannot note what became of messages.
@@ -527,7 +539,7 @@ func (neverRescheduled) Reschedule(context.Context, ...outbox.Change) (int, erro
 // Messages are told to be dead when they are, and not each time that this could
 // not be noted.
 func TestDeadMessagesAreToldOnceTheyAre(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		var seen events
 		store := memory.New()
 		config.Outbox, config.Observer = neverRescheduled{store}, seen.observer()
@@ -544,7 +556,7 @@ func TestDeadMessagesAreToldOnceTheyAre(t *testing.T) {
 
 // Each event has the error of its own messages.
 func TestEventsHaveTheirOwnErrors(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		var seen events
 		store := memory.New()
 		config.Outbox, config.Observer = store, seen.observer()
@@ -570,7 +582,7 @@ func TestEventsHaveTheirOwnErrors(t *testing.T) {
 		// So do those of a call.
 		seen = events{}
 		client := newTestClient(t, config)
-		_, err := client.PublishBulk(t.Context(), "orders", []any{map[string]int{"bad": 1}, map[string]int{"late": 1}}, DeliverIn(time.Hour))
+		_, err := client.PublishBulk(t.Context(), "orders", []any{map[string]int{"bad": 1}, map[string]int{"late": 1}}, core.DeliverIn(time.Hour))
 		require.NoError(t, err)
 		require.Len(t, seen.of("dead"), 1)
 		assert.Equal(t, "400", statusOf(seen.of("dead")[0].Err))
@@ -581,7 +593,7 @@ func TestEventsHaveTheirOwnErrors(t *testing.T) {
 
 // statusOf is the status of the only answer that an error tells of.
 func statusOf(err error) string {
-	response, _ := err.(*ResponseError) //nolint:errorlint // nothing is wrapped around it
+	response, _ := err.(*core.ResponseError) //nolint:errorlint // nothing is wrapped around it
 	if response == nil {
 		return ""
 	}
@@ -590,7 +602,7 @@ func statusOf(err error) string {
 
 // What a person has discarded while it was posted is not dead.
 func TestDiscardedWhilePostedIsNotDead(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		var seen events
 		store := memory.New()
 		config.Outbox, config.Observer = store, seen.observer()

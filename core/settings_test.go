@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"errors"
@@ -13,10 +13,12 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core"
 )
 
 func ExampleParseSettings() {
-	config, err := ParseSettings(strings.NewReader(`{
+	config, err := core.ParseSettings(strings.NewReader(`{
 		"URL": "http://postoffice:4000",
 		"TOPICS": ["orders"],
 		"ORIGIN_HOST": "http://user:secret@shop:8080",
@@ -27,7 +29,7 @@ func ExampleParseSettings() {
 	fmt.Println(err)
 	fmt.Println(config.Topics, config.Timeout, config.Consumers[0].Timeout)
 
-	_, err = ParseSettings(strings.NewReader(`{"URL": "http://postoffice:4000", "TIMOUT": 0.3}`))
+	_, err = core.ParseSettings(strings.NewReader(`{"URL": "http://postoffice:4000", "TIMOUT": 0.3}`))
 	fmt.Println(err)
 	// Output:
 	// <nil>
@@ -45,26 +47,26 @@ const allSettings = `{
 	]
 }`
 
-func allConfig() Config {
-	return Config{
+func allConfig() core.Config {
+	return core.Config{
 		URL: "http://us:pw@po", Topics: []string{"a", "b"}, OriginHost: "app", RecoveryPath: "/r/",
 		RecoveryEnabled: true, AllowOpenRecovery: true, SetupRequired: true,
 		Timeout: 300 * time.Millisecond, BulkTimeout: 500 * time.Millisecond, BulkLimit: 100,
-		Consumers: []Consumer{
-			{Topic: "a", Target: "http://app/a", Type: HTTP, FromNow: true, Timeout: 10 * time.Second, Retry: time.Minute},
-			{Topic: "b", Target: "b", Type: PubSub, ChunkSize: 20, Paused: true},
+		Consumers: []core.Consumer{
+			{Topic: "a", Target: "http://app/a", Type: core.HTTP, FromNow: true, Timeout: 10 * time.Second, Retry: time.Minute},
+			{Topic: "b", Target: "b", Type: core.PubSub, ChunkSize: 20, Paused: true},
 		},
 	}
 }
 
 func TestParseSettingsReadsEveryKey(t *testing.T) {
-	config, err := ParseSettings(strings.NewReader(allSettings))
+	config, err := core.ParseSettings(strings.NewReader(allSettings))
 	require.NoError(t, err)
 	assert.Equal(t, allConfig(), config)
 
-	config, err = ParseSettings(strings.NewReader(" {}\n"))
+	config, err = core.ParseSettings(strings.NewReader(" {}\n"))
 	require.NoError(t, err)
-	assert.Equal(t, Config{}, config)
+	assert.Equal(t, core.Config{}, config)
 }
 
 func TestParseSettingsSeconds(t *testing.T) {
@@ -75,7 +77,7 @@ func TestParseSettingsSeconds(t *testing.T) {
 		`"500ms"`: 500 * time.Millisecond, `"1m30s"`: 90 * time.Second, `"0s"`: 0,
 	} {
 		t.Run(text, func(t *testing.T) {
-			config, err := ParseSettings(strings.NewReader(`{"TIMEOUT":` + text + `}`))
+			config, err := core.ParseSettings(strings.NewReader(`{"TIMEOUT":` + text + `}`))
 			require.NoError(t, err)
 			assert.Equal(t, want, config.Timeout)
 		})
@@ -146,8 +148,8 @@ func TestParseSettingsFaults(t *testing.T) {
 		"consumer paused":      {`{"CONSUMERS": [{"paused": []}]}`, "CONSUMERS[0].paused", "must be true or false, not a list"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			config, err := ParseSettings(strings.NewReader(test.text))
-			assert.Equal(t, Config{}, config)
+			config, err := core.ParseSettings(strings.NewReader(test.text))
+			assert.Equal(t, core.Config{}, config)
 			found := faultsOf(t, err)
 			assert.Contains(t, found[test.field], test.problem, "%v", found)
 			assert.Len(t, found, 1)
@@ -157,13 +159,13 @@ func TestParseSettingsFaults(t *testing.T) {
 }
 
 func TestParseSettingsTellsAllFaults(t *testing.T) {
-	_, err := ParseSettings(strings.NewReader(`{"URL": 1, "TOPICS": [1, 2], "CONSUMERS": [{"topic": 1}], "NO": 1}`))
+	_, err := core.ParseSettings(strings.NewReader(`{"URL": 1, "TOPICS": [1, 2], "CONSUMERS": [{"topic": 1}], "NO": 1}`))
 	assert.Len(t, faultsOf(t, err), 5)
 }
 
 func TestParseSettingsPassesReadErrorsOn(t *testing.T) {
 	broken := errors.New("broken pipe")
-	_, err := ParseSettings(iotest.ErrReader(broken))
+	_, err := core.ParseSettings(iotest.ErrReader(broken))
 	assert.ErrorIs(t, err, broken)
 	assert.Equal(t, "cannot be read: broken pipe", faultsOf(t, err)["settings"])
 }
@@ -171,17 +173,18 @@ func TestParseSettingsPassesReadErrorsOn(t *testing.T) {
 // clearEnv unsets what the variables of the tests' own environment say.
 func clearEnv(t *testing.T) {
 	t.Helper()
-	t.Setenv("POSTOFFICE_SETTINGS", "")
-	for _, variable := range envVariables() {
-		t.Setenv(variable.name, "")
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "POSTOFFICE_") {
+			t.Setenv(name, "")
+		}
 	}
 }
 
 func TestSettingsFromEnv(t *testing.T) {
 	clearEnv(t)
-	config, err := SettingsFromEnv()
+	config, err := core.SettingsFromEnv()
 	require.NoError(t, err)
-	assert.Equal(t, Config{}, config)
+	assert.Equal(t, core.Config{}, config)
 
 	for name, value := range map[string]string{
 		"URL": " http://us:pw@po\n", "TOPICS": " a, b,,", "ORIGIN_HOST": "app", "RECOVERY_PATH": "/r/",
@@ -195,7 +198,7 @@ func TestSettingsFromEnv(t *testing.T) {
 	} {
 		t.Setenv("POSTOFFICE_"+name, value)
 	}
-	config, err = SettingsFromEnv()
+	config, err = core.SettingsFromEnv()
 	require.NoError(t, err)
 	assert.Equal(t, allConfig(), config)
 }
@@ -205,7 +208,7 @@ func TestSettingsFromEnvOverridesTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "settings.json")
 	require.NoError(t, os.WriteFile(path, []byte(allSettings), 0o600))
 	t.Setenv("POSTOFFICE_SETTINGS", path)
-	config, err := SettingsFromEnv()
+	config, err := core.SettingsFromEnv()
 	require.NoError(t, err)
 	assert.Equal(t, allConfig(), config)
 
@@ -215,7 +218,7 @@ func TestSettingsFromEnvOverridesTheFile(t *testing.T) {
 	t.Setenv("POSTOFFICE_SETUP_REQUIRED", "false")
 	want := allConfig()
 	want.URL, want.Topics, want.Consumers, want.SetupRequired = "http://other", nil, nil, false
-	config, err = SettingsFromEnv()
+	config, err = core.SettingsFromEnv()
 	require.NoError(t, err)
 	assert.Equal(t, want, config)
 }
@@ -234,8 +237,8 @@ func TestSettingsFromEnvFaults(t *testing.T) {
 		t.Run(variable, func(t *testing.T) {
 			clearEnv(t)
 			t.Setenv(variable, test.value)
-			config, err := SettingsFromEnv()
-			assert.Equal(t, Config{}, config)
+			config, err := core.SettingsFromEnv()
+			assert.Equal(t, core.Config{}, config)
 			if test.field == "" {
 				test.field = variable
 			}
@@ -247,7 +250,7 @@ func TestSettingsFromEnvFaults(t *testing.T) {
 	t.Run("JSON", func(t *testing.T) {
 		clearEnv(t)
 		t.Setenv("POSTOFFICE_CONSUMERS", "SECRET")
-		_, err := SettingsFromEnv()
+		_, err := core.SettingsFromEnv()
 		assert.Contains(t, faultsOf(t, err)["POSTOFFICE_CONSUMERS"], "is not valid JSON")
 		assert.NotContains(t, err.Error(), "SECRET")
 	})
@@ -256,7 +259,7 @@ func TestSettingsFromEnvFaults(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "settings.json")
 		require.NoError(t, os.WriteFile(path, []byte(`{"URL": ["SECRET"]}`), 0o600))
 		t.Setenv("POSTOFFICE_SETTINGS", path)
-		_, err := SettingsFromEnv()
+		_, err := core.SettingsFromEnv()
 		assert.Contains(t, faultsOf(t, err), "URL")
 		assert.Contains(t, err.Error(), path)
 		assert.NotContains(t, err.Error(), "SECRET")
@@ -264,7 +267,7 @@ func TestSettingsFromEnvFaults(t *testing.T) {
 	t.Run("missing file", func(t *testing.T) {
 		clearEnv(t)
 		t.Setenv("POSTOFFICE_SETTINGS", filepath.Join(t.TempDir(), "none"))
-		_, err := SettingsFromEnv()
+		_, err := core.SettingsFromEnv()
 		assert.ErrorIs(t, err, os.ErrNotExist)
 	})
 }
@@ -277,9 +280,9 @@ func FuzzParseSettings(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		config, err := ParseSettings(strings.NewReader(string(text)))
+		config, err := core.ParseSettings(strings.NewReader(string(text)))
 		if err != nil {
-			assert.Equal(t, Config{}, config)
+			assert.Equal(t, core.Config{}, config)
 			assert.NotEmpty(t, faultsOf(t, err))
 			return
 		}
@@ -294,8 +297,8 @@ func FuzzParseSettings(f *testing.F) {
 
 func TestParseSettingsNamesANilReader(t *testing.T) {
 	for _, r := range []io.Reader{nil, (*os.File)(nil)} {
-		_, err := ParseSettings(r)
-		require.ErrorIs(t, err, ErrInvalidConfig)
+		_, err := core.ParseSettings(r)
+		require.ErrorIs(t, err, core.ErrInvalidConfig)
 		require.ErrorContains(t, err, "reader is nil")
 	}
 }

@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"context"
@@ -17,6 +17,8 @@ import (
 	"github.com/h2non/gock"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core"
 )
 
 const origin = "http://us%40er:p%3Ass@app.test"
@@ -31,20 +33,20 @@ func TestSetupSendsWhatIsConfigured(t *testing.T) {
 	gock.New(testServer).Post("/api/publishers").
 		JSON(map[string]any{"topic": "orders", "target": "gcp", "type": "pubsub", "active": false, "from_now": true, "seconds_timeout": 20, "seconds_retry": 7, "chunk_size": 50}).
 		Reply(201).BodyString(`{"data":{}}`)
-	client := mocked(t, Config{
+	client := mocked(t, core.Config{
 		Topics: []string{"orders"}, OriginHost: origin, RecoveryEnabled: true,
-		Consumers: []Consumer{
+		Consumers: []core.Consumer{
 			{Topic: "orders", Target: "http://a:b@app.test/orders"},
-			{Topic: "orders", Target: "gcp", Type: PubSub, Paused: true, FromNow: true, Timeout: 20 * time.Second, Retry: 7 * time.Second, ChunkSize: 50},
+			{Topic: "orders", Target: "gcp", Type: core.PubSub, Paused: true, FromNow: true, Timeout: 20 * time.Second, Retry: 7 * time.Second, ChunkSize: 50},
 		},
 	})
 	report, err := client.Setup(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, SetupReport{
-		Topics: []SetupResult{{Topic: "orders", Status: SetupCreated}},
-		Consumers: []SetupResult{
-			{Topic: "orders", Target: "http://app.test/orders", Type: HTTP, Status: SetupCreated},
-			{Topic: "orders", Target: "gcp", Type: PubSub, Status: SetupCreated},
+	assert.Equal(t, core.SetupReport{
+		Topics: []core.SetupResult{{Topic: "orders", Status: core.SetupCreated}},
+		Consumers: []core.SetupResult{
+			{Topic: "orders", Target: "http://app.test/orders", Type: core.HTTP, Status: core.SetupCreated},
+			{Topic: "orders", Target: "gcp", Type: core.PubSub, Status: core.SetupCreated},
 		},
 	}, report)
 }
@@ -54,7 +56,7 @@ func TestOriginHostEndsInSlash(t *testing.T) {
 		gock.New(testServer).Post("/api/topics").
 			JSON(map[string]any{"name": "orders", "origin_host": "http://app.test" + want, "recovery_enabled": false}).
 			Reply(201).BodyString(`{"data":{"id":1,"name":"orders"}}`)
-		client := mocked(t, Config{Topics: []string{"orders"}, OriginHost: "http://app.test/", RecoveryPath: path})
+		client := mocked(t, core.Config{Topics: []string{"orders"}, OriginHost: "http://app.test/", RecoveryPath: path})
 		_, err := client.SetupTopics(t.Context())
 		require.NoError(t, err, path)
 	}
@@ -66,18 +68,18 @@ func TestSetupTriesEachThoughOthersFail(t *testing.T) {
 	gock.New(testServer).Post("/api/topics").JSON(topicBody("broken")).Reply(500).BodyString(`{"errors":{"detail":"Internal Server Error"}}`)
 	gock.New(testServer).Post("/api/topics").JSON(topicBody("new")).Reply(201).BodyString(`{"data":{"id":1,"name":"new"}}`)
 	gock.New(testServer).Post("/api/publishers").Reply(400).BodyString(`{"data":{"errors":{"topic":["is invalid"]}}}`)
-	client := mocked(t, Config{
+	client := mocked(t, core.Config{
 		Topics: []string{"taken", "broken", "new"}, OriginHost: "http://app.test",
-		Consumers: []Consumer{{Topic: "foreign", Target: "http://hermes:caduceus@app.test/in"}},
+		Consumers: []core.Consumer{{Topic: "foreign", Target: "http://hermes:caduceus@app.test/in"}},
 		Logger:    slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	report, err := client.Setup(t.Context())
 
-	statuses := map[string]SetupStatus{}
+	statuses := map[string]core.SetupStatus{}
 	for _, result := range report.Topics {
 		statuses[result.Topic] = result.Status
 	}
-	assert.Equal(t, map[string]SetupStatus{"taken": SetupExists, "broken": SetupFailed, "new": SetupCreated}, statuses)
+	assert.Equal(t, map[string]core.SetupStatus{"taken": core.SetupExists, "broken": core.SetupFailed, "new": core.SetupCreated}, statuses)
 	require.Len(t, report.Failed(), 2)
 	assert.Equal(t, `topic "broken"`, report.Failed()[0].String())
 	assert.Equal(t, `http consumer "http://app.test/in" of topic "foreign"`, report.Failed()[1].String())
@@ -85,7 +87,7 @@ func TestSetupTriesEachThoughOthersFail(t *testing.T) {
 		`postoffice: setup: topic "broken": server answered 500 for topic "broken": Internal Server Error`,
 		`http consumer "http://app.test/in" of topic "foreign": server answered 400 for topic "foreign": topic is invalid`,
 	}, "\n"))
-	response, ok := errors.AsType[*ResponseError](report.Consumers[0].Err)
+	response, ok := errors.AsType[*core.ResponseError](report.Consumers[0].Err)
 	require.True(t, ok)
 	assert.Equal(t, map[string][]string{"topic": {"is invalid"}}, response.Errors)
 
@@ -101,7 +103,7 @@ func topicBody(name string) map[string]any {
 }
 
 func TestSetupOfHalves(t *testing.T) {
-	config := Config{Topics: []string{"orders"}, OriginHost: "http://app.test", Consumers: []Consumer{{Topic: "orders", Target: "http://app.test/in"}}}
+	config := core.Config{Topics: []string{"orders"}, OriginHost: "http://app.test", Consumers: []core.Consumer{{Topic: "orders", Target: "http://app.test/in"}}}
 	t.Run("topics", func(t *testing.T) {
 		gock.New(testServer).Post("/api/topics").Reply(201)
 		report, err := mocked(t, config).SetupTopics(t.Context())
@@ -159,10 +161,10 @@ func TestFailedSetupIsTriedAgainUntilItSucceeds(t *testing.T) {
 				return 0
 			}
 		}}
-		client := newTestClient(t, Config{
+		client := newTestClient(t, core.Config{
 			URL: testServer, HTTPClient: &http.Client{Transport: server},
 			Topics: []string{"fine", "broken"}, OriginHost: "http://app.test",
-			Consumers: []Consumer{{Topic: "fine", Target: "http://app.test/1"}, {Topic: "foreign", Target: "http://app.test/2"}},
+			Consumers: []core.Consumer{{Topic: "fine", Target: "http://app.test/1"}, {Topic: "foreign", Target: "http://app.test/2"}},
 		})
 		require.NoError(t, client.Start(t.Context()), "a server that fails is no reason not to start")
 		assert.ElementsMatch(t, []string{"fine", "broken", "fine", "foreign"}, server.requests())
@@ -184,7 +186,7 @@ func TestFailedSetupIsTriedAgainUntilItSucceeds(t *testing.T) {
 func TestStopEndsSetup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &scripted{status: func(string, string) int { return 0 }}
-		client := newTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: server}, Topics: []string{"orders"}, OriginHost: "http://app.test"})
+		client := newTestClient(t, core.Config{URL: testServer, HTTPClient: &http.Client{Transport: server}, Topics: []string{"orders"}, OriginHost: "http://app.test"})
 		require.NoError(t, client.Start(t.Context()))
 		require.NoError(t, client.Stop(t.Context()))
 		seen := len(server.requests())
@@ -195,7 +197,7 @@ func TestStopEndsSetup(t *testing.T) {
 
 func TestSetupRequired(t *testing.T) {
 	server := &scripted{status: func(string, string) int { return 500 }}
-	client := newTestClient(t, Config{
+	client := newTestClient(t, core.Config{
 		URL: testServer, HTTPClient: &http.Client{Transport: server}, SetupRequired: true,
 		Topics: []string{"orders"}, OriginHost: "http://app.test",
 	})
@@ -211,7 +213,7 @@ func TestSetupRequired(t *testing.T) {
 
 func TestStartHonoursItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := newTestClient(t, Config{URL: testServer, Topics: []string{"orders"}, OriginHost: "http://app.test",
+		client := newTestClient(t, core.Config{URL: testServer, Topics: []string{"orders"}, OriginHost: "http://app.test",
 			HTTPClient: &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
 				<-r.Context().Done()
 				return nil, r.Context().Err()
@@ -222,15 +224,37 @@ func TestStartHonoursItsContext(t *testing.T) {
 	})
 }
 
-func TestEnsureTopicIsPaced(t *testing.T) {
+// A topic of Config.Topics that the server turns out not to have is created, at
+// most once in a while.
+func TestCreationOfALostTopicIsPaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &scripted{status: func(string, string) int { return 201 }}
-		client := newTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: server}, Topics: []string{"orders"}, OriginHost: "http://app.test"})
-		assert.True(t, client.ensureTopic(t.Context(), "orders"))
-		assert.False(t, client.ensureTopic(t.Context(), "orders"), "a moment ago")
-		assert.False(t, client.ensureTopic(t.Context(), "foreign"), "not a topic of ours")
-		time.Sleep(ensureInterval)
-		assert.True(t, client.ensureTopic(t.Context(), "orders"))
-		assert.Equal(t, []string{"orders", "orders"}, server.requests())
+		var created []string
+		client := newTestClient(t, core.Config{URL: testServer, Topics: []string{"orders"}, OriginHost: "http://app.test", HTTPClient: &http.Client{
+			Transport: answering(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/api/topics" {
+					var body struct{ Name string }
+					assert.NoError(t, json.NewDecoder(r.Body).Decode(&body))
+					created = append(created, body.Name)
+					w.WriteHeader(http.StatusCreated)
+					return
+				}
+				w.WriteHeader(http.StatusBadRequest)
+				_, _ = io.WriteString(w, `{"data":{"errors":{"topic":["is invalid"]}}}`)
+			}),
+		}})
+		publish := func(topic string) {
+			t.Helper()
+			_, err := client.Publish(t.Context(), topic, struct{}{})
+			require.ErrorIs(t, err, core.ErrNotAccepted)
+		}
+		publish("orders")
+		assert.Equal(t, []string{"orders"}, created)
+		time.Sleep(ensureInterval - time.Millisecond)
+		publish("orders")
+		publish("foreign")
+		assert.Equal(t, []string{"orders"}, created, "a moment ago, and not a topic of ours")
+		time.Sleep(time.Millisecond)
+		publish("orders")
+		assert.Equal(t, []string{"orders", "orders"}, created)
 	})
 }

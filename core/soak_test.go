@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"io"
@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 )
 
@@ -56,7 +57,7 @@ func TestSoak(t *testing.T) {
 		return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
 	})
 	store := memory.New()
-	client := newTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: server}, Outbox: store})
+	client := newTestClient(t, core.Config{URL: testServer, HTTPClient: &http.Client{Transport: server}, Outbox: store})
 	require.NoError(t, client.Start(t.Context()))
 
 	const rounds, publishers = 10, 16
@@ -67,7 +68,7 @@ func TestSoak(t *testing.T) {
 	for round := range rounds {
 		var running sync.WaitGroup
 		for range publishers {
-			p := publisherIn(t, client, Memory)
+			p := publisherIn(t, client, core.Memory)
 			running.Go(func() {
 				for range each {
 					if _, err := p.Publish(t.Context(), "orders", payload); err != nil {

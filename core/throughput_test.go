@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"net/http"
@@ -9,12 +9,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
 func TestLastHour(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		config.Outbox = store
 		client := startTestClient(t, config)
@@ -28,19 +29,19 @@ func TestLastHour(t *testing.T) {
 		}
 
 		publish("orders")
-		_, err := client.PublishBulk(t.Context(), "orders", Payloads([]map[string]any{{}, {}, {}}))
+		_, err := client.PublishBulk(t.Context(), "orders", core.Payloads([]map[string]any{{}, {}, {}}))
 		require.NoError(t, err)
-		assert.Equal(t, []Minute{{Begin: born, Delivered: 4}}, client.LastHour())
+		assert.Equal(t, []core.Minute{{Begin: born, Delivered: 4}}, client.LastHour())
 
 		time.Sleep(59*time.Second + 999*time.Millisecond)
 		status.Store(http.StatusBadRequest)
 		publish("orders")
-		assert.Equal(t, []Minute{{Begin: born, Delivered: 4, Dead: 1}}, client.LastHour(), "the minute is not over")
+		assert.Equal(t, []core.Minute{{Begin: born, Delivered: 4, Dead: 1}}, client.LastHour(), "the minute is not over")
 		time.Sleep(time.Millisecond)
 		status.Store(http.StatusServiceUnavailable)
 		publish("orders")
 		publish("bills")
-		assert.Equal(t, []Minute{
+		assert.Equal(t, []core.Minute{
 			{Begin: born, Delivered: 4, Dead: 1}, {Begin: born.Add(time.Minute), Stored: 2},
 		}, client.LastHour())
 
@@ -53,13 +54,13 @@ func TestLastHour(t *testing.T) {
 		time.Sleep(57*time.Minute + 59*time.Second)
 		hour = client.LastHour()
 		require.Len(t, hour, minutes)
-		assert.Equal(t, Minute{Begin: born, Delivered: 4, Dead: 1}, hour[0])
+		assert.Equal(t, core.Minute{Begin: born, Delivered: 4, Dead: 1}, hour[0])
 		time.Sleep(time.Second)
 		hour = client.LastHour()
 		require.Len(t, hour, minutes)
 		assert.Equal(t, born.Add(time.Minute), hour[0].Begin, "the oldest minute leaves")
 		publish("orders")
-		assert.Equal(t, Minute{Begin: born.Add(60 * time.Minute), Delivered: 1}, client.LastHour()[minutes-1], "its room is used again")
+		assert.Equal(t, core.Minute{Begin: born.Add(60 * time.Minute), Delivered: 1}, client.LastHour()[minutes-1], "its room is used again")
 
 		time.Sleep(5 * time.Hour)
 		for _, minute := range client.LastHour() {
@@ -69,10 +70,10 @@ func TestLastHour(t *testing.T) {
 }
 
 func TestLastHourCountsWithoutOutboxAndRecovery(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config Config) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		refused := newTestClient(t, config)
 		server.FailWhen(func(*http.Request, []byte) (int, bool) { return http.StatusBadRequest, true })
-		_, err := publisherIn(t, refused, Memory).Publish(t.Context(), "orders", map[string]any{})
+		_, err := publisherIn(t, refused, core.Memory).Publish(t.Context(), "orders", map[string]any{})
 		require.NoError(t, err)
 		require.NoError(t, refused.Flush(t.Context()))
 		assert.Equal(t, 1, refused.LastHour()[0].Dead, "dropped for want of an outbox")

@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"context"
@@ -18,6 +18,8 @@ import (
 	"github.com/h2non/gock"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core"
 )
 
 const (
@@ -26,7 +28,7 @@ const (
 )
 
 // mocked makes a client whose requests gock answers.
-func mocked(t *testing.T, config Config) *Client {
+func mocked(t *testing.T, config core.Config) *core.Client {
 	t.Helper()
 	config.HTTPClient = &http.Client{}
 	gock.InterceptClient(config.HTTPClient)
@@ -53,23 +55,23 @@ func TestPublishSendsTheMessage(t *testing.T) {
 		}).
 		AddMatcher(func(r *http.Request, _ *gock.Request) (bool, error) { return r.Header.Get("Authorization") == "", nil }).
 		Reply(201).BodyString(messageReply)
-	client := mocked(t, Config{})
+	client := mocked(t, core.Config{})
 
 	receipt, err := client.Publish(t.Context(), "orders", map[string]any{"id": 7},
-		WithAttributes(map[string]any{"region": "south", "urgent": true}), WithAttribute("region", "north"))
+		core.WithAttributes(map[string]any{"region": "south", "urgent": true}), core.WithAttribute("region", "north"))
 	require.NoError(t, err)
-	assert.Equal(t, Receipt{State: Delivered, Jobs: []int64{12, 11}}, receipt)
+	assert.Equal(t, core.Receipt{State: core.Delivered, Jobs: []int64{12, 11}}, receipt)
 }
 
 func TestPublishBulkSendsPayloadsInOrder(t *testing.T) {
 	gock.New(testServer).Post("/api/bulk_messages").
 		JSON(map[string]any{"topic": "orders", "payload": []any{map[string]any{"id": 1}, map[string]any{"id": 2}}, "attributes": map[string]any{}}).
 		Reply(201).BodyString(`{"result":[4,3]}`)
-	client := mocked(t, Config{})
+	client := mocked(t, core.Config{})
 
-	receipt, err := client.PublishBulk(t.Context(), "orders", Payloads([]map[string]int{{"id": 1}, {"id": 2}}))
+	receipt, err := client.PublishBulk(t.Context(), "orders", core.Payloads([]map[string]int{{"id": 1}, {"id": 2}}))
 	require.NoError(t, err)
-	assert.Equal(t, Receipt{State: Delivered, Jobs: []int64{4, 3}}, receipt)
+	assert.Equal(t, core.Receipt{State: core.Delivered, Jobs: []int64{4, 3}}, receipt)
 }
 
 func TestDeliverAtSchedules(t *testing.T) {
@@ -77,8 +79,8 @@ func TestDeliverAtSchedules(t *testing.T) {
 	gock.New(testServer).Post("/api/schedule_messages").
 		JSON(map[string]any{"topic": "orders", "payload": map[string]any{}, "attributes": map[string]any{}, "schedule_at": "2126-01-02T01:04:05.123457Z"}).
 		Reply(201).BodyString(messageReply)
-	client := mocked(t, Config{})
-	_, err := client.Publish(t.Context(), "orders", struct{}{}, DeliverAt(at))
+	client := mocked(t, core.Config{})
+	_, err := client.Publish(t.Context(), "orders", struct{}{}, core.DeliverAt(at))
 	require.NoError(t, err)
 }
 
@@ -86,20 +88,20 @@ func TestURLPathAndCredentialsAreKept(t *testing.T) {
 	gock.New(testServer).Post("/proxy/postoffice/api/messages").
 		BasicAuth("us@er", "p:ss/w%rd").
 		Reply(201).BodyString(messageReply)
-	client := mocked(t, Config{URL: "http://us%40er:p%3Ass%2Fw%25rd@postoffice.test:4000/proxy/postoffice/"})
+	client := mocked(t, core.Config{URL: "http://us%40er:p%3Ass%2Fw%25rd@postoffice.test:4000/proxy/postoffice/"})
 	_, err := client.Publish(t.Context(), "orders", struct{}{})
 	require.NoError(t, err)
 }
 
 func TestCredentialsDoNotShowInErrors(t *testing.T) {
-	client := newTestClient(t, Config{
+	client := newTestClient(t, core.Config{
 		URL: "http://hermes:caduceus@127.0.0.1:9",
 		HTTPClient: &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
 			return nil, errors.New("dial " + r.URL.String())
 		})},
 	})
 	_, err := client.Publish(t.Context(), "orders", map[string]string{"card": "4111"})
-	require.ErrorIs(t, err, ErrNotAccepted)
+	require.ErrorIs(t, err, core.ErrNotAccepted)
 	for _, secret := range []string{"hermes", "caduceus", "4111"} {
 		assert.NotContains(t, err.Error(), secret)
 	}
@@ -107,10 +109,10 @@ func TestCredentialsDoNotShowInErrors(t *testing.T) {
 
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	gock.New(testServer).Post("/api/messages").Reply(302).SetHeader("Location", testServer+"/elsewhere")
-	client := mocked(t, Config{})
+	client := mocked(t, core.Config{})
 	_, err := client.Publish(t.Context(), "orders", struct{}{})
-	require.ErrorIs(t, err, ErrNotAccepted)
-	response, ok := errors.AsType[*ResponseError](err)
+	require.ErrorIs(t, err, core.ErrNotAccepted)
+	response, ok := errors.AsType[*core.ResponseError](err)
 	require.True(t, ok)
 	assert.Equal(t, 302, response.StatusCode)
 }
@@ -118,9 +120,9 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 func TestOnly201IsAcceptance(t *testing.T) {
 	for _, status := range []int{200, 202, 204} {
 		gock.New(testServer).Post("/api/messages").Reply(status).BodyString(messageReply)
-		client := mocked(t, Config{})
+		client := mocked(t, core.Config{})
 		_, err := client.Publish(t.Context(), "orders", struct{}{})
-		require.ErrorIs(t, err, ErrNotAccepted, "status %d", status)
+		require.ErrorIs(t, err, core.ErrNotAccepted, "status %d", status)
 		gock.Off()
 	}
 }
@@ -128,7 +130,7 @@ func TestOnly201IsAcceptance(t *testing.T) {
 func TestAcceptedMessageNeedsNoReadableBody(t *testing.T) {
 	gock.New(testServer).Post("/api/messages").Reply(201).BodyString("<html>")
 	var seen events
-	client := mocked(t, Config{Observer: seen.observer()})
+	client := mocked(t, core.Config{Observer: seen.observer()})
 	receipt, err := client.Publish(t.Context(), "orders", struct{}{})
 	require.NoError(t, err)
 	assert.Nil(t, receipt.Jobs)
@@ -141,24 +143,24 @@ func TestOneQuickRetry(t *testing.T) {
 		gock.New(testServer).Post("/api/messages").Reply(503)
 		gock.New(testServer).Post("/api/messages").JSON(map[string]any{"topic": "orders", "payload": map[string]any{"id": 1}, "attributes": map[string]any{}}).
 			Reply(201).BodyString(messageReply)
-		client := mocked(t, Config{})
+		client := mocked(t, core.Config{})
 		_, err := client.Publish(t.Context(), "orders", map[string]int{"id": 1})
 		require.NoError(t, err)
 	})
 	t.Run("is the only one", func(t *testing.T) {
 		gock.New(testServer).Post("/api/messages").Times(2).Reply(502)
-		client := mocked(t, Config{})
+		client := mocked(t, core.Config{})
 		_, err := client.Publish(t.Context(), "orders", struct{}{})
-		response, ok := errors.AsType[*ResponseError](err)
+		response, ok := errors.AsType[*core.ResponseError](err)
 		require.True(t, ok, "%v", err)
 		assert.Equal(t, 502, response.StatusCode)
 	})
 	t.Run("does not come for what will not pass", func(t *testing.T) {
 		for _, status := range []int{400, 401, 404, 408, 413, 429, 500} {
 			gock.New(testServer).Post("/api/messages").Reply(status)
-			client := mocked(t, Config{})
+			client := mocked(t, core.Config{})
 			_, err := client.Publish(t.Context(), "orders", struct{}{})
-			response, ok := errors.AsType[*ResponseError](err)
+			response, ok := errors.AsType[*core.ResponseError](err)
 			require.True(t, ok, "%v", err)
 			assert.Equal(t, status, response.StatusCode)
 			assert.True(t, gock.IsDone())
@@ -169,7 +171,7 @@ func TestOneQuickRetry(t *testing.T) {
 func TestQuickRetryStaysWithinTheTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tries atomic.Int32
-		client := newTestClient(t, Config{
+		client := newTestClient(t, core.Config{
 			URL: testServer,
 			HTTPClient: &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
 				if tries.Add(1) == 1 {
@@ -182,7 +184,7 @@ func TestQuickRetryStaysWithinTheTimeout(t *testing.T) {
 		start := time.Now()
 		_, err := client.Publish(t.Context(), "orders", struct{}{})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		assert.Equal(t, DefaultTimeout, time.Since(start))
+		assert.Equal(t, core.DefaultTimeout, time.Since(start))
 		assert.EqualValues(t, 2, tries.Load())
 	})
 }
@@ -194,33 +196,33 @@ func TestTimeouts(t *testing.T) {
 	})}
 	payloads := []any{struct{}{}, struct{}{}}
 	for name, test := range map[string]struct {
-		config Config
-		call   func(context.Context, *Client) error
+		config core.Config
+		call   func(context.Context, *core.Client) error
 		want   time.Duration
 	}{
-		"Publish": {Config{}, func(ctx context.Context, c *Client) error {
+		"Publish": {core.Config{}, func(ctx context.Context, c *core.Client) error {
 			_, err := c.Publish(ctx, "orders", struct{}{})
 			return err
 		}, 500 * time.Millisecond},
-		"Publish, configured": {Config{Timeout: 3 * time.Second}, func(ctx context.Context, c *Client) error {
+		"Publish, configured": {core.Config{Timeout: 3 * time.Second}, func(ctx context.Context, c *core.Client) error {
 			_, err := c.Publish(ctx, "orders", struct{}{})
 			return err
 		}, 3 * time.Second},
-		"Publish, with a deadline": {Config{}, func(ctx context.Context, c *Client) error {
+		"Publish, with a deadline": {core.Config{}, func(ctx context.Context, c *core.Client) error {
 			ctx, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 			defer cancel()
 			_, err := c.Publish(ctx, "orders", struct{}{})
 			return err
 		}, 20 * time.Millisecond},
-		"PublishBulk": {Config{}, func(ctx context.Context, c *Client) error {
+		"PublishBulk": {core.Config{}, func(ctx context.Context, c *core.Client) error {
 			_, err := c.PublishBulk(ctx, "orders", payloads)
 			return err
 		}, 5 * time.Second},
-		"PublishBulk, configured": {Config{BulkTimeout: 7 * time.Second}, func(ctx context.Context, c *Client) error {
+		"PublishBulk, configured": {core.Config{BulkTimeout: 7 * time.Second}, func(ctx context.Context, c *core.Client) error {
 			_, err := c.PublishBulk(ctx, "orders", payloads)
 			return err
 		}, 7 * time.Second},
-		"Health": {Config{}, func(ctx context.Context, c *Client) error { return c.Health(ctx) }, 500 * time.Millisecond},
+		"Health": {core.Config{}, func(ctx context.Context, c *core.Client) error { return c.Health(ctx) }, 500 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -236,7 +238,7 @@ func TestTimeouts(t *testing.T) {
 
 func TestCallersDeadlineIsNoFailureOfTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := newTestClient(t, Config{URL: testServer, HTTPClient: &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		client := newTestClient(t, core.Config{URL: testServer, HTTPClient: &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		})}})
@@ -246,12 +248,12 @@ func TestCallersDeadlineIsNoFailureOfTheServer(t *testing.T) {
 			cancel()
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 		}
-		assert.Equal(t, BreakerClosed, client.transport.breaker.state())
+		assert.Equal(t, core.BreakerClosed, client.Stats().Breaker)
 		for range breakerConsecutive {
 			_, err := client.Publish(t.Context(), "orders", struct{}{})
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 		}
-		assert.Equal(t, BreakerOpen, client.transport.breaker.state())
+		assert.Equal(t, core.BreakerOpen, client.Stats().Breaker)
 	})
 }
 
@@ -271,7 +273,7 @@ func TestConnectionsAreReused(t *testing.T) {
 	}
 	server.Start()
 	defer server.Close()
-	client := newTestClient(t, Config{URL: server.URL})
+	client := newTestClient(t, core.Config{URL: server.URL})
 	for range 5 * len(statuses) {
 		_, _ = client.Publish(t.Context(), "orders", struct{}{})
 	}
@@ -290,7 +292,7 @@ func TestBrokenConnectionIsTriedAgain(t *testing.T) {
 		_, _ = io.WriteString(w, messageReply)
 	}))
 	defer server.Close()
-	client := newTestClient(t, Config{URL: server.URL})
+	client := newTestClient(t, core.Config{URL: server.URL})
 	receipt, err := client.Publish(t.Context(), "orders", struct{}{})
 	require.NoError(t, err)
 	assert.Equal(t, []int64{12, 11}, receipt.Jobs)
@@ -300,7 +302,7 @@ func TestBrokenConnectionIsTriedAgain(t *testing.T) {
 func TestServerThatClosesConnectionsIsMetWithoutErrors(t *testing.T) {
 	// The server closes each connection after 1000 answers.
 	server := newServer(t, "orders")
-	client := newTestClient(t, Config{URL: server.URL(), Timeout: time.Minute})
+	client := newTestClient(t, core.Config{URL: server.URL(), Timeout: time.Minute})
 	var running sync.WaitGroup
 	for range 2 {
 		running.Go(func() {
@@ -325,29 +327,106 @@ func TestOnlyOurOwnRetrySendsARequestTwice(t *testing.T) {
 		_, _ = io.WriteString(w, messageReply)
 	}))
 	defer server.Close()
-	client := newTestClient(t, Config{URL: server.URL})
+	client := newTestClient(t, core.Config{URL: server.URL})
 	_, err := client.Publish(t.Context(), "orders", struct{}{})
 	require.NoError(t, err)
 	_, err = client.Publish(t.Context(), "orders", struct{}{})
-	require.ErrorIs(t, err, ErrNotAccepted)
+	require.ErrorIs(t, err, core.ErrNotAccepted)
 	assert.EqualValues(t, 3, requests.Load())
 }
 
-func TestIdleConnectionsAreClosedBeforeTheServerDoes(t *testing.T) {
-	client := newTestClient(t, Config{URL: testServer})
-	assert.Less(t, client.transport.owned.IdleConnTimeout, time.Minute)
-	assert.Positive(t, client.transport.owned.IdleConnTimeout)
+// pipes are the connections of a server in a bubble.
+type pipes struct {
+	accepted chan net.Conn
+	closed   chan struct{}
+	close    sync.Once
 }
 
-func TestConnectionBroke(t *testing.T) {
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.accepted:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.close.Do(func() { close(p.closed) })
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
+	near, far := net.Pipe()
+	p.accepted <- far
+	return near, nil
+}
+
+// The server closes a connection that was idle for a minute.
+func TestIdleConnectionsAreClosedBeforeTheServerDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var open, all atomic.Int32
+		listener := &pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}
+		server := &http.Server{
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) }),
+			ConnState: func(_ net.Conn, state http.ConnState) {
+				switch state {
+				case http.StateNew:
+					open.Add(1)
+					all.Add(1)
+				case http.StateClosed:
+					open.Add(-1)
+				}
+			},
+		}
+		go func() { _ = server.Serve(listener) }()
+		defer func() { assert.NoError(t, server.Close()) }()
+		client := clientOver(t, core.Config{URL: testServer}, func(transport *http.Transport) { transport.DialContext = listener.dial })
+		for range 3 {
+			_, err := client.Publish(t.Context(), "orders", struct{}{})
+			require.NoError(t, err)
+			time.Sleep(30 * time.Second)
+		}
+		assert.EqualValues(t, 1, all.Load(), "the connection is used again")
+		time.Sleep(29 * time.Second)
+		synctest.Wait()
+		assert.Zero(t, open.Load())
+	})
+}
+
+// clientOver makes a client with connections of its own that are made as a
+// change of http.DefaultTransport says. No other test may run at that time.
+func clientOver(t *testing.T, config core.Config, change func(*http.Transport)) *core.Client {
+	t.Helper()
+	before := http.DefaultTransport
+	defer func() { http.DefaultTransport = before }()
+	transport := before.(*http.Transport).Clone()
+	change(transport)
+	http.DefaultTransport = transport
+	return newTestClient(t, config)
+}
+
+// What breaks a connection is worth a quick retry; a server that cannot be
+// reached is left alone.
+func TestQuickRetryAfterABrokenConnection(t *testing.T) {
+	tries := func(cause error) (n int) {
+		client := newTestClient(t, core.Config{URL: testServer, HTTPClient: &http.Client{
+			Transport: roundTripFunc(func(*http.Request) (*http.Response, error) { n++; return nil, cause }),
+		}})
+		_, err := client.Publish(t.Context(), "orders", struct{}{})
+		require.ErrorIs(t, err, cause)
+		return n
+	}
 	for _, err := range []error{
 		io.EOF, io.ErrUnexpectedEOF, &net.OpError{Err: syscall.ECONNRESET}, syscall.EPIPE, net.ErrClosed,
 		errors.New("http: server closed idle connection"),
 	} {
-		assert.True(t, connectionBroke(err), "%v", err)
+		assert.Equal(t, 2, tries(err), "%v", err)
 	}
 	for _, err := range []error{syscall.ECONNREFUSED, context.DeadlineExceeded, errors.New("no such host")} {
-		assert.False(t, connectionBroke(err), "%v", err)
+		assert.Equal(t, 1, tries(err), "%v", err)
 	}
 }
 
@@ -360,19 +439,19 @@ func TestHealth(t *testing.T) {
 	}{
 		{"well", 200, `{"status":"ok"}`, func(t *testing.T, err error) { require.NoError(t, err) }},
 		{"not well", 200, `{"status":"ko"}`, func(t *testing.T, err error) {
-			require.ErrorIs(t, err, ErrUnhealthy)
+			require.ErrorIs(t, err, core.ErrUnhealthy)
 			assert.Contains(t, err.Error(), `"ko"`)
 		}},
-		{"something else", 200, `<html>`, func(t *testing.T, err error) { require.ErrorIs(t, err, ErrUnhealthy) }},
+		{"something else", 200, `<html>`, func(t *testing.T, err error) { require.ErrorIs(t, err, core.ErrUnhealthy) }},
 		{"failing", 503, ``, func(t *testing.T, err error) {
-			response, ok := errors.AsType[*ResponseError](err)
+			response, ok := errors.AsType[*core.ResponseError](err)
 			require.True(t, ok)
 			assert.Equal(t, 503, response.StatusCode)
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			gock.New(testServer).Get("/api/health").Reply(test.status).BodyString(test.body)
-			test.check(t, mocked(t, Config{}).Health(t.Context()))
+			test.check(t, mocked(t, core.Config{}).Health(t.Context()))
 		})
 	}
 }
@@ -381,6 +460,6 @@ func TestHealthOfNoServer(t *testing.T) {
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, listener.Close())
-	client := newTestClient(t, Config{URL: "http://" + listener.Addr().String()})
+	client := newTestClient(t, core.Config{URL: "http://" + listener.Addr().String()})
 	require.ErrorIs(t, client.Health(t.Context()), syscall.ECONNREFUSED)
 }

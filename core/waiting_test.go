@@ -1,4 +1,4 @@
-package core
+package core_test
 
 import (
 	"context"
@@ -13,19 +13,20 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 )
 
 // waitForRoom runs a test of calls that find too little room in an outbox, for
 // a client whose server refuses everything.
-func waitForRoom(t *testing.T, room memory.Option, test func(t *testing.T, store *memory.Store, client *Client)) {
+func waitForRoom(t *testing.T, room memory.Option, test func(t *testing.T, store *insertsStore, client *core.Client)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		store := memory.New(room)
+		store := &insertsStore{Store: memory.New(room)}
 		var over atomic.Bool
-		client := newTestClient(t, Config{
-			URL: testServer, Outbox: store, Batching: Batching{MaxMessages: 1},
+		client := newTestClient(t, core.Config{
+			URL: testServer, Outbox: store, Batching: core.Batching{MaxMessages: 1},
 			HTTPClient: &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
 				if !over.Load() {
 					return nil, errors.New("refused")
@@ -47,7 +48,7 @@ func later(call func() error) (result <-chan error) {
 }
 
 func TestWhatFitsDoesNotWaitForWhatIsLarger(t *testing.T) {
-	waitForRoom(t, memory.WithMaxRecords(1000), func(t *testing.T, store *memory.Store, client *Client) {
+	waitForRoom(t, memory.WithMaxRecords(1000), func(t *testing.T, store *insertsStore, client *core.Client) {
 		insert(t, store, "bills", 500)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -65,13 +66,13 @@ func TestWhatFitsDoesNotWaitForWhatIsLarger(t *testing.T) {
 		require.NoError(t, err)
 		assert.Zero(t, time.Since(begun), "there is room for them")
 		err = <-bulk
-		require.ErrorIs(t, err, ErrOutboxFull)
+		require.ErrorIs(t, err, core.ErrOutboxFull)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	})
 }
 
 func TestWhatIsNotSmallerWaitsInItsTurn(t *testing.T) {
-	waitForRoom(t, memory.WithMaxRecords(10), func(t *testing.T, store *memory.Store, client *Client) {
+	waitForRoom(t, memory.WithMaxRecords(10), func(t *testing.T, store *insertsStore, client *core.Client) {
 		insert(t, store, "bills", 10)
 		bulk := func(n int) <-chan error {
 			return later(func() error {
@@ -98,17 +99,18 @@ func TestWhatIsNotSmallerWaitsInItsTurn(t *testing.T) {
 		assert.Empty(t, eight)
 		free(8)
 		require.NoError(t, <-eight)
-		assert.Zero(t, client.room.waiting.Load())
-		assert.Empty(t, client.room.askers)
+		_, err := store.Discard(t.Context(), outbox.Selection{All: true})
+		require.NoError(t, err)
+		isServedAtOnce(t, publisherIn(t, client, core.Off))
 	})
 }
 
 func TestWhatNeverFitsIsRefusedAtOnce(t *testing.T) {
-	for _, mode := range []Mode{Off, Durable, Memory} {
-		waitForRoom(t, memory.WithMaxBytes(1<<20), func(t *testing.T, store *memory.Store, client *Client) {
+	for _, mode := range []core.Mode{core.Off, core.Durable, core.Memory} {
+		waitForRoom(t, memory.WithMaxBytes(1<<20), func(t *testing.T, store *insertsStore, client *core.Client) {
 			p := publisherIn(t, client, mode)
-			if mode == Memory { // so that there is no room in memory either
-				queueN(t, p, 1, Queued)
+			if mode == core.Memory { // so that there is no room in memory either
+				queueN(t, p, 1, core.Queued)
 			}
 			begun := time.Now()
 			large := later(func() error {
@@ -122,11 +124,11 @@ func TestWhatNeverFitsIsRefusedAtOnce(t *testing.T) {
 				require.NoError(t, err)
 			}
 			err := <-large
-			if mode == Memory { // memory has room once the first message is stored
+			if mode == core.Memory { // memory has room once the first message is stored
 				require.NoError(t, err)
 			} else {
 				require.ErrorIs(t, err, outbox.ErrNeverFits)
-				require.ErrorIs(t, err, ErrNotAccepted)
+				require.ErrorIs(t, err, core.ErrNotAccepted)
 				assert.Less(t, time.Since(begun), time.Second)
 			}
 			_, err = client.PublishBulk(t.Context(), "orders", []any{struct{}{}, map[string]string{"large": strings.Repeat("x", 2<<20)}})
@@ -136,7 +138,7 @@ func TestWhatNeverFitsIsRefusedAtOnce(t *testing.T) {
 }
 
 func TestThoseWhoGiveUpAreForgotten(t *testing.T) {
-	waitForRoom(t, memory.WithMaxRecords(1), func(t *testing.T, store *memory.Store, client *Client) {
+	waitForRoom(t, memory.WithMaxRecords(1), func(t *testing.T, store *insertsStore, client *core.Client) {
 		insert(t, store, "bills", 1)
 		patient := later(func() error {
 			_, err := client.Publish(t.Context(), "orders", struct{}{})
@@ -146,13 +148,16 @@ func TestThoseWhoGiveUpAreForgotten(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			_, err := client.Publish(ctx, "orders", struct{}{})
 			cancel()
-			require.ErrorIs(t, err, ErrOutboxFull)
+			require.ErrorIs(t, err, core.ErrOutboxFull)
 		}
-		assert.EqualValues(t, 1, client.room.waiting.Load())
-		require.Len(t, client.room.askers, 1)
-		assert.Empty(t, client.room.askers[0].behind)
+		asked := store.inserts.Load()
+		time.Sleep(time.Minute)
+		assert.InDelta(t, time.Minute/fullPoll, store.inserts.Load()-asked, 1, "only the one that still waits asks")
 		_, err := store.Discard(t.Context(), outbox.Selection{All: true})
 		require.NoError(t, err)
 		require.NoError(t, <-patient)
+		_, err = store.Discard(t.Context(), outbox.Selection{All: true})
+		require.NoError(t, err)
+		isServedAtOnce(t, publisherIn(t, client, core.Off))
 	})
 }
