@@ -64,7 +64,7 @@ func TestMemoryIsStoredBeforeItIsTooOld(t *testing.T) {
 			client := newTestClient(t, config)
 			p := publisherIn(t, client, core.Memory)
 			queueN(t, p, n, core.Queued)
-			time.Sleep(core.DefaultMaxAge)
+			time.Sleep(core.DefaultMaxAge/2 + time.Millisecond) // the rest is for the commit
 			synctest.Wait()
 			list := records(t, store)
 			require.Len(t, list, n)

@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -9,7 +10,9 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -186,22 +189,73 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 	}
 }
 
-// An idle HTTP/2 connection that is silent is closed before a message meets it.
-func TestSilentHTTP2ConnectionIsPinged(t *testing.T) {
-	server, protocols := secureServer(t, true)
-	way := newLine(t, server.Listener.Addr().String())
-	client := clientOver(t, core.Config{URL: "https://" + way.listener.Addr().String(), Timeout: time.Minute},
-		func(transport *http.Transport) { transport.TLSClientConfig = certificatesOf(server) })
-	t.Parallel()
-	_, err := client.Publish(t.Context(), "orders", struct{}{})
-	require.NoError(t, err)
-	require.Equal(t, []string{"HTTP/2.0"}, protocols())
+// deafConn is a client's connection on which, once it is deaf, nothing goes
+// through in either direction.
+type deafConn struct {
+	net.Conn
+	deaf  *atomic.Bool
+	ended chan struct{} // closed when the client has closed it
+	once  sync.Once
+}
 
-	way.silence()
-	<-way.all()[0].ended
-	_, err = client.Publish(t.Context(), "orders", struct{}{})
-	require.NoError(t, err)
-	assert.Len(t, way.all(), 2)
+func (c *deafConn) Read(p []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(p)
+		if err != nil || !c.deaf.Load() {
+			return n, err
+		}
+	}
+}
+
+func (c *deafConn) Write(p []byte) (int, error) {
+	if c.deaf.Load() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *deafConn) Close() error {
+	c.once.Do(func() { close(c.ended) })
+	return c.Conn.Close()
+}
+
+// An idle HTTP/2 connection that is silent is closed before a message meets it,
+// and long before idle connections are.
+func TestSilentHTTP2ConnectionIsPinged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		listener := newPipes()
+		var protocols []string
+		server := &httptest.Server{Listener: listener, EnableHTTP2: true, Config: &http.Server{
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				protocols = append(protocols, r.Proto)
+				w.WriteHeader(http.StatusCreated)
+			}),
+		}}
+		server.StartTLS()
+		defer server.Close()
+		var conns []*deafConn
+		client := clientOver(t, core.Config{URL: "https://example.com", Timeout: time.Minute}, func(transport *http.Transport) {
+			transport.TLSClientConfig = certificatesOf(server)
+			transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := listener.dial(ctx, network, address)
+				conns = append(conns, &deafConn{Conn: conn, deaf: new(atomic.Bool), ended: make(chan struct{})})
+				return conns[len(conns)-1], err
+			}
+		})
+		_, err := client.Publish(t.Context(), "orders", struct{}{})
+		require.NoError(t, err)
+		conns[0].deaf.Store(true)
+		select {
+		case <-conns[0].ended:
+		case <-time.After(15 * time.Second):
+			require.Fail(t, "the connection is kept")
+		}
+		_, err = client.Publish(t.Context(), "orders", struct{}{})
+		require.NoError(t, err)
+		assert.Len(t, conns, 2)
+		assert.Equal(t, []string{"HTTP/2.0", "HTTP/2.0"}, protocols)
+		require.NoError(t, client.Stop(t.Context()))
+	})
 }
 
 // A server that is slow to answer some requests, and answers others, keeps its

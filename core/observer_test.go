@@ -84,41 +84,51 @@ func TestObserverIsToldOfFailuresByClass(t *testing.T) {
 }
 
 func TestObserverIsToldOfMixedFailures(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
-		statuses := map[string]int{`{"n":0}`: 500, `{"n":2}`: 500, `{"n":3}`: 400, `{"n":4}`: 401, `{"n":5}`: 429}
-		server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
-			for payload, status := range statuses {
-				if strings.Contains(string(body), payload) {
-					return status, true
+	for name, fromOutbox := range map[string]bool{"of the relay": true, "of a call": false} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
+				statuses := map[string]int{`{"n":0}`: 500, `{"n":2}`: 500, `{"n":3}`: 400, `{"n":4}`: 401, `{"n":5}`: 429}
+				server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
+					for payload, status := range statuses {
+						if strings.Contains(string(body), payload) {
+							return status, true
+						}
+					}
+					return 0, false
+				})
+				var seen events
+				store := memory.New()
+				config.Outbox, config.Observer = store, seen.observer()
+				client := newTestClient(t, config)
+				at := time.Now().Add(time.Hour) // so that each is sent by itself
+				if fromOutbox {
+					for i := range 7 {
+						record := stored(fmt.Sprint(someID[:35], i))
+						record.Payload, record.DeliverAt = fmt.Appendf(nil, `{"n":%d}`, i), at
+						require.NoError(t, store.Insert(t.Context(), 0, record))
+					}
+					require.NoError(t, client.Start(t.Context()))
+					synctest.Wait() // no time passes, so nothing is tried again
+				} else {
+					_, err := client.PublishBulk(t.Context(), "orders", numbered(7), core.DeliverAt(at))
+					require.NoError(t, err)
 				}
-			}
-			return 0, false
+				assert.Len(t, server.MessagesOf("orders"), 1)
+				failed := seen.of("failed")
+				require.Len(t, failed, 2)
+				for i, cause := range []string{"500", "401"} {
+					assert.Equal(t, cause, statusOf(failed[i].Err), "that of the first of its class")
+					failed[i].Err = nil
+				}
+				assert.Equal(t, []core.Event{
+					{Topic: "orders", FromOutbox: fromOutbox, Messages: 3, Class: core.FailureTransient},
+					{Topic: "orders", FromOutbox: fromOutbox, Messages: 1, Class: core.FailureConfig},
+				}, failed, "the last was not sent")
+				require.Len(t, seen.of("dead"), 1)
+				assert.Equal(t, 1, seen.of("dead")[0].Messages)
+			})
 		})
-		var seen events
-		store := memory.New()
-		config.Outbox, config.Observer = store, seen.observer()
-		for i := range 7 {
-			record := stored(fmt.Sprint(someID[:35], i))
-			record.Payload = fmt.Appendf(nil, `{"n":%d}`, i)
-			record.DeliverAt = time.Now().Add(time.Hour) // so that each is sent by itself
-			require.NoError(t, store.Insert(t.Context(), 0, record))
-		}
-		startTestClient(t, config)
-		synctest.Wait() // no time passes, so nothing is tried again
-		assert.Len(t, server.MessagesOf("orders"), 1)
-		failed := seen.of("failed")
-		require.Len(t, failed, 2)
-		for i, cause := range []string{"500", "401"} {
-			assert.Equal(t, cause, statusOf(failed[i].Err), "that of the first of its class")
-			failed[i].Err = nil
-		}
-		assert.Equal(t, []core.Event{
-			{Topic: "orders", FromOutbox: true, Messages: 3, Class: core.FailureTransient},
-			{Topic: "orders", FromOutbox: true, Messages: 1, Class: core.FailureConfig},
-		}, failed, "the last was not sent")
-		require.Len(t, seen.of("dead"), 1)
-		assert.Equal(t, 1, seen.of("dead")[0].Messages)
-	})
+	}
 }
 
 func TestObserverIsToldWhatWasSpilled(t *testing.T) {

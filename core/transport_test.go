@@ -342,6 +342,8 @@ type pipes struct {
 	close    sync.Once
 }
 
+func newPipes() *pipes { return &pipes{accepted: make(chan net.Conn), closed: make(chan struct{})} }
+
 func (p *pipes) Accept() (net.Conn, error) {
 	select {
 	case conn := <-p.accepted:
@@ -368,7 +370,7 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 func TestIdleConnectionsAreClosedBeforeTheServerDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var open, all atomic.Int32
-		listener := &pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}
+		listener := newPipes()
 		server := &http.Server{
 			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) }),
 			ConnState: func(_ net.Conn, state http.ConnState) {
