@@ -36,7 +36,7 @@ func start(t *testing.T, handle func(context.Context, delivery.Message[order]) e
 	target.Path = "/consume/orders"
 	orders := core.Consumer{Topic: "orders", Target: target.String()}
 	mux.Handle("/consume/orders", delivery.Handler(handle, append([]delivery.Option{quiet(), delivery.WithConsumer(orders)}, options...)...))
-	client := postofficetest.NewClient(t, server, core.NewClient, core.Config{
+	client := postofficetest.NewClient(t, server, core.Config{
 		Topics: []string{"orders"}, Consumers: []core.Consumer{orders}, Logger: slog.New(slog.DiscardHandler), Timeout: patience,
 	})
 	return system{server, client}

@@ -2,14 +2,12 @@ package postofficetest_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -27,7 +25,7 @@ func TestNewClient(t *testing.T) {
 	server := postofficetest.Start(t)
 	var client *core.Client
 	t.Run("the test of a user", func(t *testing.T) {
-		client = postofficetest.NewClient(t, server, core.NewClient, core.Config{Topics: []string{"orders"}, RecoveryEnabled: true, Logger: quiet})
+		client = postofficetest.NewClient(t, server, core.Config{Topics: []string{"orders"}, RecoveryEnabled: true, Logger: quiet})
 		assert.Equal(t, []postofficetest.Topic{{
 			ID: 1, Name: "orders", OriginHost: postofficetest.OriginHost + core.DefaultRecoveryPath, RecoveryEnabled: true,
 		}}, server.Topics(), "it is started")
@@ -42,7 +40,7 @@ func TestNewClient(t *testing.T) {
 // TestNewClientKeepsTheConfig has a Config of its own.
 func TestNewClientKeepsTheConfig(t *testing.T) {
 	server, other := postofficetest.Start(t), postofficetest.Start(t)
-	postofficetest.NewClient(t, server, core.NewClient, core.Config{
+	postofficetest.NewClient(t, server, core.Config{
 		URL: other.URL(), OriginHost: "http://shop.test", Topics: []string{"orders"}, Logger: quiet,
 	})
 	assert.Empty(t, server.Topics())
@@ -53,7 +51,7 @@ func TestNewClientKeepsTheConfig(t *testing.T) {
 // TestNewClientInBubble has a relay whose times pass at once.
 func TestNewClientInBubble(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, http *http.Client) {
-		client := postofficetest.NewClient(t, server, core.NewClient, core.Config{HTTPClient: http, Outbox: memory.New(), Logger: quiet})
+		client := postofficetest.NewClient(t, server, core.Config{HTTPClient: http, Outbox: memory.New(), Logger: quiet})
 		server.FailNext(3, 503)
 		receipt, err := client.Publish(t.Context(), "orders", map[string]int{"id": 7})
 		require.NoError(t, err)
@@ -101,53 +99,37 @@ func (r *recorded) run(test func(tb testing.TB)) []string {
 	return r.failures
 }
 
-// lame is a client that can do nothing.
-type lame struct{ start, stop error }
-
-func (l lame) Start(context.Context) error { return l.start }
-
-func (l lame) Stop(context.Context) error { return l.stop }
-
 func TestNewClientFailsTheTest(t *testing.T) {
 	server := postofficetest.Start(t)
-	broken := errors.New("broken")
+	closed := memory.New()
+	require.NoError(t, closed.Close())
 	for name, test := range map[string]struct {
-		create func(core.Config) (lame, error)
+		config core.Config
 		says   string
 	}{
-		"new":   {func(core.Config) (lame, error) { return lame{}, broken }, "postofficetest: making a client: broken"},
-		"start": {func(core.Config) (lame, error) { return lame{start: broken}, nil }, "postofficetest: starting the client: broken"},
-		"stop":  {func(core.Config) (lame, error) { return lame{stop: broken}, nil }, "postofficetest: stopping the client: broken"},
+		"new":   {core.Config{BulkLimit: -1}, "postofficetest: making a client: postoffice: invalid configuration: BulkLimit is negative"},
+		"start": {core.Config{Outbox: closed, Logger: quiet}, "postofficetest: starting the client: postoffice: outbox is closed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			failures := (&recorded{TB: t}).run(func(tb testing.TB) {
-				postofficetest.NewClient(tb, server, test.create, core.Config{})
-			})
+			failures := (&recorded{TB: t}).run(func(tb testing.TB) { postofficetest.NewClient(tb, server, test.config) })
 			assert.Equal(t, []string{test.says}, failures)
 		})
 	}
-	failures := (&recorded{TB: t}).run(func(tb testing.TB) {
-		postofficetest.NewClient(tb, server, func(struct{ URL int }) (lame, error) { return lame{}, nil }, struct{ URL int }{})
-	})
-	require.Len(t, failures, 1)
-	assert.Contains(t, failures[0], "has no text field")
 }
 
-// TestNewClientThatDoesNotStop ends all the same.
+// TestNewClientThatDoesNotStop has a request hold a message when its test ends,
+// which Stop waits for.
 func TestNewClientThatDoesNotStop(t *testing.T) {
-	server := postofficetest.Start(t)
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, http *http.Client) {
+		var endRequest func()
 		failures := (&recorded{TB: t}).run(func(tb testing.TB) {
-			postofficetest.NewClient(tb, server, func(core.Config) (endless, error) { return endless{}, nil }, core.Config{})
+			client := postofficetest.NewClient(tb, server, core.Config{HTTPClient: http, Logger: quiet})
+			ctx, end := client.BeginRequest(context.Background(), nil, core.Options{AfterResponse: core.Memory, FlushOn: core.Succeeded})
+			endRequest = end
+			_, err := core.MustFromContext(ctx).Publish(ctx, "orders", map[string]int{"id": 7})
+			assert.NoError(tb, err)
 		})
-		assert.Equal(t, []string{"postofficetest: stopping the client: context deadline exceeded"}, failures)
+		assert.Equal(t, []string{"postofficetest: stopping the client: postoffice: stop: context deadline exceeded"}, failures)
+		endRequest()
 	})
-}
-
-// endless is a client that stops only when its context ends.
-type endless struct{ lame }
-
-func (endless) Stop(ctx context.Context) error {
-	<-ctx.Done()
-	return ctx.Err()
 }

@@ -4,7 +4,7 @@
 // fail in every way in which a server or the network does.
 //
 //	server := postofficetest.Start(t)
-//	client := postofficetest.NewClient(t, server, core.NewClient, core.Config{Topics: []string{"orders"}})
+//	client := postofficetest.NewClient(t, server, core.Config{Topics: []string{"orders"}})
 //	// ... let the code under test publish with the client ...
 //	err := server.WaitForMessages(t.Context(), "orders", 1) // 5 s at most
 //	fmt.Println(server.MessagesOf("orders"))

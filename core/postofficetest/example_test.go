@@ -60,7 +60,7 @@ func ExampleNewClient() {
 
 	server := postofficetest.Start(t)
 	defer server.Close()
-	client := postofficetest.NewClient(t, server, core.NewClient, core.Config{
+	client := postofficetest.NewClient(t, server, core.Config{
 		Topics: []string{"orders"},
 		Outbox: memory.New(),
 		Logger: slog.New(slog.DiscardHandler),

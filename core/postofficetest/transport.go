@@ -15,7 +15,7 @@ import (
 //
 //	server := postofficetest.Start(t) // outside of the bubble: it listens
 //	synctest.Test(t, func(t *testing.T) {
-//		client := postofficetest.NewClient(t, server, core.NewClient, core.Config{
+//		client := postofficetest.NewClient(t, server, core.Config{
 //			HTTPClient: &http.Client{Transport: server.Transport()},
 //		})
 //		// ...
