@@ -163,6 +163,30 @@ func TestCommitOfUnknownOutcomeIsRepeatedUnderTheSameIDs(t *testing.T) {
 	}
 }
 
+// A post may fail after a commit has, at a time when the outbox is well again.
+func TestFailedPostAfterACommitOfUnknownOutcomeIsStoredAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
+		store := &slowStore{Store: memory.New()}
+		store.perhaps.Store(true)
+		config.Outbox = store
+		open := gatedServer(&config)
+		client := startTestClient(t, config)
+		queueN(t, publisherIn(t, client, core.Memory), 10, core.Queued)
+		time.Sleep(2 * core.DefaultMaxAge)
+		require.Equal(t, 10, client.Stats().AtRisk)
+		store.perhaps.Store(false)
+		server.FailNext(1, http.StatusTooManyRequests)
+		open()
+		synctest.Wait() // and no time passes
+		isEmpty(t, client)
+		require.Len(t, records(t, store), 10, "each has one row")
+		time.Sleep(2 * backoffMax)
+		synctest.Wait()
+		assert.Empty(t, records(t, store))
+		assert.Len(t, payloadsOf(server, "orders"), 10, "each once")
+	})
+}
+
 func TestMemoryAloneIsToldWhileTheOutboxFails(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := &closedStore{Store: memory.New()}
