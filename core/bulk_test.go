@@ -17,18 +17,6 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// failOn has a server answer 500 to every request with one of the words.
-func failOn(server *postofficetest.Server, words ...string) {
-	server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
-		for _, word := range words {
-			if bytes.Contains(body, []byte(word)) {
-				return 500, true
-			}
-		}
-		return 0, false
-	})
-}
-
 // sizesOf publishes messages in one call, and returns how many are in each
 // request that the server gets for it.
 func sizesOf(t *testing.T, server *postofficetest.Server, client *core.Client, topic string, n int) (sizes []int) {

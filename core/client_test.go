@@ -52,12 +52,6 @@ func TestStartNeedsAUsableOutbox(t *testing.T) {
 	require.ErrorIs(t, client.Start(t.Context()), outbox.ErrClosed)
 }
 
-// hanging is a server that takes connections and never answers.
-var hanging = roundTripFunc(func(r *http.Request) (*http.Response, error) {
-	<-r.Context().Done()
-	return nil, r.Context().Err()
-})
-
 func TestStopWaitsForCallsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory.New()
@@ -142,14 +136,6 @@ func TestStopMeetsPublish(t *testing.T) {
 		sum += n
 	}
 	assert.GreaterOrEqual(t, len(server.MessagesOf("orders"))+len(records(t, store)), sum)
-}
-
-func TestFlush(t *testing.T) {
-	client := newTestClient(t, core.Config{URL: testServer})
-	require.NoError(t, client.Flush(t.Context()))
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	require.ErrorIs(t, client.Flush(ctx), context.Canceled)
 }
 
 func TestSeveralClientsInOneProcess(t *testing.T) {

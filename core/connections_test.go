@@ -2,7 +2,6 @@ package core_test
 
 import (
 	"context"
-	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -20,278 +19,6 @@ import (
 
 	"github.com/postoffice-go/postoffice/core"
 )
-
-// line forwards TCP connections to a server, until it is told to be silent on
-// those that it has: they stay open, and nothing comes through any more.
-type line struct {
-	listener net.Listener
-	target   string
-
-	mu    sync.Mutex
-	conns []*lineConn
-	open  sync.WaitGroup
-}
-
-type lineConn struct {
-	near, far net.Conn
-	silent    chan struct{}
-	silence   sync.Once
-	ended     chan struct{} // closed when the client has closed it
-}
-
-func newLine(t *testing.T, target string) *line {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	l := &line{listener: listener, target: target}
-	l.open.Go(l.accept)
-	t.Cleanup(func() {
-		_ = listener.Close()
-		for _, c := range l.all() {
-			_, _ = c.near.Close(), c.far.Close()
-		}
-		l.open.Wait()
-	})
-	return l
-}
-
-func (l *line) accept() {
-	for {
-		near, err := l.listener.Accept()
-		if err != nil {
-			return
-		}
-		far, err := net.Dial("tcp", l.target)
-		if err != nil {
-			_ = near.Close()
-			return
-		}
-		c := &lineConn{near: near, far: far, silent: make(chan struct{}), ended: make(chan struct{})}
-		l.mu.Lock()
-		l.conns = append(l.conns, c)
-		l.mu.Unlock()
-		l.open.Go(func() {
-			c.forward(far, near)
-			close(c.ended)
-		})
-		l.open.Go(func() { c.forward(near, far) })
-	}
-}
-
-// forward copies what comes, and swallows it once the connection is silent.
-func (c *lineConn) forward(to, from net.Conn) {
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buffer)
-		select {
-		case <-c.silent:
-		default:
-			if n > 0 {
-				_, _ = to.Write(buffer[:n])
-			}
-			if err != nil {
-				_ = to.Close()
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-// all returns the connections that there have been.
-func (l *line) all() []*lineConn {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return append([]*lineConn(nil), l.conns...)
-}
-
-// silence makes the connections that there are silent.
-func (l *line) silence() {
-	for _, c := range l.all() {
-		c.silence.Do(func() { close(c.silent) })
-	}
-}
-
-// secureServer answers messages over TLS, and counts them by protocol.
-func secureServer(t *testing.T, http2 bool) (server *httptest.Server, protocols func() []string) {
-	t.Helper()
-	var mu sync.Mutex
-	var seen []string
-	server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		mu.Lock()
-		seen = append(seen, r.Proto)
-		mu.Unlock()
-		w.WriteHeader(http.StatusCreated)
-		_, _ = io.WriteString(w, `{"id":[1]}`)
-	}))
-	server.EnableHTTP2 = http2
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	return server, func() []string {
-		mu.Lock()
-		defer mu.Unlock()
-		return append([]string(nil), seen...)
-	}
-}
-
-// certificatesOf lets a transport trust a server.
-func certificatesOf(server *httptest.Server) *tls.Config {
-	return server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
-}
-
-// A connection on which nothing comes any more costs one request its time.
-func TestSilentConnectionIsGivenUp(t *testing.T) {
-	for name, test := range map[string]struct {
-		http2 bool
-		// transport is the app's; nil for one of our own.
-		transport func(*tls.Config) *http.Transport
-	}{
-		"HTTP/1.1": {http2: false},
-		"HTTP/2":   {http2: true},
-		"HTTP/2 of the app": {http2: true, transport: func(c *tls.Config) *http.Transport {
-			return &http.Transport{TLSClientConfig: c, ForceAttemptHTTP2: true}
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			server, protocols := secureServer(t, test.http2)
-			way := newLine(t, server.Listener.Addr().String())
-			config := core.Config{URL: "https://" + way.listener.Addr().String(), Timeout: 500 * time.Millisecond}
-			if test.transport != nil {
-				app := test.transport(certificatesOf(server))
-				t.Cleanup(app.CloseIdleConnections)
-				config.HTTPClient = &http.Client{Transport: app}
-			}
-			client := clientOver(t, config, func(transport *http.Transport) { transport.TLSClientConfig = certificatesOf(server) })
-			t.Parallel()
-			// A busy machine may take its time for the first connection.
-			require.Eventually(t, func() bool {
-				_, err := client.Publish(t.Context(), "orders", struct{}{})
-				return err == nil
-			}, time.Minute, time.Millisecond)
-
-			way.silence()
-			failed := 0
-			for ; failed < 10; failed++ {
-				_, err := client.Publish(t.Context(), "orders", struct{}{})
-				if err == nil {
-					break
-				}
-				require.ErrorIs(t, err, core.ErrNotAccepted)
-			}
-			assert.LessOrEqual(t, failed, 3, "one, and some for a busy machine")
-			assert.Positive(t, failed)
-			if test.http2 {
-				assert.Subset(t, []string{"HTTP/2.0"}, protocols())
-			}
-		})
-	}
-}
-
-// deafConn is a client's connection on which, once it is deaf, nothing goes
-// through in either direction.
-type deafConn struct {
-	net.Conn
-	deaf  *atomic.Bool
-	ended chan struct{} // closed when the client has closed it
-	once  sync.Once
-}
-
-func (c *deafConn) Read(p []byte) (int, error) {
-	for {
-		n, err := c.Conn.Read(p)
-		if err != nil || !c.deaf.Load() {
-			return n, err
-		}
-	}
-}
-
-func (c *deafConn) Write(p []byte) (int, error) {
-	if c.deaf.Load() {
-		return len(p), nil
-	}
-	return c.Conn.Write(p)
-}
-
-func (c *deafConn) Close() error {
-	c.once.Do(func() { close(c.ended) })
-	return c.Conn.Close()
-}
-
-// An idle HTTP/2 connection that is silent is closed before a message meets it,
-// and long before idle connections are.
-func TestSilentHTTP2ConnectionIsPinged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		listener := newPipes()
-		var protocols []string
-		server := &httptest.Server{Listener: listener, EnableHTTP2: true, Config: &http.Server{
-			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				protocols = append(protocols, r.Proto)
-				w.WriteHeader(http.StatusCreated)
-			}),
-		}}
-		server.StartTLS()
-		defer server.Close()
-		var conns []*deafConn
-		client := clientOver(t, core.Config{URL: "https://example.com", Timeout: time.Minute}, func(transport *http.Transport) {
-			transport.TLSClientConfig = certificatesOf(server)
-			transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-				conn, err := listener.dial(ctx, network, address)
-				conns = append(conns, &deafConn{Conn: conn, deaf: new(atomic.Bool), ended: make(chan struct{})})
-				return conns[len(conns)-1], err
-			}
-		})
-		_, err := client.Publish(t.Context(), "orders", struct{}{})
-		require.NoError(t, err)
-		conns[0].deaf.Store(true)
-		select {
-		case <-conns[0].ended:
-		case <-time.After(15 * time.Second):
-			require.Fail(t, "the connection is kept")
-		}
-		_, err = client.Publish(t.Context(), "orders", struct{}{})
-		require.NoError(t, err)
-		assert.Len(t, conns, 2)
-		assert.Equal(t, []string{"HTTP/2.0", "HTTP/2.0"}, protocols)
-		require.NoError(t, client.Stop(t.Context()))
-	})
-}
-
-// A server that is slow to answer some requests, and answers others, keeps its
-// connections.
-func TestSlowAnswersDoNotCloseOtherConnections(t *testing.T) {
-	release := make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		if strings.Contains(string(body), "slow") {
-			<-release
-		}
-		w.WriteHeader(http.StatusCreated)
-	}))
-	t.Cleanup(server.Close)
-	t.Cleanup(func() { close(release) })
-	way := newLine(t, server.Listener.Addr().String())
-	client := newTestClient(t, core.Config{URL: "http://" + way.listener.Addr().String(), Timeout: 2 * time.Second})
-	slow := make(chan error)
-	go func() {
-		_, err := client.Publish(t.Context(), "slow", struct{}{})
-		slow <- err
-	}()
-	for {
-		_, err := client.Publish(t.Context(), "fast", struct{}{})
-		require.NoError(t, err)
-		select {
-		case err := <-slow:
-			require.ErrorIs(t, err, core.ErrNotAccepted)
-			_, err = client.Publish(t.Context(), "fast", struct{}{})
-			require.NoError(t, err)
-			assert.Len(t, way.all(), 2, "one for each kind")
-			return
-		default:
-		}
-	}
-}
 
 // An app may put anything in the place of http.DefaultTransport.
 func TestNewClientAssumesNothingOfDefaultTransport(t *testing.T) {
@@ -351,14 +78,155 @@ func TestRequestsShareNothingWithAnAppsTransport(t *testing.T) {
 	}
 }
 
-// The ids of a Receipt are the caller's, also while the message waits in memory.
-func TestReceiptIsTheCallersOwn(t *testing.T) {
-	server := newServer(t, "orders")
-	client := newTestClient(t, core.Config{URL: server.URL()})
-	receipt, err := publisherIn(t, client, core.Memory).Publish(t.Context(), "orders", struct{}{}, core.WithMessageID())
+func TestConnectionsAreReused(t *testing.T) {
+	var connections atomic.Int32
+	statuses := []int{201, 500, 400, 404, 201, 406}
+	var next atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(statuses[int(next.Add(1)-1)%len(statuses)])
+		_, _ = io.WriteString(w, strings.Repeat(" ", 64<<10)+messageReply)
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	client := newTestClient(t, core.Config{URL: server.URL})
+	for range 5 * len(statuses) {
+		_, _ = client.Publish(t.Context(), "orders", struct{}{})
+	}
+	assert.EqualValues(t, 5*len(statuses), next.Load())
+	assert.EqualValues(t, 1, connections.Load())
+}
+
+func TestBrokenConnectionIsTriedAgain(t *testing.T) {
+	var requests atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if requests.Add(1) == 1 {
+			panic(http.ErrAbortHandler) // cuts the connection
+		}
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, messageReply)
+	}))
+	defer server.Close()
+	client := newTestClient(t, core.Config{URL: server.URL})
+	receipt, err := client.Publish(t.Context(), "orders", struct{}{})
 	require.NoError(t, err)
-	id := receipt.IDs[0]
-	receipt.IDs[0] = "changed"
-	require.NoError(t, client.Flush(t.Context()))
-	assert.Contains(t, string(server.MessagesOf("orders")[0].Attributes), id)
+	assert.Equal(t, []int64{12, 11}, receipt.Jobs)
+	assert.EqualValues(t, 2, requests.Load())
+}
+
+func TestServerThatClosesConnectionsIsMetWithoutErrors(t *testing.T) {
+	// The server closes each connection after 1000 answers.
+	server := newServer(t, "orders")
+	client := newTestClient(t, core.Config{URL: server.URL(), Timeout: time.Minute})
+	var running sync.WaitGroup
+	for range 2 {
+		running.Go(func() {
+			for range 1500 {
+				_, err := client.Publish(context.Background(), "orders", struct{}{})
+				assert.NoError(t, err)
+			}
+		})
+	}
+	running.Wait()
+	assert.Len(t, payloadsOf(server, "orders"), 3000, "each once")
+}
+
+func TestOnlyOurOwnRetrySendsARequestTwice(t *testing.T) {
+	var requests atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if requests.Add(1) > 1 {
+			panic(http.ErrAbortHandler) // on a connection that is used again
+		}
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, messageReply)
+	}))
+	defer server.Close()
+	client := newTestClient(t, core.Config{URL: server.URL})
+	_, err := client.Publish(t.Context(), "orders", struct{}{})
+	require.NoError(t, err)
+	_, err = client.Publish(t.Context(), "orders", struct{}{})
+	require.ErrorIs(t, err, core.ErrNotAccepted)
+	assert.EqualValues(t, 3, requests.Load())
+}
+
+// pipes are the connections of a server in a bubble.
+type pipes struct {
+	accepted chan net.Conn
+	closed   chan struct{}
+	close    sync.Once
+}
+
+func newPipes() *pipes { return &pipes{accepted: make(chan net.Conn), closed: make(chan struct{})} }
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.accepted:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.close.Do(func() { close(p.closed) })
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
+	near, far := net.Pipe()
+	p.accepted <- far
+	return near, nil
+}
+
+// The server closes a connection that was idle for a minute.
+func TestIdleConnectionsAreClosedBeforeTheServerDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var open, all atomic.Int32
+		listener := newPipes()
+		server := &http.Server{
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) }),
+			ConnState: func(_ net.Conn, state http.ConnState) {
+				switch state {
+				case http.StateNew:
+					open.Add(1)
+					all.Add(1)
+				case http.StateClosed:
+					open.Add(-1)
+				}
+			},
+		}
+		go func() { _ = server.Serve(listener) }()
+		defer func() { assert.NoError(t, server.Close()) }()
+		client := clientOver(t, core.Config{URL: testServer}, func(transport *http.Transport) { transport.DialContext = listener.dial })
+		for range 3 {
+			_, err := client.Publish(t.Context(), "orders", struct{}{})
+			require.NoError(t, err)
+			time.Sleep(30 * time.Second)
+		}
+		assert.EqualValues(t, 1, all.Load(), "the connection is used again")
+		time.Sleep(29 * time.Second)
+		synctest.Wait()
+		assert.Zero(t, open.Load())
+	})
+}
+
+// clientOver makes a client with connections of its own that are made as a
+// change of http.DefaultTransport says. No other test may run at that time.
+func clientOver(t *testing.T, config core.Config, change func(*http.Transport)) *core.Client {
+	t.Helper()
+	before := http.DefaultTransport
+	defer func() { http.DefaultTransport = before }()
+	transport := before.(*http.Transport).Clone()
+	change(transport)
+	http.DefaultTransport = transport
+	return newTestClient(t, config)
 }

@@ -3,14 +3,20 @@ package core_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -142,3 +148,136 @@ func (l *logText) String() string {
 
 // logger writes to the log.
 func (l *logText) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// begin makes a request's publisher and its end.
+func begin(t *testing.T, client *core.Client, options core.Options) (p *core.Publisher, end func(status int)) {
+	t.Helper()
+	ctx, finish := client.BeginRequest(t.Context(), nil, options)
+	return core.MustFromContext(ctx), func(status int) {
+		if status != 0 {
+			core.EndRequest(ctx, status)
+		}
+		finish()
+	}
+}
+
+// publisherIn makes a publisher of a mode.
+func publisherIn(t *testing.T, client *core.Client, mode core.Mode) *core.Publisher {
+	t.Helper()
+	p, _ := begin(t, client, core.Options{AfterResponse: mode})
+	return p
+}
+
+// queueN publishes so many messages and checks where they went.
+func queueN(t *testing.T, p *core.Publisher, n int, want core.State) {
+	t.Helper()
+	for i := range n {
+		receipt, err := p.Publish(t.Context(), "orders", map[string]int{"n": i})
+		require.NoError(t, err)
+		require.Equal(t, want, receipt.State)
+	}
+}
+
+// isEmpty checks that a client holds nothing in memory: neither messages nor
+// room for them.
+func isEmpty(t *testing.T, client *core.Client) {
+	t.Helper()
+	stats := client.Stats()
+	assert.Zero(t, stats.Queued, "messages")
+	assert.Zero(t, stats.QueuedBytes, "bytes")
+	assert.Zero(t, stats.AtRisk)
+	assert.Zero(t, stats.AtRiskFor)
+	assert.NoError(t, client.Flush(t.Context()), "there is nothing to wait for")
+}
+
+// blocking is a server that answers a request when it is told to.
+type blocking struct {
+	answers chan int
+	waiting *atomic.Int32 // counts requests
+}
+
+func newBlocking() blocking { return blocking{make(chan int), new(atomic.Int32)} }
+
+func (s blocking) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.waiting.Add(1)
+	defer s.waiting.Add(-1)
+	select {
+	case status := <-s.answers:
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	case <-r.Context().Done():
+		return nil, r.Context().Err()
+	}
+}
+
+// refusing is a server that takes nothing.
+var refusing = roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, errors.New("refused") })
+
+// later runs a call in the background, until it waits.
+func later(call func() error) (result <-chan error) {
+	done := make(chan error, 1)
+	go func() { done <- call() }()
+	synctest.Wait()
+	return done
+}
+
+// inBubble runs a test in a synctest bubble with a fake server that is
+// reached without a network.
+func inBubble(t *testing.T, test func(t *testing.T, server *postofficetest.Server, config core.Config)) {
+	t.Helper()
+	server := newServer(t, "orders", "bills")
+	synctest.Test(t, func(t *testing.T) {
+		test(t, server, core.Config{URL: testServer, HTTPClient: &http.Client{Transport: server.Transport()}})
+	})
+}
+
+func startTestClient(t *testing.T, config core.Config) *core.Client {
+	t.Helper()
+	client := newTestClient(t, config)
+	require.NoError(t, client.Start(t.Context()))
+	return client
+}
+
+// insert puts messages into an outbox, each with a number as payload.
+func insert(t *testing.T, store outbox.Store, topic string, n int) {
+	t.Helper()
+	list := make([]outbox.Record, n)
+	for i := range list {
+		id, err := uuid.NewV7()
+		require.NoError(t, err)
+		list[i] = outbox.Record{ID: id.String(), Topic: topic, Payload: fmt.Appendf(nil, `{"n":%d}`, i), Attributes: json.RawMessage(`{}`)}
+	}
+	require.NoError(t, store.Insert(t.Context(), 0, list...))
+}
+
+// failOn has a server answer 500 to every request with one of the words.
+func failOn(server *postofficetest.Server, words ...string) {
+	server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
+		for _, word := range words {
+			if bytes.Contains(body, []byte(word)) {
+				return 500, true
+			}
+		}
+		return 0, false
+	})
+}
+
+// hanging is a server that takes connections and never answers.
+var hanging = roundTripFunc(func(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+})
+
+func numbered(n int) []any {
+	payloads := make([]any, n)
+	for i := range payloads {
+		payloads[i] = map[string]int{"n": i}
+	}
+	return payloads
+}
+
+func mustJSON(t *testing.T, value any) string {
+	t.Helper()
+	text, err := json.Marshal(value)
+	require.NoError(t, err)
+	return string(text)
+}

@@ -426,17 +426,14 @@ func TestConcurrentPublishing(t *testing.T) {
 	assert.Len(t, slices.Compact(payloads), 64)
 }
 
-func numbered(n int) []any {
-	payloads := make([]any, n)
-	for i := range payloads {
-		payloads[i] = map[string]int{"n": i}
-	}
-	return payloads
-}
-
-func mustJSON(t *testing.T, value any) string {
-	t.Helper()
-	text, err := json.Marshal(value)
+// The ids of a Receipt are the caller's, also while the message waits in memory.
+func TestReceiptIsTheCallersOwn(t *testing.T) {
+	server := newServer(t, "orders")
+	client := newTestClient(t, core.Config{URL: server.URL()})
+	receipt, err := publisherIn(t, client, core.Memory).Publish(t.Context(), "orders", struct{}{}, core.WithMessageID())
 	require.NoError(t, err)
-	return string(text)
+	id := receipt.IDs[0]
+	receipt.IDs[0] = "changed"
+	require.NoError(t, client.Flush(t.Context()))
+	assert.Contains(t, string(server.MessagesOf("orders")[0].Attributes), id)
 }

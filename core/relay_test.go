@@ -23,35 +23,6 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// inBubble runs a test in a synctest bubble with a fake server that is
-// reached without a network.
-func inBubble(t *testing.T, test func(t *testing.T, server *postofficetest.Server, config core.Config)) {
-	t.Helper()
-	server := newServer(t, "orders", "bills")
-	synctest.Test(t, func(t *testing.T) {
-		test(t, server, core.Config{URL: testServer, HTTPClient: &http.Client{Transport: server.Transport()}})
-	})
-}
-
-func startTestClient(t *testing.T, config core.Config) *core.Client {
-	t.Helper()
-	client := newTestClient(t, config)
-	require.NoError(t, client.Start(t.Context()))
-	return client
-}
-
-// insert puts messages into an outbox, each with a number as payload.
-func insert(t *testing.T, store outbox.Store, topic string, n int) {
-	t.Helper()
-	list := make([]outbox.Record, n)
-	for i := range list {
-		id, err := uuid.NewV7()
-		require.NoError(t, err)
-		list[i] = outbox.Record{ID: id.String(), Topic: topic, Payload: fmt.Appendf(nil, `{"n":%d}`, i), Attributes: json.RawMessage(`{}`)}
-	}
-	require.NoError(t, store.Insert(t.Context(), 0, list...))
-}
-
 func TestRelayDeliversWhatIsStored(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()

@@ -2,9 +2,9 @@ package core_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,7 +17,6 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
-	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
 // insertsStore counts the calls to Insert.
@@ -30,9 +29,6 @@ func (s *insertsStore) Insert(ctx context.Context, delay time.Duration, records 
 	s.inserts.Add(1)
 	return s.Store.Insert(ctx, delay, records...)
 }
-
-// refusing is a server that takes nothing.
-var refusing = roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, errors.New("refused") })
 
 func TestFullOutboxIsWaitedForUntilTheCallerGivesUp(t *testing.T) {
 	for _, mode := range []core.Mode{core.Off, core.Durable, core.Memory} {
@@ -192,154 +188,144 @@ func TestStopEndsTheWaitForAFullOutbox(t *testing.T) {
 	})
 }
 
-func TestMemoryIsUsedWhileTheOutboxIsFull(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
-		store := memory.New(memory.WithMaxRecords(1))
-		config.Outbox = store
-		client := newTestClient(t, config)
-		insert(t, store, "orders", 1)
-		server.FailWhen(func(*http.Request, []byte) (int, bool) { return http.StatusServiceUnavailable, true })
-		for client.Stats().Breaker != core.BreakerOpen {
-			// There is no room for what fails, and no time to wait for it.
-			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+// waitForRoom runs a test of calls that find too little room in an outbox, for
+// a client whose server refuses everything.
+func waitForRoom(t *testing.T, room memory.Option, test func(t *testing.T, store *insertsStore, client *core.Client)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		store := &insertsStore{Store: memory.New(room)}
+		var over atomic.Bool
+		client := newTestClient(t, core.Config{
+			URL: testServer, Outbox: store, Batching: core.Batching{MaxMessages: 1},
+			HTTPClient: &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
+				if !over.Load() {
+					return nil, errors.New("refused")
+				}
+				return &http.Response{StatusCode: http.StatusCreated, Body: http.NoBody}, nil
+			})},
+		})
+		test(t, store, client)
+		over.Store(true) // what is left in memory is delivered when the client stops
+	})
+}
+
+func TestWhatFitsDoesNotWaitForWhatIsLarger(t *testing.T) {
+	waitForRoom(t, memory.WithMaxRecords(1000), func(t *testing.T, store *insertsStore, client *core.Client) {
+		insert(t, store, "bills", 500)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		bulk := later(func() error {
+			_, err := client.PublishBulk(ctx, "orders", numbered(600))
+			return err
+		})
+		time.Sleep(time.Second)
+		begun := time.Now()
+		for range 5 {
+			_, err := client.Publish(t.Context(), "orders", struct{}{})
+			require.NoError(t, err)
+		}
+		_, err := client.PublishBulk(t.Context(), "orders", numbered(400))
+		require.NoError(t, err)
+		assert.Zero(t, time.Since(begun), "there is room for them")
+		err = <-bulk
+		require.ErrorIs(t, err, core.ErrOutboxFull)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+}
+
+func TestWhatIsNotSmallerWaitsInItsTurn(t *testing.T) {
+	waitForRoom(t, memory.WithMaxRecords(10), func(t *testing.T, store *insertsStore, client *core.Client) {
+		insert(t, store, "bills", 10)
+		bulk := func(n int) <-chan error {
+			return later(func() error {
+				_, err := client.PublishBulk(t.Context(), "orders", numbered(n))
+				return err
+			})
+		}
+		five, eight, six, two := bulk(5), bulk(8), bulk(6), bulk(2)
+		free := func(n int) {
+			list := records(t, store)
+			for _, record := range list[:n] {
+				_, err := store.Delete(t.Context(), record.ID)
+				require.NoError(t, err)
+			}
+			time.Sleep(2 * fullPoll)
+			synctest.Wait()
+		}
+		free(2)
+		require.NoError(t, <-two)
+		free(5)
+		require.NoError(t, <-five)
+		free(6)
+		require.NoError(t, <-six)
+		assert.Empty(t, eight)
+		free(8)
+		require.NoError(t, <-eight)
+		_, err := store.Discard(t.Context(), outbox.Selection{All: true})
+		require.NoError(t, err)
+		isServedAtOnce(t, publisherIn(t, client, core.Off))
+	})
+}
+
+func TestWhatNeverFitsIsRefusedAtOnce(t *testing.T) {
+	for _, mode := range []core.Mode{core.Off, core.Durable, core.Memory} {
+		waitForRoom(t, memory.WithMaxBytes(1<<20), func(t *testing.T, store *insertsStore, client *core.Client) {
+			p := publisherIn(t, client, mode)
+			if mode == core.Memory { // so that there is no room in memory either
+				queueN(t, p, 1, core.Queued)
+			}
+			begun := time.Now()
+			large := later(func() error {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				_, err := p.Publish(ctx, "orders", map[string]string{"large": strings.Repeat("x", 2<<20)})
+				return err
+			})
+			for range 5 {
+				_, err := p.Publish(t.Context(), "orders", struct{}{})
+				require.NoError(t, err)
+			}
+			err := <-large
+			if mode == core.Memory { // memory has room once the first message is stored
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, outbox.ErrNeverFits)
+				require.ErrorIs(t, err, core.ErrNotAccepted)
+				assert.Less(t, time.Since(begun), time.Second)
+			}
+			_, err = client.PublishBulk(t.Context(), "orders", []any{struct{}{}, map[string]string{"large": strings.Repeat("x", 2<<20)}})
+			require.ErrorIs(t, err, outbox.ErrNeverFits)
+		})
+	}
+}
+
+func TestThoseWhoGiveUpAreForgotten(t *testing.T) {
+	waitForRoom(t, memory.WithMaxRecords(1), func(t *testing.T, store *insertsStore, client *core.Client) {
+		insert(t, store, "bills", 1)
+		patient := later(func() error {
+			_, err := client.Publish(t.Context(), "orders", struct{}{})
+			return err
+		})
+		for range 100 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			_, err := client.Publish(ctx, "orders", struct{}{})
 			cancel()
 			require.ErrorIs(t, err, core.ErrOutboxFull)
 		}
-		p := publisherIn(t, client, core.Memory)
-		queueN(t, p, 3, core.Queued)
+		asked := store.inserts.Load()
+		time.Sleep(time.Minute)
+		assert.InDelta(t, time.Minute/fullPoll, store.inserts.Load()-asked, 1, "only the one that still waits asks")
 		_, err := store.Discard(t.Context(), outbox.Selection{All: true})
 		require.NoError(t, err)
-		server.FailWhen(nil)
-		require.NoError(t, client.Flush(t.Context()))
-		assert.Equal(t, 3, len(payloadsOf(server, "orders"))+len(records(t, store)))
-	})
-}
+		require.NoError(t, <-patient)
 
-// txStore is an outbox whose transactions keep what was inserted until they
-// commit.
-type txStore struct {
-	outbox.Store
-	err, holderErr error
-}
-
-type fakeTx struct{ records []outbox.Record }
-
-func (tx *fakeTx) ExecContext(context.Context, string, ...any) (sql.Result, error) {
-	return nil, errors.New("not used")
-}
-func (tx *fakeTx) Commit() error   { return errors.New("committing is the caller's") }
-func (tx *fakeTx) Rollback() error { return errors.New("rolling back is the caller's") }
-
-func (s *txStore) InsertTx(_ context.Context, tx outbox.Tx, records ...outbox.Record) error {
-	if s.err != nil {
-		return s.err
-	}
-	tx.(*fakeTx).records = append(tx.(*fakeTx).records, records...)
-	return nil
-}
-
-func (s *txStore) HolderTx(_ context.Context, tx outbox.Tx, dedupKey string) (string, bool, error) {
-	if s.holderErr != nil {
-		return "", false, s.holderErr
-	}
-	for _, record := range tx.(*fakeTx).records {
-		if record.DedupKey == dedupKey {
-			return record.ID, true, nil
-		}
-	}
-	return "", false, nil
-}
-
-func TestPublishTxIsFoundSoonAfterTheCommit(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
-		store := &txStore{Store: memory.New()}
-		require.NoError(t, store.Insert(t.Context(), 1000*time.Hour, outbox.Record{ID: "later", Topic: "orders", Payload: []byte("{}")}))
-		config.Outbox = store
-		client := startTestClient(t, config)
-		for _, takes := range []time.Duration{0, 3 * time.Millisecond, 100 * time.Millisecond, time.Second, time.Minute} {
-			time.Sleep(time.Hour)
-			tx := &fakeTx{}
-			receipt, err := client.PublishTx(t.Context(), tx, "orders", map[string]int{"n": 1}, core.WithMessageID())
-			require.NoError(t, err)
-			assert.Equal(t, core.Stored, receipt.State)
-			require.Len(t, tx.records, 1)
-			assert.Equal(t, receipt.IDs[0], tx.records[0].ID)
-			time.Sleep(takes)
-			before := len(server.MessagesOf("orders"))
-			require.NoError(t, store.Insert(t.Context(), 0, tx.records...))
-			time.Sleep(min(takes, relayPoll) + 2*time.Millisecond)
-			synctest.Wait()
-			assert.Len(t, server.MessagesOf("orders"), before+1, takes)
-		}
-	})
-}
-
-func TestPublishTxLooksLessAndLessOften(t *testing.T) {
-	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {
-		counting := &countingStore{Store: memory.New()}
-		config.Outbox = &txStore{Store: counting}
-		client := startTestClient(t, config)
-		time.Sleep(time.Hour)
-		before := counting.claims.Load()
-		_, err := client.PublishTx(t.Context(), &fakeTx{}, "orders", struct{}{})
+		// Nor are they in the way of who waits later.
+		next := later(func() error {
+			_, err := client.Publish(t.Context(), "orders", struct{}{})
+			return err
+		})
+		_, err = store.Discard(t.Context(), outbox.Selection{All: true})
 		require.NoError(t, err)
-		time.Sleep(relayPoll)
-		assert.InDelta(t, 12, counting.claims.Load()-before, 2)
-		time.Sleep(relayPoll)
-		before = counting.claims.Load()
-		time.Sleep(10 * relayPoll)
-		assert.InDelta(t, 10, counting.claims.Load()-before, 1, "as seldom as ever")
+		require.NoError(t, <-next)
 	})
-}
-
-func TestPublishTxOfARequest(t *testing.T) {
-	client := newTestClient(t, core.Config{URL: testServer, Outbox: &txStore{Store: memory.New()}})
-	ctx, end := client.BeginRequest(t.Context(), nil, core.Options{
-		AfterResponse: core.Memory,
-		Attributes:    func(*http.Request) map[string]any { return map[string]any{"request": 7} },
-	})
-	defer end()
-	tx := &fakeTx{}
-	_, err := core.MustFromContext(ctx).PublishTx(ctx, tx, "orders", struct{}{})
-	require.NoError(t, err)
-	require.Len(t, tx.records, 1)
-	assert.JSONEq(t, `{"request":"7"}`, string(tx.records[0].Attributes))
-	_, err = (*core.Publisher)(nil).PublishTx(ctx, tx, "orders", struct{}{})
-	require.ErrorIs(t, err, core.ErrNoPublisher)
-}
-
-func TestPublishTxErrors(t *testing.T) {
-	store := &txStore{Store: memory.New()}
-	client := newTestClient(t, core.Config{URL: testServer, Outbox: store})
-	for _, test := range []struct {
-		tx      outbox.Tx
-		topic   string
-		payload any
-		want    string
-	}{
-		{nil, "orders", struct{}{}, "tx is nil"},
-		{(*sql.Tx)(nil), "orders", struct{}{}, "tx is nil"},
-		{&fakeTx{}, "", struct{}{}, "topic "},
-		{&fakeTx{}, "orders", 7, "payload "},
-	} {
-		_, err := client.PublishTx(t.Context(), test.tx, test.topic, test.payload)
-		require.ErrorIs(t, err, core.ErrInvalidMessage)
-		assert.ErrorContains(t, err, test.want)
-	}
-	for _, want := range []error{outbox.ErrFull, errBrokenStore} {
-		store.err = want
-		_, err := client.PublishTx(t.Context(), &fakeTx{}, "orders", struct{}{})
-		require.ErrorIs(t, err, core.ErrNotAccepted)
-		require.ErrorIs(t, err, want)
-	}
-	require.NoError(t, client.Stop(t.Context()))
-	_, err := client.PublishTx(t.Context(), &fakeTx{}, "orders", struct{}{})
-	require.ErrorIs(t, err, core.ErrClosed)
-
-	for _, store := range []outbox.Store{nil, memory.New()} {
-		client := newTestClient(t, core.Config{URL: testServer, Outbox: store})
-		_, err := client.PublishTx(t.Context(), &fakeTx{}, "orders", struct{}{})
-		require.ErrorIs(t, err, core.ErrNoTransactions)
-	}
 }

@@ -277,21 +277,3 @@ func TestBatchThatNeverFitsDoesNotKeepOutItsSmallMessages(t *testing.T) {
 		assert.Len(t, payloadsOf(server, "orders"), 1)
 	})
 }
-
-func TestFlushTellsWhatStopHasLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		client, err := core.NewClient(core.Config{URL: testServer, HTTPClient: &http.Client{Transport: hanging}, Logger: quiet})
-		require.NoError(t, err)
-		queueN(t, publisherIn(t, client, core.Memory), 3, core.Queued)
-		flushed := make(chan error, 1)
-		go func() { flushed <- client.Flush(context.Background()) }()
-		time.Sleep(time.Minute)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		require.ErrorIs(t, client.Stop(ctx), core.ErrUndelivered)
-		err = <-flushed
-		require.ErrorIs(t, err, core.ErrUndelivered)
-		assert.ErrorContains(t, err, "3 messages")
-		assert.NoError(t, client.Flush(context.Background()), "later there is nothing left")
-	})
-}
