@@ -126,6 +126,18 @@ type ClaimOptions struct {
 	Lease time.Duration
 	// SkipScheduled leaves out records whose DeliverAt is yet to come.
 	SkipScheduled bool
+	// PerTopic is the most records of one topic. Zero means no cap: the claim
+	// goes by age alone, whatever the topics. With a cap it goes topic by topic,
+	// in the order of AfterTopic, and returns the records in that order, those of
+	// a topic together.
+	PerTopic int
+	// AfterTopic is the topic after which a claim with PerTopic begins. Topics
+	// follow in the order of their bytes, or another fixed order of the store's
+	// database. At the end the claim goes on with the first topic, so the one
+	// named here comes last. Empty begins with the first topic.
+	AfterTopic string
+	// SkipTopics are topics that a claim with PerTopic takes nothing of.
+	SkipTopics []string
 }
 
 // Change is the outcome of a claim that did not deliver, or, with Hold, has a
@@ -234,7 +246,11 @@ type Store interface {
 
 	// Claim leases due pending records, the longest due first and then by ID,
 	// counting an attempt of each. It returns none, and no error, when none is due.
-	// Concurrent claims never return the same record. A claimed record is
+	// With options.PerTopic it does so for one topic after the other, at most so
+	// many records of each, until Limit or MaxBytes is reached. After hundreds of
+	// topics without due records such a claim may visit the others in another
+	// order, and may end when it has claimed something; later claims visit the
+	// rest. Concurrent claims never return the same record. A claimed record is
 	// due again when the lease ends, so records that fail again and again
 	// do not come before those that have waited longer.
 	Claim(ctx context.Context, options ClaimOptions) ([]Record, error)

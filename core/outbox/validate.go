@@ -72,6 +72,19 @@ func (o ClaimOptions) Validate() error {
 		return fmt.Errorf("%w: ClaimOptions.Lease is %s, not positive", ErrInvalid, o.Lease)
 	case o.MaxBytes < 0:
 		return fmt.Errorf("%w: ClaimOptions.MaxBytes is %d, below zero", ErrInvalid, o.MaxBytes)
+	case o.PerTopic < 0:
+		return fmt.Errorf("%w: ClaimOptions.PerTopic is %d, below zero", ErrInvalid, o.PerTopic)
+	case o.PerTopic == 0 && o.AfterTopic != "":
+		return fmt.Errorf("%w: ClaimOptions.AfterTopic needs PerTopic, which is zero", ErrInvalid)
+	case o.PerTopic == 0 && len(o.SkipTopics) > 0:
+		return fmt.Errorf("%w: ClaimOptions.SkipTopics needs PerTopic, which is zero", ErrInvalid)
+	case !isText(o.AfterTopic):
+		return fmt.Errorf("%w: ClaimOptions.AfterTopic is not UTF-8 without NUL", ErrInvalid)
+	}
+	for i, topic := range o.SkipTopics {
+		if !isText(topic) {
+			return fmt.Errorf("%w: ClaimOptions.SkipTopics[%d] is not UTF-8 without NUL", ErrInvalid, i)
+		}
 	}
 	return nil
 }

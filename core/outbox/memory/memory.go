@@ -135,7 +135,7 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 	return nil
 }
 
-// Claim leases due records, the longest due first.
+// Claim leases due records, the longest due first, or topic by topic.
 func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
 	if err := s.lock(ctx); err != nil {
 		return nil, err
@@ -147,11 +147,14 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 	now := time.Now()
 	due := s.list(func(r outbox.Record) bool {
 		return r.State == outbox.Pending && !r.DueAt.After(now) &&
-			(!options.SkipScheduled || !r.DeliverAt.After(now))
+			(!options.SkipScheduled || !r.DeliverAt.After(now)) && !slices.Contains(options.SkipTopics, r.Topic)
 	})
 	slices.SortFunc(due, func(a, b outbox.Record) int {
 		return cmp.Or(a.DueAt.Compare(b.DueAt), cmp.Compare(a.ID, b.ID))
 	})
+	if options.PerTopic > 0 {
+		due = byTopic(due, options)
+	}
 	token := rand.Text()
 	var claimed []outbox.Record
 	var bytes int64
@@ -168,6 +171,26 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 		claimed = append(claimed, clone(record))
 	}
 	return claimed, nil
+}
+
+// byTopic puts records in the order in which a claim visits their topics, and
+// leaves out those beyond the cap of each.
+func byTopic(records []outbox.Record, options outbox.ClaimOptions) []outbox.Record {
+	taken := make(map[string]int)
+	records = slices.DeleteFunc(records, func(r outbox.Record) bool {
+		taken[r.Topic]++
+		return taken[r.Topic] > options.PerTopic
+	})
+	round := func(topic string) int {
+		if topic > options.AfterTopic {
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(records, func(a, b outbox.Record) int {
+		return cmp.Or(cmp.Compare(round(a.Topic), round(b.Topic)), cmp.Compare(a.Topic, b.Topic))
+	})
+	return records
 }
 
 // Delete removes records, whoever holds them.

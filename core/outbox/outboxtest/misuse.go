@@ -56,6 +56,18 @@ func testArguments(e *env) {
 	invalid(claim(outbox.ClaimOptions{Limit: 1}), "Lease 0")
 	invalid(claim(outbox.ClaimOptions{Limit: 1, Lease: -long}), "Lease below zero")
 	invalid(claim(outbox.ClaimOptions{Limit: 1, Lease: long, MaxBytes: -1}), "MaxBytes below zero")
+	for field, options := range map[string]outbox.ClaimOptions{
+		"PerTopic is -1":        {PerTopic: -1},
+		"AfterTopic needs":      {AfterTopic: topic},
+		"SkipTopics needs":      {SkipTopics: []string{topic}},
+		"AfterTopic is not":     {PerTopic: 1, AfterTopic: "\xff"},
+		"SkipTopics[1] is not ": {PerTopic: 1, SkipTopics: []string{"a", "a\x00b"}},
+	} {
+		options.Limit, options.Lease = 1, long
+		err := claim(options)
+		invalid(err, field)
+		assert.ErrorContains(e, err, "ClaimOptions."+field)
+	}
 	assert.Equal(e, 1, e.claimOne(long).Attempts, "none of them counted")
 
 	list := func(query outbox.Query) error {
@@ -93,6 +105,7 @@ func (e *env) calls(ctx context.Context) map[string]error {
 		"Insert": e.store.Insert(ctx, 0, e.record(topic)),
 	}
 	_, calls["Claim"] = e.store.Claim(ctx, outbox.ClaimOptions{Limit: 1, Lease: long})
+	_, calls["Claim by topic"] = e.store.Claim(ctx, outbox.ClaimOptions{Limit: 1, PerTopic: 1, Lease: long})
 	_, calls["Delete"] = e.store.Delete(ctx, "unknown")
 	_, calls["Reschedule"] = e.store.Reschedule(ctx, outbox.Change{ID: "unknown", LeaseToken: "none"})
 	_, _, calls["Next"] = e.store.Next(ctx)

@@ -52,6 +52,7 @@ func Run(t *testing.T, open func(t *testing.T) outbox.Store, options ...Option) 
 		"Insert":     insertTests,
 		"Dedup":      dedupTests,
 		"Claim":      claimTests,
+		"ByTopic":    claimByTopicTests,
 		"Reschedule": rescheduleTests,
 		"Delete":     deleteTests,
 		"Look":       lookTests,

@@ -42,12 +42,19 @@ func TestNoStatementReadsTheTable(t *testing.T) {
 		got := plan(t, store, query, args...)
 		assert.Contains(t, got, want, query)
 		assert.NotContains(t, got, "TEMP B-TREE", "%s sorts", query)
-		if strings.Contains(got, "SCAN") {
-			assert.Contains(t, got, "INDEX", "%s reads the table", query)
+		for line := range strings.Lines(got) {
+			if strings.Contains(line, "SCAN outbox") {
+				assert.Contains(t, line, "INDEX", "%s reads the table", query)
+			}
 		}
 	}
 	check(selectDue, "SEARCH outbox USING INDEX outbox_due (due_at<?)")
 	check(selectDueUnscheduled, "SEARCH outbox USING INDEX outbox_due (due_at<?)")
+	check(selectDueOfTopic, "SEARCH outbox USING INDEX outbox_topic_due (topic=? AND due_at<?)")
+	check(selectDueOfTopicUnscheduled, "SEARCH outbox USING INDEX outbox_topic_due (topic=? AND due_at<?)")
+	check(selectTopics, "SEARCH outbox USING COVERING INDEX outbox_topic_due (topic>?)")
+	check(selectTopics, "SEARCH outbox USING COVERING INDEX outbox_topic_due (topic=?)")
+	assert.Contains(t, plan(t, store, selectOldestTopics, 1, 1, ""), "SEARCH outbox USING INDEX outbox_due (due_at<?)")
 	check(selectNext, "SCAN outbox USING COVERING INDEX outbox_due")
 	check(leaseRecord, "SEARCH outbox USING INTEGER PRIMARY KEY")
 	check(retryRecord, "SEARCH outbox USING INTEGER PRIMARY KEY")
@@ -108,6 +115,11 @@ func TestScheduledAreSkippedInTheIndex(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, claimed)
 	assert.Less(t, misses(t, store), 20, "pages read")
+	options.PerTopic = 10
+	claimed, err = store.Claim(t.Context(), options)
+	require.NoError(t, err)
+	assert.Empty(t, claimed)
+	assert.Less(t, misses(t, store), 30, "pages read")
 	options.SkipScheduled = false
 	claimed, err = store.Claim(t.Context(), options)
 	require.NoError(t, err)

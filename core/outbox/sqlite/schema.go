@@ -21,7 +21,7 @@ const applicationID = 0x504f4f42
 // records in hand only, outbox_dead dead ones only; outbox_created tells the
 // oldest record. The last two hold sizes, so that counting all records at
 // opening reads no payloads. outbox_key holds records with a key only; those
-// of version 1 have the key for their id.
+// of version 1 have the key for their id. outbox_topic_due is for claims by topic.
 var migrations = []string{`
 CREATE TABLE outbox (
 	seq        INTEGER PRIMARY KEY,
@@ -47,6 +47,8 @@ CREATE INDEX outbox_topic   ON outbox (topic, id, state);
 `, `
 ALTER TABLE outbox ADD COLUMN dedup_key TEXT;
 CREATE UNIQUE INDEX outbox_key ON outbox (dedup_key) WHERE dedup_key IS NOT NULL;
+`, `
+CREATE INDEX outbox_topic_due ON outbox (topic, due_at, id, deliver_at) WHERE state = 0;
 `}
 
 // migrate creates the schema in a new file or brings an older one up to date.

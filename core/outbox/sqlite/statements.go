@@ -18,6 +18,28 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 WHERE state = 0 AND due_at <= ? ORDER BY due_at, id LIMIT ?`
 	selectDueUnscheduled = `SELECT ` + columns + ` FROM outbox INDEXED BY outbox_due
 WHERE state = 0 AND due_at <= ? AND (deliver_at IS NULL OR deliver_at <= ?) ORDER BY due_at, id LIMIT ?`
+	selectDueOfTopic = `SELECT ` + columns + ` FROM outbox INDEXED BY outbox_topic_due
+WHERE state = 0 AND topic = ?1 AND due_at <= ?2 ORDER BY due_at, id LIMIT ?3`
+	selectDueOfTopicUnscheduled = `SELECT ` + columns + ` FROM outbox INDEXED BY outbox_topic_due
+WHERE state = 0 AND topic = ?1 AND due_at <= ?2 AND (deliver_at IS NULL OR deliver_at <= ?4) ORDER BY due_at, id LIMIT ?3`
+
+	// selectTopics finds the topics of pending records after ?1, up to ?2 unless it
+	// is empty, and tells whether the first record of each is due. It searches
+	// the index for each.
+	selectTopics = `WITH RECURSIVE found (topic, n) AS (
+	SELECT (SELECT topic FROM outbox INDEXED BY outbox_topic_due WHERE state = 0 AND topic > ?1 ORDER BY topic LIMIT 1), 1
+	UNION ALL
+	SELECT (SELECT topic FROM outbox INDEXED BY outbox_topic_due WHERE state = 0 AND topic > found.topic ORDER BY topic LIMIT 1), n + 1
+	FROM found WHERE topic IS NOT NULL AND n < ?3 AND (?2 = '' OR topic < ?2)
+)
+SELECT topic, (SELECT due_at FROM outbox INDEXED BY outbox_topic_due WHERE state = 0 AND topic = found.topic ORDER BY due_at LIMIT 1) <= ?4
+FROM found WHERE topic IS NOT NULL AND (?2 = '' OR topic <= ?2)`
+
+	// selectOldestTopics finds the topics of the ?2 longest due records, and how
+	// many of those each has.
+	selectOldestTopics = `SELECT topic, count(*) FROM (
+	SELECT topic FROM outbox INDEXED BY outbox_due WHERE state = 0 AND due_at <= ?1 ORDER BY due_at, id LIMIT ?2
+) GROUP BY topic ORDER BY topic <= ?3, topic`
 	leaseRecord = `UPDATE outbox SET due_at = ?, token = ?, attempts = attempts + 1 WHERE seq = ?`
 
 	selectNext = `SELECT due_at FROM outbox INDEXED BY outbox_due WHERE state = 0 ORDER BY due_at LIMIT 1`

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"slices"
 	"sync"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/postoffice-go/postoffice/core/internal/bound"
+	"github.com/postoffice-go/postoffice/core/internal/topicwalk"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -22,6 +22,7 @@ type Store struct {
 	limit bound.Load
 	clock clock
 
+	walker    topicwalk.Walker
 	writer    *writer
 	requests  chan *request
 	closeOnce sync.Once
@@ -191,9 +192,10 @@ func scanRecord(scan func(...any) error, more ...any) (seq int64, record outbox.
 	return seq, record, err
 }
 
-// Claim leases due records, the longest due first, of those the lowest ID.
-// Its cost is that of the records it returns, whatever else waits; with
-// SkipScheduled, also that of passing the due ones it skips, in the index.
+// Claim leases due records, the longest due first, of those the lowest ID, or
+// topic by topic. Its cost is that of the records it returns, whatever else waits;
+// with SkipScheduled, also that of passing the due ones it skips, and with PerTopic
+// that of passing topics without due ones, both in the index.
 func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
@@ -211,39 +213,11 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 }
 
 func (w *writer) claim(options outbox.ClaimOptions) ([]outbox.Record, error) {
-	now := w.store.clock.now()
-	query, args := selectDue, []any{now.UnixMicro(), options.Limit}
-	if options.SkipScheduled {
-		query, args = selectDueUnscheduled, []any{now.UnixMicro(), time.Now().UnixMicro(), options.Limit}
-	}
-	var seqs []int64
-	var claimed []outbox.Record
-	var bytes int64
-	err := w.rows(query, args, func(scan func(...any) error) (bool, error) {
-		seq, record, err := scanRecord(scan)
-		if err != nil {
-			return false, err
-		}
-		bytes += record.Size()
-		if options.MaxBytes > 0 && bytes > options.MaxBytes && len(claimed) > 0 {
-			return false, nil
-		}
-		seqs, claimed = append(seqs, seq), append(claimed, record)
-		return true, nil
-	})
-	if err != nil {
+	c := claim{writer: w, options: options, now: w.store.clock.now()}
+	if err := c.find(); err != nil {
 		return nil, err
 	}
-	token, dueAt := rand.Text(), later(now, options.Lease)
-	for i, seq := range seqs {
-		if err := w.exec(leaseRecord, dueAt, token, seq); err != nil {
-			return nil, err
-		}
-		claimed[i].LeaseToken = token
-		claimed[i].DueAt = time.UnixMicro(dueAt).UTC()
-		claimed[i].Attempts++
-	}
-	return claimed, nil
+	return c.lease()
 }
 
 // Delete removes records, whoever holds them.

@@ -59,21 +59,37 @@ const loaded = "id, state, due_at, token, attempts, created_at, deliver_at, size
 // longest, within the database. Their IDs come before those of new records.
 func load(tb testing.TB, store *Store, rows int) {
 	tb.Helper()
+	loadTopics(tb, store, rows, 1, -time.Hour)
+}
+
+// loadTopics does the same with rows of so many topics in turns, in order from
+// orders00000 on, or of the topic orders if it is one. They are due after a delay.
+func loadTopics(tb testing.TB, store *Store, rows, topics int, delay time.Duration) {
+	tb.Helper()
+	topic := "'orders'"
+	if topics > 1 {
+		topic = map[Dialect]string{
+			Postgres: "'orders' || lpad(CAST(n % TOPICS AS text), 5, '0')",
+			MySQL:    "concat('orders', lpad(seq % TOPICS, 5, '0'))",
+			SQLite:   "printf('orders%05d', n % TOPICS)",
+		}[store.dialect]
+		topic = strings.ReplaceAll(topic, "TOPICS", strconv.Itoa(topics))
+	}
 	var text string
 	switch store.dialect {
 	case Postgres:
-		text = `INSERT INTO TABLE (COLUMNS) SELECT '00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'), 0, NOW - 3600000000 + n, '', 0, NOW, NULL, PAYLOAD + 20, 'orders', '',
+		text = `INSERT INTO TABLE (COLUMNS) SELECT '00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'), 0, NOW + DELAY + n, '', 0, NOW, NULL, PAYLOAD + 20, TOPIC, '',
 	convert_to('{"tenant":"1"}', 'UTF8'), convert_to('{"x":"' || repeat('x', PAYLOAD) || '"}', 'UTF8') FROM generate_series(1, ROWS) AS n`
 	case MySQL:
-		text = `INSERT INTO TABLE (COLUMNS) SELECT concat('00000000-0000-7000-8000-', lpad(hex(seq), 12, '0')), 0, NOW - 3600000000 + seq, '', 0, NOW, NULL, PAYLOAD + 20, 'orders', '',
+		text = `INSERT INTO TABLE (COLUMNS) SELECT concat('00000000-0000-7000-8000-', lpad(hex(seq), 12, '0')), 0, NOW + DELAY + seq, '', 0, NOW, NULL, PAYLOAD + 20, TOPIC, '',
 	'{"tenant":"1"}', concat('{"x":"', repeat('x', PAYLOAD), '"}') FROM seq_1_to_ROWS`
 	default:
 		text = `WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < ROWS)
-INSERT INTO TABLE (COLUMNS) SELECT printf('00000000-0000-7000-8000-%012x', n), 0, NOW - 3600000000 + n, '', 0, NOW, NULL, PAYLOAD + 20, 'orders', '',
+INSERT INTO TABLE (COLUMNS) SELECT printf('00000000-0000-7000-8000-%012x', n), 0, NOW + DELAY + n, '', 0, NOW, NULL, PAYLOAD + 20, TOPIC, '',
 	CAST('{"tenant":"1"}' AS BLOB), CAST('{"x":"' || printf('%.*c', PAYLOAD, 'x') || '"}' AS BLOB) FROM s`
 	}
 	text = strings.NewReplacer("TABLE", store.table.SQL(), "COLUMNS", loaded, "NOW", store.dialect.now(), "ROWS", strconv.Itoa(rows),
-		"PAYLOAD", cmp.Or(os.Getenv("POSTOFFICE_BENCH_PAYLOAD"), "492")).Replace(text)
+		"DELAY", strconv.FormatInt(delay.Microseconds(), 10), "TOPIC", topic, "PAYLOAD", cmp.Or(os.Getenv("POSTOFFICE_BENCH_PAYLOAD"), "492")).Replace(text)
 	n, err := change(tb.Context(), store.db, text)
 	require.NoError(tb, err)
 	require.Equal(tb, rows, n)

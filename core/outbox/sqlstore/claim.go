@@ -12,15 +12,19 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Claim leases due records, the longest due first, of those the lowest ID. Its
-// cost is that of the records it returns, whatever else waits; with
-// SkipScheduled, also that of passing the due ones it skips.
+// Claim leases due records, the longest due first, of those the lowest ID, or
+// topic by topic. Its cost is that of the records it returns, whatever else waits;
+// with SkipScheduled, also that of passing the due ones it skips, and with PerTopic
+// that of passing topics without due ones.
 //
 // A record that another claim is just taking, or that another statement is
 // just changing, is passed over.
 func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
+	}
+	if options.PerTopic > 0 {
+		return s.claimByTopic(ctx, options)
 	}
 	var claimed []outbox.Record
 	err := s.write(ctx, "claim", func() error {
@@ -36,7 +40,10 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 				return err
 			})
 		default:
-			claimed, err = s.claimOptimistic(ctx, options)
+			claimed, err = s.leaseOptimistic(ctx, options, func() ([]string, error) {
+				ids, _, err := s.candidates(ctx, s.db, options)
+				return ids, err
+			})
 		}
 		return err
 	})
@@ -50,12 +57,15 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 // due is the condition of the rows that a claim may take, beside that they are
 // pending.
 func (s *Store) due(options outbox.ClaimOptions) string {
-	now := s.dialect.now()
-	condition := "due_at <= " + now
-	if options.SkipScheduled {
-		condition += " AND (deliver_at IS NULL OR deliver_at <= " + now + ")"
+	return "due_at <= " + s.dialect.now() + s.unscheduled(options)
+}
+
+// unscheduled is one more condition where scheduled rows are left out.
+func (s *Store) unscheduled(options outbox.ClaimOptions) string {
+	if !options.SkipScheduled {
+		return ""
 	}
-	return condition
+	return " AND (deliver_at IS NULL OR deliver_at <= " + s.dialect.now() + ")"
 }
 
 // dueText returns the query that finds pending rows, in the order of claims.
@@ -71,22 +81,30 @@ func (s *Store) dueText(what, condition string, limit int, v *values) string {
 // claimQuery returns the one statement that claims on PostgreSQL.
 func (s *Store) claimQuery(options outbox.ClaimOptions, token string) (string, []any) {
 	v := s.dialect.querying()
-	due := s.dueText("id, due_at, size", s.due(options), options.Limit, v)
-	return s.claimText(v, due, options.MaxBytes, micros(options.Lease), token), v.args
+	due := s.dueText("id, due_at, size, 0 AS place", s.due(options), options.Limit, v)
+	return s.claimText(v, due, "", options.MaxBytes, true, micros(options.Lease), token), v.args
 }
 
-// claimText returns the statement that claims what a query finds, for so many
-// microseconds.
+// claimText returns the statement that claims what a query finds, by its columns
+// id, due_at, size and place, for so many microseconds. The bytes of the first row
+// may exceed the bound if it may be oversized. The statement returns a record's
+// columns and more.
 //
 // The rows to lease are found by an array of their IDs, so that they are read
 // by the primary key however many the planner expects.
-func (s *Store) claimText(v *values, due string, maxBytes, lease int64, token string) string {
+func (s *Store) claimText(v *values, due, more string, maxBytes int64, oversized bool, lease int64, token string) string {
 	if maxBytes == 0 {
 		maxBytes = math.MaxInt64
+	}
+	first := int64(0)
+	if oversized {
+		first = 1
 	}
 	return strings.NewReplacer(
 		"DUE", due,
 		"MAXBYTES", v.number(maxBytes),
+		"FIRST", v.number(first),
+		"MORE", more,
 		"TABLE", s.table.SQL(),
 		"NOW", s.dialect.now(),
 		"LEASE", v.number(lease),
@@ -95,14 +113,14 @@ func (s *Store) claimText(v *values, due string, maxBytes, lease int64, token st
 	).Replace(`WITH due AS (
 	DUE
 ), fitting AS (
-	SELECT id, due_at AS was_due FROM (
-		SELECT id, due_at, sum(size) OVER (ORDER BY due_at, id) AS bytes, row_number() OVER (ORDER BY due_at, id) AS place FROM due
-	) AS counted WHERE place = 1 OR bytes <= MAXBYTES
+	SELECT id, place, due_at AS was_due FROM (
+		SELECT id, place, due_at, sum(size) OVER (ORDER BY place, due_at, id) AS bytes, row_number() OVER (ORDER BY place, due_at, id) AS n FROM due
+	) AS counted WHERE n = FIRST OR bytes <= MAXBYTES
 ), claimed AS (
 	UPDATE TABLE SET due_at = NOW + LEASE, token = TOKEN, attempts = attempts + 1
 	WHERE id = ANY (ARRAY(SELECT id FROM fitting)) RETURNING COLUMNS
 )
-SELECT COLUMNS FROM claimed JOIN fitting USING (id) ORDER BY was_due, id`)
+SELECT COLUMNSMORE FROM claimed JOIN fitting USING (id) ORDER BY place, was_due, id`)
 }
 
 // candidates finds due rows and returns the IDs of those that fit into the
@@ -159,12 +177,12 @@ func (s *Store) leaseLocked(ctx context.Context, tx *sql.Conn, ids []string, unt
 	return ordered(claimed, ids), nil
 }
 
-// claimOptimistic claims by one statement that takes the rows found before if
+// leaseOptimistic claims by a statement that takes the rows found before if
 // they are still due. Where another claim was faster with all of them, it
 // looks again.
-func (s *Store) claimOptimistic(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
+func (s *Store) leaseOptimistic(ctx context.Context, options outbox.ClaimOptions, find func() ([]string, error)) ([]outbox.Record, error) {
 	for {
-		ids, _, err := s.candidates(ctx, s.db, options)
+		ids, err := find()
 		if err != nil || len(ids) == 0 {
 			return nil, err
 		}

@@ -81,7 +81,8 @@
 // Each method is right at any isolation level that the database has as its
 // default. Claims on PostgreSQL are one statement; those on MySQL are a
 // transaction of their own at READ COMMITTED; those on SQLite are one statement
-// that takes what is still due. Deadlocks, serialization failures, timeouts of
+// that takes what is still due. Claims by topic find the topics by queries of
+// their own before that. Deadlocks, serialization failures, timeouts of
 // locks and statements whose table was altered meanwhile are run again up to ten
 // times; a locked SQLite file is waited for as long as the context lasts.
 //
@@ -113,8 +114,10 @@
 // # Performance
 //
 // Claim, Delete, Reschedule, Next and Insert cost the same whatever waits. They
-// are one statement each, except for claims on MySQL and SQLite, and inserts of
-// records with a key. Stats and Count read an index, which takes as long as it
+// are one statement each, except for claims on MySQL and SQLite, claims by topic,
+// and inserts of records with a key. A claim by topic searches the index by topic
+// once for each topic that it passes, of which some hundred may be without due
+// rows; on MySQL it reads up to 256 entries of the index for each instead. Stats and Count read an index, which takes as long as it
 // counts many rows. List, Retry and Discard by topic go through the table in the
 // order of IDs and pass the rows of other topics, unless they are for dead ones
 // alone.
@@ -133,7 +136,8 @@
 //
 // Databases that speak the protocol of PostgreSQL, such as CockroachDB and
 // YugabyteDB, are not tested. They need: partial indexes, and such with INCLUDE;
-// INSERT … ON CONFLICT (id) DO NOTHING, and the same without (id); FOR UPDATE SKIP LOCKED, inside a common table expression;
+// INSERT … ON CONFLICT (id) DO NOTHING, and the same without (id); FOR UPDATE SKIP LOCKED, inside a common table expression
+// and a LATERAL subquery; recursive common table expressions; unnest WITH ORDINALITY;
 // UPDATE … FROM and UPDATE … RETURNING in one; window functions; arrays of text
 // that are cast from text; statement_timestamp, decode and convert_from; for
 // Check the catalogs pg_attribute, pg_index, pg_class and pg_collation with

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core/internal/topicwalk"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -99,8 +100,20 @@ func planStatements(store *Store, ids []string) map[string]planned {
 	statements["count ids"] = count(func(v *values) string {
 		return store.countIDsText(v, ids, outbox.Selection{Topic: "orders", State: &pending})
 	})
+	statements["topics"] = query(store.pageQuery("", "", 100))
+	statements["topics up to one"] = query(store.pageQuery("orders", "rare", 100))
+	statements["oldest topics"] = query(store.oldestQuery("orders"))
+	topics := []topicwalk.Topic{{Name: "orders", Due: 1}, {Name: "rare", Due: 1}}
+	byTopic, byTopicUnscheduled := claim, unscheduled
+	byTopic.PerTopic, byTopicUnscheduled.PerTopic = 50, 50
 	if store.dialect == Postgres {
 		statements["claim"] = query(store.claimQuery(claim, "token"))
+		statements["rows of topics"] = query(store.takeQuery(topics, byTopic, true, "token"))
+		statements["rows of topics unscheduled"] = query(store.takeQuery(topics, byTopicUnscheduled, true, "token"))
+	} else {
+		statements["rows of topics"] = planned{text: store.candidatesText(topics, byTopic)}
+		statements["rows of a topic"] = planned{text: store.candidatesText(topics[:1], byTopic)}
+		statements["rows of topics unscheduled"] = planned{text: store.candidatesText(topics, byTopicUnscheduled)}
 	}
 	if store.dialect == SQLite {
 		statements["lease"] = planned{text: store.leaseText(ids, "due_at <= "+store.dialect.now(), micros(claim.Lease), "token")}
@@ -233,7 +246,8 @@ func TestRareTopicIsFoundInItsIndex(t *testing.T) {
 
 func checkPlan(t *testing.T, store *Store, name string, statement planned, when string) {
 	t.Helper()
-	due := strings.HasPrefix(name, "due") || name == "next" || name == "claim"
+	due := strings.HasPrefix(name, "due") || name == "next" || name == "claim" || name == "oldest topics"
+	byTopic := strings.HasPrefix(name, "topics") || strings.HasPrefix(name, "rows of")
 	switch store.dialect {
 	case Postgres:
 		plan := explained(t, store, store.db, "EXPLAIN", statement.text, statement.args...)
@@ -241,17 +255,30 @@ func checkPlan(t *testing.T, store *Store, name string, statement planned, when 
 		if due {
 			assert.Regexp(t, `Index (Only )?Scan using "?\w+_due`, plan, "%s, %s", name, when)
 		}
-		if due && name != "claim" || name == "list" || name == "list pending" {
+		if byTopic {
+			assert.Regexp(t, `Index (Only )?Scan using "?\w+_topic`, plan, "%s, %s", name, when)
+			assert.NotContains(t, plan, store.table.due(), "%s, %s: %s", name, when, plan)
+			assert.NotContains(t, plan, `Bitmap Index Scan on "`+store.table.topic(), "%s, %s: %s", name, when, plan)
+		}
+		if due && name != "claim" && name != "oldest topics" || name == "list" || name == "list pending" {
 			assert.NotContains(t, plan, "Sort", "%s, %s: %s", name, when, plan)
 		}
 	case SQLite:
 		plan := explained(t, store, store.db, "EXPLAIN QUERY PLAN", statement.text, statement.args...)
-		assert.NotContains(t, plan, "TEMP B-TREE", "%s, %s: %s", name, when, plan)
+		if name != "oldest topics" {
+			assert.NotContains(t, plan, "TEMP B-TREE", "%s, %s: %s", name, when, plan)
+		}
 		want := "SEARCH"
 		if name == "next" {
 			want = "USING COVERING INDEX " + store.table.due()
 		} else if due {
 			want = "USING INDEX " + store.table.due() + " (due_at<?)"
+		} else if byTopic {
+			want = "INDEX " + store.table.topic() + " (topic"
+		}
+		if strings.HasPrefix(name, "rows of") {
+			assert.Contains(t, plan, store.table.topic()+" (topic=? AND due_at<?)", "%s, %s", name, when)
+			assert.Contains(t, plan, "SEARCH taken USING", "%s, %s", name, when)
 		}
 		assert.Contains(t, plan, want, "%s, %s", name, when)
 		assert.NotContains(t, strings.ReplaceAll(plan, "SCAN "+store.table.Name+" USING COVERING INDEX", ""), "SCAN "+store.table.Name,
@@ -261,15 +288,19 @@ func checkPlan(t *testing.T, store *Store, name string, statement planned, when 
 		want := "key=PRIMARY"
 		if due || name == "list dead" || name == "trial" {
 			want = "key=" + store.table.due()
+		} else if byTopic {
+			want = "key=" + store.table.topic()
+			assert.NotContains(t, plan, "key="+store.table.due(), "%s, %s", name, when)
+			assert.NotContains(t, plan, "key=PRIMARY", "%s, %s", name, when)
 		}
 		assert.Contains(t, plan, want, "%s, %s", name, when)
 		if name == "trial" {
 			assert.Contains(t, plan, "rows=1 ", "%s, %s", name, when)
-		} else {
+		} else if name != "oldest topics" {
 			assert.NotContains(t, plan, "filesort", "%s, %s: %s", name, when, plan)
 		}
 		for line := range strings.SplitSeq(plan, "\n") {
-			if !strings.Contains(line, "derived") && !strings.Contains(line, "table=made") {
+			if !strings.Contains(line, "derived") && !strings.Contains(line, "table=made") && !strings.Contains(line, "<union") {
 				assert.NotContains(t, line, "type=ALL", "%s, %s: %s", name, when, plan)
 			}
 		}
@@ -313,6 +344,37 @@ WHERE statement LIKE '%due_at%' OR statement LIKE '%SELECT id%'`, nil, func(scan
 	assert.LessOrEqual(t, statements, 10)
 }
 
+// buffersOf returns how many buffers PostgreSQL looks at for a statement.
+func buffersOf(tb testing.TB, store *Store, query string, args []any) float64 {
+	tb.Helper()
+	tx, err := store.db.BeginTx(tb.Context(), nil)
+	require.NoError(tb, err)
+	plan := explained(tb, store, tx, "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)", query, args...)
+	require.NoError(tb, tx.Rollback())
+	var parsed []struct {
+		Plan struct {
+			Hit  float64 `json:"Shared Hit Blocks"`
+			Read float64 `json:"Shared Read Blocks"`
+		}
+	}
+	require.NoError(tb, json.Unmarshal([]byte(strings.TrimPrefix(plan, "QUERY PLAN=")), &parsed))
+	return parsed[0].Plan.Hit + parsed[0].Plan.Read
+}
+
+// handlerReads returns how many rows InnoDB was asked for since FLUSH STATUS.
+func handlerReads(tb testing.TB, db runner) int {
+	tb.Helper()
+	sum := 0
+	require.NoError(tb, each(context.Background(), db, "SHOW SESSION STATUS LIKE 'Handler_read%'", nil, func(scan func(...any) error) error {
+		var name string
+		var n int
+		err := scan(&name, &n)
+		sum += n
+		return err
+	}))
+	return sum
+}
+
 // TestClaimReadsWhatItClaims measures what PostgreSQL reads for a claim, with
 // a thousand rows waiting and with fifty thousand.
 func TestClaimReadsWhatItClaims(t *testing.T) {
@@ -320,19 +382,8 @@ func TestClaimReadsWhatItClaims(t *testing.T) {
 	for _, rows := range []int{1000, 50_000} {
 		store := opened(t, stands[0].open(t), Postgres)
 		load(t, store, rows)
-		tx, err := store.db.BeginTx(t.Context(), nil)
-		require.NoError(t, err)
 		query, args := store.claimQuery(outbox.ClaimOptions{Limit: 100, Lease: time.Hour}, "token")
-		plan := explained(t, store, tx, "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)", query, args...)
-		require.NoError(t, tx.Rollback())
-		var parsed []struct {
-			Plan struct {
-				Hit  float64 `json:"Shared Hit Blocks"`
-				Read float64 `json:"Shared Read Blocks"`
-			}
-		}
-		require.NoError(t, json.Unmarshal([]byte(strings.TrimPrefix(plan, "QUERY PLAN=")), &parsed))
-		buffers = append(buffers, parsed[0].Plan.Hit+parsed[0].Plan.Read)
+		buffers = append(buffers, buffersOf(t, store, query, args))
 	}
 	assert.Greater(t, buffers[0], 100.0)
 	assert.Less(t, buffers[1], 1.5*buffers[0], "buffers that were looked at, with 1000 and with 50000 rows")
@@ -351,17 +402,62 @@ func TestClaimReadsWhatItClaimsInMariaDB(t *testing.T) {
 		require.Len(t, claimed(t, store, 100), 100)
 		_, _, err := store.Next(t.Context())
 		require.NoError(t, err)
-		sum := 0
-		require.NoError(t, each(context.Background(), db, "SHOW SESSION STATUS LIKE 'Handler_read%'", nil, func(scan func(...any) error) error {
-			var name string
-			var n int
-			err := scan(&name, &n)
-			sum += n
-			return err
-		}))
-		reads = append(reads, sum)
+		reads = append(reads, handlerReads(t, db))
 	}
 	assert.GreaterOrEqual(t, reads[0], 300)
 	assert.Less(t, reads[0], 700, "each row is found, locked, changed and read, by a list of IDs")
 	assert.Less(t, reads[1], reads[0]+20, "rows that were looked at, with 1000 and with 50000 rows")
+}
+
+// loadHalfLeased fills a table with rows of ten topics, all of which are leased in
+// the first five.
+func loadHalfLeased(tb testing.TB, store *Store, rows int) {
+	tb.Helper()
+	loadTopics(tb, store, rows, 10, -time.Hour)
+	run(tb, store.db, fmt.Sprintf("UPDATE %s SET due_at = due_at + %d WHERE topic < 'orders00005'", store.table.SQL(), (2*time.Hour).Microseconds()))
+}
+
+// TestClaimByTopicReadsWhatItClaims does the same for a claim of 100 rows by
+// topic. A topic whose rows are leased costs a probe of the index, however many
+// those are.
+func TestClaimByTopicReadsWhatItClaims(t *testing.T) {
+	options := outbox.ClaimOptions{Limit: 100, PerTopic: 40, Lease: time.Hour}
+	var topics []topicwalk.Topic
+	for i := range 10 {
+		topics = append(topics, topicwalk.Topic{Name: fmt.Sprintf("orders%05d", i), Due: 1})
+	}
+	var pages, takes []float64
+	for _, rows := range []int{1000, 50_000} {
+		store := opened(t, stands[0].open(t), Postgres)
+		loadHalfLeased(t, store, rows)
+		run(t, store.db, "VACUUM "+store.table.SQL())
+		query, args := store.pageQuery("", "", 100)
+		pages = append(pages, buffersOf(t, store, query, args))
+		query, args = store.takeQuery(topics, options, true, "token")
+		takes = append(takes, buffersOf(t, store, query, args))
+	}
+	assert.Less(t, pages[1], pages[0]+25, "buffers for ten topics: %v", pages)
+	assert.Less(t, pages[1], 60.0)
+	assert.Greater(t, takes[0], 100.0)
+	assert.Less(t, takes[1], 2*takes[0], "buffers for the rows, though the indexes are a level deeper: %v", takes)
+}
+
+// TestClaimByTopicReadsWhatItClaimsInMariaDB does so by the rows that InnoDB's
+// handler was asked for. A page of topics is of [pageRows] rows of the index.
+func TestClaimByTopicReadsWhatItClaimsInMariaDB(t *testing.T) {
+	var reads []int
+	for _, rows := range []int{5000, 50_000} {
+		db := stands[1].open(t)
+		db.SetMaxOpenConns(1)
+		store := opened(t, db, MySQL)
+		loadHalfLeased(t, store, rows)
+		run(t, db, "FLUSH STATUS")
+		claimed, err := store.Claim(t.Context(), outbox.ClaimOptions{Limit: 100, PerTopic: 40, Lease: time.Hour, AfterTopic: "orders00003"})
+		require.NoError(t, err)
+		require.Len(t, claimed, 100)
+		reads = append(reads, handlerReads(t, db))
+	}
+	assert.GreaterOrEqual(t, reads[0], 300+4*pageRows, "a page of a leased topic, three of others")
+	assert.Less(t, reads[0], 700+4*pageRows)
+	assert.Less(t, reads[1], reads[0]+20, "rows that were looked at, with 5000 and with 50000 rows")
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/postoffice-go/postoffice/core/internal/sqltable"
+	"github.com/postoffice-go/postoffice/core/internal/topicwalk"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -19,6 +20,7 @@ type Store struct {
 	prepare bool
 	room    *room // nil without bounds
 	turns   gate  // of the calls that change the table, on SQLite
+	walker  topicwalk.Walker
 	closed  atomic.Bool
 
 	prepared statements

@@ -170,7 +170,7 @@ func (s *Store) claimTrial(ctx context.Context, tx *sql.Conn, id string) (claime
 	switch s.dialect {
 	case Postgres:
 		v := s.dialect.querying()
-		query := s.claimText(v, s.trialText("id, due_at, size", id, v), 0, trialDue, token)
+		query := s.claimText(v, s.trialText("id, due_at, size, 0 AS place", id, v), "", 0, true, trialDue, token)
 		err = each(ctx, tx, query, v.args, scanRecords(&claimed))
 	case MySQL:
 		var found string

@@ -57,13 +57,18 @@ func (v *values) among(list []string) string {
 	if !v.parameters {
 		return " IN (" + v.dialect.texts(list) + ")"
 	}
-	// An array as text, which every driver can send.
+	return " = ANY (" + v.array(list) + ")"
+}
+
+// array is an array of strings for PostgreSQL, as text, which every driver can
+// send.
+func (v *values) array(list []string) string {
 	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 	quoted := make([]string, len(list))
 	for i, s := range list {
 		quoted[i] = `"` + escape.Replace(s) + `"`
 	}
-	return " = ANY (CAST(" + v.add("{"+strings.Join(quoted, ",")+"}", "text") + " AS text[]))"
+	return "CAST(" + v.add("{"+strings.Join(quoted, ",")+"}", "text") + " AS text[])"
 }
 
 // planned is one more condition, always true, that has PostgreSQL plan a

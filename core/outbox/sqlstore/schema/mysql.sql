@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS postoffice_outbox (
 	KEY postoffice_outbox_due (state, due_at, id),
 	-- Rows that releases for version 1 insert have no key: their id is the key.
 	UNIQUE KEY postoffice_outbox_key (dedup_key),
-	-- What counts rows, all or those of a topic, without reading the table.
+	-- What claims by topic walk along, and what counts rows, all or those of a
+	-- topic, without reading the table.
 	KEY postoffice_outbox_topic (state, topic, due_at, id, size, created_at, token)
 ) ENGINE = InnoDB;

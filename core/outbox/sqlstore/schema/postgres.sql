@@ -39,5 +39,6 @@ CREATE INDEX IF NOT EXISTS postoffice_outbox_dead ON postoffice_outbox (id) WHER
 -- their id is the key.
 CREATE UNIQUE INDEX IF NOT EXISTS postoffice_outbox_key ON postoffice_outbox (dedup_key) WHERE dedup_key IS NOT NULL;
 
--- What counts pending rows, all or those of a topic, without reading the table.
+-- What claims by topic walk along, and what counts pending rows, all or those of
+-- a topic, without reading the table.
 CREATE INDEX IF NOT EXISTS postoffice_outbox_topic ON postoffice_outbox (topic, due_at, id) INCLUDE (size, created_at, token) WHERE state <> 1;
