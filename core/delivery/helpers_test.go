@@ -16,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/postoffice-go/postoffice/core/delivery"
-	"github.com/postoffice-go/postoffice/core/outbox/outboxtest/testdb"
+	"github.com/postoffice-go/postoffice/core/internal/testdb"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(testdb.Runner{M: m}) }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"database/sql"
 	"strings"
 	"testing"
 
@@ -9,11 +8,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/postoffice-go/postoffice/core/outbox/outboxtest/testdb"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(testdb.Runner{M: m}) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func environment(t *testing.T, url string) {
 	t.Helper()
@@ -24,6 +22,7 @@ func environment(t *testing.T, url string) {
 	t.Setenv("POSTOFFICE_CONSUMERS", "")
 }
 
+// The test with PostgreSQL is beside sqlstore, where a server of it runs.
 func TestSQLite(t *testing.T) {
 	environment(t, "")
 	var out strings.Builder
@@ -34,23 +33,6 @@ Order 2, a teapot: committed.
 Its message was delivered.
 Orders stored: [2]. Messages that arrived: 1.
 `, out.String())
-}
-
-func TestPostgres(t *testing.T) {
-	url := testdb.Postgres(t).Create(t)
-	environment(t, "")
-	for _, want := range []string{"Orders stored: [2]. Messages that arrived: 1.", "Orders stored: [4]. Messages that arrived: 1."} {
-		var out strings.Builder
-		require.NoError(t, run(t.Context(), []string{"-postgres", url}, &out))
-		assert.Contains(t, out.String(), "The database is postgres.")
-		assert.Contains(t, out.String(), want)
-	}
-	db, err := sql.Open("pgx", url)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, db.Close()) }()
-	var left int
-	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT count(*) FROM postoffice_outbox").Scan(&left))
-	assert.Zero(t, left)
 }
 
 func TestServerOfYourOwn(t *testing.T) {

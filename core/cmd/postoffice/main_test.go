@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/postoffice-go/postoffice/core/outbox/outboxtest/testdb"
+	"github.com/postoffice-go/postoffice/core/internal/testdb"
 )
 
 // binary is the program under test, as users run it.

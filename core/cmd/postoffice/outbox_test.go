@@ -19,9 +19,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
+	"github.com/postoffice-go/postoffice/core/internal/testdb"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
-	"github.com/postoffice-go/postoffice/core/outbox/outboxtest/testdb"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlite"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 	"github.com/postoffice-go/postoffice/core/postofficetest"

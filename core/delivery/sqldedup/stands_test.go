@@ -15,7 +15,7 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/postoffice-go/postoffice/core/delivery/sqldedup"
-	"github.com/postoffice-go/postoffice/core/outbox/outboxtest/testdb"
+	"github.com/postoffice-go/postoffice/core/internal/testdb"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
 

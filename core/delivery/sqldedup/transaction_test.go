@@ -12,7 +12,7 @@ import (
 
 	"github.com/postoffice-go/postoffice/core/delivery"
 	"github.com/postoffice-go/postoffice/core/delivery/sqldedup"
-	"github.com/postoffice-go/postoffice/core/outbox/outboxtest/testdb"
+	"github.com/postoffice-go/postoffice/core/internal/testdb"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
 

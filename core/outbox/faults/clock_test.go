@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/internal/testdb"
 	"github.com/postoffice-go/postoffice/core/outbox"
-	"github.com/postoffice-go/postoffice/core/outbox/outboxtest/testdb"
 )
 
 // step is by how much clocks are moved.

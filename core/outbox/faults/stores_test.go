@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 	moderncsqlite "modernc.org/sqlite"
 
+	"github.com/postoffice-go/postoffice/core/internal/testdb"
 	"github.com/postoffice-go/postoffice/core/outbox"
-	"github.com/postoffice-go/postoffice/core/outbox/outboxtest/testdb"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlite"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )

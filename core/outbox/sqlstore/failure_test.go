@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/postoffice-go/postoffice/core/internal/sqltable"
+	"github.com/postoffice-go/postoffice/core/internal/testdb"
 	"github.com/postoffice-go/postoffice/core/outbox"
-	"github.com/postoffice-go/postoffice/core/outbox/outboxtest/testdb"
 )
 
 // every calls each method of a store and returns their errors by name.

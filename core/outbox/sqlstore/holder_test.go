@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core/internal/testdb"
 	"github.com/postoffice-go/postoffice/core/outbox"
-	"github.com/postoffice-go/postoffice/core/outbox/outboxtest/testdb"
 )
 
 // holderTx inserts a record in a transaction and returns who holds its key.

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core/internal/testdb"
 	"github.com/postoffice-go/postoffice/core/outbox"
-	"github.com/postoffice-go/postoffice/core/outbox/outboxtest/testdb"
 )
 
 // turns is a proxy in front of a server that counts how often a client speaks

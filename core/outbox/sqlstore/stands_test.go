@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
-	"github.com/postoffice-go/postoffice/core/outbox/outboxtest/testdb"
+	"github.com/postoffice-go/postoffice/core/internal/testdb"
 )
 
 // stand is a database with a driver.

@@ -14,7 +14,7 @@ import (
 
 // Goroutine is the name of the function whose goroutine waits for the end of a
 // server, for goleak.IgnoreAnyFunction.
-const Goroutine = "github.com/postoffice-go/postoffice/core/outbox/outboxtest/testdb.(*process).supervise"
+const Goroutine = "github.com/postoffice-go/postoffice/core/internal/testdb.(*process).supervise"
 
 // process is a running or ended program. The methods running and output may be
 // called on nil, which has not run.
