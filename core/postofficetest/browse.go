@@ -28,7 +28,8 @@ type Totals struct{ Waiting, Delivered, Failed, Kept int }
 
 // RecentMessages returns at most limit messages with a number below before,
 // or the newest when that is zero; of one topic, unless it is empty.
-func (s *Server) RecentMessages(topic string, before int64, limit int) []Message {
+func (o *Operator) RecentMessages(topic string, before int64, limit int) []Message {
+	s := o.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var recent []Message
@@ -45,7 +46,8 @@ func (s *Server) RecentMessages(topic string, before int64, limit int) []Message
 
 // MessageNumbered returns the message of that number; false when there is
 // none, or it was forgotten.
-func (s *Server) MessageNumbered(number int64) (Message, bool) {
+func (o *Operator) MessageNumbered(number int64) (Message, bool) {
+	s := o.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	index, found := slices.BinarySearchFunc(s.messages, number, func(m *Message, number int64) int { return int(m.Number - number) })
@@ -70,7 +72,8 @@ func shared(m *Message) Message {
 }
 
 // JobStatuses returns the jobs of the ids, without those that were forgotten.
-func (s *Server) JobStatuses(ids []int64) []JobStatus {
+func (o *Operator) JobStatuses(ids []int64) []JobStatus {
+	s := o.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	underWay := make(map[int64]bool, len(s.flying)+len(s.ready))
@@ -95,7 +98,8 @@ func (s *Server) JobStatuses(ids []int64) []JobStatus {
 // RecentAttempts returns at most limit attempts that have ended, with a number
 // below before, or the newest when that is zero; those for which wanted says
 // true, unless it is nil. It must not call the server.
-func (s *Server) RecentAttempts(before int64, limit int, wanted func(Attempt) bool) []Attempt {
+func (o *Operator) RecentAttempts(before int64, limit int, wanted func(Attempt) bool) []Attempt {
+	s := o.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var recent []Attempt
@@ -119,7 +123,8 @@ func (s *Server) attemptNumber(index int) int64 {
 
 // MessageCounts returns how many messages each topic has had, also those that
 // were forgotten.
-func (s *Server) MessageCounts() map[string]int {
+func (o *Operator) MessageCounts() map[string]int {
+	s := o.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	counts := make(map[string]int, len(s.counts))
@@ -130,7 +135,8 @@ func (s *Server) MessageCounts() map[string]int {
 }
 
 // ConsumerTotals returns what became of the jobs of each consumer, by its id.
-func (s *Server) ConsumerTotals() map[int64]Totals {
+func (o *Operator) ConsumerTotals() map[int64]Totals {
+	s := o.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	totals := make(map[int64]Totals, len(s.consumers))
@@ -170,7 +176,8 @@ func (c Consumer) PublicTarget() string { return withoutUserinfo(c.Target) }
 func (t Topic) PublicOriginHost() string { return withoutUserinfo(t.OriginHost) }
 
 // RecentRuns returns at most limit runs of the rescuer that have ended.
-func (s *Server) RecentRuns(limit int) []RescuerRun {
+func (o *Operator) RecentRuns(limit int) []RescuerRun {
+	s := o.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var recent []RescuerRun

@@ -28,41 +28,41 @@ func TestRecent(t *testing.T) {
 	}
 	require.NoError(t, server.WaitForDeliveries(limited(t), 6))
 	require.NoError(t, server.WaitIdle(limited(t)))
-	assert.Equal(t, []int64{12, 11, 10}, numbersOf(server.RecentMessages("", 0, 3)))
-	assert.Equal(t, []int64{9, 8, 7, 6}, numbersOf(server.RecentMessages("", 10, 100)), "older ones are forgotten")
-	assert.Equal(t, []int64{11, 9}, numbersOf(server.RecentMessages("orders", 0, 2)))
-	assert.Empty(t, server.RecentMessages("none", 0, 2))
-	assert.Equal(t, map[string]int{"orders": 6, "bills": 6}, server.MessageCounts(), "forgotten ones are counted")
+	assert.Equal(t, []int64{12, 11, 10}, numbersOf(server.Operator().RecentMessages("", 0, 3)))
+	assert.Equal(t, []int64{9, 8, 7, 6}, numbersOf(server.Operator().RecentMessages("", 10, 100)), "older ones are forgotten")
+	assert.Equal(t, []int64{11, 9}, numbersOf(server.Operator().RecentMessages("orders", 0, 2)))
+	assert.Empty(t, server.Operator().RecentMessages("none", 0, 2))
+	assert.Equal(t, map[string]int{"orders": 6, "bills": 6}, server.Operator().MessageCounts(), "forgotten ones are counted")
 
-	message, found := server.MessageNumbered(11)
+	message, found := server.Operator().MessageNumbered(11)
 	require.True(t, found)
 	assert.JSONEq(t, `{"n":11}`, string(message.Payload))
 	for _, number := range []int64{0, 1, 13} {
-		_, found := server.MessageNumbered(number)
+		_, found := server.Operator().MessageNumbered(number)
 		assert.False(t, found, number)
 	}
 
-	attempts := server.RecentAttempts(0, 100, nil)
+	attempts := server.Operator().RecentAttempts(0, 100, nil)
 	require.Len(t, attempts, 6)
 	for i, made := range attempts {
 		assert.Equal(t, int64(6-i), made.Number)
 		assert.Nil(t, made.Body)
 		assert.Equal(t, 200, made.Status)
 	}
-	attempts = server.RecentAttempts(5, 2, func(a postofficetest.Attempt) bool { return a.Number%2 == 0 })
+	attempts = server.Operator().RecentAttempts(5, 2, func(a postofficetest.Attempt) bool { return a.Number%2 == 0 })
 	require.Len(t, attempts, 2)
 	assert.Equal(t, []int64{4, 2}, []int64{attempts[0].Number, attempts[1].Number})
 	// Deliveries end in any order, and the earlier messages are forgotten.
-	attempts = server.RecentAttempts(0, 100, func(a postofficetest.Attempt) bool { return a.Message == 11 })
+	attempts = server.Operator().RecentAttempts(0, 100, func(a postofficetest.Attempt) bool { return a.Message == 11 })
 	require.Len(t, attempts, 1)
 	assert.Equal(t, []int64{attempts[0].JobID}, message.JobIDs)
-	assert.Empty(t, server.RecentRuns(3))
+	assert.Empty(t, server.Operator().RecentRuns(3))
 	origin := newOrigin(t)
 	recovering(t, server, origin.URL+"/o/")
 	for range 3 {
 		server.RunRescuer(limited(t))
 	}
-	assert.Len(t, server.RecentRuns(2), 2)
+	assert.Len(t, server.Operator().RecentRuns(2), 2)
 }
 
 // What is still to be delivered is found although the history has gone on.
@@ -74,12 +74,12 @@ func TestRecentOfOldJobs(t *testing.T) {
 	}
 	require.NoError(t, server.WaitForDeliveries(limited(t), 9))
 	require.NoError(t, server.WaitIdle(limited(t)))
-	message, found := server.MessageNumbered(1)
+	message, found := server.Operator().MessageNumbered(1)
 	require.True(t, found)
 	assert.Equal(t, []int64{1}, message.JobIDs)
-	assert.Equal(t, 1, server.JobStatuses([]int64{1})[0].Attempts)
-	assert.Equal(t, 9, server.ConsumerTotals()[1].Waiting)
-	require.NoError(t, server.RetryNow(1))
+	assert.Equal(t, 1, server.Operator().JobStatuses([]int64{1})[0].Attempts)
+	assert.Equal(t, 9, server.Operator().ConsumerTotals()[1].Waiting)
+	require.NoError(t, server.Operator().RetryNow(1))
 	require.NoError(t, server.WaitForDeliveries(limited(t), 10))
 }
 

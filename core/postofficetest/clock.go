@@ -68,7 +68,7 @@ func (s *Server) settle() {
 	started := s.started
 	s.mu.Unlock()
 	// Close is the only thing that ends the wait early.
-	_ = s.Follow(s.ctx, func() bool {
+	_ = s.follow(s.ctx, func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.settledUpTo(started)

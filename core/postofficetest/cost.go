@@ -180,7 +180,7 @@ func (s *Server) spend(r *http.Request, cost time.Duration) {
 	ctx, cancel := context.WithTimeout(client, wait)
 	defer cancel()
 	cut := func() bool { return connection.cut() }
-	err := s.Follow(ctx, cut)
+	err := s.follow(ctx, cut)
 	if cut() || errors.Is(err, ErrClosed) {
 		panic(http.ErrAbortHandler)
 	}

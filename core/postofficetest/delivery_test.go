@@ -281,7 +281,7 @@ func TestInactiveConsumers(t *testing.T) {
 	require.True(t, server.Consumers()[0].Paused)
 	require.False(t, server.Consumers()[0].Heeded)
 	require.NoError(t, server.WaitIdle(limited(t)))
-	require.NoError(t, server.RetryNow(1), "nothing is paused")
+	require.NoError(t, server.Operator().RetryNow(1), "nothing is paused")
 	deleted := send(t, newClient(t), http.MethodDelete, server.URL()+wire.ConsumersPath+"/1", "", "")
 	require.Equal(t, http.StatusNoContent, deleted.status)
 	require.NoError(t, server.WaitIdle(limited(t)))
@@ -290,7 +290,7 @@ func TestInactiveConsumers(t *testing.T) {
 	require.Greater(t, made, 2, "retries go on")
 
 	// After a restart they wait, and so do those that come then.
-	server = postofficetest.Start(t, postofficetest.WithRecords(server.Journal().Changes().Records), postofficetest.WithNow(server.Now()))
+	server = postofficetest.Start(t, postofficetest.WithRecords(server.Operator().Journal().Changes().Records), postofficetest.WithNow(server.Now()))
 	add(server, "/second")
 	publish(t, server, "orders", `{}`)
 	server.Advance(time.Hour)
@@ -298,9 +298,9 @@ func TestInactiveConsumers(t *testing.T) {
 	jobs := server.Jobs()
 	assert.Equal(t, postofficetest.Discarded, jobs[0].State)
 	assert.Equal(t, postofficetest.Pending, jobs[1].State)
-	assert.ErrorIs(t, server.RetryNow(jobs[1].ID), postofficetest.ErrPaused)
+	assert.ErrorIs(t, server.Operator().RetryNow(jobs[1].ID), postofficetest.ErrPaused)
 	require.True(t, server.SetPaused(2, false))
-	require.NoError(t, server.RetryNow(jobs[1].ID))
+	require.NoError(t, server.Operator().RetryNow(jobs[1].ID))
 	require.NoError(t, server.WaitForDeliveries(limited(t), made+1))
 }
 

@@ -58,10 +58,9 @@
 //
 // For programs that run a server for people to develop against there are
 // [WithFront] for pages beside the API, [WithHistory] and [WithMaxGap] for its
-// bounds, [Server.Break] and [Server.Trouble] to break it as a whole,
-// [Server.RetryNow] and [Server.Publish] for what an operator does,
-// [Server.RecentMessages] and its like to show it, and [Server.Journal] and
-// [WithRecords] to let what it holds outlive it.
+// bounds, [WithRecords] to begin with what an earlier server held, and
+// [Server.Operator], which breaks the server as a whole, publishes, retries,
+// shows what it holds page by page, and keeps a journal of it.
 //
 // # Limits
 //
@@ -96,5 +95,5 @@
 //     in another notation; the order of keys is lost there and here, not
 //     alike for objects of more than 32 keys.
 //   - Nothing is stored beyond the process, unless a program does it by
-//     [Server.Journal], and there is one node.
+//     [Operator.Journal], and there is one node.
 package postofficetest

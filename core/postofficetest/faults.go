@@ -176,7 +176,7 @@ func (s *Server) meet(w http.ResponseWriter, r *http.Request, body []byte) verdi
 	if delay > 0 {
 		s.hold(r, delay)
 	}
-	if hang != nil && s.Follow(r.Context(), func() bool { return !f.hangs(hang) }) != nil {
+	if hang != nil && s.follow(r.Context(), func() bool { return !f.hangs(hang) }) != nil {
 		panic(http.ErrAbortHandler)
 	}
 	reset, planned, when := f.next()
@@ -199,7 +199,7 @@ func (s *Server) meet(w http.ResponseWriter, r *http.Request, body []byte) verdi
 func (s *Server) hold(r *http.Request, d time.Duration) {
 	ctx, cancel := context.WithTimeout(r.Context(), d)
 	defer cancel()
-	err := s.Follow(ctx, func() bool { return false })
+	err := s.follow(ctx, func() bool { return false })
 	if r.Context().Err() != nil || errors.Is(err, ErrClosed) {
 		panic(http.ErrAbortHandler)
 	}

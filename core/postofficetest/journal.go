@@ -22,7 +22,7 @@ type Changes struct {
 func (c Changes) None() bool { return !c.All && len(c.Records) == 0 && len(c.Forgotten) == 0 }
 
 // Journal follows what a server holds, for programs that keep it beyond their
-// end. See [Server.Wait] for when to look.
+// end. See [Operator.Follow] for when to look.
 type Journal struct {
 	server *Server
 
@@ -50,9 +50,9 @@ type jobMark struct {
 func markOf(j *job) jobMark { return jobMark{j.state, j.attempts, j.due} }
 
 // Journal returns a journal that has given out nothing yet.
-func (s *Server) Journal() *Journal {
+func (o *Operator) Journal() *Journal {
 	return &Journal{
-		server: s, topics: make(map[string]int), consumers: make(map[int64]Consumer),
+		server: o.server, topics: make(map[string]int), consumers: make(map[int64]Consumer),
 		messages: make(map[int64]bool), jobs: make(map[int64]*job), open: make(map[int64]jobMark),
 		firstAttempt: 1,
 	}

@@ -46,7 +46,7 @@ func restored(t *testing.T, s shelf, options ...postofficetest.Option) *postoffi
 func TestJournal(t *testing.T) {
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	server := postofficetest.Start(t, postofficetest.WithNow(now))
-	journal, kept := server.Journal(), shelf{}
+	journal, kept := server.Operator().Journal(), shelf{}
 	step := func() postofficetest.Changes {
 		changes := journal.Changes()
 		kept.apply(changes)
@@ -84,7 +84,7 @@ func TestJournal(t *testing.T) {
 	assert.Equal(t, server.Consumers(), again.Consumers())
 	assert.Equal(t, server.Messages(), again.Messages())
 	assert.Equal(t, server.Jobs(), again.Jobs())
-	assert.Equal(t, server.MessageCounts(), again.MessageCounts())
+	assert.Equal(t, server.Operator().MessageCounts(), again.Operator().MessageCounts())
 	was, is := server.Deliveries(), again.Deliveries()
 	require.Len(t, is, len(was))
 	for i := range was {
@@ -92,7 +92,7 @@ func TestJournal(t *testing.T) {
 	}
 	assert.Equal(t, kept, func() shelf {
 		other := shelf{}
-		other.apply(again.Journal().Changes())
+		other.apply(again.Operator().Journal().Changes())
 		return other
 	}(), "the records are the same again")
 
@@ -128,7 +128,7 @@ func TestJournalForgets(t *testing.T) {
 	for _, every := range []int{1, 7, 1000} {
 		t.Run(fmt.Sprintf("looking after every %d", every), func(t *testing.T) {
 			server := postofficetest.Start(t, postofficetest.WithHistory(5), postofficetest.WithNow(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)))
-			journal, kept := server.Journal(), shelf{}
+			journal, kept := server.Operator().Journal(), shelf{}
 			addTopic(t, server, "good", newPeer(t, nil).URL)
 			addTopic(t, server, "bad", "http://127.0.0.1:1/")
 			for i := range 60 {
@@ -141,19 +141,19 @@ func TestJournalForgets(t *testing.T) {
 			require.NoError(t, server.WaitIdle(limited(t)))
 			kept.apply(journal.Changes())
 			fresh := shelf{}
-			fresh.apply(server.Journal().Changes())
+			fresh.apply(server.Operator().Journal().Changes())
 			assert.Equal(t, fresh, kept)
 			assert.Less(t, len(kept), 50)
 
 			again := restored(t, kept, postofficetest.WithHistory(5), postofficetest.WithNow(server.Now()))
-			assert.Equal(t, 4, again.ConsumerTotals()[2].Waiting, "what is to be delivered is not forgotten")
+			assert.Equal(t, 4, again.Operator().ConsumerTotals()[2].Waiting, "what is to be delivered is not forgotten")
 			was, is := server.Messages(), again.Messages()
 			require.GreaterOrEqual(t, len(is), len(was), "and perhaps one that an attempt was about")
 			assert.Equal(t, was, is[len(is)-len(was):])
-			assert.Equal(t, server.MessageCounts(), again.MessageCounts())
+			assert.Equal(t, server.Operator().MessageCounts(), again.Operator().MessageCounts())
 			publish(t, again, "good", `{}`)
 			require.NoError(t, again.WaitIdle(limited(t)))
-			attempts := again.RecentAttempts(0, 1, nil)
+			attempts := again.Operator().RecentAttempts(0, 1, nil)
 			assert.Equal(t, int64(61), attempts[0].Number)
 		})
 	}
@@ -171,7 +171,7 @@ func TestJournalOfOneUnderWay(t *testing.T) {
 	publish(t, server, "orders", `{}`)
 	<-holding
 	kept := shelf{}
-	kept.apply(server.Journal().Changes())
+	kept.apply(server.Operator().Journal().Changes())
 	again := restored(t, kept)
 	<-holding
 	close(hold)

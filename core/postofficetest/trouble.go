@@ -31,7 +31,8 @@ const endless = math.MaxInt
 
 // Break ends all faults and lets the server fail as said, until Resume or the
 // next Break.
-func (s *Server) Break(t Trouble) {
+func (o *Operator) Break(t Trouble) {
+	s := o.server
 	s.Resume()
 	f := &s.faults
 	f.mu.Lock()
@@ -64,7 +65,8 @@ func (s *Server) Break(t Trouble) {
 
 // Trouble tells how the server fails at present. It shows the first of several
 // planned failures, and no function of FailWhen.
-func (s *Server) Trouble() Trouble {
+func (o *Operator) Trouble() Trouble {
+	s := o.server
 	f := &s.faults
 	f.mu.Lock()
 	defer f.mu.Unlock()

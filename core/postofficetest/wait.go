@@ -44,20 +44,19 @@ func (s *Server) notify() {
 // [Server.Transport].
 func (s *Server) Wait(ctx context.Context, condition func() bool) error {
 	if _, limited := ctx.Deadline(); limited {
-		return s.Follow(ctx, condition)
+		return s.follow(ctx, condition)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
 	defer cancel()
-	err := s.Follow(ctx, condition)
+	err := s.follow(ctx, condition)
 	if errors.Is(err, context.DeadlineExceeded) && errors.Is(context.Cause(ctx), errPatience) {
 		return errPatience
 	}
 	return err
 }
 
-// Follow is [Server.Wait] without a limit of its own, for programs that follow
-// a server as long as it runs.
-func (s *Server) Follow(ctx context.Context, condition func() bool) error {
+// follow is [Server.Wait] without a limit of its own.
+func (s *Server) follow(ctx context.Context, condition func() bool) error {
 	changed := make(chan struct{}, 1)
 	s.mu.Lock()
 	s.watchers[changed] = true

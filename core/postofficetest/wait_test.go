@@ -104,7 +104,7 @@ func TestWaitInBubble(t *testing.T) {
 func TestFollow(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, client *http.Client) {
 		time.AfterFunc(time.Hour, func() { postMessage(t, server, client, message("orders", `{}`)) })
-		require.NoError(t, server.Follow(t.Context(), func() bool { return len(server.Messages()) == 1 }))
+		require.NoError(t, server.Operator().Follow(t.Context(), func() bool { return len(server.Messages()) == 1 }))
 		synctest.Wait() // for the answer to the post
 	})
 }

@@ -147,7 +147,7 @@ func (a *app) publish(w http.ResponseWriter, r *http.Request) {
 	}
 	payload, attributes := form.check(known)
 	if len(form.Errors) == 0 {
-		ids, err := a.server.Publish(form.Topic, payload, attributes)
+		ids, err := a.operator.Publish(form.Topic, payload, attributes)
 		if err == nil {
 			note := notePublished
 			if len(ids) == 0 {
@@ -190,7 +190,7 @@ func (a *app) steerConsumer(w http.ResponseWriter, r *http.Request) {
 		a.server.SetPaused(id, false)
 		back(w, r, noteResumed, 0)
 	case "retry":
-		switch retried := a.server.RetryConsumer(id); {
+		switch retried := a.operator.RetryConsumer(id); {
 		case retried > 0:
 			back(w, r, noteRetried, retried)
 		case consumers[index].Paused && consumers[index].Heeded:
@@ -208,7 +208,7 @@ func (a *app) retry(w http.ResponseWriter, r *http.Request) {
 	if !a.read(w, r) {
 		return
 	}
-	switch err := a.server.RetryNow(number(r)); {
+	switch err := a.operator.RetryNow(number(r)); {
 	case err == nil:
 		back(w, r, noteRetried, 1)
 	case errors.Is(err, postofficetest.ErrPaused):

@@ -40,7 +40,7 @@ func (a *app) breaking(w http.ResponseWriter, r *http.Request) {
 
 func (a *app) showBreak(w http.ResponseWriter, r *http.Request, status int, values, wrong map[string]string) {
 	body := breakBody{
-		Broken: a.server.Trouble() != (postofficetest.Trouble{}), Values: values, Errors: wrong,
+		Broken: a.operator.Trouble() != (postofficetest.Trouble{}), Values: values, Errors: wrong,
 	}
 	for _, choice := range statuses {
 		body.Statuses = append(body.Statuses, statusChoice{
@@ -120,7 +120,7 @@ func (a *app) breakServer(w http.ResponseWriter, r *http.Request) {
 	case refuse > 0:
 		a.refuseConnections(w, r, refuse)
 	default:
-		a.server.Break(trouble)
+		a.operator.Break(trouble)
 		back(w, r, noteBroken, 0)
 	}
 }
@@ -129,7 +129,7 @@ func (a *app) mend(w http.ResponseWriter, r *http.Request) {
 	if !a.read(w, r) {
 		return
 	}
-	a.server.Break(postofficetest.Trouble{})
+	a.operator.Break(postofficetest.Trouble{})
 	back(w, r, noteMended, 0)
 }
 

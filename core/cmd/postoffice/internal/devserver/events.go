@@ -19,7 +19,7 @@ func (a *app) events(w http.ResponseWriter, r *http.Request) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	// The wait ends with the connection or the server.
-	_ = a.server.Follow(ctx, func() bool {
+	_ = a.operator.Follow(ctx, func() bool {
 		select {
 		case <-timer.C:
 		case <-ctx.Done():

@@ -22,9 +22,10 @@ type app struct {
 	// starting guards the beginning of work against its end.
 	starting sync.Mutex
 
-	once   sync.Once
-	server *postofficetest.Server
-	pages  http.Handler
+	once     sync.Once
+	server   *postofficetest.Server
+	operator *postofficetest.Operator
+	pages    http.Handler
 }
 
 func newApp(ctx context.Context, o Options) *app {
@@ -38,7 +39,8 @@ func newApp(ctx context.Context, o Options) *app {
 // everywhere else. All of it is behind the guard.
 func (a *app) front(server *postofficetest.Server) http.Handler {
 	a.once.Do(func() {
-		a.server, a.keeper.server, a.keeper.journal = server, server, server.Journal()
+		a.server, a.operator = server, server.Operator()
+		a.keeper.operator, a.keeper.journal = a.operator, a.operator.Journal()
 		a.pages = a.newPages()
 	})
 	api := server.Handler()

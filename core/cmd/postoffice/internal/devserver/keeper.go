@@ -22,10 +22,10 @@ func (nowhere) save(context.Context, postofficetest.Changes) error { return nil 
 
 // keeper writes what the server holds into the store.
 type keeper struct {
-	server  *postofficetest.Server
-	journal *postofficetest.Journal
-	store   store
-	logger  *slog.Logger
+	operator *postofficetest.Operator
+	journal  *postofficetest.Journal
+	store    store
+	logger   *slog.Logger
 
 	asked atomic.Uint64 // counts the calls of flush
 
@@ -49,7 +49,7 @@ func (k *keeper) flush(ctx context.Context) error {
 	latest := k.asked.Load()
 	if changes := k.journal.Changes(); !changes.None() {
 		if err := k.store.save(ctx, changes); err != nil {
-			k.journal = k.server.Journal() // all of it next time
+			k.journal = k.operator.Journal() // all of it next time
 			if !k.failing {
 				k.logger.Error("the development server cannot keep what it holds", "error", err)
 			}
@@ -71,7 +71,7 @@ const retryStore = time.Second
 // follow flushes after each change until the context ends.
 func (k *keeper) follow(ctx context.Context) {
 	// The wait ends with the context or the server.
-	_ = k.server.Follow(ctx, func() bool {
+	_ = k.operator.Follow(ctx, func() bool {
 		for k.flush(context.WithoutCancel(ctx)) != nil {
 			select {
 			case <-time.After(retryStore):

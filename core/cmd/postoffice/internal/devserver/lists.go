@@ -45,7 +45,7 @@ func pages(address string, number, rows, total int) (first, last int, links pagi
 }
 
 func (a *app) listTopics(number, rows int) topicList {
-	topics, counts := a.server.Topics(), a.server.MessageCounts()
+	topics, counts := a.server.Topics(), a.operator.MessageCounts()
 	consumers := make(map[string]int)
 	for _, consumer := range a.server.Consumers() {
 		if !consumer.Deleted {
@@ -94,7 +94,7 @@ type consumerRow struct {
 }
 
 func (a *app) listConsumers(number, rows int) consumerList {
-	consumers, totals := a.server.Consumers(), a.server.ConsumerTotals()
+	consumers, totals := a.server.Consumers(), a.operator.ConsumerTotals()
 	// Deleted ones come last.
 	slices.SortStableFunc(consumers, func(x, y postofficetest.Consumer) int {
 		switch {
@@ -148,7 +148,7 @@ type messageRow struct {
 
 func (a *app) listMessages(topic string, below int64, rows int) messageList {
 	now := time.Now()
-	messages := a.server.RecentMessages(topic, below, rows+1)
+	messages := a.operator.RecentMessages(topic, below, rows+1)
 	list := messageList{Topic: topic}
 	query := url.Values{}
 	if topic != "" {
@@ -167,7 +167,7 @@ func (a *app) listMessages(topic string, below int64, rows int) messageList {
 		ids = append(ids, message.JobIDs...)
 	}
 	statuses := make(map[int64]postofficetest.JobStatus, len(ids))
-	for _, status := range a.server.JobStatuses(ids) {
+	for _, status := range a.operator.JobStatuses(ids) {
 		statuses[status.ID] = status
 	}
 	paused := a.pausedConsumers()
@@ -240,7 +240,7 @@ type attemptRow struct {
 func (a *app) listAttempts(message, below int64, rows int) attemptList {
 	now := time.Now()
 	wanted := func(made postofficetest.Attempt) bool { return message == 0 || made.Message == message }
-	attempts := a.server.RecentAttempts(below, rows+1, wanted)
+	attempts := a.operator.RecentAttempts(below, rows+1, wanted)
 	list := attemptList{}
 	if below > 0 {
 		list.Newer = "/dev/attempts"
@@ -256,7 +256,7 @@ func (a *app) listAttempts(message, below int64, rows int) attemptList {
 		}
 	}
 	statuses := make(map[int64]postofficetest.JobStatus, len(ids))
-	for _, status := range a.server.JobStatuses(ids) {
+	for _, status := range a.operator.JobStatuses(ids) {
 		statuses[status.ID] = status
 	}
 	paused := a.pausedConsumers()
@@ -303,7 +303,7 @@ func (a *app) listRuns() []runRow {
 	const most = 5
 	now := time.Now()
 	var rows []runRow
-	for _, run := range a.server.RecentRuns(most) {
+	for _, run := range a.operator.RecentRuns(most) {
 		row := runRow{
 			At: momentOf(run.At, now), OriginHost: run.OriginHost, Listed: run.Listed, Published: run.Published,
 			Result: badge{"ok", "good"},
@@ -365,7 +365,7 @@ func (a *app) messageBody(message postofficetest.Message) messageBody {
 	for _, consumer := range a.server.Consumers() {
 		targets[consumer.ID] = consumer.PublicTarget()
 	}
-	for _, status := range a.server.JobStatuses(message.JobIDs) {
+	for _, status := range a.operator.JobStatuses(message.JobIDs) {
 		row := jobRow{
 			ID: status.ID, Target: targets[status.ConsumerID], Consumer: status.ConsumerID,
 			State: jobBadge(status, paused[status.ConsumerID]), Attempts: status.Attempts,

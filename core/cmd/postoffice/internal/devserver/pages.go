@@ -110,7 +110,7 @@ func (a *app) newPage(r *http.Request, title, part string, body any) page {
 	}
 	return page{
 		Title: title, Part: part, Self: address, Note: note,
-		Trouble: troubleText(a.server.Trouble()), Now: momentOf(time.Now(), time.Now()), Body: body,
+		Trouble: troubleText(a.operator.Trouble()), Now: momentOf(time.Now(), time.Now()), Body: body,
 	}
 }
 
@@ -221,7 +221,7 @@ func before(r *http.Request) int64 {
 // found returns the message that a path names, or answers that there is none.
 func (a *app) found(w http.ResponseWriter, r *http.Request) (postofficetest.Message, bool) {
 	number, err := strconv.ParseInt(r.PathValue("number"), 10, 64)
-	message, found := a.server.MessageNumbered(number)
+	message, found := a.operator.MessageNumbered(number)
 	if err != nil || !found {
 		a.notice(w, r, http.StatusNotFound, "No such message", "There is no message of this number, or the server has forgotten it.")
 		return message, false

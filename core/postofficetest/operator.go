@@ -2,6 +2,7 @@ package postofficetest
 
 import (
 	"container/heap"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,11 +21,29 @@ var (
 	ErrSettled = errors.New("postofficetest: job is settled")
 )
 
+// Operator operates a [Server] and shows what it holds: for programs that serve
+// pages beside the API and keep the server's data, such as "postoffice dev".
+// Tests of apps do not need it. Its methods are safe for concurrent use. Get one
+// from [Server.Operator].
+type Operator struct{ server *Server }
+
+// Operator returns the operator of the server. All operators of a server are
+// alike.
+func (s *Server) Operator() *Operator { return &Operator{s} }
+
+// Follow is [Server.Wait] without a limit of its own, for programs that follow
+// a server for as long as it runs. The error is that of the context, or
+// [ErrClosed].
+func (o *Operator) Follow(ctx context.Context, condition func() bool) error {
+	return o.server.follow(ctx, condition)
+}
+
 // Publish accepts a message as POST /api/messages does, without a request:
 // faults do not touch it. It returns the ids of its jobs, none when the topic
 // has no consumer. Payload and attributes are JSON. The error says what is
 // wrong with an argument.
-func (s *Server) Publish(topic string, payload, attributes json.RawMessage) ([]int64, error) {
+func (o *Operator) Publish(topic string, payload, attributes json.RawMessage) ([]int64, error) {
+	s := o.server
 	name, err := json.Marshal(topic)
 	if err != nil {
 		return nil, fmt.Errorf("postofficetest: topic: %w", err)
@@ -49,7 +68,8 @@ func (s *Server) Publish(topic string, payload, attributes json.RawMessage) ([]i
 // RetryNow makes the next attempt of a job at once, as an operator can: of one
 // that waits for it, also of a scheduled one, or of one that was given up. The
 // error is ErrNoJob, ErrPaused, ErrUnderWay or ErrSettled.
-func (s *Server) RetryNow(id int64) error {
+func (o *Operator) RetryNow(id int64) error {
+	s := o.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	index := slices.IndexFunc(s.planned, func(j *job) bool { return j.id == id })
@@ -82,7 +102,8 @@ func (s *Server) RetryNow(id int64) error {
 // RetryConsumer makes the next attempt of all jobs of a consumer at once that
 // wait for it, but for those that are scheduled for a later time. It returns
 // how many. A paused consumer has none.
-func (s *Server) RetryConsumer(id int64) int {
+func (o *Operator) RetryConsumer(id int64) int {
+	s := o.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.clock()

@@ -13,18 +13,18 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-func TestServerPublish(t *testing.T) {
+func TestOperatorPublish(t *testing.T) {
 	server := postofficetest.Start(t)
 	consumer := newPeer(t, nil)
 	addTopic(t, server, "orders", consumer.URL)
 	addTopic(t, server, "lonely")
 	server.FailNext(1, http.StatusServiceUnavailable)
-	ids, err := server.Publish("orders", []byte(" {\"k\":1} "), []byte(`{"a":"b"}`))
+	ids, err := server.Operator().Publish("orders", []byte(" {\"k\":1} "), []byte(`{"a":"b"}`))
 	require.NoError(t, err, "faults are for requests")
 	assert.Equal(t, []int64{1}, ids)
 	require.NoError(t, server.WaitForDeliveries(limited(t), 1))
 	assert.JSONEq(t, `{"k":1,"attributes":{"a":"b"}}`, consumer.requests()[0].body)
-	ids, err = server.Publish("lonely", []byte(`{}`), []byte(`{}`))
+	ids, err = server.Operator().Publish("lonely", []byte(`{}`), []byte(`{}`))
 	require.NoError(t, err)
 	assert.Empty(t, ids)
 	messages := server.Messages()
@@ -37,7 +37,7 @@ func TestServerPublish(t *testing.T) {
 		"attributes is no JSON": {"orders", `{}`, ``},
 		"NUL cannot be stored":  {"orders", `{"a":"\u0000"}`, `{}`},
 	} {
-		_, err := server.Publish(c[0], []byte(c[1]), []byte(c[2]))
+		_, err := server.Operator().Publish(c[0], []byte(c[1]), []byte(c[2]))
 		assert.ErrorContains(t, err, want)
 	}
 	assert.Len(t, server.Messages(), 2)
@@ -60,25 +60,25 @@ func TestRetryNow(t *testing.T) {
 	publish(t, server, "orders", `{}`)
 	require.NoError(t, server.WaitIdle(limited(t)))
 
-	require.ErrorIs(t, server.RetryNow(2), postofficetest.ErrNoJob)
+	require.ErrorIs(t, server.Operator().RetryNow(2), postofficetest.ErrNoJob)
 	server.SetPaused(1, true)
-	require.ErrorIs(t, server.RetryNow(1), postofficetest.ErrPaused)
+	require.ErrorIs(t, server.Operator().RetryNow(1), postofficetest.ErrPaused)
 	server.SetPaused(1, false)
-	require.NoError(t, server.RetryNow(1))
+	require.NoError(t, server.Operator().RetryNow(1))
 	require.NoError(t, server.WaitForDeliveries(limited(t), 2))
 	require.NoError(t, server.WaitIdle(limited(t)))
 	assert.Equal(t, 2, server.Jobs()[0].Attempts)
 	assert.True(t, server.Jobs()[0].DueAt.After(server.Now()), "it waits again")
 
 	status.Store(0)
-	require.NoError(t, server.RetryNow(1))
+	require.NoError(t, server.Operator().RetryNow(1))
 	<-holding
-	require.ErrorIs(t, server.RetryNow(1), postofficetest.ErrUnderWay)
-	assert.True(t, server.JobStatuses([]int64{1})[0].UnderWay)
+	require.ErrorIs(t, server.Operator().RetryNow(1), postofficetest.ErrUnderWay)
+	assert.True(t, server.Operator().JobStatuses([]int64{1})[0].UnderWay)
 	close(hold)
 	require.NoError(t, server.WaitIdle(limited(t)))
-	assert.False(t, server.JobStatuses([]int64{1, 7})[0].UnderWay)
-	require.ErrorIs(t, server.RetryNow(1), postofficetest.ErrSettled)
+	assert.False(t, server.Operator().JobStatuses([]int64{1, 7})[0].UnderWay)
+	require.ErrorIs(t, server.Operator().RetryNow(1), postofficetest.ErrSettled)
 	server.Advance(24 * time.Hour)
 	assert.Len(t, consumer.requests(), 3, "the attempt that was planned is not made as well")
 }
@@ -89,7 +89,7 @@ func TestRetryNowOfOneGivenUp(t *testing.T) {
 	publish(t, server, "orders", `{}`)
 	server.Advance(100 * 24 * time.Hour)
 	require.Equal(t, postofficetest.GivenUp, server.Jobs()[0].State)
-	require.NoError(t, server.RetryNow(1))
+	require.NoError(t, server.Operator().RetryNow(1))
 	require.NoError(t, server.WaitForDeliveries(limited(t), 101))
 	require.NoError(t, server.WaitIdle(limited(t)))
 	assert.Equal(t, postofficetest.GivenUp, server.Jobs()[0].State)
@@ -109,16 +109,16 @@ func TestRetryConsumer(t *testing.T) {
 	require.NoError(t, server.WaitForDeliveries(limited(t), 6))
 	require.NoError(t, server.WaitIdle(limited(t)))
 	status.Store(200)
-	assert.Zero(t, server.RetryConsumer(77))
-	assert.Equal(t, 3, server.RetryConsumer(2))
+	assert.Zero(t, server.Operator().RetryConsumer(77))
+	assert.Equal(t, 3, server.Operator().RetryConsumer(2))
 	require.NoError(t, server.WaitForDeliveries(limited(t), 9))
 	require.NoError(t, server.WaitIdle(limited(t)))
-	assert.Equal(t, map[int64]postofficetest.Totals{1: {Waiting: 4}, 2: {Waiting: 1, Delivered: 3}}, server.ConsumerTotals())
+	assert.Equal(t, map[int64]postofficetest.Totals{1: {Waiting: 4}, 2: {Waiting: 1, Delivered: 3}}, server.Operator().ConsumerTotals())
 	server.SetPaused(1, true)
-	assert.Zero(t, server.RetryConsumer(1))
+	assert.Zero(t, server.Operator().RetryConsumer(1))
 	server.SetPaused(1, false)
 	server.Advance(time.Minute)
-	assert.Equal(t, map[int64]postofficetest.Totals{1: {Waiting: 1, Delivered: 3}, 2: {Waiting: 1, Delivered: 3}}, server.ConsumerTotals())
+	assert.Equal(t, map[int64]postofficetest.Totals{1: {Waiting: 1, Delivered: 3}, 2: {Waiting: 1, Delivered: 3}}, server.Operator().ConsumerTotals())
 }
 
 func TestMaxGap(t *testing.T) {
@@ -155,23 +155,23 @@ func TestFront(t *testing.T) {
 func TestTrouble(t *testing.T) {
 	server := postofficetest.Start(t)
 	addTopic(t, server, "orders")
-	assert.Zero(t, server.Trouble())
+	assert.Zero(t, server.Operator().Trouble())
 	for _, trouble := range []postofficetest.Trouble{
 		{Status: 503},
 		{Status: 429, Times: 3, RetryAfter: 7 * time.Second},
 		{Delay: time.Hour}, {Hang: true}, {Reset: true}, {Drop: true}, {Unwell: true},
 		{Status: 500, Delay: time.Second, Drop: true, Unwell: true},
 	} {
-		server.Break(trouble)
-		assert.Equal(t, trouble, server.Trouble())
+		server.Operator().Break(trouble)
+		assert.Equal(t, trouble, server.Operator().Trouble())
 	}
-	server.Break(postofficetest.Trouble{Status: 503, Times: 2})
+	server.Operator().Break(postofficetest.Trouble{Status: 503, Times: 2})
 	for i, status := range []int{503, 503, 200} {
-		assert.Equal(t, max(2-i, 0), server.Trouble().Times)
+		assert.Equal(t, max(2-i, 0), server.Operator().Trouble().Times)
 		assert.Equal(t, status, send(t, newClient(t), http.MethodGet, server.URL()+wire.HealthPath, "", "").status)
 	}
-	assert.Zero(t, server.Trouble())
-	server.Break(postofficetest.Trouble{Status: 404})
+	assert.Zero(t, server.Operator().Trouble())
+	server.Operator().Break(postofficetest.Trouble{Status: 404})
 	for range 3 {
 		assert.Equal(t, 404, send(t, newClient(t), http.MethodGet, server.URL()+wire.HealthPath, "", "").status)
 	}
@@ -181,12 +181,12 @@ func TestTrouble(t *testing.T) {
 	go func() {
 		told <- server.Wait(limited(t), func() bool {
 			watching <- struct{}{}
-			return server.Trouble() == postofficetest.Trouble{Hang: true}
+			return server.Operator().Trouble() == postofficetest.Trouble{Hang: true}
 		})
 	}()
 	<-watching
-	server.Break(postofficetest.Trouble{Hang: true})
+	server.Operator().Break(postofficetest.Trouble{Hang: true})
 	require.NoError(t, <-told)
 	server.Resume()
-	assert.Zero(t, server.Trouble())
+	assert.Zero(t, server.Operator().Trouble())
 }
