@@ -100,7 +100,7 @@ func parseForm(r *http.Request) (form, error) {
 		}
 	}
 	if len(r.PostForm["id"]) > maxChosen {
-		return form{}, fmt.Errorf("it names more than %s", counted(maxChosen, "message", "messages"))
+		return form{}, fmt.Errorf("it names more than %s", webpage.Counted(maxChosen, "message", "messages"))
 	}
 	for _, key := range r.PostForm["id"] {
 		id, err := url.PathUnescape(key)
@@ -143,7 +143,7 @@ func (p *page) discard(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	body := confirmBody{
-		Button: "Discard " + counted(n, "message", "messages"), Keep: "Keep them",
+		Button: "Discard " + webpage.Counted(n, "message", "messages"), Keep: "Keep them",
 		All: f.all, Discard: f.filter.link("discard", "after", f.after), Back: f.back(),
 	}
 	switch {
@@ -159,7 +159,7 @@ func (p *page) discard(w http.ResponseWriter, r *http.Request) {
 	}
 	for _, id := range f.ids {
 		body.Keys = append(body.Keys, url.PathEscape(id))
-		body.IDs = append(body.IDs, webpage.Shown(id, maxName))
+		body.IDs = append(body.IDs, webpage.Shown(id, webpage.MaxName))
 	}
 	render(w, http.StatusOK, "confirm", content{Title: body.Question, Back: f.back(), Body: body})
 }
@@ -194,7 +194,7 @@ func (p *page) carryOut(w http.ResponseWriter, r *http.Request, f form, note str
 	if err != nil {
 		text := reason(err)
 		if n > 0 {
-			text = counted(n, "message was", "messages were") + " " + note + " before this error: " + text
+			text = webpage.Counted(n, "message was", "messages were") + " " + note + " before this error: " + text
 		}
 		notice(w, http.StatusServiceUnavailable, "The outbox cannot be changed", text)
 		return
@@ -214,21 +214,21 @@ const (
 )
 
 // noteOf reads the note of an address.
-func noteOf(query url.Values) badge {
+func noteOf(query url.Values) webpage.Badge {
 	count, err := strconv.Atoi(query.Get("count"))
 	if err != nil || count < 0 {
 		count = 0
 	}
 	switch note := query.Get("note"); {
 	case note == noteNone:
-		return badge{"No message was selected. Tick some first.", "bad"}
+		return webpage.Bad("No message was selected. Tick some first.")
 	case note != noteRetried && note != noteDiscarded:
-		return badge{}
+		return webpage.Badge{}
 	case count == 0:
-		return badge{"Nothing was " + note + ": the messages were delivered or discarded meanwhile.", "bad"}
+		return webpage.Bad("Nothing was " + note + ": the messages were delivered or discarded meanwhile.")
 	case note == noteRetried:
-		return badge{counted(count, "message is", "messages are") + " tried again now.", "good"}
+		return webpage.Good(webpage.Counted(count, "message is", "messages are") + " tried again now.")
 	default:
-		return badge{counted(count, "message was", "messages were") + " discarded.", "good"}
+		return webpage.Good(webpage.Counted(count, "message was", "messages were") + " discarded.")
 	}
 }

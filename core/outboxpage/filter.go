@@ -55,7 +55,7 @@ func (f filter) counted(n int) string {
 	if n == 1 {
 		return "1 " + f.of("message")
 	}
-	return "all " + grouped(n) + " " + f.of("messages")
+	return "all " + webpage.Grouped(n) + " " + f.of("messages")
 }
 
 // of says what the filter makes of messages.
@@ -67,7 +67,7 @@ func (f filter) of(noun string) string {
 		noun = "dead " + noun
 	}
 	if f.Topic != "" {
-		noun += " of “" + webpage.Shown(f.Topic, maxName) + "”"
+		noun += " of “" + webpage.Shown(f.Topic, webpage.MaxName) + "”"
 	}
 	return noun
 }

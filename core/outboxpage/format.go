@@ -2,35 +2,23 @@ package outboxpage
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/webpage"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// moment is a time as a page shows it: Machine for the datetime attribute,
-// Full for the title, Text for the eye.
-type moment struct{ Machine, Full, Text string }
-
-func momentOf(t time.Time, text string) moment {
-	t = t.Local()
-	return moment{t.Format(time.RFC3339), t.Format("2006-01-02 15:04:05 MST"), text}
-}
-
-// badge is a short text with a colour: "good", "bad", "busy", or none.
-type badge struct{ Text, Tone string }
-
 // stateOf says how a message is.
-func stateOf(r outbox.Record, now time.Time) badge {
+func stateOf(r outbox.Record, now time.Time) webpage.Badge {
 	switch {
 	case r.State == outbox.Dead:
-		return badge{"dead", "bad"}
+		return webpage.Bad("dead")
 	case held(r, now):
-		return badge{"held", ""}
+		return webpage.Plain("held")
 	case r.Attempts > 0:
-		return badge{"retrying", "busy"}
+		return webpage.Busy("retrying")
 	default:
-		return badge{"waiting", "busy"}
+		return webpage.Busy("waiting")
 	}
 }
 
@@ -41,14 +29,14 @@ func held(r outbox.Record, now time.Time) bool {
 
 // nextAttempt says when a message is tried again. Its Machine is empty when
 // that is no time.
-func nextAttempt(r outbox.Record, now time.Time) moment {
+func nextAttempt(r outbox.Record, now time.Time) webpage.Moment {
 	switch {
 	case r.State == outbox.Dead:
-		return moment{Text: "none"}
+		return webpage.Moment{Text: "none"}
 	case held(r, now):
-		return momentOf(r.DueAt, "under way, else "+in(r.DueAt.Sub(now)))
+		return webpage.MomentOf(r.DueAt, "under way, else "+in(r.DueAt.Sub(now)))
 	default:
-		return momentOf(r.DueAt, in(r.DueAt.Sub(now)))
+		return webpage.MomentOf(r.DueAt, in(r.DueAt.Sub(now)))
 	}
 }
 
@@ -82,31 +70,14 @@ func span(d time.Duration) string {
 			unit = next
 		}
 	}
-	return counted(int(max(d.Round(unit.size)/unit.size, 0)), unit.name, unit.name+"s")
-}
-
-// counted is a number with its noun.
-func counted(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return grouped(n) + " " + many
-}
-
-// grouped is a number with its thousands apart.
-func grouped(n int) string {
-	text := strconv.Itoa(n)
-	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
-		text = text[:i] + "," + text[i:]
-	}
-	return text
+	return webpage.Counted(int(max(d.Round(unit.size)/unit.size, 0)), unit.name, unit.name+"s")
 }
 
 // size is a number of bytes in the largest unit that fits.
 func size(bytes int64) string {
 	units := []string{"kB", "MB", "GB", "TB"}
 	if bytes < 1000 {
-		return counted(int(bytes), "byte", "bytes")
+		return webpage.Counted(int(bytes), "byte", "bytes")
 	}
 	value, unit := float64(bytes)/1000, 0
 	for value >= 999.5 && unit < len(units)-1 {

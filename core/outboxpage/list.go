@@ -22,9 +22,9 @@ type row struct {
 	ID, Key         string
 	Topic           string
 	Link, TopicLink string
-	State           badge
+	State           webpage.Badge
 	Attempts        int
-	Next, Age       moment
+	Next, Age       webpage.Moment
 	Error           string
 	Preview         string
 	Marked          bool
@@ -60,7 +60,7 @@ type listBody struct {
 type statsBody struct {
 	Waiting, Held, Dead int
 	Bytes               string
-	Oldest              moment
+	Oldest              webpage.Moment
 }
 
 // list is the page that the others lead to.
@@ -111,7 +111,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	asked := outbox.Query{State: f.state(), Topic: f.Topic, After: after, Limit: pageRows + 1, MaxPayload: -1}
 	if payloads {
-		asked.MaxPayload = readPreview
+		asked.MaxPayload = webpage.ReadPreview
 	}
 	records, err := p.client.Outbox().List(ctx, asked)
 	asking.Wait()
@@ -132,7 +132,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 		line := p.row(f, record, after, now)
 		line.Marked = query.Get("mark") == "page"
 		if payloads {
-			line.Preview = preview(record.Payload)
+			line.Preview = webpage.Preview(record.Payload)
 		}
 		body.Rows = append(body.Rows, line)
 	}
@@ -142,11 +142,11 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 // row makes a message part of a list. The links of it lead back to this page.
 func (p *page) row(f filter, record outbox.Record, after string, now time.Time) row {
 	return row{
-		ID: webpage.Shown(record.ID, maxName), Key: url.PathEscape(record.ID), Topic: record.Topic,
+		ID: webpage.Shown(record.ID, webpage.MaxName), Key: url.PathEscape(record.ID), Topic: record.Topic,
 		Link:      f.link("message", "id", record.ID, "after", after),
 		TopicLink: filter{Topic: record.Topic, State: f.State}.link("./"),
 		State:     stateOf(record, now), Attempts: record.Attempts,
-		Next: nextAttempt(record, now), Age: momentOf(record.CreatedAt, ago(now.Sub(record.CreatedAt))),
+		Next: nextAttempt(record, now), Age: webpage.MomentOf(record.CreatedAt, ago(now.Sub(record.CreatedAt))),
 		Error: webpage.Shown(record.LastError, maxReason),
 	}
 }
@@ -162,6 +162,6 @@ func (p *page) count(ctx context.Context, body *listBody) {
 	}
 	body.Stats = &statsBody{Waiting: max(stats.Pending-stats.Held, 0), Held: stats.Held, Dead: stats.Dead, Bytes: size(stats.Bytes)}
 	if !stats.Oldest.IsZero() {
-		body.Stats.Oldest = momentOf(stats.Oldest, span(time.Since(stats.Oldest)))
+		body.Stats.Oldest = webpage.MomentOf(stats.Oldest, span(time.Since(stats.Oldest)))
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"time"
-	"unicode/utf8"
 
 	"github.com/postoffice-go/postoffice/core/internal/webpage"
 	"github.com/postoffice-go/postoffice/core/outbox"
@@ -15,7 +14,7 @@ import (
 type messageBody struct {
 	row
 	Size      string
-	DeliverAt moment
+	DeliverAt webpage.Moment
 	// Retry and Discard are the addresses that the forms go to.
 	Retry, Discard string
 	// Hidden tells that payload and attributes are not shown; Toggle is the
@@ -69,7 +68,7 @@ func (p *page) asked(w http.ResponseWriter, r *http.Request, most int) (outbox.R
 
 // message shows a message with its payload.
 func (p *page) message(w http.ResponseWriter, r *http.Request) {
-	hidden, most := p.options.HidePayloads || r.URL.Query().Get("payloads") == "hide", readPayload
+	hidden, most := p.options.HidePayloads || r.URL.Query().Get("payloads") == "hide", webpage.ReadContent
 	if hidden {
 		most = -1
 	}
@@ -86,7 +85,7 @@ func (p *page) message(w http.ResponseWriter, r *http.Request) {
 	}
 	if !record.DeliverAt.IsZero() {
 		wait := record.DeliverAt.Sub(now)
-		body.DeliverAt = momentOf(record.DeliverAt, ago(-wait))
+		body.DeliverAt = webpage.MomentOf(record.DeliverAt, ago(-wait))
 		if wait > 0 {
 			body.DeliverAt.Text = in(wait)
 		}
@@ -111,10 +110,9 @@ func (p *page) message(w http.ResponseWriter, r *http.Request) {
 // newPart is the part of a message of which so many bytes are stored and the
 // first are here.
 func newPart(f filter, id, name string, text json.RawMessage, stored int) partBody {
-	whole := webpage.Indented(text, maxPayload)
+	shown, cut := webpage.Content(text, stored)
 	return partBody{
-		Text: webpage.ShownLines(whole, maxPayload), Link: f.link("part", "id", id, "part", name),
-		Size: size(int64(stored)), Cut: stored > utf8.UTFMax*maxPayload || utf8.RuneCountInString(whole) > maxPayload,
+		Text: shown, Link: f.link("part", "id", id, "part", name), Size: size(int64(stored)), Cut: cut,
 	}
 }
 
@@ -134,6 +132,5 @@ func (p *page) part(w http.ResponseWriter, r *http.Request) {
 		notice(w, http.StatusNotFound, "There is nothing here", "A message has a payload and attributes.")
 		return
 	}
-	w.Header().Set("Content-Security-Policy", "sandbox; "+policy)
-	send(w, http.StatusOK, "text/plain; charset=utf-8", text)
+	webpage.SendPlain(w, policy, text)
 }

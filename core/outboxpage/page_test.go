@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/internal/webpage"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
@@ -542,11 +543,11 @@ func TestLargePayload(t *testing.T) {
 	assert.Contains(t, body, "As it is stored</a>, "+size(int64(len(payload))))
 	assert.Contains(t, body, "As they are stored</a>, "+size(int64(len(attributes))))
 	assert.Contains(t, body, "<dd>"+size(int64(len("orders")+len(payload)+len(attributes)))+"</dd>")
-	assert.Equal(t, 2*readPayload, seen.read)
+	assert.Equal(t, 2*webpage.ReadContent, seen.read)
 	a.get("message?payloads=hide&id=" + id(1))
 	assert.Zero(t, seen.read, "what is hidden is not read")
 	assert.Less(t, len(a.get("?payloads=show")), 30_000)
-	assert.Equal(t, 3*2*readPreview, seen.read)
+	assert.Equal(t, 3*2*webpage.ReadPreview, seen.read)
 	a.get("")
 	assert.Zero(t, seen.read, "what is not shown is not read")
 	assert.Equal(t, payload, a.get("part?part=payload&id="+id(1)))
@@ -565,11 +566,11 @@ func TestCutCharacters(t *testing.T) {
 	for n := 1; n < 6; n++ {
 		text := json.RawMessage(strings.Repeat("x", n) + strings.Repeat("\U0001F40E", 30_000))
 		a.insert(n, "orders", func(r *outbox.Record) { r.Payload, r.Attributes = text, text })
-		assert.Equal(t, 2, strings.Count(a.get("message?id="+id(n)), shown(n, maxPayload)), n)
+		assert.Equal(t, 2, strings.Count(a.get("message?id="+id(n)), shown(n, webpage.MaxContent)), n)
 	}
 	body := a.get("?payloads=show")
 	for n := 1; n < 6; n++ {
-		assert.Contains(t, body, shown(n, maxPreview))
+		assert.Contains(t, body, shown(n, webpage.MaxPreview))
 	}
 }
 
@@ -586,7 +587,7 @@ func TestWords(t *testing.T) {
 		assert.Equal(t, want, size(bytes))
 	}
 	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1000: "-1,000"} {
-		assert.Equal(t, want, grouped(n))
+		assert.Equal(t, want, webpage.Grouped(n))
 	}
 }
 

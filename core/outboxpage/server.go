@@ -15,25 +15,25 @@ const maxFailures = 10
 
 // serverBody is how the server and the client are.
 type serverBody struct {
-	Health       badge
+	Health       webpage.Badge
 	HealthReason string
-	Asked        moment
-	Breaker      badge
-	Setup        badge
+	Asked        webpage.Moment
+	Breaker      webpage.Badge
+	Setup        webpage.Badge
 	Failures     []string
 	More         int
 }
 
 // server tells how the server and the client are.
 func (p *page) server(ctx context.Context) serverBody {
-	body := serverBody{Health: badge{"well", "good"}}
+	body := serverBody{Health: webpage.Good("well")}
 	asked, err := p.health.check(ctx)
-	body.Asked = momentOf(asked, ago(time.Since(asked)))
+	body.Asked = webpage.MomentOf(asked, ago(time.Since(asked)))
 	if err != nil {
-		body.Health = badge{"no answer", "bad"}
+		body.Health = webpage.Bad("no answer")
 		response, _ := errors.AsType[*core.ResponseError](err)
 		if response != nil || errors.Is(err, core.ErrUnhealthy) {
-			body.Health = badge{"not well", "bad"}
+			body.Health = webpage.Bad("not well")
 		}
 		body.HealthReason = reason(err)
 	}
@@ -50,30 +50,30 @@ func (p *page) server(ctx context.Context) serverBody {
 	return body
 }
 
-func breakerBadge(state core.BreakerState) badge {
+func breakerBadge(state core.BreakerState) webpage.Badge {
 	switch state {
 	case core.BreakerOpen:
-		return badge{"open: messages go to the outbox", "bad"}
+		return webpage.Bad("open: messages go to the outbox")
 	case core.BreakerHalfOpen:
-		return badge{"half-open: the server is being tried", "busy"}
+		return webpage.Busy("half-open: the server is being tried")
 	default:
-		return badge{"closed: messages go to the server", "good"}
+		return webpage.Good("closed: messages go to the server")
 	}
 }
 
-func setupBadge(status core.Status) badge {
+func setupBadge(status core.Status) webpage.Badge {
 	done := len(status.Setup.Topics) + len(status.Setup.Consumers)
 	failed := len(status.Setup.Failed())
 	switch {
 	case failed > 0:
-		return badge{fmt.Sprintf("%s of %s failed", grouped(failed), grouped(done)), "bad"}
+		return webpage.Bad(fmt.Sprintf("%s of %s failed", webpage.Grouped(failed), webpage.Grouped(done)))
 	case status.Untried > 0:
-		return badge{grouped(status.Untried) + " not tried yet", "busy"}
+		return webpage.Busy(webpage.Grouped(status.Untried) + " not tried yet")
 	case done == 0:
-		return badge{"nothing is configured", ""}
+		return webpage.Plain("nothing is configured")
 	default:
-		return badge{counted(len(status.Setup.Topics), "topic", "topics") + ", " +
-			counted(len(status.Setup.Consumers), "consumer", "consumers"), "good"}
+		return webpage.Good(webpage.Counted(len(status.Setup.Topics), "topic", "topics") + ", " +
+			webpage.Counted(len(status.Setup.Consumers), "consumer", "consumers"))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/internal/webpage"
 )
 
 // Measures of the chart, in units of its own: the page stretches it.
@@ -25,7 +26,7 @@ type hourBody struct {
 	Peak int
 	// Since is when the app began to count; its text is empty when that was
 	// more than an hour ago.
-	Since moment
+	Since webpage.Moment
 }
 
 // barBody is a minute of the chart: parts on top of each other.
@@ -50,13 +51,13 @@ func lastHour(counted []core.Minute, now time.Time) hourBody {
 		body.Peak = max(body.Peak, minute.Delivered+minute.Stored+minute.Dead)
 	}
 	if first := counted[0].Begin; len(counted) < hourMinutes {
-		body.Since = momentOf(first, ago(now.Sub(first)))
+		body.Since = webpage.MomentOf(first, ago(now.Sub(first)))
 	}
 	for i, minute := range counted {
 		if body.Peak == 0 || minute.Delivered+minute.Stored+minute.Dead == 0 {
 			continue
 		}
-		bar := barBody{Title: fmt.Sprintf("%s: %s delivered", minute.Begin.Local().Format("15:04"), grouped(minute.Delivered))}
+		bar := barBody{Title: fmt.Sprintf("%s: %s delivered", minute.Begin.Local().Format("15:04"), webpage.Grouped(minute.Delivered))}
 		x, top := float64((hourMinutes-len(counted)+i)*barStep), float64(barHeight)
 		for _, part := range []struct {
 			class    string
@@ -66,7 +67,7 @@ func lastHour(counted []core.Minute, now time.Time) hourBody {
 				continue
 			}
 			if part.class != "delivered" {
-				bar.Title += fmt.Sprintf(", %s %s", grouped(part.messages), part.class)
+				bar.Title += fmt.Sprintf(", %s %s", webpage.Grouped(part.messages), part.class)
 			}
 			high := max(float64(part.messages)*barHeight/float64(body.Peak), barLeast)
 			top = max(top-high, 0)

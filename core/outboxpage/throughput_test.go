@@ -12,6 +12,7 @@ import (
 
 	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/internal/testbrowser"
+	"github.com/postoffice-go/postoffice/core/internal/webpage"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -25,7 +26,7 @@ func TestLastHour(t *testing.T) {
 	}, begin.Add(3*time.Minute+10*time.Second))
 	assert.Equal(t, hourBody{
 		Delivered: 2500, Stored: 450, Dead: 51, Peak: 2000,
-		Since: momentOf(begin, "3 minutes ago"),
+		Since: webpage.MomentOf(begin, "3 minutes ago"),
 		Bars: []barBody{
 			{"10:30: 1,500 delivered, 450 stored, 50 dead", []barPart{
 				{"delivered", 560, 15, 45}, {"stored", 560, 1.5, 13.5}, {"dead", 560, 0, 2},

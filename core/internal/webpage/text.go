@@ -9,6 +9,21 @@ import (
 	"unicode/utf8"
 )
 
+// Bounds of what a page shows of a text, in characters.
+const (
+	MaxName    = 64
+	MaxPreview = 140
+	MaxContent = 20_000
+)
+
+// How many bytes are read of a text for [Preview] and for [Content]. They hold
+// at least one character more than is shown, so that the page shows that more
+// follows.
+const (
+	ReadPreview = utf8.UTFMax * (MaxPreview + 1)
+	ReadContent = utf8.UTFMax * (MaxContent + 1)
+)
+
 // Shown makes a text of others fit to be shown in a line: at most so many
 // characters, and those that are invisible, or change the direction or place
 // of others, as escapes.
@@ -52,10 +67,23 @@ func deceptive(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
 }
 
-// Indented is JSON made readable, of which so many characters are to be shown,
+// Preview is the beginning of a text, in a line.
+func Preview(text []byte) string {
+	return Shown(string(text[:min(len(text), ReadPreview)]), MaxPreview)
+}
+
+// Content is a payload or attributes for a page, made readable when it is JSON
+// and short, and whether that is only the beginning. The text may be the first
+// [ReadContent] bytes of what is stored, size is how many bytes are stored.
+func Content(text []byte, size int) (shown string, cut bool) {
+	whole := indented(text, MaxContent)
+	return ShownLines(whole, MaxContent), size > utf8.UTFMax*MaxContent || utf8.RuneCountInString(whole) > MaxContent
+}
+
+// indented is JSON made readable, of which so many characters are to be shown,
 // or its beginning as it came when it is long: what is cut need not be made
 // readable as a whole.
-func Indented(text json.RawMessage, most int) string {
+func indented(text []byte, most int) string {
 	most *= utf8.UTFMax
 	if len(text) <= most {
 		var out bytes.Buffer

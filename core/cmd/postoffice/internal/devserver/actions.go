@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/postoffice-go/postoffice/core/internal/webpage"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
@@ -32,30 +33,30 @@ const (
 	noteSettled   = "settled"
 )
 
-var notes = map[string]badge{
-	noteThrown:   {"The message was accepted and thrown away: its topic has no consumer. The real server does the same.", "bad"},
-	notePaused:   {"The consumer is paused. Its messages wait.", "good"},
-	noteResumed:  {"The consumer is active again. Waiting messages follow within 30 seconds, or at once with “Retry all”.", "good"},
-	noteRescue:   {"The rescuer is on its way to the origin hosts.", "good"},
-	noteBroken:   {"The server is broken now.", "good"},
-	noteMended:   {"The server is well again.", "good"},
-	noteNoJob:    {"There is no such delivery, or it was forgotten.", "bad"},
-	noteIsPaused: {"The consumer is paused. Resume it first.", "bad"},
-	noteUnderWay: {"An attempt is under way already.", "bad"},
-	noteSettled:  {"Nothing is left to deliver.", "bad"},
+var notes = map[string]webpage.Badge{
+	noteThrown:   webpage.Bad("The message was accepted and thrown away: its topic has no consumer. The real server does the same."),
+	notePaused:   webpage.Good("The consumer is paused. Its messages wait."),
+	noteResumed:  webpage.Good("The consumer is active again. Waiting messages follow within 30 seconds, or at once with “Retry all”."),
+	noteRescue:   webpage.Good("The rescuer is on its way to the origin hosts."),
+	noteBroken:   webpage.Good("The server is broken now."),
+	noteMended:   webpage.Good("The server is well again."),
+	noteNoJob:    webpage.Bad("There is no such delivery, or it was forgotten."),
+	noteIsPaused: webpage.Bad("The consumer is paused. Resume it first."),
+	noteUnderWay: webpage.Bad("An attempt is under way already."),
+	noteSettled:  webpage.Bad("Nothing is left to deliver."),
 }
 
 // noteOf reads the note of an address.
-func noteOf(query url.Values) badge {
+func noteOf(query url.Values) webpage.Badge {
 	count, err := strconv.Atoi(query.Get("count"))
 	if err != nil || count < 0 {
 		count = 0
 	}
 	switch code := query.Get("note"); code {
 	case notePublished:
-		return badge{"Published: " + counted(count, "delivery", "deliveries") + ".", "good"}
+		return webpage.Good("Published: " + webpage.Counted(count, "delivery", "deliveries") + ".")
 	case noteRetried:
-		return badge{counted(count, "delivery is", "deliveries are") + " tried now.", "good"}
+		return webpage.Good(webpage.Counted(count, "delivery is", "deliveries are") + " tried now.")
 	default:
 		return notes[code]
 	}

@@ -138,7 +138,7 @@ func (a *app) mend(w http.ResponseWriter, r *http.Request) {
 func (a *app) refuseConnections(w http.ResponseWriter, r *http.Request, d time.Duration) {
 	until := momentOf(time.Now().Add(d), time.Now())
 	content := a.newPage(r, "Connections are refused", "break",
-		"Nobody reaches the server until "+until.Short+", this page included. It comes back by itself, and you are led to it.")
+		"Nobody reaches the server until "+until.Text+", this page included. It comes back by itself, and you are led to it.")
 	content.Refresh = fmt.Sprintf("%d; url=/dev/break", int(d.Seconds())+1)
 	w.Header().Set("Connection", "close")
 	a.render(w, http.StatusOK, "notice", content)

@@ -10,61 +10,52 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// moment is a time as a page shows it.
-type moment struct {
-	// Machine is for the datetime attribute, Full for the title, Short for
-	// the eye: the date is left out when it is today.
-	Machine, Full, Short string
-}
-
-func momentOf(t, now time.Time) moment {
-	t, now = t.Local(), now.Local()
-	short := t.Format("15:04:05")
-	if t.YearDay() != now.YearDay() || t.Year() != now.Year() {
-		short = t.Format("2006-01-02 15:04:05")
+// momentOf returns a time whose text leaves out the date when that is today.
+func momentOf(t, now time.Time) webpage.Moment {
+	local, today := t.Local(), now.Local()
+	layout := "15:04:05"
+	if local.YearDay() != today.YearDay() || local.Year() != today.Year() {
+		layout = "2006-01-02 15:04:05"
 	}
-	return moment{t.Format(time.RFC3339), t.Format("2006-01-02 15:04:05.000 MST"), short}
+	return webpage.MomentOf(t, local.Format(layout))
 }
-
-// badge is a short text with a colour: "good", "bad", "busy", or none.
-type badge struct{ Text, Tone string }
 
 // jobBadge says what became of a job.
-func jobBadge(status postofficetest.JobStatus, paused bool) badge {
+func jobBadge(status postofficetest.JobStatus, paused bool) webpage.Badge {
 	switch status.State {
 	case postofficetest.Pending:
 		switch {
 		case status.UnderWay:
-			return badge{"under way", "busy"}
+			return webpage.Busy("under way")
 		case paused:
-			return badge{"paused", ""}
+			return webpage.Plain("paused")
 		case status.Attempts > 0:
-			return badge{"waits for retry", "bad"}
+			return webpage.Bad("waits for retry")
 		default:
-			return badge{"waits", "busy"}
+			return webpage.Busy("waits")
 		}
 	case postofficetest.Delivered:
-		return badge{"delivered", "good"}
+		return webpage.Good("delivered")
 	case postofficetest.Kept:
-		return badge{"kept, not sent", ""}
+		return webpage.Plain("kept, not sent")
 	case postofficetest.Discarded:
-		return badge{"discarded", ""}
+		return webpage.Plain("discarded")
 	default:
-		return badge{status.State.String(), "bad"}
+		return webpage.Bad(status.State.String())
 	}
 }
 
 // outcome says how an attempt ended.
-func outcome(d postofficetest.Delivery) badge {
+func outcome(d postofficetest.Delivery) webpage.Badge {
 	if d.Err != nil {
 		reason := strings.TrimPrefix(d.Err.Error(), "postofficetest: ")
-		return badge{webpage.Shown(reason, maxReason), "bad"}
+		return webpage.Bad(webpage.Shown(reason, maxReason))
 	}
 	text := strings.TrimSpace(fmt.Sprintf("%d %s", d.Status, http.StatusText(d.Status)))
 	if d.Acknowledged() {
-		return badge{text, "good"}
+		return webpage.Good(text)
 	}
-	return badge{text, "bad"}
+	return webpage.Bad(text)
 }
 
 // seconds writes a duration as a number of seconds.
@@ -75,14 +66,6 @@ func seconds(d time.Duration) string {
 	return fmt.Sprintf("%g seconds", d.Seconds())
 }
 
-// counted is a number with its noun.
-func counted(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
 // troubleText says how the server fails at present; empty when it is well.
 func troubleText(t postofficetest.Trouble) string {
 	var parts []string
@@ -90,7 +73,7 @@ func troubleText(t postofficetest.Trouble) string {
 	if t.Status != 0 {
 		which := "all requests"
 		if t.Times > 0 {
-			which = "the next " + counted(t.Times, "request", "requests")
+			which = "the next " + webpage.Counted(t.Times, "request", "requests")
 		}
 		answer := strings.TrimSpace(fmt.Sprintf("%d %s", t.Status, http.StatusText(t.Status)))
 		if t.RetryAfter > 0 {

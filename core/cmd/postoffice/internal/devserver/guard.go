@@ -51,7 +51,7 @@ type refusal struct {
 // check returns nil for a request that may pass.
 func (g guard) check(r *http.Request) *refusal {
 	if host := hostname(r.Host); !g.knows(host) {
-		name := webpage.Shown(host, maxName)
+		name := webpage.Shown(host, webpage.MaxName)
 		return &refusal{http.StatusMisdirectedRequest, fmt.Sprintf(
 			"The development server does not know %q as a name of its own, and a foreign site may have given it that name. If it is yours, start the server with --allow-host %s.", name, name)}
 	}

@@ -87,7 +87,7 @@ type consumerList struct {
 type consumerRow struct {
 	ID                  int64
 	Topic, Target, Type string
-	State               badge
+	State               webpage.Badge
 	Timeout             string
 	Paused, Steerable   bool
 	Totals              postofficetest.Totals
@@ -111,19 +111,19 @@ func (a *app) listConsumers(number, rows int) consumerList {
 	for _, consumer := range consumers[first:last] {
 		row := consumerRow{
 			ID: consumer.ID, Topic: consumer.Topic, Target: consumer.PublicTarget(), Type: consumer.Type,
-			State: badge{"active", "good"}, Timeout: seconds(consumer.Timeout),
+			State: webpage.Good("active"), Timeout: seconds(consumer.Timeout),
 			Paused: consumer.Paused && consumer.Heeded, Steerable: !consumer.Deleted && consumer.Type == postofficetest.TypeHTTP,
 			Totals: totals[consumer.ID],
 		}
 		switch {
 		case consumer.Deleted:
-			row.State = badge{"deleted", ""}
+			row.State = webpage.Plain("deleted")
 		case row.Paused:
-			row.State = badge{"paused", "busy"}
+			row.State = webpage.Busy("paused")
 		case consumer.Type == postofficetest.TypePubSub:
-			row.State = badge{"shown, not sent", ""}
+			row.State = webpage.Plain("shown, not sent")
 		case consumer.Paused:
-			row.State = badge{"pause ignored", "bad"}
+			row.State = webpage.Bad("pause ignored")
 		}
 		list.Rows = append(list.Rows, row)
 	}
@@ -140,10 +140,10 @@ type messageList struct {
 
 type messageRow struct {
 	Number         int64
-	At             moment
+	At             webpage.Moment
 	Topic, Preview string
 	Via            string
-	Results        []badge
+	Results        []webpage.Badge
 }
 
 func (a *app) listMessages(topic string, below int64, rows int) messageList {
@@ -172,10 +172,9 @@ func (a *app) listMessages(topic string, below int64, rows int) messageList {
 	}
 	paused := a.pausedConsumers()
 	for _, message := range messages {
-		const most = 4 * maxPreview // bytes are enough for so many characters
 		list.Rows = append(list.Rows, messageRow{
 			Number: message.Number, At: momentOf(message.AcceptedAt, now), Topic: message.Topic,
-			Preview: webpage.Shown(string(message.Payload[:min(len(message.Payload), most)]), maxPreview),
+			Preview: webpage.Preview(message.Payload),
 			Via:     message.Via.String(), Results: results(message, statuses, paused),
 		})
 	}
@@ -183,12 +182,12 @@ func (a *app) listMessages(topic string, below int64, rows int) messageList {
 }
 
 // results sums up what became of a message's jobs.
-func results(message postofficetest.Message, statuses map[int64]postofficetest.JobStatus, paused map[int64]bool) []badge {
+func results(message postofficetest.Message, statuses map[int64]postofficetest.JobStatus, paused map[int64]bool) []webpage.Badge {
 	if message.ThrownAway() {
-		return []badge{{"no consumer, thrown away", "bad"}}
+		return []webpage.Badge{webpage.Bad("no consumer, thrown away")}
 	}
-	var order []badge
-	counts := make(map[badge]int)
+	var order []webpage.Badge
+	counts := make(map[webpage.Badge]int)
 	for _, id := range slices.Backward(message.JobIDs) {
 		status, known := statuses[id]
 		if !known {
@@ -227,13 +226,13 @@ type attemptList struct {
 type attemptRow struct {
 	Number, Message, Job int64
 	Attempt              int
-	At                   moment
+	At                   webpage.Moment
 	Topic, Target        string
-	Outcome              badge
+	Outcome              webpage.Badge
 	// Retry is set for the last attempt of a job that can be retried now; Due
 	// is when it is tried next.
 	Retry bool
-	Due   moment
+	Due   webpage.Moment
 }
 
 // listAttempts lists attempts, those for one message unless it is zero.
@@ -291,11 +290,11 @@ func retryable(status postofficetest.JobStatus, paused bool) bool {
 
 // runRow is a run of the rescuer.
 type runRow struct {
-	At         moment
+	At         webpage.Moment
 	OriginHost string
 	Listed     int
 	Published  int
-	Result     badge
+	Result     webpage.Badge
 }
 
 // listRuns lists the newest runs of the rescuer.
@@ -306,10 +305,10 @@ func (a *app) listRuns() []runRow {
 	for _, run := range a.operator.RecentRuns(most) {
 		row := runRow{
 			At: momentOf(run.At, now), OriginHost: run.OriginHost, Listed: run.Listed, Published: run.Published,
-			Result: badge{"ok", "good"},
+			Result: webpage.Good("ok"),
 		}
 		if len(run.Errors) > 0 {
-			row.Result = badge{webpage.Shown(run.Errors[0], maxReason), "bad"}
+			row.Result = webpage.Bad(webpage.Shown(run.Errors[0], maxReason))
 		}
 		rows = append(rows, row)
 	}
@@ -320,8 +319,8 @@ func (a *app) listRuns() []runRow {
 type messageBody struct {
 	Number                int64
 	Topic, Via, TopicLink string
-	At                    moment
-	DeliverAt             moment
+	At                    webpage.Moment
+	DeliverAt             webpage.Moment
 	Payload, Attributes   text
 	Jobs                  []jobRow
 	ThrownAway            bool
@@ -342,9 +341,9 @@ type jobRow struct {
 	ID       int64
 	Target   string
 	Consumer int64
-	State    badge
+	State    webpage.Badge
 	Attempts int
-	Due      moment
+	Due      webpage.Moment
 	Retry    bool
 }
 
@@ -381,9 +380,6 @@ func (a *app) messageBody(message postofficetest.Message) messageBody {
 }
 
 func textOf(raw []byte, link string) text {
-	full := webpage.Indented(raw, maxPayload)
-	return text{
-		Shown: webpage.ShownLines(full, maxPayload), Bytes: len(raw), Missing: raw == nil, Link: link,
-		Cut: len(raw) > len(full) || len([]rune(full)) > maxPayload,
-	}
+	shown, cut := webpage.Content(raw, len(raw))
+	return text{Shown: shown, Bytes: len(raw), Missing: raw == nil, Link: link, Cut: cut}
 }

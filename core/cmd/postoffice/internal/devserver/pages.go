@@ -1,7 +1,6 @@
 package devserver
 
 import (
-	"bytes"
 	"embed"
 	"html/template"
 	"net/http"
@@ -34,18 +33,9 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // templates are the pages by name; each stands in the layout.
-var templates = parseTemplates("overview", "topics", "consumers", "messages", "message", "attempts", "break", "notice")
-
-func parseTemplates(names ...string) map[string]*template.Template {
-	parsed := make(map[string]*template.Template, len(names))
-	for _, name := range names {
-		parsed[name] = template.Must(template.New("layout.html").Funcs(template.FuncMap{
-			"name": func(text string) string { return webpage.Shown(text, maxName) },
-			"both": func(row, page any) map[string]any { return map[string]any{"Row": row, "Page": page} },
-		}).ParseFS(templateFiles, "templates/layout.html", "templates/lists.html", "templates/"+name+".html"))
-	}
-	return parsed
-}
+var templates = webpage.Parse(templateFiles, template.FuncMap{
+	"both": func(row, page any) map[string]any { return map[string]any{"Row": row, "Page": page} },
+}, []string{"templates/lists.html"}, "overview", "topics", "consumers", "messages", "message", "attempts", "break", "notice")
 
 // newPages returns the handler of the pages.
 func (a *app) newPages() http.Handler {
@@ -84,10 +74,10 @@ type page struct {
 	Part, Self string
 	// Trouble says how the server fails; empty when it is well.
 	Trouble string
-	Note    badge
+	Note    webpage.Badge
 	// Refresh is what a meta refresh says; empty for none.
 	Refresh string
-	Now     moment
+	Now     webpage.Moment
 	// Body is the page's own.
 	Body any
 }
@@ -116,16 +106,9 @@ func (a *app) newPage(r *http.Request, title, part string, body any) page {
 
 // render sends a page.
 func (a *app) render(w http.ResponseWriter, status int, name string, content page) {
-	var out bytes.Buffer
-	if err := templates[name].Execute(&out, content); err != nil {
+	if err := templates.Render(w, status, name, content); err != nil {
 		a.options.Logger.Error("a page of the development server cannot be made", "page", name, "error", err)
-		http.Error(w, "the page cannot be made", http.StatusInternalServerError)
-		return
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Length", strconv.Itoa(out.Len()))
-	w.WriteHeader(status)
-	_, _ = w.Write(out.Bytes()) // a browser that is gone is no concern
 }
 
 // notice is a page that says one thing.
@@ -147,9 +130,8 @@ func asset(w http.ResponseWriter, r *http.Request) {
 		content = webpage.Style(content)
 	}
 	kinds := map[string]string{".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-	w.Header().Set("Content-Type", kinds[path.Ext(name)]+"; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-cache")
-	_, _ = w.Write(content) // a browser that is gone is no concern
+	webpage.Send(w, http.StatusOK, kinds[path.Ext(name)]+"; charset=utf-8", content)
 }
 
 // overviewBody is what the first page shows.
@@ -248,9 +230,7 @@ func (a *app) part(w http.ResponseWriter, r *http.Request) {
 		a.notice(w, r, http.StatusNotFound, "There is nothing here", "A message has a payload and attributes.")
 		return
 	}
-	w.Header().Set("Content-Security-Policy", "sandbox; "+policy)
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write(text) // a browser that is gone is no concern
+	webpage.SendPlain(w, policy, text)
 }
 
 // local reports whether an address is one of a page, so that a form may lead

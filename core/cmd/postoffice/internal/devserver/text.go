@@ -1,9 +1,4 @@
 package devserver
 
-// Bounds of what a page shows of a text, in characters.
-const (
-	maxName    = 64
-	maxPreview = 140
-	maxReason  = 200
-	maxPayload = 20_000
-)
+// maxReason bounds what a page shows of an error, in characters.
+const maxReason = 200
