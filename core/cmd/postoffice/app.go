@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/connect"
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/redact"
 )
 
 // app is what all commands share.
@@ -24,7 +24,7 @@ type app struct {
 	// asJSON and verbose are flags of every command.
 	asJSON, verbose bool
 	// secrets are passwords that nothing on stderr may show.
-	secrets redact.Secrets
+	secrets connect.Secrets
 }
 
 func newApp(stdin, stdout, stderr *os.File) *app {

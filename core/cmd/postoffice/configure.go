@@ -8,10 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postoffice-go/postoffice/core"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/diagnose"
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/connect"
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/redact"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/settings"
 )
 
 // configureResult is the JSON of configure.
@@ -74,7 +72,7 @@ func (a *app) configureCommand() *cobra.Command {
 
 // setupCommand completes a command that creates topics, consumers or both.
 func (a *app) setupCommand(command *cobra.Command, topics, consumers bool) *cobra.Command {
-	var flags settings.Flags
+	var flags connect.Flags
 	flags.AddServer(command.Flags())
 	if topics {
 		flags.AddTopics(command.Flags())
@@ -95,12 +93,12 @@ func (a *app) setupCommand(command *cobra.Command, topics, consumers bool) *cobr
 		if !consumers {
 			config.Consumers = nil
 		}
-		client, err := settings.NewClient(config)
+		client, err := connect.NewClient(config)
 		if err != nil {
 			return err
 		}
 		defer stop(client)
-		return a.configure(command.Context(), client, redact.URL(config.URL))
+		return a.configure(command.Context(), client, connect.PublicURL(config.URL))
 	}
 	return command
 }
@@ -140,7 +138,7 @@ func (a *app) configure(ctx context.Context, client *core.Client, address string
 
 // configureError makes the error of a setup of which something failed.
 func (a *app) configureError(ctx context.Context, report core.SetupReport, failed error, address string) error {
-	known := diagnose.Error(report.Failed()[0].Err, address)
+	known := exit.Diagnose(report.Failed()[0].Err, address)
 	code, hint := exit.CodeOf(ctx, known), hintOf(known)
 	if interrupted := exit.OfSignal(ctx); interrupted != exit.OK {
 		code, hint = interrupted, ""

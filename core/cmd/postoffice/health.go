@@ -10,9 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postoffice-go/postoffice/core"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/diagnose"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/redact"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/settings"
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/connect"
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
 )
 
 // healthEvery is how often health --wait asks.
@@ -31,7 +30,7 @@ type healthResult struct {
 }
 
 func (a *app) healthCommand() *cobra.Command {
-	var flags settings.Flags
+	var flags connect.Flags
 	var wait time.Duration
 	command := &cobra.Command{
 		Use:   "health",
@@ -51,12 +50,12 @@ JSON: {"status": "ok"|"unhealthy"|"failing"|"unreachable", "url",
 				return err
 			}
 			config.Logger = a.logger()
-			client, err := settings.NewClient(config)
+			client, err := connect.NewClient(config)
 			if err != nil {
 				return err
 			}
 			defer stop(client)
-			return a.health(command.Context(), client, redact.URL(config.URL), wait)
+			return a.health(command.Context(), client, connect.PublicURL(config.URL), wait)
 		},
 	}
 	flags.AddServer(command.Flags())
@@ -93,7 +92,7 @@ func (a *app) tellHealth(failed error, address string, took time.Duration) error
 	err := a.result(result, func(w io.Writer) {
 		_, _ = fmt.Fprintf(w, "%s %s (%v)\n", result.Status, address, took.Round(time.Millisecond/10))
 	})
-	if failed = diagnose.Error(failed, address); failed != nil {
+	if failed = exit.Diagnose(failed, address); failed != nil {
 		return failed
 	}
 	return err

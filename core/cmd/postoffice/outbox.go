@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/connect"
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/outboxdb"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -39,7 +39,7 @@ func (f *outboxFlags) path() string {
 func (f *outboxFlags) given() bool { return f.path() != "" }
 
 // open opens the outbox. With create a file that is missing is created.
-func (f *outboxFlags) open(ctx context.Context, a *app, create bool) (*outboxdb.Outbox, error) {
+func (f *outboxFlags) open(ctx context.Context, a *app, create bool) (*connect.Outbox, error) {
 	name := f.path()
 	if name == "" {
 		return nil, exit.Usagef("there is no outbox: --outbox (or %s) names an SQLite file, or a database such as postgres://HOST/DATABASE", outboxVariable)
@@ -47,7 +47,7 @@ func (f *outboxFlags) open(ctx context.Context, a *app, create bool) (*outboxdb.
 	a.secrets.AddURL(name)
 	ctx, cancel := context.WithTimeout(ctx, outboxTimeout)
 	defer cancel()
-	return outboxdb.Open(ctx, name, outboxdb.Options{Table: f.table, Create: create})
+	return connect.OpenOutbox(ctx, name, connect.OutboxOptions{Table: f.table, Create: create})
 }
 
 const outboxHelp = `Looks after an outbox: the messages that an app has accepted and that are not
@@ -79,7 +79,7 @@ func (a *app) outboxCommand() *cobra.Command {
 }
 
 // outboxRun makes the function of a command that works on an open outbox.
-func (a *app) outboxRun(flags *outboxFlags, run func(ctx context.Context, store *outboxdb.Outbox, arguments []string) error) func(*cobra.Command, []string) error {
+func (a *app) outboxRun(flags *outboxFlags, run func(ctx context.Context, store *connect.Outbox, arguments []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, arguments []string) error {
 		store, err := flags.open(command.Context(), a, false)
 		if err != nil {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/outboxdb"
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/connect"
 )
 
 // countResult is the JSON of outbox count.
@@ -34,7 +34,7 @@ pending, and are being delivered now. oldest is when the oldest pending message
 was stored, if there is one.`,
 		Example: "  postoffice outbox count --outbox outbox.db --json",
 		Args:    cobra.NoArgs,
-		RunE: a.outboxRun(&flags, func(ctx context.Context, store *outboxdb.Outbox, _ []string) error {
+		RunE: a.outboxRun(&flags, func(ctx context.Context, store *connect.Outbox, _ []string) error {
 			stats, err := call(ctx, store.Stats)
 			if err != nil {
 				return err

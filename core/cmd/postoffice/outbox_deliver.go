@@ -11,11 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postoffice-go/postoffice/core"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/diagnose"
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/connect"
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/outboxdb"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/redact"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/settings"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -40,7 +37,7 @@ type deliverResult struct {
 
 func (a *app) outboxDeliverCommand() *cobra.Command {
 	var flags outboxFlags
-	var from settings.Flags
+	var from connect.Flags
 	var within time.Duration
 	command := &cobra.Command{
 		Use:   "deliver",
@@ -58,7 +55,7 @@ ones are left.`,
 		Example: "  postoffice outbox deliver --outbox outbox.db --url http://localhost:4000",
 		Args:    cobra.NoArgs,
 	}
-	command.RunE = a.outboxRun(&flags, func(ctx context.Context, store *outboxdb.Outbox, _ []string) error {
+	command.RunE = a.outboxRun(&flags, func(ctx context.Context, store *connect.Outbox, _ []string) error {
 		config, err := from.Load(command.Flags(), &a.secrets)
 		if err != nil {
 			return err
@@ -75,12 +72,12 @@ ones are left.`,
 	return command
 }
 
-func (a *app) deliver(ctx context.Context, store *outboxdb.Outbox, config core.Config, within time.Duration) (err error) {
+func (a *app) deliver(ctx context.Context, store *connect.Outbox, config core.Config, within time.Duration) (err error) {
 	tally := &tally{}
 	config.Observer = tally.observer()
 	var last atomic.Pointer[error]
 	config.Observer.Failed = func(event core.Event) { last.Store(&event.Err) }
-	client, err := settings.NewClient(config)
+	client, err := connect.NewClient(config)
 	if err != nil {
 		return err
 	}
@@ -116,7 +113,7 @@ func (a *app) deliver(ctx context.Context, store *outboxdb.Outbox, config core.C
 	if n := int(tally.withoutConsumer.Load()); n > 0 {
 		a.say("postoffice: topics had no consumer: the server has thrown away %s", plural(n, "message"))
 	}
-	if undelivered := result.verdict(ctx, failed, redact.URL(config.URL)); undelivered != nil {
+	if undelivered := result.verdict(ctx, failed, connect.PublicURL(config.URL)); undelivered != nil {
 		return undelivered
 	}
 	return err
@@ -159,7 +156,7 @@ func (r *deliverResult) verdict(ctx context.Context, failed error, address strin
 	case failed == nil:
 		return exit.New(exit.Partly, "they are not due yet, or another process delivers them; see: postoffice outbox list", left)
 	}
-	known := diagnose.Error(failed, address)
+	known := exit.Diagnose(failed, address)
 	code := exit.CodeOf(ctx, known)
 	if r.Delivered > 0 {
 		code = exit.Partly

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/connect"
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/outboxdb"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -38,7 +38,7 @@ JSON: {"discarded"}: how many there were.`,
 			if !yes && !asks {
 				return exit.Usagef("discarding loses messages for good: without a terminal to ask at, it needs --yes")
 			}
-			return a.outboxRun(&flags, func(ctx context.Context, store *outboxdb.Outbox, _ []string) error {
+			return a.outboxRun(&flags, func(ctx context.Context, store *connect.Outbox, _ []string) error {
 				discard := store.Discard
 				if !yes {
 					n, err := howMany(ctx, store, selection)

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/connect"
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/outboxdb"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -56,7 +56,7 @@ is tried next, deliver_at when consumers are to get it, if it has such a time.`,
 		Example: `  postoffice outbox list --outbox outbox.db --state dead
   postoffice outbox list --outbox outbox.db --json | jq -r 'select(.attempts > 9) | .id'`,
 		Args: cobra.NoArgs,
-		RunE: a.outboxRun(&flags, func(ctx context.Context, store *outboxdb.Outbox, _ []string) error {
+		RunE: a.outboxRun(&flags, func(ctx context.Context, store *connect.Outbox, _ []string) error {
 			state, err := selection.stateOf()
 			if err != nil {
 				return err

@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/outboxdb"
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/connect"
 )
 
 func (a *app) outboxRetryCommand() *cobra.Command {
@@ -26,7 +26,7 @@ JSON: {"retried"}: how many there were.`,
 			if err != nil {
 				return err
 			}
-			return a.outboxRun(&flags, func(ctx context.Context, store *outboxdb.Outbox, _ []string) error {
+			return a.outboxRun(&flags, func(ctx context.Context, store *connect.Outbox, _ []string) error {
 				n, err := a.change(ctx, selection, "retried", store.Retry)
 				if n > 0 && store.Embedded {
 					a.say(`postoffice: they are delivered when the app starts again, or by "postoffice outbox deliver"`)

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/connect"
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/outboxdb"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -22,7 +22,7 @@ func (a *app) outboxShowCommand() *cobra.Command {
 JSON: that of list, and "attributes" and "payload".`,
 		Example: "  postoffice outbox show 0197f0f2-6f4e-7c3b-9d57-0d1c5f7a2b11 --outbox outbox.db",
 		Args:    cobra.ExactArgs(1),
-		RunE: a.outboxRun(&flags, func(ctx context.Context, store *outboxdb.Outbox, arguments []string) error {
+		RunE: a.outboxRun(&flags, func(ctx context.Context, store *connect.Outbox, arguments []string) error {
 			record, err := find(ctx, store, arguments[0])
 			if err != nil {
 				return err

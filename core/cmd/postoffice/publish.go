@@ -12,9 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/connect"
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/redact"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/settings"
 )
 
 const publishHelp = `Publishes messages to a topic: the one of the argument PAYLOAD, or one for
@@ -44,7 +43,7 @@ tried, if the input was not read to its end.`
 
 // publishFlags are the flags of publish.
 type publishFlags struct {
-	settings   settings.Flags
+	settings   connect.Flags
 	outbox     outboxFlags
 	file       string
 	single     bool
@@ -92,7 +91,7 @@ func (a *app) publishCommand() *cobra.Command {
 }
 
 // knownTopics returns the topics of the settings, for shell completion.
-func (a *app) knownTopics(command *cobra.Command, flags *settings.Flags) []string {
+func (a *app) knownTopics(command *cobra.Command, flags *connect.Flags) []string {
 	config, err := flags.Load(command.Flags(), &a.secrets)
 	if err != nil {
 		return nil
@@ -121,7 +120,7 @@ func (a *app) publish(command *cobra.Command, flags *publishFlags, arguments []s
 	tally := &tally{}
 	config.Observer = tally.observer()
 	// The settings are checked before an outbox is opened, or created.
-	if _, err := settings.NewClient(config); err != nil {
+	if _, err := connect.NewClient(config); err != nil {
 		return err
 	}
 	if flags.outbox.given() {
@@ -132,14 +131,14 @@ func (a *app) publish(command *cobra.Command, flags *publishFlags, arguments []s
 		defer func() { err = errors.Join(err, store.Close()) }()
 		config.Outbox = store
 	}
-	client, err := settings.NewClient(config)
+	client, err := connect.NewClient(config)
 	if err != nil {
 		return err
 	}
 	defer stop(client)
 	p := &publishing{
 		app: a, client: client, config: config, tally: tally,
-		address: redact.URL(config.URL), topic: arguments[0], options: options, flags: flags,
+		address: connect.PublicURL(config.URL), topic: arguments[0], options: options, flags: flags,
 	}
 	if len(arguments) == 2 {
 		return p.one(ctx, "the PAYLOAD", []byte(arguments[1]))

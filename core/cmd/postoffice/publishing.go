@@ -12,10 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/postoffice-go/postoffice/core"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/diagnose"
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/lines"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/progress"
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/stream"
 )
 
@@ -73,14 +70,14 @@ type publishing struct {
 
 // single publishes an input as one message.
 func (p *publishing) single(ctx context.Context, input io.Reader, name string) error {
-	text, err := readAll(ctx, input, lines.MaxLength)
+	text, err := readAll(ctx, input, stream.MaxLine)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
 		return exit.New(exit.Failed, "", fmt.Errorf("%s cannot be read: %w", name, err))
-	case len(text) > lines.MaxLength:
-		return exit.New(exit.Failed, "without --single each line is a message of its own", fmt.Errorf("%s %w", name, lines.ErrTooLong))
+	case len(text) > stream.MaxLine:
+		return exit.New(exit.Failed, "without --single each line is a message of its own", fmt.Errorf("%s %w", name, stream.ErrLineTooLong))
 	}
 	return p.one(ctx, name, bytes.TrimPrefix(text, []byte("\ufeff")))
 }
@@ -146,7 +143,7 @@ func inputError(name string, err error) error {
 
 // bar makes a progress bar, if a person looks at stderr and does not type the
 // messages there.
-func (p *publishing) bar(input *os.File) *progress.Bar {
+func (p *publishing) bar(input *os.File) *stream.Bar {
 	if p.flags.noProgress || !isTerminal(p.app.stderr) || isTerminal(input) {
 		return nil
 	}
@@ -154,11 +151,11 @@ func (p *publishing) bar(input *os.File) *progress.Bar {
 	if info, err := input.Stat(); err == nil && info.Mode().IsRegular() {
 		size = info.Size()
 	}
-	return progress.New(p.app.stderr, size)
+	return stream.NewBar(p.app.stderr, size)
 }
 
 // invalid notes a line that is no message.
-func (p *publishing) invalid(bar *progress.Bar, name string, line int, err error) {
+func (p *publishing) invalid(bar *stream.Bar, name string, line int, err error) {
 	if len(p.result.Problems) < mostShown {
 		p.result.Problems = append(p.result.Problems, publishFinding{line, err.Error()})
 	}
@@ -245,7 +242,7 @@ func (p *publishing) verdict(ctx context.Context, failed error) error {
 	if failed == nil {
 		failed = r.left()
 	} else {
-		known := diagnose.Error(failed, p.address)
+		known := exit.Diagnose(failed, p.address)
 		code, hint = exit.CodeOf(ctx, known), hintOf(known)
 		if errors.Is(failed, core.ErrInvalidMessage) && r.Invalid == 0 {
 			code = exit.Usage // the topic, an attribute or a time

@@ -1,5 +1,5 @@
-// Package exit holds the exit codes of the command line tool, and errors that
-// carry them.
+// Package exit says how a command ends: the exit codes, errors that carry them,
+// and what an error of the client means for who called the command.
 package exit
 
 import (

@@ -1,5 +1,6 @@
 // Package stream publishes the lines of an input, as they come, in requests
-// of many messages.
+// of many messages, and shows on a terminal how far it is. Lines are read in
+// bounded memory, however long they are.
 //
 // It holds one chunk of lines in memory, and sends it before it reads on. A
 // chunk is sent when it is full, when its first line has waited for Linger,
@@ -17,8 +18,7 @@ import (
 	"time"
 
 	"github.com/postoffice-go/postoffice/core"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/diagnose"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/lines"
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
 )
 
 // Linger is how long a line waits for more before it is sent.
@@ -75,7 +75,7 @@ func Run(ctx context.Context, publisher Publisher, input io.Reader, options Opti
 	defer cancel()
 	source := read(reading, input)
 	for more := true; more; {
-		var chunk []lines.Line
+		var chunk []Line
 		chunk, more = s.collect(ctx, source)
 		if ctx.Err() != nil {
 			s.stopBefore(chunk)
@@ -94,7 +94,7 @@ func Run(ctx context.Context, publisher Publisher, input io.Reader, options Opti
 
 // item is a line, or why there is none.
 type item struct {
-	line lines.Line
+	line Line
 	err  error
 }
 
@@ -103,7 +103,7 @@ func read(ctx context.Context, input io.Reader) <-chan item {
 	items := make(chan item)
 	go func() {
 		defer close(items)
-		reader := lines.NewReader(input)
+		reader := NewReader(input)
 		for {
 			line, err := reader.Next()
 			if errors.Is(err, io.EOF) {
@@ -135,7 +135,7 @@ type sender struct {
 
 // collect waits for lines until they make a chunk. It tells whether there may
 // be more.
-func (s *sender) collect(ctx context.Context, source <-chan item) (chunk []lines.Line, more bool) {
+func (s *sender) collect(ctx context.Context, source <-chan item) (chunk []Line, more bool) {
 	var late <-chan time.Time
 	bytes := 0
 	for len(chunk) < s.options.Limit && bytes < s.options.Bytes {
@@ -172,7 +172,7 @@ func (e *ReadError) Error() string { return "the input cannot be read any furthe
 func (e *ReadError) Unwrap() error { return e.Err }
 
 // stopBefore notes that a chunk is not tried any more.
-func (s *sender) stopBefore(chunk []lines.Line) {
+func (s *sender) stopBefore(chunk []Line) {
 	s.report.NextLine = s.last + 1
 	if len(chunk) > 0 {
 		s.report.NextLine = chunk[0].Number
@@ -180,7 +180,7 @@ func (s *sender) stopBefore(chunk []lines.Line) {
 }
 
 // send publishes a chunk. It tells whether to go on.
-func (s *sender) send(ctx context.Context, chunk []lines.Line) bool {
+func (s *sender) send(ctx context.Context, chunk []Line) bool {
 	if len(chunk) > 0 {
 		s.last = chunk[len(chunk)-1].Number
 	}
@@ -203,7 +203,7 @@ func (s *sender) send(ctx context.Context, chunk []lines.Line) bool {
 
 // valid returns the lines to publish: all that can be read if invalid ones
 // are skipped, those before the first one that cannot otherwise.
-func (s *sender) valid(chunk []lines.Line) (rest []lines.Line, bad *InvalidLineError) {
+func (s *sender) valid(chunk []Line) (rest []Line, bad *InvalidLineError) {
 	for _, line := range chunk {
 		if line.Err == nil {
 			rest = append(rest, line)
@@ -238,7 +238,7 @@ func (s *sender) meet(bad *InvalidLineError) bool {
 	return false
 }
 
-func (s *sender) publish(ctx context.Context, chunk []lines.Line) (core.Receipt, error) {
+func (s *sender) publish(ctx context.Context, chunk []Line) (core.Receipt, error) {
 	if len(chunk) == 0 {
 		return core.Receipt{}, nil
 	}
@@ -251,7 +251,7 @@ func (s *sender) publish(ctx context.Context, chunk []lines.Line) (core.Receipt,
 
 // settle notes what became of the lines that were published, and tells
 // whether to go on.
-func (s *sender) settle(published []lines.Line, receipt core.Receipt, err error) bool {
+func (s *sender) settle(published []Line, receipt core.Receipt, err error) bool {
 	if len(published) == 0 {
 		return true
 	}
@@ -279,7 +279,7 @@ func (s *sender) settle(published []lines.Line, receipt core.Receipt, err error)
 		s.report.Err = err
 	}
 	// Where the server takes other messages, it is these that it refuses.
-	refused, forGood := diagnose.RefusedByServer(err)
+	refused, forGood := exit.RefusedByServer(err)
 	if s.options.SkipInvalid && refused && (forGood || len(failed) < len(published)) {
 		return true
 	}

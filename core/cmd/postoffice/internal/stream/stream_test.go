@@ -18,7 +18,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/postoffice-go/postoffice/core"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/lines"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
@@ -90,16 +89,16 @@ func TestPayloadsAreKept(t *testing.T) {
 }
 
 var invalid = map[string]string{
-	`{"n":`:                                  "ends before its JSON does",
-	`{"n":x}`:                                "is not valid JSON at byte 6",
-	`{"n":1} {"n":2}`:                        "something after its JSON, at byte 8",
-	`[{"n":1}]`:                              "is a JSON list",
-	`"text"`:                                 "is a JSON string",
-	`true`:                                   "is true",
-	`7`:                                      "is a number",
-	`{"text":"\u0000"}`:                      "has text, which holds a NUL",
-	"{\"n\":\"\xff\"}":                       "UTF-8",
-	strings.Repeat("x", lines.MaxLength+100): lines.ErrTooLong.Error(),
+	`{"n":`:                          "ends before its JSON does",
+	`{"n":x}`:                        "is not valid JSON at byte 6",
+	`{"n":1} {"n":2}`:                "something after its JSON, at byte 8",
+	`[{"n":1}]`:                      "is a JSON list",
+	`"text"`:                         "is a JSON string",
+	`true`:                           "is true",
+	`7`:                              "is a number",
+	`{"text":"\u0000"}`:              "has text, which holds a NUL",
+	"{\"n\":\"\xff\"}":               "UTF-8",
+	strings.Repeat("x", MaxLine+100): ErrLineTooLong.Error(),
 	`{"n":"` + strings.Repeat("x", 7_000_000) + `"}`: "is too large",
 }
 

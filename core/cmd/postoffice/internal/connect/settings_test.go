@@ -1,4 +1,4 @@
-package settings
+package connect
 
 import (
 	"go/ast"
@@ -17,7 +17,6 @@ import (
 
 	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/redact"
 )
 
 // load reads settings from flags, in an environment that has only the
@@ -39,7 +38,7 @@ func load(t *testing.T, environment []string, arguments ...string) (core.Config,
 	flags.AddTopics(set)
 	flags.AddConsumers(set)
 	require.NoError(t, set.Parse(arguments))
-	return flags.Load(set, &redact.Secrets{})
+	return flags.Load(set, &Secrets{})
 }
 
 func settingsFile(t *testing.T, text string) string {

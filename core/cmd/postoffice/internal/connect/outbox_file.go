@@ -1,4 +1,4 @@
-package outboxdb
+package connect
 
 import (
 	"context"
@@ -24,7 +24,7 @@ const inUse = `an app that runs keeps its outbox file to itself: look at its out
 
 // openFile opens an SQLite file: one of the embedded store, or an app's
 // database with a table of sqlstore's in it.
-func openFile(ctx context.Context, path string, options Options) (*Outbox, error) {
+func openFile(ctx context.Context, path string, options OutboxOptions) (*Outbox, error) {
 	if path == "" {
 		return nil, exit.Usagef("the outbox's name is empty: --outbox names an SQLite file or the URL of a database")
 	}
@@ -42,7 +42,7 @@ func openFile(ctx context.Context, path string, options Options) (*Outbox, error
 	shared := options.Table != ""
 	if !shared && info.Size() > 0 {
 		if shared, err = holdsTable(ctx, path); err != nil {
-			return nil, fileError(path, err)
+			return nil, openError(path, err)
 		}
 	}
 	if !shared {
@@ -50,7 +50,7 @@ func openFile(ctx context.Context, path string, options Options) (*Outbox, error
 	}
 	db, err := sql.Open("sqlite", dataSource(path))
 	if err != nil {
-		return nil, fileError(path, err)
+		return nil, openError(path, err)
 	}
 	return openDatabase(ctx, db, sqlstore.SQLite, options)
 }
@@ -58,15 +58,15 @@ func openFile(ctx context.Context, path string, options Options) (*Outbox, error
 func openEmbedded(ctx context.Context, path string) (*Outbox, error) {
 	store, err := sqlite.Open(ctx, path)
 	if err != nil {
-		return nil, fileError(path, err)
+		return nil, openError(path, err)
 	}
 	o := &Outbox{Store: store, Embedded: true}
 	o.close = append(o.close, store)
 	return o, nil
 }
 
-// fileError adds what to do.
-func fileError(path string, err error) error {
+// openError adds what to do.
+func openError(path string, err error) error {
 	var failure *driver.Error
 	locked := errors.As(err, &failure) && (failure.Code()&0xff == codes.SQLITE_BUSY || failure.Code()&0xff == codes.SQLITE_LOCKED)
 	switch {

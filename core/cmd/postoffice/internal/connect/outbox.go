@@ -1,6 +1,4 @@
-// Package outboxdb opens outboxes by a name: the path of an SQLite file, or
-// the URL of a database.
-package outboxdb
+package connect
 
 import (
 	"context"
@@ -14,8 +12,8 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Options says how to open an outbox.
-type Options struct {
+// OutboxOptions says how to open an outbox.
+type OutboxOptions struct {
 	// Table is the table of a database; empty for the default name. With a
 	// Table an SQLite file is taken for a database of an app, whatever is in
 	// it.
@@ -42,9 +40,9 @@ func (o *Outbox) Close() error {
 	return errors.Join(errs...)
 }
 
-// Open opens an outbox and checks that it can be used. Errors have an exit
+// OpenOutbox opens an outbox and checks that it can be used. Errors have an exit
 // code and a hint, and never hold a password.
-func Open(ctx context.Context, name string, options Options) (*Outbox, error) {
+func OpenOutbox(ctx context.Context, name string, options OutboxOptions) (*Outbox, error) {
 	scheme, _, isURL := strings.Cut(name, "://")
 	if !isURL {
 		return openFile(ctx, name, options)

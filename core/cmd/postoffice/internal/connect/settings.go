@@ -1,6 +1,4 @@
-// Package settings finds the settings of a command: flags come before the
-// environment, and the environment before the settings file.
-package settings
+package connect
 
 import (
 	"errors"
@@ -13,7 +11,6 @@ import (
 
 	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/redact"
 )
 
 // fileVariable names the settings file where no flag does.
@@ -63,7 +60,7 @@ func (f *Flags) AddConsumers(flags *pflag.FlagSet) {
 // Load reads the settings: those of the file, over them those of the
 // environment, over them the flags that were given. The passwords in them are
 // noted in secrets. Whether they can be used is checked by core.NewClient.
-func (f *Flags) Load(flags *pflag.FlagSet, secrets *redact.Secrets) (core.Config, error) {
+func (f *Flags) Load(flags *pflag.FlagSet, secrets *Secrets) (core.Config, error) {
 	config, err := f.loadFile(flags)
 	if err != nil {
 		return core.Config{}, explain(err)

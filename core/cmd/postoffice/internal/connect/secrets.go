@@ -1,5 +1,4 @@
-// Package redact takes credentials out of texts that people get to see.
-package redact
+package connect
 
 import (
 	"net/url"
@@ -58,9 +57,9 @@ func (s *Secrets) Text(text string) string {
 	return text
 }
 
-// URL returns the address of a server without its userinfo and its query,
+// PublicURL returns the address of a server without its userinfo and its query,
 // which may hold a credential too.
-func URL(address string) string {
+func PublicURL(address string) string {
 	address, _, _ = strings.Cut(address, "?")
 	scheme, rest, ok := strings.Cut(address, "://")
 	if !ok {

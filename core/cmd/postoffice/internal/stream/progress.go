@@ -1,5 +1,4 @@
-// Package progress shows on a terminal how far a command is.
-package progress
+package stream
 
 import (
 	"fmt"
@@ -15,9 +14,9 @@ const redraw = 100 * time.Millisecond
 // Bar is a line on a terminal that is drawn anew. A nil Bar draws nothing.
 type Bar struct{ bar *progressbar.ProgressBar }
 
-// New makes a bar for an input of a number of bytes, zero or below if that
+// NewBar makes a bar for an input of a number of bytes, zero or below if that
 // is not known.
-func New(out io.Writer, bytes int64) *Bar {
+func NewBar(out io.Writer, bytes int64) *Bar {
 	if bytes <= 0 {
 		bytes = -1
 	}

@@ -1,4 +1,4 @@
-package redact
+package connect
 
 import (
 	"testing"
@@ -35,6 +35,6 @@ func TestURL(t *testing.T) {
 		"user:pass@host":                      "host",
 		"host":                                "host",
 	} {
-		assert.Equal(t, want, URL(address))
+		assert.Equal(t, want, PublicURL(address))
 	}
 }

@@ -1,4 +1,4 @@
-package lines
+package stream
 
 import (
 	"bytes"
@@ -55,14 +55,14 @@ func TestNoLines(t *testing.T) {
 }
 
 func TestLineTooLong(t *testing.T) {
-	long := strings.Repeat("x", MaxLength)
+	long := strings.Repeat("x", MaxLine)
 	found, err := all(strings.NewReader(long + "\r\n" + long + "xxx\nshort\n"))
 	require.ErrorIs(t, err, io.EOF)
 	require.Len(t, found, 3)
-	assert.Len(t, found[0].Text, MaxLength)
+	assert.Len(t, found[0].Text, MaxLine)
 	assert.Equal(t, 2, found[1].Number)
 	assert.Nil(t, found[1].Text)
-	assert.ErrorIs(t, found[1].Err, ErrTooLong)
+	assert.ErrorIs(t, found[1].Err, ErrLineTooLong)
 	assert.Equal(t, "short", string(found[2].Text))
 }
 
@@ -75,7 +75,7 @@ func TestLongLineIsNotKept(t *testing.T) {
 	line, err := reader.Next()
 	runtime.ReadMemStats(&after)
 	require.NoError(t, err)
-	assert.ErrorIs(t, line.Err, ErrTooLong)
+	assert.ErrorIs(t, line.Err, ErrLineTooLong)
 	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<27/2), "of all that was read")
 	line, err = reader.Next()
 	require.NoError(t, err)
@@ -92,7 +92,7 @@ func (endless) Read(into []byte) (int, error) {
 	return len(into), nil
 }
 
-func TestInputThatFails(t *testing.T) {
+func TestLinesOfInputThatFails(t *testing.T) {
 	broken := errors.New("the disk is gone")
 	found, err := all(io.MultiReader(strings.NewReader("one\ntw"), iotest.ErrReader(broken)))
 	require.ErrorIs(t, err, broken)

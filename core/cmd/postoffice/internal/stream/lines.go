@@ -1,6 +1,4 @@
-// Package lines reads a stream line by line, however long it is, in bounded
-// memory.
-package lines
+package stream
 
 import (
 	"bufio"
@@ -10,12 +8,12 @@ import (
 	"io"
 )
 
-// MaxLength is how many bytes a line may have: more than any message that the
+// MaxLine is how many bytes a line may have: more than any message that the
 // client takes, and little enough to be held in memory.
-const MaxLength = 8_000_000
+const MaxLine = 8_000_000
 
-// ErrTooLong means that a line has more than MaxLength bytes.
-var ErrTooLong = fmt.Errorf("is longer than %d bytes, and so is no message", MaxLength)
+// ErrLineTooLong means that a line has more than MaxLine bytes.
+var ErrLineTooLong = fmt.Errorf("is longer than %d bytes, and so is no message", MaxLine)
 
 // Line is a line that is not blank.
 type Line struct {
@@ -26,7 +24,7 @@ type Line struct {
 	Text []byte
 	// End is how many bytes of the input were read with this line.
 	End int64
-	// Err is ErrTooLong, or nil.
+	// Err is ErrLineTooLong, or nil.
 	Err error
 }
 
@@ -57,7 +55,7 @@ func (r *Reader) Next() (Line, error) {
 		text = bytes.Trim(text, " \t\r\n")
 		switch {
 		case tooLong:
-			return Line{Number: r.number, End: r.end, Err: ErrTooLong}, nil
+			return Line{Number: r.number, End: r.end, Err: ErrLineTooLong}, nil
 		case len(text) > 0:
 			return Line{Number: r.number, End: r.end, Text: text}, nil
 		}
@@ -73,7 +71,7 @@ func (r *Reader) read() (text []byte, tooLong bool) {
 		r.end += int64(len(part))
 		switch {
 		case tooLong:
-		case len(text)+len(part) > MaxLength+len("\r\n"):
+		case len(text)+len(part) > MaxLine+len("\r\n"):
 			text, tooLong = nil, true
 		default:
 			text = append(text, part...)

@@ -1,6 +1,4 @@
-// Package diagnose tells what an error of the client means for who called a
-// command: its exit code, and what to do next.
-package diagnose
+package exit
 
 import (
 	"context"
@@ -11,58 +9,57 @@ import (
 	"strings"
 
 	"github.com/postoffice-go/postoffice/core"
-	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Error adds an exit code and a hint to an error of the client. The address is
+// Diagnose adds an exit code and a hint to an error of the client. The address is
 // that of the server, without credentials. Nil stays nil, and an error that
 // has a code keeps it.
-func Error(err error, address string) error {
+func Diagnose(err error, address string) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := errors.AsType[*exit.Error](err); ok {
+	if _, ok := errors.AsType[*Error](err); ok {
 		return err
 	}
 	code, hint := explain(err, address)
-	return exit.New(code, hint, err)
+	return New(code, hint, err)
 }
 
 func explain(err error, address string) (code int, hint string) {
 	switch {
 	case errors.Is(err, core.ErrInvalidMessage):
-		return exit.Failed, ""
+		return Failed, ""
 	case errors.Is(err, core.ErrUnhealthy):
-		return exit.Failed, "look at the server's own log, and that " + address + " is a Postoffice server"
+		return Failed, "look at the server's own log, and that " + address + " is a Postoffice server"
 	case errors.Is(err, outbox.ErrFull):
-		return exit.Failed, "make room in the outbox: deliver or discard what it holds, or free space on its disk"
+		return Failed, "make room in the outbox: deliver or discard what it holds, or free space on its disk"
 	}
 	switch responses, _ := responsesIn(err); {
 	case len(responses) > 0:
 		return explainResponse(responses[0])
 	case errors.Is(err, context.DeadlineExceeded):
-		return exit.Unreachable, fmt.Sprintf("does the server at %s answer at all? A slow one needs a longer --timeout or --bulk-timeout", address)
+		return Unreachable, fmt.Sprintf("does the server at %s answer at all? A slow one needs a longer --timeout or --bulk-timeout", address)
 	}
-	return exit.Unreachable, fmt.Sprintf("is the server at %s running, and is this its address? (--url, POSTOFFICE_URL, or URL in the settings file)", address)
+	return Unreachable, fmt.Sprintf("is the server at %s running, and is this its address? (--url, POSTOFFICE_URL, or URL in the settings file)", address)
 }
 
 // explainResponse is explain for an answer of the server.
 func explainResponse(response *core.ResponseError) (code int, hint string) {
 	switch status := response.StatusCode; {
 	case UnknownTopic(response):
-		return exit.Failed, fmt.Sprintf("the server does not have the topic; create it with: postoffice configure topics --topic %q --origin-host ADDRESS-OF-THE-APP", response.Topic)
+		return Failed, fmt.Sprintf("the server does not have the topic; create it with: postoffice configure topics --topic %q --origin-host ADDRESS-OF-THE-APP", response.Topic)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return exit.Failed, "the server, or a proxy in front of it, wants credentials: http://USER:PASSWORD@HOST in POSTOFFICE_URL or the settings file"
+		return Failed, "the server, or a proxy in front of it, wants credentials: http://USER:PASSWORD@HOST in POSTOFFICE_URL or the settings file"
 	case status < http.StatusBadRequest, status == http.StatusNotFound:
-		return exit.Failed, "is this the address of a Postoffice server? (--url, POSTOFFICE_URL, or URL in the settings file)"
+		return Failed, "is this the address of a Postoffice server? (--url, POSTOFFICE_URL, or URL in the settings file)"
 	case status == http.StatusInternalServerError:
-		return exit.Unreachable, "the server fails, or cannot store what was sent: try again later, and look at the server's own log if it stays so"
+		return Unreachable, "the server fails, or cannot store what was sent: try again later, and look at the server's own log if it stays so"
 	case isTransient(status):
-		return exit.Unreachable, "the server, or a proxy in front of it, fails: try again later"
+		return Unreachable, "the server, or a proxy in front of it, fails: try again later"
 	}
-	return exit.Failed, ""
+	return Failed, ""
 }
 
 func isTransient(status int) bool {

@@ -1,4 +1,4 @@
-package outboxdb
+package connect
 
 import (
 	"cmp"
@@ -24,7 +24,7 @@ const maxConnections = 4
 // openPostgres opens a table of a PostgreSQL database. The connections prepare
 // nothing that outlasts a statement, unless the URL says so: a pooler may give
 // each transaction another one.
-func openPostgres(ctx context.Context, address *url.URL, options Options) (*Outbox, error) {
+func openPostgres(ctx context.Context, address *url.URL, options OutboxOptions) (*Outbox, error) {
 	config, err := pgx.ParseConfig(address.String())
 	if err != nil {
 		// What it says may repeat the URL.
@@ -42,7 +42,7 @@ const execMode = "default_query_exec_mode"
 // openMySQL opens a table of a MySQL or MariaDB database. The query of the
 // URL holds parameters of the driver, and "socket" for one that is reached by
 // the path of its socket.
-func openMySQL(ctx context.Context, address *url.URL, options Options) (*Outbox, error) {
+func openMySQL(ctx context.Context, address *url.URL, options OutboxOptions) (*Outbox, error) {
 	connector, err := mysqlConnector(address)
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func mysqlConnector(address *url.URL) (driver.Connector, error) {
 
 // openDatabase opens a table and checks it. The database is closed with the
 // outbox.
-func openDatabase(ctx context.Context, db *sql.DB, dialect sqlstore.Dialect, options Options) (*Outbox, error) {
+func openDatabase(ctx context.Context, db *sql.DB, dialect sqlstore.Dialect, options OutboxOptions) (*Outbox, error) {
 	db.SetMaxOpenConns(maxConnections)
 	store, err := sqlstore.New(db, dialect,
 		sqlstore.WithTable(cmp.Or(options.Table, sqlstore.DefaultTable)), sqlstore.WithPreparedInserts(false))
