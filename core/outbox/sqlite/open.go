@@ -7,15 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
-	driver "modernc.org/sqlite"
-
+	"github.com/postoffice-go/postoffice/core/internal/sqlitefile"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -47,12 +43,6 @@ func WithMaxBytes(n int64) Option {
 		return nil
 	}
 }
-
-// creating serialises the creation of files in this process. A process that
-// closes a descriptor of a file loses all its locks on it, so one call must
-// not be between creating and closing a new file while another, having found
-// it, locks it.
-var creating sync.Mutex
 
 // Open opens the store in a file, which it creates if it is missing. The
 // directory must exist. Close the store when it is no longer used.
@@ -96,7 +86,11 @@ func open(ctx context.Context, path string, options []Option) (*Store, error) {
 		return nil, fmt.Errorf("outbox/sqlite: %w", err)
 	}
 	s.path = absolute
-	if err := create(s.path); err != nil {
+	err = sqlitefile.Create(s.path)
+	if errors.Is(err, sqlitefile.ErrNotRegular) {
+		err = fmt.Errorf("%w: %s is not a regular file", ErrForeign, s.path)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("outbox/sqlite: %w", err)
 	}
 	// Two that open a file at the same moment can each keep the other out;
@@ -122,38 +116,6 @@ func open(ctx context.Context, path string, options []Option) (*Store, error) {
 	return s, nil
 }
 
-// create creates the file, empty and private, if it is missing.
-func create(path string) error {
-	creating.Lock()
-	defer creating.Unlock()
-	info, err := os.Stat(path)
-	switch {
-	case err == nil && !info.Mode().IsRegular():
-		return fmt.Errorf("%w: %s is not a regular file", ErrForeign, path)
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the directory of the file is missing: %w", err)
-	}
-	if err != nil {
-		return err
-	}
-	return file.Close()
-}
-
-// dataSource returns the name by which the driver opens an existing file. A
-// path may hold any character.
-func dataSource(path string) string {
-	path = filepath.ToSlash(path)
-	if !strings.HasPrefix(path, "/") {
-		path = "/" + path // a drive letter
-	}
-	name := url.URL{Scheme: "file", Path: path, RawQuery: "mode=rw"}
-	return name.String()
-}
-
 // writable makes sure that the file was opened for writing: SQLite falls back
 // to reading where it may not write, and would fail to lock in obscure words.
 func writable(conn *sql.Conn) error {
@@ -170,11 +132,10 @@ func writable(conn *sql.Conn) error {
 
 // connect opens the file, takes its lock and brings its schema up to date.
 func (s *Store) connect(ctx context.Context) (err error) {
-	connector, err := driver.NewConnector(dataSource(s.path))
+	db, err := sqlitefile.Open(s.path)
 	if err != nil {
 		return err
 	}
-	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(1)
 	w := &writer{store: s, db: db, statements: make(map[string]*sql.Stmt)}
 	defer func() {

@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
-	"path/filepath"
-	"strings"
 
-	driver "modernc.org/sqlite"
 	codes "modernc.org/sqlite/lib"
 
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
+	"github.com/postoffice-go/postoffice/core/internal/sqlitefile"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlite"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
@@ -48,7 +45,7 @@ func openFile(ctx context.Context, path string, options OutboxOptions) (*Outbox,
 	if !shared {
 		return openEmbedded(ctx, path)
 	}
-	db, err := sql.Open("sqlite", dataSource(path))
+	db, err := openShared(path)
 	if err != nil {
 		return nil, openError(path, err)
 	}
@@ -67,10 +64,9 @@ func openEmbedded(ctx context.Context, path string) (*Outbox, error) {
 
 // openError adds what to do.
 func openError(path string, err error) error {
-	var failure *driver.Error
-	locked := errors.As(err, &failure) && (failure.Code()&0xff == codes.SQLITE_BUSY || failure.Code()&0xff == codes.SQLITE_LOCKED)
+	code := sqlitefile.Code(err)
 	switch {
-	case locked:
+	case code == codes.SQLITE_BUSY, code == codes.SQLITE_LOCKED:
 		return exit.New(exit.InUse, inUse, fmt.Errorf("the outbox %s is in use by another process: %w", path, err))
 	case errors.Is(err, sqlite.ErrInUse):
 		return exit.New(exit.InUse, inUse, fmt.Errorf("the outbox cannot be used now: %w", err))
@@ -85,19 +81,9 @@ func openError(path string, err error) error {
 	}
 }
 
-// dataSource is the name of an app's database for the driver. It waits a
-// little for locks, which the store does too.
-func dataSource(path string) string {
-	if absolute, err := filepath.Abs(path); err == nil {
-		path = absolute
-	}
-	path = filepath.ToSlash(path)
-	if !strings.HasPrefix(path, "/") {
-		path = "/" + path // a drive letter
-	}
-	name := url.URL{Scheme: "file", Path: path, RawQuery: "mode=rw&_pragma=busy_timeout(1000)"}
-	return name.String()
-}
+// openShared opens an app's database. It waits a little for locks, which the
+// store does too.
+func openShared(path string) (*sql.DB, error) { return sqlitefile.Open(path, "busy_timeout(1000)") }
 
 // embeddedID is the application id in the header of the embedded store's
 // files: "POOB".
@@ -107,7 +93,7 @@ const embeddedID = 0x504f4f42
 // of the default name, and none of the embedded store's. A file that is no database, and what else is wrong with
 // it, is left to the store to tell.
 func holdsTable(ctx context.Context, path string) (bool, error) {
-	db, err := sql.Open("sqlite", dataSource(path))
+	db, err := openShared(path)
 	if err != nil {
 		return false, err
 	}
@@ -119,12 +105,10 @@ func holdsTable(ctx context.Context, path string) (bool, error) {
 	if err = errors.Join(err, db.Close()); err == nil {
 		return tables > 0, nil
 	}
-	var failure *driver.Error
-	if errors.As(err, &failure) {
-		switch failure.Code() & 0xff {
-		case codes.SQLITE_NOTADB, codes.SQLITE_CORRUPT:
-			return false, nil
-		}
+	switch sqlitefile.Code(err) {
+	case codes.SQLITE_NOTADB, codes.SQLITE_CORRUPT:
+		return false, nil
+	default:
+		return false, err
 	}
-	return false, err
 }

@@ -5,15 +5,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net/url"
-	"os"
 	"path/filepath"
-	"strings"
 
-	driver "modernc.org/sqlite"
 	codes "modernc.org/sqlite/lib"
 
+	"github.com/postoffice-go/postoffice/core/internal/sqlitefile"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
@@ -49,40 +45,21 @@ func openFile(ctx context.Context, path string) (*file, error) {
 		return nil, fmt.Errorf("file %s: %w", path, err)
 	}
 	f := &file{path: absolute}
-	if err := f.create(); err != nil {
-		return nil, f.wrap(err)
+	err = sqlitefile.Create(absolute)
+	if errors.Is(err, sqlitefile.ErrNotRegular) {
+		err = ErrFileForeign
 	}
-	name := filepath.ToSlash(absolute)
-	if !strings.HasPrefix(name, "/") {
-		name = "/" + name // a drive letter
+	if err == nil {
+		f.db, err = sqlitefile.Open(absolute)
 	}
-	source := url.URL{Scheme: "file", Path: name, RawQuery: "mode=rw"}
-	connector, err := driver.NewConnector(source.String())
 	if err != nil {
 		return nil, f.wrap(err)
 	}
-	f.db = sql.OpenDB(connector)
 	f.db.SetMaxOpenConns(1)
 	if err := f.prepare(ctx); err != nil {
 		return nil, errors.Join(f.wrap(err), f.db.Close())
 	}
 	return f, nil
-}
-
-// create creates the file, empty and private, if it is missing.
-func (f *file) create() error {
-	info, err := os.Stat(f.path)
-	switch {
-	case err == nil && !info.Mode().IsRegular():
-		return ErrFileForeign
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
-	}
-	created, err := os.OpenFile(f.path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	return created.Close()
 }
 
 // prepare takes the file's lock and makes or checks its schema.
@@ -176,20 +153,17 @@ func (f *file) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
-	var failure *driver.Error
-	if errors.As(err, &failure) {
-		switch failure.Code() & 0xff {
-		case codes.SQLITE_BUSY, codes.SQLITE_LOCKED:
-			err = fmt.Errorf("%w: %w", ErrFileInUse, err)
-		case codes.SQLITE_NOTADB:
-			err = fmt.Errorf("%w: %w", ErrFileForeign, err)
-		case codes.SQLITE_CORRUPT:
-			err = fmt.Errorf("%w: %w", ErrFileDamaged, err)
-		case codes.SQLITE_FULL:
-			err = fmt.Errorf("no space left on the disk: %w", err)
-		case codes.SQLITE_READONLY, codes.SQLITE_PERM, codes.SQLITE_CANTOPEN:
-			err = fmt.Errorf("the file or its directory cannot be written: %w", err)
-		}
+	switch sqlitefile.Code(err) {
+	case codes.SQLITE_BUSY, codes.SQLITE_LOCKED:
+		err = fmt.Errorf("%w: %w", ErrFileInUse, err)
+	case codes.SQLITE_NOTADB:
+		err = fmt.Errorf("%w: %w", ErrFileForeign, err)
+	case codes.SQLITE_CORRUPT:
+		err = fmt.Errorf("%w: %w", ErrFileDamaged, err)
+	case codes.SQLITE_FULL:
+		err = fmt.Errorf("no space left on the disk: %w", err)
+	case codes.SQLITE_READONLY, codes.SQLITE_PERM, codes.SQLITE_CANTOPEN:
+		err = fmt.Errorf("the file or its directory cannot be written: %w", err)
 	}
 	return fmt.Errorf("file %s: %w", f.path, err)
 }

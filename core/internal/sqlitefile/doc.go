@@ -1,0 +1,3 @@
+// Package sqlitefile creates and opens SQLite files by their path, and tells
+// why one cannot be used.
+package sqlitefile
