@@ -171,7 +171,7 @@ func TestMemoryWithoutOutboxTriesAgain(t *testing.T) {
 func TestMemoryHonoursRetryAfter(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		client := newTestClient(t, config)
-		server.FailNext(1, 429, postofficetest.RetryAfter(10*time.Minute))
+		server.AnswerNext(1, postofficetest.Answer{Status: 429, RetryAfter: 10 * time.Minute})
 		queueN(t, publisherIn(t, client, core.Memory), 1, core.Queued)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()

@@ -169,7 +169,7 @@ func TestRelayHonoursRetryAfter(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New()
 		insert(t, store, "orders", 3)
-		server.FailNext(1, 429, postofficetest.RetryAfter(20*time.Minute))
+		server.AnswerNext(1, postofficetest.Answer{Status: 429, RetryAfter: 20 * time.Minute})
 		config.Outbox = store
 		startTestClient(t, config)
 		time.Sleep(20*time.Minute - time.Second)
@@ -269,7 +269,7 @@ func TestMissingTopicOfOursIsCreatedByTheRelay(t *testing.T) {
 		config.Outbox, config.Topics, config.OriginHost = store, []string{"lost"}, "http://app.test"
 		startTestClient(t, config)
 		// The server forgets the topic, as one does whose database is reset.
-		server.FailNext(1, 406, postofficetest.Body("application/json", `{"data":{"errors":"Topic does not exist"}}`))
+		server.AnswerNext(1, postofficetest.Answer{Status: 406, ContentType: "application/json", Body: `{"data":{"errors":"Topic does not exist"}}`})
 		insert(t, store, "lost", 2)
 		time.Sleep(relayPoll + time.Second)
 		synctest.Wait()

@@ -117,10 +117,11 @@ func TestGaugesLeaveOutAnOutboxInTrouble(t *testing.T) {
 	assert.ErrorIs(t, told[0], store.err)
 }
 
-func TestGaugesNameWhatIsNil(t *testing.T) {
-	_, err := otelpo.Gauges(nil, nil, otelpo.WithMeterProvider((*sdkmetric.MeterProvider)(nil)))
+func TestGaugesNameWhatIsWrong(t *testing.T) {
+	_, err := otelpo.Gauges(nil, nil, otelpo.WithMeterProvider((*sdkmetric.MeterProvider)(nil)), otelpo.WithOutboxInterval(-1))
 	require.ErrorContains(t, err, "client is nil")
 	require.ErrorContains(t, err, "options[0] is nil")
+	require.ErrorContains(t, err, "WithOutboxInterval of -1ns, below zero")
 }
 
 // TestObserverReportsWhatIsNil has an option that is nil beside another.

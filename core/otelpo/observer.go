@@ -13,9 +13,9 @@ import (
 // Observer returns an Observer that makes metrics and traces of what a client
 // does. It is for Config.Observer, of one client or of several;
 // [core.JoinObservers] puts it together with others. Without options it uses
-// OpenTelemetry's global providers. Options that are nil and instruments that
-// cannot be made are reported to OpenTelemetry's error handler, and the others
-// work.
+// OpenTelemetry's global providers. Options that are nil or have a bad value and
+// instruments that cannot be made are reported to OpenTelemetry's error handler,
+// and the others work.
 func Observer(options ...Option) core.Observer {
 	s, err := resolve(options)
 	report(err)

@@ -21,7 +21,7 @@ const scope = "github.com/postoffice-go/postoffice/core/otelpo"
 const DefaultOutboxInterval = 30 * time.Second
 
 // Option changes what [Observer] or [Gauges] use.
-type Option func(*settings)
+type Option func(*settings) error
 
 type settings struct {
 	meters   metric.MeterProvider
@@ -32,24 +32,37 @@ type settings struct {
 // WithMeterProvider sets where metrics go. Defaults to the global
 // MeterProvider; that of package metric/noop turns metrics off.
 func WithMeterProvider(provider metric.MeterProvider) Option {
-	return func(s *settings) { s.meters = provider }
+	return func(s *settings) error {
+		s.meters = provider
+		return nil
+	}
 }
 
 // WithTracerProvider sets where traces go. Defaults to the global
 // TracerProvider; that of package trace/noop turns traces off. Gauges has no
 // use for it.
 func WithTracerProvider(provider trace.TracerProvider) Option {
-	return func(s *settings) { s.tracers = provider }
+	return func(s *settings) error {
+		s.tracers = provider
+		return nil
+	}
 }
 
 // WithOutboxInterval sets how long [Gauges] uses what the outbox has told
-// before it asks again, however often metrics are collected. Zero and less
-// mean the default, 30 s. Observer has no use for it.
+// before it asks again, however often metrics are collected. Zero means the
+// default, 30 s; a negative duration is an error. Observer has no use for it.
 func WithOutboxInterval(d time.Duration) Option {
-	return func(s *settings) { s.interval = max(d, 0) }
+	return func(s *settings) error {
+		if d < 0 {
+			return fmt.Errorf("WithOutboxInterval of %v, below zero", d)
+		}
+		s.interval = d
+		return nil
+	}
 }
 
-// resolve applies options to the defaults. The error names those that are nil.
+// resolve applies options to the defaults. The error names those that are nil
+// or have a bad value, in place of which the default stays.
 func resolve(options []Option) (settings, error) {
 	var s settings
 	var errs []error
@@ -58,7 +71,9 @@ func resolve(options []Option) (settings, error) {
 			errs = append(errs, fmt.Errorf("otelpo: options[%d] is nil", i))
 			continue
 		}
-		option(&s)
+		if err := option(&s); err != nil {
+			errs = append(errs, fmt.Errorf("otelpo: %w", err))
+		}
 	}
 	s.interval = cmp.Or(s.interval, DefaultOutboxInterval)
 	if typednil.Is(s.meters) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -63,7 +64,15 @@ func RealisticCost() Cost {
 // testing/synctest. Default: no time.
 //
 //	server := postofficetest.Start(t, postofficetest.WithCost(postofficetest.RealisticCost()))
-func WithCost(cost Cost) Option { return func(s *settings) { s.cost = cost } }
+func WithCost(cost Cost) Option {
+	return func(s *settings) error {
+		if least := min(cost.Request, cost.Message, cost.Megabyte, cost.LargeMessage, cost.LongInteger); least < 0 || cost.Cores < 0 {
+			return fmt.Errorf("WithCost of %+v, with a value below zero", cost)
+		}
+		s.cost = cost
+		return nil
+	}
+}
 
 // of returns the cost of a request with these parameters.
 func (c Cost) of(path []string, body []byte, parameters map[string]json.RawMessage) time.Duration {

@@ -45,9 +45,9 @@
 //
 // # Faults
 //
-// [Server.FailNext], [Server.FailWhen], [Server.Delay], [Server.Hang],
-// [Server.DropNext], [Server.ResetNext] and [Server.Stop] may be used at any
-// time; [Server.Resume] and [Server.Restart] end them.
+// [Server.FailNext], [Server.AnswerNext], [Server.FailWhen], [Server.Delay],
+// [Server.Hang], [Server.DropNext], [Server.ResetNext] and [Server.Stop] may be
+// used at any time; [Server.Resume] and [Server.Restart] end them.
 //
 // # Cost
 //

@@ -38,32 +38,38 @@ type failure struct {
 	body        []byte
 }
 
-// FailOption shapes the answer of [Server.FailNext].
-type FailOption func(*failure)
-
-// RetryAfter adds a Retry-After header of whole seconds, rounded up.
-func RetryAfter(d time.Duration) FailOption {
-	return func(f *failure) { f.retryAfter = strconv.Itoa(int(math.Ceil(d.Seconds()))) }
+// Answer is what the server answers instead of processing a request.
+type Answer struct {
+	// Status is the answer's. One that no answer can have becomes 500.
+	Status int
+	// RetryAfter is sent as a header of whole seconds, rounded up. Zero or less
+	// sends none.
+	RetryAfter time.Duration
+	// Body replaces the server's usual body for the status, as a proxy's page
+	// does, and has this ContentType. Empty means the usual body.
+	Body, ContentType string
 }
 
-// Body replaces the answer's body, as a proxy's page does.
-func Body(contentType, text string) FailOption {
-	return func(f *failure) { f.contentType, f.body = contentType, []byte(text) }
-}
-
-// newFailure makes an answer with the server's usual body for the status.
-func newFailure(times, status int) failure {
-	if status < 200 || status > 999 {
-		status = http.StatusInternalServerError
+// newFailure gives an answer to so many requests.
+func newFailure(times int, answer Answer) failure {
+	f := failure{times: times, status: answer.Status}
+	if f.status < 200 || f.status > 999 {
+		f.status = http.StatusInternalServerError
 	}
-	return failure{times: times, status: status}
+	if answer.RetryAfter > 0 {
+		f.retryAfter = strconv.Itoa(int(math.Ceil(answer.RetryAfter.Seconds())))
+	}
+	if answer.Body != "" {
+		f.contentType, f.body = answer.ContentType, []byte(answer.Body)
+	}
+	return f
 }
 
 func (f failure) write(w http.ResponseWriter) {
 	if f.retryAfter != "" {
 		w.Header().Set("Retry-After", f.retryAfter)
 	}
-	if f.contentType == "" {
+	if f.body == nil {
 		write(w, plainError(f.status))
 		return
 	}
@@ -73,19 +79,16 @@ func (f failure) write(w http.ResponseWriter) {
 // FailNext answers the next n requests with the status, without processing
 // them. A second call queues behind the first. A status that no answer can
 // have becomes 500.
-func (s *Server) FailNext(n, status int, options ...FailOption) {
+func (s *Server) FailNext(n, status int) { s.AnswerNext(n, Answer{Status: status}) }
+
+// AnswerNext is [Server.FailNext] with more than a status.
+func (s *Server) AnswerNext(n int, answer Answer) {
 	if n < 1 {
 		return
 	}
-	planned := newFailure(n, status)
-	for _, option := range options {
-		if option != nil {
-			option(&planned)
-		}
-	}
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
-	s.faults.queue = append(s.faults.queue, planned)
+	s.faults.queue = append(s.faults.queue, newFailure(n, answer))
 }
 
 // FailWhen answers each request for which the function says true with its
@@ -189,7 +192,7 @@ func (s *Server) meet(w http.ResponseWriter, r *http.Request, body []byte) verdi
 	if when != nil {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		if status, ok := when(r, body); ok {
-			return verdict{answered: true, failure: newFailure(1, status)}
+			return verdict{answered: true, failure: newFailure(1, Answer{Status: status})}
 		}
 	}
 	return verdict{drop: f.dropped()}

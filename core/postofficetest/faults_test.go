@@ -42,8 +42,8 @@ func TestFailNext(t *testing.T) {
 	server := postofficetest.Start(t)
 	addTopic(t, server, "orders")
 	server.FailNext(0, 500)
-	server.FailNext(2, http.StatusServiceUnavailable, postofficetest.RetryAfter(1500*time.Millisecond))
-	server.FailNext(1, http.StatusBadGateway, postofficetest.Body("text/html", "<h1>Bad Gateway</h1>"))
+	server.AnswerNext(2, postofficetest.Answer{Status: http.StatusServiceUnavailable, RetryAfter: 1500 * time.Millisecond})
+	server.AnswerNext(1, postofficetest.Answer{Status: http.StatusBadGateway, ContentType: "text/html", Body: "<h1>Bad Gateway</h1>"})
 	server.FailNext(1, 7)
 	client := newClient(t)
 	for _, want := range []struct {

@@ -1,6 +1,7 @@
 package postofficetest
 
 import (
+	"errors"
 	"net/http"
 	"time"
 )
@@ -10,7 +11,13 @@ import (
 // server, of which it mounts [Server.Handler]; it is called each time that the
 // server begins to listen, and must not call Stop, Restart or Close itself.
 func WithFront(front func(*Server) http.Handler) Option {
-	return func(s *settings) { s.front = front }
+	return func(s *settings) error {
+		if front == nil {
+			return errors.New("WithFront: the function is nil")
+		}
+		s.front = front
+		return nil
+	}
 }
 
 // front returns what answers at the server's address.
@@ -24,7 +31,9 @@ func (s *Server) front() http.Handler {
 // WithMaxGap bounds how long a job waits for its next attempt: after a failed
 // one, and while its consumer is paused. The default, zero, waits as long as
 // the real server does, from 16 s to 12 days, or 30 s when paused.
-func WithMaxGap(d time.Duration) Option { return func(s *settings) { s.maxGap = max(d, 0) } }
+func WithMaxGap(d time.Duration) Option {
+	return func(s *settings) error { return atLeast(0, "WithMaxGap", &s.maxGap, d) }
+}
 
 // gap is how long a job waits that would wait so long on a real server.
 func (c settings) gap(d time.Duration) time.Duration {

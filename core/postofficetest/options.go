@@ -1,6 +1,8 @@
 package postofficetest
 
 import (
+	"cmp"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -25,50 +27,81 @@ type settings struct {
 	cost      Cost
 }
 
-// Option changes how a [Server] behaves.
-type Option func(*settings)
+// Option changes how a [Server] behaves. The constructors fail when one is nil or
+// has a bad value.
+type Option func(*settings) error
 
-// settingsOf applies the options to the defaults.
-func settingsOf(options []Option) settings {
+// settingsOf applies the options to the defaults. The error names the option.
+func settingsOf(options []Option) (settings, error) {
 	chosen := settings{
 		second:    time.Second,
 		bulkLimit: wire.MaxBulk,
 		bodyLimit: wire.MaxBody + bodySlack,
 	}
-	for _, option := range options {
-		if option != nil {
-			option(&chosen)
+	for i, option := range options {
+		if option == nil {
+			return settings{}, fmt.Errorf("postofficetest: options[%d] is nil", i)
+		}
+		if err := option(&chosen); err != nil {
+			return settings{}, fmt.Errorf("postofficetest: %w", err)
 		}
 	}
-	return chosen
+	return chosen, nil
+}
+
+// atLeast sets a field to a value, or says that an option is below its bound.
+func atLeast[T cmp.Ordered](bound T, option string, field *T, value T) error {
+	if value < bound {
+		return fmt.Errorf("%s of %v, below %v", option, value, bound)
+	}
+	*field = value
+	return nil
 }
 
 // WithRealTime lets the server's clock follow the wall clock, for programs:
 // retries, scheduled messages and the rescuer happen by themselves.
-func WithRealTime() Option { return func(s *settings) { s.realTime = true } }
+func WithRealTime() Option {
+	return func(s *settings) error {
+		s.realTime = true
+		return nil
+	}
+}
 
 // WithNow sets the time at which the clock stands at first; the default is
 // the wall clock's time when the server starts. It has no effect together
 // with WithRealTime.
-func WithNow(now time.Time) Option { return func(s *settings) { s.now = now } }
+func WithNow(now time.Time) Option {
+	return func(s *settings) error {
+		s.now = now
+		return nil
+	}
+}
 
 // WithSecond sets how long, by the wall clock, the server waits for each
 // second of a timeout of its own requests (a consumer's seconds_timeout, the
 // rescuer's 5 s). Default one second; less shortens tests with consumers or
 // origin hosts that do not answer.
-func WithSecond(d time.Duration) Option { return func(s *settings) { s.second = max(d, 0) } }
+func WithSecond(d time.Duration) Option {
+	return func(s *settings) error { return atLeast(0, "WithSecond", &s.second, d) }
+}
 
 // WithBulkLimit sets how many payloads a bulk request may carry, as an older
 // server that takes fewer. Default 3000.
-func WithBulkLimit(n int) Option { return func(s *settings) { s.bulkLimit = n } }
+func WithBulkLimit(n int) Option {
+	return func(s *settings) error { return atLeast(0, "WithBulkLimit", &s.bulkLimit, n) }
+}
 
 // WithBodyLimit sets how many bytes of body a JSON or form request may have,
 // as a proxy that takes less; one more is answered with 413. The default is
 // the server's own limit, a little over 8,000,000.
-func WithBodyLimit(bytes int) Option { return func(s *settings) { s.bodyLimit = max(bytes, 0) } }
+func WithBodyLimit(bytes int) Option {
+	return func(s *settings) error { return atLeast(0, "WithBodyLimit", &s.bodyLimit, bytes) }
+}
 
 // WithHistory bounds what the server remembers, for long-lived programs: at
 // least the last n requests, messages, jobs, deliveries and rescuer runs, at
 // most twice as many, each. Jobs that are still to be delivered are never
 // forgotten. The default, zero, keeps everything.
-func WithHistory(n int) Option { return func(s *settings) { s.history = max(n, 0) } }
+func WithHistory(n int) Option {
+	return func(s *settings) error { return atLeast(0, "WithHistory", &s.history, n) }
+}

@@ -89,7 +89,10 @@ const jobsAfterRestart = 10_000
 // a gap, in case some were not recorded. Requests and runs of the rescuer are
 // not restored.
 func WithRecords(records []Record) Option {
-	return func(s *settings) { s.records = records }
+	return func(s *settings) error {
+		s.records = records
+		return nil
+	}
 }
 
 // restorer puts records into a server.

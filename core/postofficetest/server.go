@@ -52,7 +52,8 @@ type Server struct {
 }
 
 // NewServer starts a server on a free port of 127.0.0.1. The caller closes
-// it. It panics when it cannot listen, as net/http/httptest does.
+// it. It panics when it cannot listen, as net/http/httptest does, and when an
+// option is bad.
 func NewServer(options ...Option) *Server {
 	server, err := Listen("127.0.0.1:0", options...)
 	if err != nil {
@@ -61,18 +62,27 @@ func NewServer(options ...Option) *Server {
 	return server
 }
 
-// Start is NewServer for a test: the server is closed when the test ends.
+// Start starts a server for a test, on a free port of 127.0.0.1, and closes it
+// when the test ends. The test fails when the server cannot listen or an option
+// is bad.
 func Start(tb testing.TB, options ...Option) *Server {
 	tb.Helper()
-	server := NewServer(options...)
+	server, err := Listen("127.0.0.1:0", options...)
+	if err != nil {
+		tb.Fatal(err)
+	}
 	tb.Cleanup(server.Close)
 	return server
 }
 
 // Listen starts a server on the given TCP address, such as "127.0.0.1:4000",
-// for programs. The error says why it cannot listen there.
+// for programs. The error says why it cannot listen there, or which option is bad.
 func Listen(address string, options ...Option) (*Server, error) {
-	s := &Server{settings: settingsOf(options), address: address}
+	chosen, err := settingsOf(options)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{settings: chosen, address: address}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.ctx.Done() // made here, and not by whoever looks first: that may be in a bubble of testing/synctest
 	s.transport = &http.Transport{

@@ -41,11 +41,7 @@ func (o *Operator) Break(t Trouble) {
 		if times < 1 {
 			times = endless
 		}
-		planned := newFailure(times, t.Status)
-		if t.RetryAfter > 0 {
-			RetryAfter(t.RetryAfter)(&planned)
-		}
-		f.queue = []failure{planned}
+		f.queue = []failure{newFailure(times, Answer{Status: t.Status, RetryAfter: t.RetryAfter})}
 	}
 	f.delay, f.ko = max(t.Delay, 0), t.Unwell
 	if t.Hang {

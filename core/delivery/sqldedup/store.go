@@ -40,13 +40,18 @@ type Store struct {
 var _ delivery.TxDeduplicator = (*Store)(nil)
 
 // Option changes a default of [New] or [Migrate].
-type Option func(*settings)
+type Option func(*settings) error
 
 type settings struct{ table string }
 
 // WithTable names the table, NAME or SCHEMA.NAME, of letters, digits and
 // underscores; without the option it is [DefaultTable]. The name is quoted.
-func WithTable(name string) Option { return func(s *settings) { s.table = name } }
+func WithTable(name string) Option {
+	return func(s *settings) error {
+		s.table = name
+		return nil
+	}
+}
 
 // New returns the deduplicator in a table of a database, whose driver is the
 // caller's. It does not use the database yet: [Store.Check] tells whether the
@@ -61,7 +66,9 @@ func New(db *sql.DB, dialect sqlstore.Dialect, options ...Option) (*Store, error
 		if option == nil {
 			return nil, fmt.Errorf("%w: options[%d] is nil", ErrInvalid, i)
 		}
-		option(&chosen)
+		if err := option(&chosen); err != nil {
+			return nil, err
+		}
 	}
 	t, err := parseTable(dialect, chosen.table)
 	if err != nil {

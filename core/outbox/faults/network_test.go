@@ -40,7 +40,7 @@ var networkFaults = map[string]func(*office, *proxy){
 			case 1:
 				return http.StatusServiceUnavailable, true
 			case 2:
-				s.FailNext(1, http.StatusTooManyRequests, postofficetest.RetryAfter(time.Second))
+				s.AnswerNext(1, postofficetest.Answer{Status: http.StatusTooManyRequests, RetryAfter: time.Second})
 				return http.StatusTooManyRequests, true
 			}
 			return 0, false

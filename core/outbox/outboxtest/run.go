@@ -1,6 +1,7 @@
 package outboxtest
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"testing"
@@ -10,26 +11,41 @@ import (
 )
 
 // Option tells the suite more about a store.
-type Option func(*suite)
+type Option func(*suite) error
 
 // InBubble runs each test in a bubble of [testing/synctest]. It is for stores
 // that live in the process, read its clock, and stop their goroutines when
 // they are closed, which the open function must see to with t.Cleanup.
 func InBubble() Option {
-	return func(s *suite) { s.bubble = true }
+	return func(s *suite) error {
+		s.bubble = true
+		return nil
+	}
 }
 
 // Reopening adds the tests of durability. The function closes the store and
 // opens anew what it kept.
 func Reopening(reopen func(t *testing.T, store outbox.Store) outbox.Store) Option {
-	return func(s *suite) { s.reopen = reopen }
+	return func(s *suite) error {
+		if reopen == nil {
+			return errors.New("Reopening: the function is nil")
+		}
+		s.reopen = reopen
+		return nil
+	}
 }
 
 // Bounded adds the tests of a store's bounds. The function opens an empty
 // store that holds at most that many records and bytes, of which zero means
 // no bound.
 func Bounded(open func(t *testing.T, maxRecords int, maxBytes int64) outbox.Store) Option {
-	return func(s *suite) { s.bounded = open }
+	return func(s *suite) error {
+		if open == nil {
+			return errors.New("Bounded: the function is nil")
+		}
+		s.bounded = open
+		return nil
+	}
 }
 
 // suite is what is known of the store under test.
@@ -41,12 +57,18 @@ type suite struct {
 }
 
 // Run runs the suite, each test as a subtest with a store of its own. The
-// open function returns an empty store and releases it with t.Cleanup.
+// open function returns an empty store and releases it with t.Cleanup. Options
+// that are nil or have a bad value fail the test.
 func Run(t *testing.T, open func(t *testing.T) outbox.Store, options ...Option) {
 	t.Helper()
 	s := &suite{open: open}
-	for _, option := range options {
-		option(s)
+	for i, option := range options {
+		if option == nil {
+			t.Fatalf("outboxtest: options[%d] is nil", i)
+		}
+		if err := option(s); err != nil {
+			t.Fatalf("outboxtest: %v", err)
+		}
 	}
 	groups := map[string]map[string]func(*env){
 		"Insert":     insertTests,
