@@ -39,7 +39,8 @@ var (
 	ErrInvalid = errors.New("outbox: invalid argument")
 )
 
-// State tells whether a record is still to be delivered.
+// State tells whether a record is still to be delivered. The zero value is
+// Pending, the state in which every record begins.
 type State int
 
 const (

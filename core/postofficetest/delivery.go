@@ -22,7 +22,8 @@ const (
 	snooze = 30 * time.Second
 )
 
-// JobState is what became of a job.
+// JobState is what became of a job. The zero value is Pending, the state in
+// which a job begins.
 type JobState int
 
 // States of a job.
