@@ -188,17 +188,18 @@ type Query struct {
 	MaxPayload int
 }
 
-// Selection names records to retry, discard or count: those of IDs and those of
-// Topic together, or all. The zero Selection names none, so that nothing is
-// discarded by mistake.
+// Selection names records to retry, discard or count, in one of three ways: by
+// IDs, by Topic, or All. More than one of them is ErrInvalid. The zero Selection
+// names none, so that nothing is discarded by mistake.
 type Selection struct {
-	// IDs names records one by one.
+	// IDs names records one by one. Unknown IDs are no error; empty names none.
 	IDs []string
-	// Topic names all records of a topic.
+	// Topic names all records of a topic; empty names none.
 	Topic string
 	// All names every record.
 	All bool
-	// State narrows the selection to records of one state; nil does not.
+	// State narrows the selection to records of one state; nil does not. Alone it
+	// names none.
 	State *State
 }
 

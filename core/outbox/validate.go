@@ -109,7 +109,17 @@ func (q *Query) Validate() error {
 
 // Validate says what is wrong with the selection, for stores. The error is
 // ErrInvalid and names the field.
-func (s Selection) Validate() error { return validateNames("Selection", s.IDs, s.Topic) }
+func (s Selection) Validate() error {
+	switch {
+	case len(s.IDs) > 0 && s.Topic != "":
+		return fmt.Errorf("%w: Selection.Topic is set beside IDs: set only one of them", ErrInvalid)
+	case len(s.IDs) > 0 && s.All:
+		return fmt.Errorf("%w: Selection.All is set beside IDs: set only one of them", ErrInvalid)
+	case s.Topic != "" && s.All:
+		return fmt.Errorf("%w: Selection.All is set beside Topic: set only one of them", ErrInvalid)
+	}
+	return validateNames("Selection", s.IDs, s.Topic)
+}
 
 // validateNames says which of the names to look for no database can keep. An
 // ID that is empty or too long is only one that no record has.

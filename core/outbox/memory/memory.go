@@ -373,7 +373,7 @@ func (s *Store) Discard(ctx context.Context, selection outbox.Selection) (int, e
 	return s.remove(ids), nil
 }
 
-// selected returns the records that any part of a selection names.
+// selected returns the records that a selection names.
 func (s *Store) selected(selection outbox.Selection) ([]outbox.Record, error) {
 	if err := selection.Validate(); err != nil {
 		return nil, err

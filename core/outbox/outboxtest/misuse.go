@@ -76,16 +76,31 @@ func testArguments(e *env) {
 		return err
 	}
 	invalid(list(outbox.Query{Limit: -1}), "Limit below zero")
+	calls := map[string]func(context.Context, outbox.Selection) (int, error){
+		"Retry": e.store.Retry, "Discard": e.store.Discard, "Count": e.store.Count,
+	}
+	for field, selection := range map[string]outbox.Selection{
+		"Topic is set beside IDs": {IDs: []string{"a"}, Topic: topic},
+		"All is set beside IDs":   {IDs: []string{"a"}, All: true},
+		"All is set beside Topic": {Topic: topic, All: true},
+	} {
+		for method, call := range calls {
+			n, err := call(e.ctx, selection)
+			assert.Zero(e, n)
+			invalid(err, method+": "+field)
+			assert.ErrorContains(e, err, "Selection."+field, method)
+		}
+	}
 	for _, text := range []string{"\xff", "a\x00b"} {
 		invalid(list(outbox.Query{IDs: []string{"a", text}}), "ID that is no text")
 		invalid(list(outbox.Query{Topic: text}), "topic that is no text")
 		invalid(list(outbox.Query{After: text}), "After that is no text")
 		invalid(list(outbox.Query{DedupKey: text}), "key that is no text")
 		for _, selection := range []outbox.Selection{{IDs: []string{"a", text}}, {Topic: text}} {
-			for _, call := range []func(context.Context, outbox.Selection) (int, error){e.store.Retry, e.store.Discard, e.store.Count} {
+			for method, call := range calls {
 				n, err := call(e.ctx, selection)
 				assert.Zero(e, n)
-				invalid(err, "selection that is no text")
+				invalid(err, method+": selection that is no text")
 			}
 		}
 	}

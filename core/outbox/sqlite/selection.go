@@ -171,11 +171,10 @@ func (s *Store) Count(ctx context.Context, selection outbox.Selection) (int, err
 		})
 		return total, err
 	}
-	total, err := s.selectIDs(ctx, s.read, selection, func(*writer, selected) error { return nil })
-	if err != nil || selection.Topic == "" || !knownState(selection.State) {
-		return total, err
+	if selection.Topic == "" || !knownState(selection.State) {
+		return s.selectIDs(ctx, s.read, selection, func(*writer, selected) error { return nil })
 	}
-	state := -1
+	total, state := 0, -1
 	if selection.State != nil {
 		state = int(*selection.State)
 	}
@@ -226,37 +225,24 @@ type selected struct {
 	id    string
 	state outbox.State
 	size  int64
-	topic string
 }
 
-// fields returns where to scan the columns seq, id, state, size and topic.
+// fields returns where to scan the columns seq, id, state and size.
 func (r *selected) fields() []any {
-	return []any{&r.seq, &r.id, (*int)(&r.state), &r.size, &r.topic}
+	return []any{&r.seq, &r.id, (*int)(&r.state), &r.size}
 }
 
-// selectEach calls a function for each record that any part of the selection
-// names, and returns how many there were.
+// selectEach calls a function for each record that a selection names, and
+// returns how many there were.
 func (s *Store) selectEach(ctx context.Context, selection outbox.Selection, change func(*writer, selected) error) (int, error) {
 	if err := selection.Validate(); err != nil {
 		return 0, err
 	}
-	total := 0
-	if !selection.All {
-		n, err := s.selectIDs(ctx, s.write, selection, change)
-		if err != nil {
-			return 0, err
-		}
-		total = n
-	}
 	if !selection.All && selection.Topic == "" || !knownState(selection.State) {
-		return total, nil
-	}
-	topic := selection.Topic
-	if selection.All {
-		topic = ""
+		return s.selectIDs(ctx, s.write, selection, change)
 	}
 	// Records that come while this goes on are not waited for.
-	after, last := "", int64(0)
+	total, after, last := 0, "", int64(0)
 	for {
 		var records []selected
 		err := s.write(ctx, func(w *writer) error {
@@ -266,8 +252,8 @@ func (s *Store) selectEach(ctx context.Context, selection outbox.Selection, chan
 					return err
 				}
 			}
-			from, args := filtered(topic, selection.State, after)
-			err := w.rows("SELECT seq, id, state, size, topic"+from+" AND seq <= ? ORDER BY id LIMIT ?", append(args, last, batch),
+			from, args := filtered(selection.Topic, selection.State, after)
+			err := w.rows("SELECT seq, id, state, size"+from+" AND seq <= ? ORDER BY id LIMIT ?", append(args, last, batch),
 				func(scan func(...any) error) (bool, error) {
 					var r selected
 					err := scan(r.fields()...)
@@ -295,9 +281,8 @@ func (s *Store) selectEach(ctx context.Context, selection outbox.Selection, chan
 	}
 }
 
-// selectIDs calls a function for each record that a selection names by ID,
-// but not by topic as well, and returns how many there were. It does so by read
-// or write.
+// selectIDs calls a function for each record that a selection names by ID, and
+// returns how many there were. It does so by read or write.
 func (s *Store) selectIDs(ctx context.Context, by func(context.Context, func(*writer) error) error, selection outbox.Selection, change func(*writer, selected) error) (int, error) {
 	count := 0
 	err := by(ctx, func(w *writer) error {
@@ -313,8 +298,7 @@ func (s *Store) selectIDs(ctx context.Context, by func(context.Context, func(*wr
 			if err != nil {
 				return err
 			}
-			if !ok || selection.Topic != "" && r.topic == selection.Topic ||
-				selection.State != nil && r.state != *selection.State {
+			if !ok || selection.State != nil && r.state != *selection.State {
 				continue
 			}
 			if err := change(w, r); err != nil {

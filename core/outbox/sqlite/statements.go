@@ -53,7 +53,7 @@ WHERE id = ? AND token = ? AND token <> '' AND state = 0 RETURNING size`
 	discardRecord = `DELETE FROM outbox WHERE seq = ?`
 	retryRecord   = `UPDATE outbox SET state = 0, due_at = ?, token = '' WHERE seq = ?`
 
-	selectByID = `SELECT seq, id, state, size, topic FROM outbox WHERE id = ?`
+	selectByID = `SELECT seq, id, state, size FROM outbox WHERE id = ?`
 	// selectHolder finds the record that holds a key.
 	selectHolder = `SELECT id FROM outbox WHERE dedup_key = ?1 UNION ALL SELECT id FROM outbox WHERE id = ?1`
 	selectLast   = `SELECT coalesce(max(seq), 0) FROM outbox`

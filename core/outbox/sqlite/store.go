@@ -115,7 +115,7 @@ func (w *writer) room(records []outbox.Record) (full, err error) {
 // there tells whether the ID of a record is in the store, or another one holds
 // its key.
 func (w *writer) there(record outbox.Record) (bool, error) {
-	there, err := w.row(selectByID, []any{record.ID}, new(int64), new(string), new(int), new(int64), new(string))
+	there, err := w.row(selectByID, []any{record.ID}, new(int64), new(string), new(int), new(int64))
 	if err != nil || there || record.DedupKey == "" {
 		return there, err
 	}

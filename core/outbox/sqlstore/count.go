@@ -26,43 +26,34 @@ func (s *Store) Count(ctx context.Context, selection outbox.Selection) (int, err
 		total += n
 		return err
 	}
-	if !selection.All {
-		err := inParts(ctx, s, s.do, "count", sorted(selection.IDs), listed, weightID, func(ids []string) error {
-			return add(func(v *values) string { return s.countIDsText(v, ids, selection) })
+	if selection.All || selection.Topic != "" {
+		err = s.do(ctx, "count", func() error {
+			return add(func(v *values) string { return s.countManyText(v, selection.Topic, selection.State) })
 		})
-		if err != nil {
-			return 0, err
-		}
-		if selection.Topic == "" {
-			return total, nil
-		}
+	} else {
+		err = inParts(ctx, s, s.do, "count", sorted(selection.IDs), listed, weightID, func(ids []string) error {
+			return add(func(v *values) string { return s.countIDsText(v, ids, selection.State) })
+		})
 	}
-	err = s.do(ctx, "count", func() error {
-		return add(func(v *values) string { return s.countManyText(v, selection) })
-	})
 	if err != nil {
 		return 0, err
 	}
 	return total, nil
 }
 
-// countIDsText returns the query that counts rows of some IDs, but not those
-// that the selection's topic names as well.
-func (s *Store) countIDsText(v *values, ids []string, selection outbox.Selection) string {
+// countIDsText returns the query that counts rows of some IDs and a state; nil
+// means any.
+func (s *Store) countIDsText(v *values, ids []string, state *outbox.State) string {
 	from := s.table.SQL()
 	if s.dialect == MySQL {
 		from += " FORCE INDEX (PRIMARY)"
 	}
-	return "SELECT count(*) FROM " + from + " WHERE id" + v.among(ids) + s.named(selection)(v) + v.planned()
+	return "SELECT count(*) FROM " + from + " WHERE id" + v.among(ids) + s.filter(v, "", state) + v.planned()
 }
 
-// countManyText returns the query that counts all rows of a selection's topic
-// or, with All, all rows; in each case of its state.
-func (s *Store) countManyText(v *values, selection outbox.Selection) string {
-	topic := selection.Topic
-	if selection.All {
-		topic = ""
-	}
+// countManyText returns the query that counts all rows of a topic and a state. An
+// empty topic and a nil state mean any.
+func (s *Store) countManyText(v *values, topic string, state *outbox.State) string {
 	count := func(from, where string) string {
 		if topic != "" {
 			where += " AND topic = " + v.text(topic)
@@ -86,11 +77,11 @@ func (s *Store) countManyText(v *values, selection outbox.Selection) string {
 		}
 	}
 	switch {
-	case selection.State != nil && *selection.State == outbox.Dead:
+	case state != nil && *state == outbox.Dead:
 		return dead()
-	case selection.State != nil && topic != "":
+	case state != nil && topic != "":
 		return pending()
-	case selection.State != nil:
+	case state != nil:
 		return s.withoutTrials(pending())
 	case topic == "":
 		return s.withoutTrials(count(s.table.SQL(), "1 = 1"))

@@ -37,8 +37,8 @@ func (s *Store) Discard(ctx context.Context, selection outbox.Selection) (int, e
 	})
 }
 
-// selectEach calls a function with IDs and a filter that name each record that
-// any part of the selection names once, and returns how many it changed.
+// selectEach calls a function with IDs and a filter for the records that a
+// selection names, and returns how many it changed.
 func (s *Store) selectEach(ctx context.Context, what string, selection outbox.Selection, apply func(ids []string, filter func(*values) string) (int, error)) (int, error) {
 	if err := selection.Validate(); err != nil {
 		return 0, err
@@ -55,13 +55,10 @@ func (s *Store) selectEach(ctx context.Context, what string, selection outbox.Se
 			return err
 		})
 	}
-	if selection.All {
-		selection.Topic = ""
-	} else {
-		err := step(sorted(selection.IDs), s.named(selection))
-		if err != nil || selection.Topic == "" {
-			return total, err
-		}
+	filter := func(v *values) string { return s.filter(v, selection.Topic, selection.State) }
+	if !selection.All && selection.Topic == "" {
+		err := step(sorted(selection.IDs), filter)
+		return total, err
 	}
 
 	// Records that come while this goes on are not waited for.
@@ -77,7 +74,6 @@ func (s *Store) selectEach(ctx context.Context, what string, selection outbox.Se
 		return total, err
 	}
 	query := outbox.Query{Topic: selection.Topic, State: selection.State, Limit: listed}
-	filter := func(v *values) string { return s.filter(v, selection.Topic, selection.State) }
 	for {
 		var ids []string
 		err := s.do(ctx, what, func() error {
@@ -106,17 +102,5 @@ func (s *Store) selectEach(ctx context.Context, what string, selection outbox.Se
 			return total, nil
 		}
 		query.After = ids[listed-1]
-	}
-}
-
-// named returns a filter for the rows that a selection names by ID, but not by
-// topic as well.
-func (s *Store) named(selection outbox.Selection) func(*values) string {
-	return func(v *values) string {
-		text := s.filter(v, "", selection.State)
-		if selection.Topic != "" {
-			text += " AND topic <> " + v.text(selection.Topic)
-		}
-		return text
 	}
 }

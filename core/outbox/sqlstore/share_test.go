@@ -164,7 +164,7 @@ func TestNoConnectionIsHeld(t *testing.T) {
 			free(err)
 			_, err = store.Stats(ctx)
 			free(err)
-			_, err = store.Retry(ctx, outbox.Selection{Topic: "orders", IDs: idsOf(claimed)})
+			_, err = store.Retry(ctx, outbox.Selection{IDs: idsOf(claimed)})
 			free(err)
 			_, err = store.Delete(ctx, claimed[0].ID)
 			free(err)
