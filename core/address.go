@@ -13,7 +13,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
-// setServer takes the server's address apart.
+// setServer parses the server's address.
 func (s *settings) setServer(address string) *FieldError {
 	if address == "" {
 		return fieldError("URL", "is required: it is the address of the Postoffice server")
@@ -32,8 +32,8 @@ func (s *settings) setServer(address string) *FieldError {
 	return nil
 }
 
-// setOrigin makes the address that is registered with the server: the server
-// appends the ids of messages to it, so it must end in a slash.
+// setOrigin builds the address that is registered with the server. It ends in a
+// slash, because the server appends message ids to it.
 func (s *settings) setOrigin(address string) *FieldError {
 	const field = "OriginHost"
 	if !strings.Contains(address, "://") {
@@ -56,12 +56,12 @@ func (s *settings) setOrigin(address string) *FieldError {
 		s.recoveryPassword, _ = parsed.User.Password()
 		s.recoveryGuarded = true
 		if s.recoveryUser == "" {
-			// The server sends no credential without a user name.
+			// The server sends no credentials without a user name.
 			return fieldError(field, "has userinfo without a user name")
 		}
 		userinfo = percentEncode(s.recoveryUser) + ":" + percentEncode(s.recoveryPassword) + "@"
 	}
-	host := url.URL{Host: parsed.Host} // writes out what a host needs encoded
+	host := url.URL{Host: parsed.Host} // encodes the host where needed
 	s.originHost = parsed.Scheme + "://" + userinfo + strings.TrimPrefix(host.String(), "//") + path
 	if length := utf8.RuneCountInString(s.originHost); length > wire.MaxNameLength {
 		return fieldError(field, "has %d characters with the recovery path and percent-encoded; the server takes at most %d",
@@ -70,8 +70,8 @@ func (s *settings) setOrigin(address string) *FieldError {
 	return nil
 }
 
-// checkRecovery reports that the server would be told to fetch messages from
-// an endpoint that refuses it.
+// checkRecovery reports a configuration in which the server would fetch
+// messages from an endpoint that refuses it.
 func (s *settings) checkRecovery() *FieldError {
 	if !s.recoveryEnabled || s.recoveryGuarded || s.allowOpenRecovery {
 		return nil
@@ -80,9 +80,9 @@ func (s *settings) checkRecovery() *FieldError {
 		"is refused; put USER:PASSWORD@ before its host, or set AllowOpenRecovery")
 }
 
-// resolveRecoveryPath checks the path, which is registered with routers and
-// compared with what the server asks for: both must read it alike, so only
-// characters that mean themselves everywhere are taken.
+// resolveRecoveryPath checks the path. Routers register it and the server
+// requests it, and both must interpret it in the same way, so only unreserved
+// characters are allowed.
 func resolveRecoveryPath(path string) (string, *FieldError) {
 	const field = "RecoveryPath"
 	path = cmp.Or(path, DefaultRecoveryPath)
@@ -107,7 +107,7 @@ func resolveRecoveryPath(path string) (string, *FieldError) {
 	return path, nil
 }
 
-// parseBase parses an address that paths are appended to.
+// parseBase parses an address to which paths are appended.
 func parseBase(field, address string) (*url.URL, *FieldError) {
 	parsed, fault := parseHTTP(field, address)
 	if fault != nil {
@@ -119,8 +119,8 @@ func parseBase(field, address string) (*url.URL, *FieldError) {
 	case strings.Contains(address, "?"):
 		return nil, fieldError(field, "must have no query; a ? in userinfo must be percent-encoded as %%3F")
 	case strings.Contains(parsed.EscapedPath(), "@"):
-		// Most likely a password with a slash in it: what precedes the slash
-		// would be taken for the host and be shown as such.
+		// Probably a password with a slash: the part before the slash would be
+		// parsed as the host and shown in errors.
 		return nil, fieldError(field, "has an @ in its path; a / in userinfo must be percent-encoded as %%2F")
 	case parsed.User == nil:
 		return parsed, nil
@@ -135,9 +135,8 @@ func parseBase(field, address string) (*url.URL, *FieldError) {
 	return parsed, nil
 }
 
-// parseHTTP parses an absolute http or https URL with a host. What
-// [url.Parse] says about a bad one is not passed on: it repeats the URL, and
-// with it the password.
+// parseHTTP parses an absolute http or https URL with a host. It does not
+// return the error of [url.Parse], which contains the URL and its password.
 func parseHTTP(field, address string) (*url.URL, *FieldError) {
 	if strings.TrimSpace(address) != address {
 		return nil, fieldError(field, "begins or ends with white space")
@@ -161,7 +160,7 @@ func parseHTTP(field, address string) (*url.URL, *FieldError) {
 	return parsed, nil
 }
 
-// whyUnparsable puts the reason into words that repeat nothing of the URL.
+// whyUnparsable describes the reason without repeating the URL.
 func whyUnparsable(address string, err error) string {
 	_, encoding := errors.AsType[url.EscapeError](err)
 	_, host := errors.AsType[url.InvalidHostError](err)
@@ -178,14 +177,13 @@ func whyUnparsable(address string, err error) string {
 	return "it must be like http://host:port/path"
 }
 
-// isUnreserved tells whether a character means itself anywhere in a URL.
+// isUnreserved reports whether a character never needs encoding in a URL.
 func isUnreserved(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~", r)
 }
 
-// percentEncode encodes everything but unreserved characters, so that no
-// reader of the URL can take a character for something else, as some take a
-// plus sign for a space.
+// percentEncode encodes all characters except unreserved ones, because URL
+// parsers differ on others, such as the plus sign.
 func percentEncode(text string) string {
 	var encoded strings.Builder
 	for i := range len(text) {

@@ -6,88 +6,157 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/postoffice-go/postoffice/core/internal/deliver"
+	"github.com/postoffice-go/postoffice/core/internal/loglimit"
+	"github.com/postoffice-go/postoffice/core/internal/message"
+	"github.com/postoffice-go/postoffice/core/internal/office"
+	"github.com/postoffice-go/postoffice/core/internal/queue"
+	"github.com/postoffice-go/postoffice/core/internal/relay"
 )
 
-// stopMargin is how long before the deadline of Stop the requests under way
-// are broken off, so that their messages can still be given back.
+// stopMargin is how long before the deadline of Stop the requests in progress
+// are aborted, so that their messages can still be stored.
 const stopMargin = time.Second
 
-// Client publishes messages to one Postoffice server. It is safe for
-// concurrent use. Several clients can live in one process. The methods of a nil
-// Client return ErrInvalidConfig or, where they have no error, nothing.
+// Client publishes messages to one Postoffice server. It is safe for concurrent
+// use. A process can have several clients. The methods of a nil Client return
+// ErrInvalidConfig; methods without an error do nothing.
 type Client struct {
 	cfg       *settings
-	log       *limitedLogger
-	transport *transport
-	limits    *limits
-	relay     *relay // nil without an outbox
-	batcher   *batcher
-	ensured   pacer
-	outcomes  outcomes
-	strangers strangers
+	events    *events
+	office    *office.Office
+	queue     *queue.Queue
+	relay     *relay.Relay // nil without an outbox
+	pipeline  *pipeline
+	setup     *setup
+	recovery  *recovery
+	readiness readiness
+	routes    *routes
 
-	throughput throughput
-	readiness  readiness
-	listed     listed
-
-	room waitingRoom // of the outbox
-
-	// stopping ends the background work; hard breaks off its requests too.
-	stopping, hard             context.Context
-	cancelStopping, cancelHard context.CancelFunc
-	background                 sync.WaitGroup
-	stopped                    chan struct{} // closed when everything has ended
+	gate gate
+	// stopping ends the background work; force also aborts its requests.
+	stopping, force             context.Context
+	cancelStopping, cancelForce context.CancelFunc
+	background                  sync.WaitGroup
+	stopped                     chan struct{} // closed when everything has ended
 
 	starting sync.Mutex // held by Start
 	started  atomic.Bool
-
-	mu       sync.RWMutex
-	closed   bool
-	mounted  atomic.Bool    // Routes was called
-	routes   []Route        // beside the recovery endpoints
-	inFlight sync.WaitGroup // calls that publish
 }
 
-// NewClient checks the configuration and makes a client of it. Nothing is
-// sent before Start or the first Publish. An error is ErrInvalidConfig and
-// names every field at fault.
+// NewClient checks the configuration and returns a client. Nothing is sent
+// before Start or the first Publish. The error is ErrInvalidConfig and names
+// every invalid field.
 func NewClient(config Config) (*Client, error) {
 	cfg, err := config.resolve()
 	if err != nil {
 		return nil, err
 	}
-	cfg.logger = guardLogger(cfg.logger)
+	log := loglimit.NewLogger(guardLogger(cfg.logger), prefix)
+	guard := guard{log}
 	c := &Client{
-		cfg:     cfg,
-		log:     newLimitedLogger(cfg.logger),
-		limits:  newLimits(cfg.bulkLimit, bulkBytes),
+		cfg: cfg,
+		events: &events{
+			log: log, observer: guardObserver(cfg.observer, guard.panicked), throughput: throughput{born: time.Now()},
+		},
 		stopped: make(chan struct{}),
-
-		throughput: throughput{born: time.Now()},
 	}
-	cfg.observer = guardObserver(cfg.observer, c.panicked)
-	c.batcher = newBatcher(c, cfg.batching)
-	if c.transport, err = newTransport(cfg, newBreaker(c.breakerChanged)); err != nil {
-		return nil, err
-	}
-	c.transport.explainUnknownTopic = c.explainUnknownTopic
 	c.stopping, c.cancelStopping = context.WithCancel(context.Background())
-	c.hard, c.cancelHard = context.WithCancel(context.Background())
-	if cfg.outbox != nil {
-		c.relay = newRelay(c, cfg.outbox)
+	c.force, c.cancelForce = context.WithCancel(context.Background())
+	if err := c.build(guard); err != nil {
+		return nil, fmt.Errorf("%s%w", prefix, err)
 	}
 	return c, nil
 }
 
-// Start sets up the topics and consumers and begins to deliver what is in
-// the outbox. It belongs in the app's initialization, and the adapters'
-// Register calls it. Publishing works before Start, too.
+// build creates the parts of the client. Each part receives values and
+// functions, none receives the client.
+func (c *Client) build(guard guard) (err error) {
+	cfg, events := c.cfg, c.events
+	strangers := &strangers{known: cfg.topics, log: events.log}
+	c.office, err = office.New(office.Config{
+		URL: cfg.baseURL, Authorization: cfg.authorization, Transport: cfg.transport(),
+		Timeout: cfg.timeout, BulkTimeout: cfg.bulkTimeout,
+		ErrorOf: errorOf, Explain: strangers.explain, Observe: events.send(),
+		Changed: func(state office.State) {
+			events.breaker(BreakerState(state), cfg.outbox != nil)
+			if state == office.Closed {
+				c.relay.Wake()
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	c.setup = &setup{cfg: cfg, office: c.office, events: events, guard: guard}
+	sender := deliver.NewSender(deliver.Config{
+		Office: c.office, BulkLimit: cfg.bulkLimit, Outbox: cfg.outbox != nil, EnsureTopic: c.setup.ensureTopic, Guard: guard.call,
+	})
+	c.pipeline = &pipeline{
+		gate: &c.gate, events: events, office: c.office, sender: sender, bulkTimeout: cfg.bulkTimeout, stopping: c.stopping.Done(),
+	}
+	queueConfig := queue.Config{
+		Payloads: cfg.batching.Payloads, Bytes: cfg.batching.Bytes, Delay: cfg.batching.Delay, InFlight: cfg.batching.InFlight,
+		MaxMessages: cfg.batching.MaxMessages, MaxBytes: cfg.batching.MaxBytes, MaxAge: cfg.batching.MaxAge,
+		Deliver: sender.DeliverInBackground, Reusable: c.office.Owned(), Go: c.background.Go, Force: c.force, Log: events.log,
+		Tell: queue.Tell{
+			Delivered: events.delivered, Refused: events.refused, Aged: events.aged,
+			Failed: func(topic string, failures []*office.Failure) { events.failed(topic, failures, false) },
+		},
+	}
+	if cfg.outbox != nil {
+		queueConfig.Outbox = c.buildStorage(guard, sender)
+	}
+	c.queue = queue.New(queueConfig)
+	c.pipeline.queue = c.queue
+	c.recovery = &recovery{cfg: cfg, events: events}
+	c.routes = &routes{cfg: cfg, log: events.log, recovery: c.RecoveryHandler()}
+	return nil
+}
+
+// buildStorage creates the parts of a client with an outbox, and the outbox
+// functions of the queue.
+func (c *Client) buildStorage(guard guard, sender *deliver.Sender) *queue.Outbox {
+	store, events := c.cfg.outbox, c.events
+	settler := relay.NewSettler(store, guard.call, events.log, relay.Tell{Failed: events.failed, Dead: events.dead})
+	c.relay = relay.New(relay.Config{
+		Store: store, Settler: settler, Deliver: sender.DeliverInBackground, Delivered: events.delivered,
+		Breaker: c.office.State, MaxTime: c.office.MaxTime(), BulkLimit: c.cfg.bulkLimit, Guard: guard.call, Log: events.log,
+	})
+	storage := newStorage(store, c.stopping.Done())
+	c.pipeline.relay, c.pipeline.storage = c.relay, storage
+	return &queue.Outbox{
+		Commit: func(ctx context.Context, batches []queue.Held) error {
+			return guard.call("storing messages", func() error { return storage.hold(ctx, c.relay.Lease(), batches) })
+		},
+		PostUntil: func(committed time.Time) time.Time { return c.relay.PostUntil(committed).Add(-relay.StoreTimeout) },
+		Settle: func(ctx context.Context, b *message.Batch, attempts int, outcome *deliver.Outcome) {
+			rows := make([]relay.Row, len(b.Messages))
+			for i := range rows {
+				rows[i] = relay.Row{ID: b.Messages[i].ID, Token: storage.token, Attempts: attempts}
+			}
+			settler.Settle(ctx, relay.Settlement{Topic: b.Topic, Rows: rows, Outcome: outcome})
+			if len(outcome.Failed()) > 0 {
+				c.relay.Wake()
+			}
+		},
+		Remove: settler.Remove,
+		Store: func(ctx context.Context, b *message.Batch, tried int, outcome *deliver.Outcome) error {
+			return guard.call("storing messages", func() error { return c.pipeline.store(ctx, b, tried, outcome) })
+		},
+	}
+}
+
+// Start sets up the topics and consumers and starts the delivery of messages in
+// the outbox. Call it when the app initializes; the adapters' Register calls
+// it. Publishing also works before Start.
 //
-// Start returns an error when the outbox cannot be used, when ctx ends
-// first, or, with Config.SetupRequired, when setup fails. Otherwise a failed
-// setup is logged and tried again in the background until it succeeds or
-// the client is stopped. Starting a started client does nothing; starting a
-// stopped one returns ErrClosed.
+// Start returns an error if the outbox cannot be used, if ctx ends first, or,
+// with Config.SetupRequired, if setup fails. Otherwise a failed setup is logged
+// and retried in the background until it succeeds or the client is stopped.
+// Start does nothing if the client is already started, and returns ErrClosed if
+// it is stopped.
 func (c *Client) Start(ctx context.Context) error {
 	if err := c.present(); err != nil {
 		return err
@@ -95,7 +164,7 @@ func (c *Client) Start(ctx context.Context) error {
 	c.starting.Lock()
 	defer c.starting.Unlock()
 	if c.started.Load() {
-		return c.goOn(func() {})
+		return c.gate.ifOpen(func() {})
 	}
 	if c.cfg.outbox != nil {
 		if err := c.cfg.outbox.Check(ctx); err != nil {
@@ -109,33 +178,22 @@ func (c *Client) Start(ctx context.Context) error {
 	if err != nil && c.cfg.setupRequired {
 		return err
 	}
-	return c.goOn(func() {
+	return c.gate.ifOpen(func() {
 		c.started.Store(true)
 		if err != nil {
-			c.background.Go(func() { c.keepSettingUp(c.stopping, report) })
+			c.background.Go(func() { c.setup.keepTrying(c.stopping, report) })
 		}
 		if c.relay != nil {
-			c.background.Go(func() { c.relay.run(c.stopping, c.hard) })
+			c.background.Go(func() { c.relay.Run(c.stopping, c.force) })
 		}
 	})
 }
 
-// goOn does something unless the client is closed.
-func (c *Client) goOn(do func()) error {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if c.closed {
-		return ErrClosed
-	}
-	do()
-	return nil
-}
-
-// Flush posts what waits in memory and returns when every message that was
+// Flush posts the messages in memory and returns when every message that was
 // accepted before the call is delivered or stored. Messages that a request
-// holds back by Options.FlushOn are not accepted before it ends. The error
-// is that of ctx, when it ends first, or ErrUndelivered if the client was
-// stopped meanwhile and some of the messages were lost.
+// holds for Options.FlushOn count as accepted when the request ends. Flush
+// returns the error of ctx if ctx ends first, and ErrUndelivered if the client
+// was stopped and some of the messages were lost.
 func (c *Client) Flush(ctx context.Context) error {
 	if err := c.present(); err != nil {
 		return err
@@ -143,42 +201,45 @@ func (c *Client) Flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return c.batcher.flush(ctx)
+	lost, err := c.queue.Flush(ctx)
+	if lost > 0 {
+		return fmt.Errorf("%sflush: %d messages: %w", prefix, lost, inner{ErrUndelivered})
+	}
+	return err
 }
 
-// Stop has the client accept nothing more, waits for the calls that publish
-// and for the requests under way, delivers what waits in memory and ends the
-// background work. It returns nil if every accepted message is delivered or
-// stored; what is stored stays in the outbox. A second before the deadline of
-// ctx, or half the time it gives, the requests of the background work are broken
-// off, and their messages stored; calls that publish end by themselves. When ctx
-// ends before everything else has, Stop returns an error; the rest ends by
-// itself, within the configured timeouts, which grow with large messages.
-// Without an outbox, or with one that cannot be used, it returns ErrUndelivered
-// when messages of [Memory] were left that the server had not taken; without a
-// deadline it waits until they are delivered or stored.
+// Stop shuts the client down gracefully: it rejects new messages, waits for
+// calls in progress, flushes the queue and stops the relay. It returns nil if
+// every accepted message is delivered or stored; stored messages stay in the
+// outbox.
 //
-// Stop may be called more than once, at the same time too: every call waits.
-// The outbox is not closed: whoever opened it closes it after Stop.
+// One second before the deadline of ctx, or after half of the remaining time if
+// that is less than two seconds, Stop aborts the background requests and stores
+// their messages; it does not abort calls that publish. If ctx ends before the
+// shutdown is complete, Stop returns an error and the shutdown continues in the
+// background, within the configured timeouts, which grow with large messages.
+// If there is no outbox, or it cannot be used, Stop returns ErrUndelivered when
+// the server has not accepted all messages of [Memory]. Without a deadline it
+// waits until they are delivered or stored.
+//
+// Stop may be called several times, also concurrently: every call waits. It
+// does not close the outbox: the code that opened it closes it after Stop.
 func (c *Client) Stop(ctx context.Context) error {
 	if err := c.present(); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	if !c.closed {
-		c.closed = true
-		c.batcher.stop()
+	c.gate.close(func() {
+		c.queue.Stop()
 		go c.shutDown()
-	}
-	c.mu.Unlock()
-	hurry, cancel := beforeDeadline(ctx)
+	})
+	soon, cancel := beforeDeadline(ctx)
 	defer cancel()
 	select {
 	case <-c.stopped:
 		return c.left()
-	case <-hurry.Done():
-		c.cancelHard()
-		c.batcher.hurry()
+	case <-soon.Done():
+		c.cancelForce()
+		c.queue.Expedite()
 	}
 	select {
 	case <-c.stopped:
@@ -188,15 +249,16 @@ func (c *Client) Stop(ctx context.Context) error {
 	}
 }
 
-// left tells, when everything has ended, whether messages were lost.
+// left returns an error if messages were lost. It is called when everything has
+// ended.
 func (c *Client) left() error {
-	if n := c.batcher.undelivered(); n > 0 {
+	if n := c.queue.Lost(); n > 0 {
 		return fmt.Errorf("%sstop: %d messages: %w", prefix, n, inner{ErrUndelivered})
 	}
 	return nil
 }
 
-// beforeDeadline makes a context that ends a little before ctx does.
+// beforeDeadline returns a context that ends a little before ctx.
 func beforeDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -205,38 +267,58 @@ func beforeDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, deadline.Add(-min(stopMargin, time.Until(deadline)/2)))
 }
 
-// shutDown ends everything in the order in which it depends on each other.
+// shutDown stops the parts in the order of their dependencies.
 func (c *Client) shutDown() {
 	c.cancelStopping()
-	c.inFlight.Wait()
-	c.batcher.close()
+	c.gate.calls.Wait()
+	c.queue.Close()
 	c.background.Wait()
-	c.cancelHard()
-	c.transport.close()
+	c.cancelForce()
+	c.office.Close()
 	close(c.stopped)
 }
 
-// enter counts a call that publishes; leave is to be called at its end.
-func (c *Client) enter() error {
-	return c.goOn(func() { c.inFlight.Add(1) })
+// present returns the error of a nil client: the caller has ignored the error
+// of NewClient.
+func (c *Client) present() error {
+	if c == nil {
+		return misplaced("client", "is nil; NewClient returns one, or an error")
+	}
+	return nil
 }
 
-func (c *Client) leave() { c.inFlight.Done() }
+// gate admits calls until the client is stopped.
+type gate struct {
+	mu     sync.RWMutex
+	closed bool
+	calls  sync.WaitGroup // calls that publish
+}
 
-// breakerChanged notes a change of the circuit breaker.
-func (c *Client) breakerChanged(state BreakerState) {
-	switch state {
-	case BreakerOpen:
-		fate := "messages go to the outbox at once"
-		if c.cfg.outbox == nil {
-			fate = "there is no outbox, so messages are not accepted, or wait in memory"
-		}
-		c.log.warn("breaker", "open", "circuit breaker has opened: the server fails, and "+fate)
-	case BreakerClosed:
-		c.log.info("breaker", "closed", "circuit breaker has closed: the server is back")
-		c.relay.wake()
+// ifOpen calls a function unless the gate is closed.
+func (g *gate) ifOpen(do func()) error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.closed {
+		return ErrClosed
 	}
-	if c.cfg.observer.Breaker != nil {
-		c.cfg.observer.Breaker(state)
+	do()
+	return nil
+}
+
+// enter counts a call that publishes. Each enter needs a leave.
+func (g *gate) enter() error { return g.ifOpen(g.stay) }
+
+// stay is like enter, for a caller that has already entered.
+func (g *gate) stay() { g.calls.Add(1) }
+
+func (g *gate) leave() { g.calls.Done() }
+
+// close closes the gate. The first call also calls do.
+func (g *gate) close(do func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.closed = true
+		do()
 	}
 }

@@ -186,7 +186,7 @@ func TestDedupKeyHeldByARowOfAnEarlierRelease(t *testing.T) {
 // blindStore is a store in which nothing can be looked up.
 type blindStore struct{ outbox.Store }
 
-func (blindStore) List(context.Context, outbox.Query) ([]outbox.Record, error) {
+func (blindStore) List(context.Context, outbox.Query) ([]outbox.Entry, error) {
 	return nil, errBrokenStore
 }
 

@@ -109,7 +109,7 @@ func TestDurableIsHeldWhileItIsPosted(t *testing.T) {
 				held++
 			}
 		}
-		assert.Equal(t, 2, held, "the third has no room in memory")
+		assert.Equal(t, 2, held, "the third has no capacity in memory")
 		time.Sleep(backoffBase + time.Millisecond)
 		synctest.Wait()
 		assert.EqualValues(t, 2, server.waiting.Load(), "the worker's, and the relay's, which was told of the third")

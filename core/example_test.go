@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"time"
 
 	"github.com/postoffice-go/postoffice/core"
@@ -188,11 +189,16 @@ func ExampleClient_RecoveryHandler() {
 		panic(err)
 	}
 	mux := http.NewServeMux()
-	for _, route := range client.Routes() {
-		mux.Handle(route.Path, route.Handler)
-		fmt.Println(route.Path)
+	mux.Handle(core.DefaultRecoveryPath, client.RecoveryHandler())
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	answer, err := http.Get(server.URL + core.DefaultRecoveryPath)
+	if err != nil {
+		panic(err)
 	}
-	// Output: /postoffice/messages/
+	defer func() { _ = answer.Body.Close() }()
+	fmt.Println(answer.Status)
+	// Output: 401 Unauthorized
 }
 
 func ExampleObserver() {

@@ -14,6 +14,8 @@ const (
 	// memoryRetryMax bounds the pause before messages in memory are tried again.
 	memoryRetryMax = 30 * time.Second
 
+	// slots is how many posts of the relay run at a time.
+	slots = 8
 	// relayPoll is how often the relay looks for messages of other processes.
 	relayPoll = 2 * time.Second
 	// relayErrorMax bounds the pause of the relay after an error of the outbox.
@@ -23,7 +25,7 @@ const (
 	lockedPause = 200 * time.Millisecond
 	// storeTimeout bounds a call to the outbox.
 	storeTimeout = 5 * time.Second
-	// fullPoll is how often a call that waits asks a full outbox for room.
+	// fullPoll is how often a call that waits asks a full outbox for capacity.
 	fullPoll = 100 * time.Millisecond
 	// commitPauseMax bounds the pause after a failed commit of what is in memory.
 	commitPauseMax = time.Second

@@ -49,11 +49,10 @@ func TestOutcomeHasAFinalStatus(t *testing.T) {
 	for status, want := range map[int]int{0: 200, 100: 200, 103: 200, 101: 101, 200: 200, 304: 304, 500: 500} {
 		var got core.Outcome
 		options := core.Options{AfterResponse: core.Memory, FlushOn: func(outcome core.Outcome) bool { got = outcome; return false }}
-		ctx, end := client.BeginRequest(t.Context(), nil, options)
-		_, err := core.MustFromContext(ctx).Publish(ctx, "orders", struct{}{})
-		require.NoError(t, err)
-		core.EndRequest(ctx, status)
-		end()
+		require.NoError(t, client.Serve(&answered{status: status}, nil, options, func(_ http.ResponseWriter, r *http.Request) error {
+			_, err := core.MustFromContext(r.Context()).Publish(r.Context(), "orders", struct{}{})
+			return err
+		}))
 		assert.Equal(t, core.Outcome{Status: want}, got, status)
 	}
 }
@@ -110,9 +109,4 @@ func TestSucceeded(t *testing.T) {
 	assert.True(t, core.Succeeded(core.Outcome{Status: 499}))
 	assert.False(t, core.Succeeded(core.Outcome{Status: 500}))
 	assert.False(t, core.Succeeded(core.Outcome{Panicked: true}))
-}
-
-func TestEndRequestWithoutPublisher(t *testing.T) {
-	assert.NotPanics(t, func() { core.EndRequest(t.Context(), 200) })
-	assert.NotPanics(t, func() { core.EndRequest(core.NewContext(t.Context(), nil), 200) })
 }

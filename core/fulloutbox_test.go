@@ -128,7 +128,7 @@ func TestFullOutboxIsWaitedForUntilThereIsRoom(t *testing.T) {
 	}
 }
 
-// isServedAtOnce checks that a call does not wait for room in an outbox that
+// isServedAtOnce checks that a call does not wait for capacity in an outbox that
 // has some: nobody is in its way.
 func isServedAtOnce(t *testing.T, p *core.Publisher) {
 	t.Helper()
@@ -226,7 +226,7 @@ func TestWhatFitsDoesNotWaitForWhatIsLarger(t *testing.T) {
 		}
 		_, err := client.PublishBulk(t.Context(), "orders", numbered(400))
 		require.NoError(t, err)
-		assert.Zero(t, time.Since(begun), "there is room for them")
+		assert.Zero(t, time.Since(begun), "there is capacity for them")
 		err = <-bulk
 		require.ErrorIs(t, err, core.ErrOutboxFull)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -271,7 +271,7 @@ func TestWhatNeverFitsIsRefusedAtOnce(t *testing.T) {
 	for _, mode := range []core.Mode{core.Off, core.Durable, core.Memory} {
 		waitForRoom(t, memory.WithMaxBytes(1<<20), func(t *testing.T, store *insertsStore, client *core.Client) {
 			p := publisherIn(t, client, mode)
-			if mode == core.Memory { // so that there is no room in memory either
+			if mode == core.Memory { // so that there is no capacity in memory either
 				queueN(t, p, 1, core.Queued)
 			}
 			begun := time.Now()

@@ -10,40 +10,33 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/loglimit"
 )
 
-// What an app brings along may panic: its slog.Handler, Observer, transport and
-// outbox. In a goroutine of the client that would end the process, and in the
-// middle of its work lose track of messages.
+// Code of the app may panic: its slog.Handler, Observer, transport and outbox.
+// In a goroutine of the client, a panic would end the process, or lose track of
+// messages in the middle of an operation.
 
-// guard calls code of the app in a goroutine of the client. A panic is logged
-// and returned as an error.
-func (c *Client) guard(doing string, call func() error) (err error) {
+// guard calls code of the app in goroutines of the client.
+type guard struct{ log *loglimit.Logger }
+
+// call calls code of the app. A panic is logged and returned as an error.
+func (g guard) call(doing string, call func() error) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			c.panicked(doing, reason)
+			g.panicked(doing, reason)
 			err = errPanicked
 		}
 	}()
 	return call()
 }
 
-// panicked logs a panic of code of the app, where it was recovered.
-func (c *Client) panicked(doing string, reason any) {
-	c.log.error("panic", doing, "code of the app has panicked in "+doing+"; the client goes on",
+// panicked logs a panic of the app's code that was recovered elsewhere.
+func (g guard) panicked(doing string, reason any) {
+	g.log.Error("panic", doing, "code of the app has panicked in "+doing+"; the client goes on",
 		"panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
 }
 
-// post sends a delivery in a goroutine of the client. When the app's transport
-// panics, what was not sent until then has failed.
-func (c *Client) post(ctx context.Context, d *delivery) {
-	_ = c.guard("sending messages", func() error {
-		c.sendAll(ctx, d)
-		return nil
-	})
-}
-
-// guardObserver makes an Observer whose panics are reported and go no further,
-// for they say nothing about the messages that it is told of. Those functions
-// that belong to a call of the app's are left as they are.
+// guardObserver returns an Observer whose panics are reported and recovered,
+// because they say nothing about the messages. Functions that run within a call
+// of the app are not changed.
 func guardObserver(o Observer, report func(doing string, reason any)) Observer {
 	o.Delivered = guardCall("Observer.Delivered", o.Delivered, report)
 	o.Stored = guardCall("Observer.Stored", o.Stored, report)
@@ -68,7 +61,8 @@ func guardObserver(o Observer, report func(doing string, reason any)) Observer {
 	return o
 }
 
-// guardCall makes a function that reports the panics of another; nil of nil.
+// guardCall returns a function that reports the panics of another one; nil for
+// nil.
 func guardCall[T any](doing string, call func(T), report func(doing string, reason any)) func(T) {
 	if call == nil {
 		return nil
@@ -83,8 +77,8 @@ func guardCall[T any](doing string, call func(T), report func(doing string, reas
 	}
 }
 
-// guardLogger makes a logger whose panics go no further than to the standard
-// error, once in a while.
+// guardLogger returns a logger whose panics are only written to standard error,
+// rate-limited.
 func guardLogger(logger *slog.Logger) *slog.Logger {
 	return slog.New(&guardedHandler{logger.Handler(), &loglimit.Limiter[struct{}]{}})
 }
@@ -94,7 +88,7 @@ type guardedHandler struct {
 	reported *loglimit.Limiter[struct{}]
 }
 
-// recovered is to be deferred.
+// recovered handles a panic. It must be deferred.
 func (h *guardedHandler) recovered() {
 	reason := recover()
 	if reason == nil {
@@ -105,24 +99,24 @@ func (h *guardedHandler) recovered() {
 	}
 }
 
-// Enabled is part of [slog.Handler].
+// Enabled implements [slog.Handler].
 func (h *guardedHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	defer h.recovered()
 	return h.handler.Enabled(ctx, level)
 }
 
-// Handle is part of [slog.Handler].
+// Handle implements [slog.Handler].
 func (h *guardedHandler) Handle(ctx context.Context, record slog.Record) error {
 	defer h.recovered()
 	return h.handler.Handle(ctx, record)
 }
 
-// WithAttrs is part of [slog.Handler].
+// WithAttrs implements [slog.Handler].
 func (h *guardedHandler) WithAttrs(attributes []slog.Attr) slog.Handler {
 	return &guardedHandler{h.handler.WithAttrs(attributes), h.reported}
 }
 
-// WithGroup is part of [slog.Handler].
+// WithGroup implements [slog.Handler].
 func (h *guardedHandler) WithGroup(name string) slog.Handler {
 	return &guardedHandler{h.handler.WithGroup(name), h.reported}
 }

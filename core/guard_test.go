@@ -274,7 +274,7 @@ func TestGuardedHandler(t *testing.T) {
 	var text logText
 	warn := func(logger *slog.Logger) {
 		client := newTestClient(t, core.Config{URL: testServer, Logger: logger})
-		client.Routes()
+		pathsOf(t, client)
 		client.AddRoute(core.Route{Path: "/late/"})
 	}
 	warn(text.logger().With("a", 1).WithGroup("g"))

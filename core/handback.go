@@ -5,24 +5,17 @@ import (
 	"strings"
 )
 
-// HandBack puts on a request what handlers and routers have put on a copy of
-// it: forms, the pattern and the path values of the pattern. net/http removes
-// the temporary files of the MultipartForm of its own request, and middlewares
-// in front of an adapter's look at theirs. An adapter that gives the handler a
-// copy defers HandBack, so that it runs after a panic, too:
-//
-//	handled := r.WithContext(ctx)
-//	defer core.HandBack(r, handled)
-//	next.ServeHTTP(w, handled)
-//
-// What the copy does not have is left as it is. HandBack is for authors of
-// adapters.
-func HandBack(r, handled *http.Request) {
-	if r == nil || handled == nil || r == handled {
+// handBack copies fields that handlers and routers have set on a copy of a
+// request back to the request: forms, the pattern and its path values. net/http
+// removes the temporary files of the MultipartForm of its own request, and
+// outer middlewares read its fields. Fields that are not set on the copy stay
+// unchanged.
+func handBack(r, handled *http.Request) {
+	if handled == nil || r == handled {
 		return
 	}
-	// Nothing is written that is there already: others may be reading the
-	// request. Forms are parsed once, so one that is there is the same.
+	// Existing values are not overwritten, because others may be reading the
+	// request. Forms are parsed once, so an existing one is the same.
 	if r.MultipartForm == nil && handled.MultipartForm != nil {
 		r.MultipartForm = handled.MultipartForm
 	}
@@ -39,7 +32,8 @@ func HandBack(r, handled *http.Request) {
 }
 
 // handBackPathValues copies the values of the wildcards, such as {id} and
-// {path...}, in the pattern of a request. There is no other list of them.
+// {path...}, in the pattern of a request. net/http does not list them
+// otherwise.
 func handBackPathValues(r, handled *http.Request) {
 	for rest := handled.Pattern; ; {
 		_, after, found := strings.Cut(rest, "{")

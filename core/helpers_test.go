@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -114,8 +115,12 @@ func payloadsOf(server *postofficetest.Server, topic string) []string {
 // records returns what is in an outbox.
 func records(t *testing.T, store outbox.Store) []outbox.Record {
 	t.Helper()
-	list, err := store.List(context.Background(), outbox.Query{Limit: 100_000})
+	entries, err := store.List(context.Background(), outbox.Query{Limit: 100_000})
 	require.NoError(t, err)
+	list := make([]outbox.Record, len(entries))
+	for i, entry := range entries {
+		list[i] = entry.Record
+	}
 	return list
 }
 
@@ -149,22 +154,70 @@ func (l *logText) String() string {
 // logger writes to the log.
 func (l *logText) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-// begin makes a request's publisher and its end.
+// answered is a writer of a request that has been answered.
+type answered struct {
+	http.ResponseWriter
+	status int
+}
+
+// Status returns the status of the answer.
+func (a *answered) Status() int { return a.status }
+
+// begin begins a request, which ends when end is called or the test ends: with a
+// status, or, if that is zero, by a panic.
 func begin(t *testing.T, client *core.Client, options core.Options) (p *core.Publisher, end func(status int)) {
 	t.Helper()
-	ctx, finish := client.BeginRequest(t.Context(), nil, options)
-	return core.MustFromContext(ctx), func(status int) {
-		if status != 0 {
-			core.EndRequest(ctx, status)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+	require.NoError(t, err)
+	w := &answered{}
+	begun, ending, ended := make(chan *core.Publisher, 1), make(chan bool), make(chan any)
+	go func() {
+		defer func() { ended <- recover() }()
+		_ = client.Serve(w, request, options, func(_ http.ResponseWriter, r *http.Request) error {
+			begun <- core.MustFromContext(r.Context())
+			if panics := <-ending; panics {
+				panic(http.ErrAbortHandler)
+			}
+			return nil
+		})
+	}()
+	over := false
+	end = func(status int) {
+		if over {
+			return
 		}
-		finish()
+		over = true
+		w.status = status
+		ending <- status == 0
+		reason := <-ended
+		if err, ok := reason.(error); reason != nil && (!ok || !errors.Is(err, http.ErrAbortHandler)) {
+			panic(reason)
+		}
 	}
+	t.Cleanup(func() { end(0) })
+	return <-begun, end
+}
+
+// pathsOf returns the paths that a client mounts.
+func pathsOf(t *testing.T, client *core.Client) []string {
+	t.Helper()
+	var paths []string
+	require.NoError(t, client.MountRoutes(core.Router{Native: t, Handle: func(method, path string, _ http.Handler) {
+		if method == http.MethodGet && strings.HasSuffix(path, "/") {
+			paths = append(paths, path)
+		}
+	}}))
+	return paths
 }
 
 // publisherIn makes a publisher of a mode.
 func publisherIn(t *testing.T, client *core.Client, mode core.Mode) *core.Publisher {
 	t.Helper()
-	p, _ := begin(t, client, core.Options{AfterResponse: mode})
+	var p *core.Publisher // which outlives its request
+	require.NoError(t, client.Serve(nil, nil, core.Options{AfterResponse: mode}, func(_ http.ResponseWriter, r *http.Request) error {
+		p = core.MustFromContext(r.Context())
+		return nil
+	}))
 	return p
 }
 

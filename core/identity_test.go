@@ -183,7 +183,7 @@ func TestDedupKeyIsChecked(t *testing.T) {
 		require.ErrorIs(t, err, core.ErrInvalidMessage)
 		assert.ErrorContains(t, err, problem)
 	}
-	_, err := client.Publish(t.Context(), "orders", struct{}{}, core.WithDedupKey(""), core.WithDedupKey("good"))
+	_, err := client.Publish(t.Context(), "orders", struct{}{}, core.WithDedupKey("first"), core.WithDedupKey("last"))
 	require.NoError(t, err, "the last one counts")
 	_, err = client.PublishBulk(t.Context(), "orders", []any{struct{}{}}, core.WithDedupKey("k"))
 	require.ErrorIs(t, err, core.ErrInvalidMessage)

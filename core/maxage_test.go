@@ -257,6 +257,42 @@ func TestMemoryAdmitsWhatTheOutboxCommitsInTime(t *testing.T) {
 	})
 }
 
+// What Durable has had in memory gives no capacity to messages in memory alone.
+func TestDurableDoesNotRaiseWhatMemoryAdmits(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {
+		admits := func(durable int) (accepted int) {
+			store := &closedStore{Store: memory.New()}
+			config, next := config, config.HTTPClient.Transport
+			config.Outbox = store
+			config.HTTPClient = &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
+				if store.shut.Load() {
+					<-r.Context().Done()
+					return nil, r.Context().Err()
+				}
+				return next.RoundTrip(r)
+			})}
+			client := newTestClient(t, config)
+			queueN(t, publisherIn(t, client, core.Durable), durable, core.Stored)
+			require.NoError(t, client.Flush(t.Context()))
+			time.Sleep(time.Minute)
+			isEmpty(t, client)
+			store.shut.Store(true)
+			defer store.shut.Store(false)
+			p := publisherIn(t, client, core.Memory)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			for range 10_000 {
+				if _, err := p.Publish(ctx, "orders", struct{}{}); err != nil {
+					break
+				}
+				accepted++
+			}
+			return accepted
+		}
+		assert.Equal(t, admits(0), admits(3000))
+	})
+}
+
 func TestBatchThatNeverFitsDoesNotKeepOutItsSmallMessages(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := memory.New(memory.WithMaxBytes(100_000))

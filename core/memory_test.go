@@ -239,7 +239,7 @@ func TestMemoryIsUsedWhileTheOutboxIsFull(t *testing.T) {
 		insert(t, store, "orders", 1)
 		server.FailWhen(func(*http.Request, []byte) (int, bool) { return http.StatusServiceUnavailable, true })
 		for client.Stats().Breaker != core.BreakerOpen {
-			// There is no room for what fails, and no time to wait for it.
+			// There is no capacity for what fails, and no time to wait for it.
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			_, err := client.Publish(ctx, "orders", struct{}{})
 			cancel()

@@ -6,36 +6,41 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+
+	"github.com/postoffice-go/postoffice/core/internal/loglimit"
+	"github.com/postoffice-go/postoffice/core/internal/office"
 )
 
-// maxStrangers bounds how many unknown topics are remembered.
+// maxStrangers bounds the number of remembered unknown topics.
 const maxStrangers = 1000
 
-// strangers are topics that neither the server nor Config.Topics has, each with
-// what there is to say about it.
+// strangers remembers topics that neither the server nor Config.Topics has,
+// each with a hint.
 type strangers struct {
+	known []string // Config.Topics
+	log   *loglimit.Logger
+
 	mu    sync.Mutex
 	hints map[string]string
 }
 
-// explainUnknownTopic completes the failure of a topic that the server does not
-// have. One that is not in Config.Topics either is probably misspelt, and its
-// messages would wait in the outbox for ever: the log says so once.
-func (c *Client) explainUnknownTopic(topic string, f *failure) {
-	if slices.Contains(c.cfg.topics, topic) {
-		return // it is created, or setup tells why not
+// explain adds a hint to the failure of a topic that the server does not have.
+// A topic that is not in Config.Topics either is probably misspelt, and its
+// messages would wait in the outbox forever, so it is also logged once.
+func (s *strangers) explain(topic string, f *office.Failure) {
+	if slices.Contains(s.known, topic) {
+		return // it is created, or setup logs the reason
 	}
-	hint, first := c.strangers.meet(topic, c.cfg.topics)
-	f.cause = fmt.Errorf("%w; %s", f.cause, hint)
+	hint, first := s.meet(topic)
+	f.Cause = fmt.Errorf("%w; %s", f.Cause, hint)
 	if first {
-		c.log.error("unknown topic", topic, "topic is unknown: its messages cannot be delivered; "+hint, "topic", topic)
+		s.log.Error("unknown topic", topic, "topic is unknown: its messages cannot be delivered; "+hint, "topic", topic)
 	}
 }
 
-// meet returns what there is to say about an unknown topic, and whether it is
-// met for the first time. When there are too many, those that are not
-// remembered count as met before.
-func (s *strangers) meet(topic string, known []string) (hint string, first bool) {
+// meet returns the hint for an unknown topic, and whether this is its first
+// failure. Topics beyond maxStrangers never count as first.
+func (s *strangers) meet(topic string) (hint string, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if hint, ok := s.hints[topic]; ok {
@@ -45,7 +50,7 @@ func (s *strangers) meet(topic string, known []string) (hint string, first bool)
 	if len(s.hints) >= maxStrangers {
 		return hint, false
 	}
-	if nearest, ok := nearestTopic(topic, known); ok {
+	if nearest, ok := nearestTopic(topic, s.known); ok {
 		hint += fmt.Sprintf("; did you mean %q?", nearest)
 	}
 	if s.hints == nil {
@@ -55,8 +60,8 @@ func (s *strangers) meet(topic string, known []string) (hint string, first bool)
 	return hint, true
 }
 
-// nearestTopic returns the known topic that may be meant by another name: at
-// most a third of it differs, case and punctuation aside.
+// nearestTopic returns the known topic that a misspelt name probably means: at
+// most a third of it differs, ignoring case and punctuation.
 func nearestTopic(name string, known []string) (nearest string, ok bool) {
 	least := 0
 	for _, topic := range known {
@@ -68,7 +73,8 @@ func nearestTopic(name string, known []string) (nearest string, ok bool) {
 	return nearest, ok
 }
 
-// foldTopic makes spellings such as order.paid, orderPaid and ORDER_PAID alike.
+// foldTopic maps spellings such as order.paid, orderPaid and ORDER_PAID to the
+// same text.
 func foldTopic(name string) string {
 	return strings.ToLower(strings.Map(func(r rune) rune {
 		if strings.ContainsRune("_-./: ", r) {

@@ -4,157 +4,240 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/postoffice-go/postoffice/core/internal/typednil"
 )
 
-// anyMessage is the id of no message, to ask routers who would serve one.
+// anyMessage is an id that no message has, used to query routers for the route
+// of a message.
 const anyMessage = "00000000-0000-7000-8000-000000000000"
 
-// CheckRoutes tells whether MountRoutes would find the paths of the client's
-// routes free. It is for authors of adapters, whose Register calls it before
-// it changes anything.
-func (c *Client) CheckRoutes(matching func(path string) []string) error {
+// Router is the router of a framework, or a group of one, for
+// [Client.MountRoutes], [Client.Register] and [MountConsumer]. It is for
+// authors of adapters.
+type Router struct {
+	// Native is the router that the app passed to the adapter. It is only
+	// checked for nil, including a nil pointer in an interface, which is an
+	// error. Required.
+	Native any
+
+	// Handle adds a route for one method and path. A panic means that the
+	// router rejects the route. Required.
+	Handle func(method, path string, handler http.Handler)
+
+	// Below is the suffix that makes a path with a trailing slash match
+	// everything below it, such as "*path" in Gin. Defaults to none.
+	Below string
+
+	// Exact is the suffix that makes a path with a trailing slash match nothing
+	// below it, such as "{$}" in net/http. Defaults to none.
+	Exact string
+
+	// Routes returns the app's routes that may serve a request, as a path, or
+	// as a method, a space and a path. In a path, ":name" and "{name}" match
+	// one segment. "*", "*name" and "{name...}" match the rest, as does a
+	// trailing slash if Exact is set. Routes that do not match are ignored, so
+	// Routes may return all routes. The request has only a method and a path.
+	// Routes is called when routes are mounted, and at the first request.
+	// Defaults to nil: the app's routes are unknown.
+	Routes func(*http.Request) []string
+
+	// Prefix is the prefix of the group. Handle adds it to a path, and the
+	// paths of Routes begin with it. Defaults to none.
+	Prefix string
+}
+
+// check returns an error if the router cannot be used.
+func (r Router) check() error {
+	switch {
+	case typednil.Is(r.Native):
+		return misplaced("router", "is nil")
+	case r.Handle == nil:
+		return misplaced("Router.Handle", "is nil")
+	}
+	return nil
+}
+
+// methods returns the methods that a route is mounted for. Handlers reject
+// unsupported methods themselves, because a router would answer without
+// checking credentials.
+func methods() []string {
+	return []string{
+		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace,
+	}
+}
+
+// handle adds routes for all methods. It returns the panic value of a router
+// that rejects one.
+func (r Router) handle(path string, handler http.Handler) (reason any) {
+	defer func() { reason = recover() }()
+	for _, method := range methods() {
+		r.Handle(method, path, handler)
+	}
+	return nil
+}
+
+// exactly returns the route of a path that matches nothing below it.
+func (r Router) exactly(path string) string {
+	if strings.HasSuffix(path, "/") {
+		return path + r.Exact
+	}
+	return path
+}
+
+// serving returns the app's patterns that serve a path below the prefix by one
+// of the methods.
+func (r Router) serving(path string, methods ...string) (patterns []string) {
+	if r.Routes == nil {
+		return nil
+	}
+	path = r.Prefix + path
+	for _, method := range methods {
+		for _, pattern := range r.Routes(&http.Request{Method: method, URL: &url.URL{Path: path}}) {
+			own, route := partsOf(pattern)
+			if r.Exact != "" && strings.HasSuffix(route, "/") {
+				route += "*"
+			}
+			if (own == "" || own == method) && routeMatches(route, path) {
+				patterns = append(patterns, pattern)
+			}
+		}
+	}
+	return patterns
+}
+
+// partsOf returns the method of a pattern, empty for any, and its path. A host
+// between them is skipped.
+func partsOf(pattern string) (method, path string) {
+	start := max(strings.IndexByte(pattern, '/'), 0)
+	if end := strings.IndexAny(pattern[:start], " \t"); end > 0 {
+		method = pattern[:end]
+	}
+	return method, pattern[start:]
+}
+
+// routeMatches reports whether a path matches a route in the notation of
+// Router.Routes.
+func routeMatches(route, path string) bool {
+	segments, rest := strings.Split(strings.TrimSuffix(route, "{$}"), "/"), strings.Split(path, "/")
+	for i, segment := range segments {
+		named := strings.HasPrefix(segment, ":") || strings.HasPrefix(segment, "{")
+		switch {
+		case strings.HasPrefix(segment, "*"), named && strings.HasSuffix(segment, "...}"):
+			return true
+		case i >= len(rest):
+			return false
+		case named && rest[i] != "":
+		case segment != rest[i]:
+			return false
+		}
+	}
+	return len(segments) == len(rest)
+}
+
+// Register starts the client as part of an app: it checks that the routes are
+// free, calls [Client.Start], calls use, which installs the middleware in the
+// app, and mounts the routes as [Client.MountRoutes] does. It returns the
+// errors of MountRoutes and Start. In case of an error use was not called,
+// unless the router rejected a route. It is for authors of adapters.
+//
+// After Register, the first request of [Client.Serve] logs a warning for each
+// configured HTTP consumer whose target is this app according to
+// Config.OriginHost and is served by none of its routes: the server would retry
+// the delivery for 85 days. Nothing is checked if Router.Routes is nil.
+func (c *Client) Register(router Router, use func()) error {
 	if err := c.present(); err != nil {
 		return err
 	}
-	routes := c.Routes()
-	for i, route := range routes {
-		switch {
-		case !strings.HasPrefix(route.Path, "/") || !strings.HasSuffix(route.Path, "/"):
-			return misplaced(c.pathField(route), "is %q; it must begin and end in a slash", route.Path)
-		case typednil.Is(route.Handler):
-			return misplaced("Route.Handler", "of the path %q is nil", route.Path)
-		case slices.ContainsFunc(routes[:i], func(other Route) bool { return other.Path == route.Path }):
-			return misplaced(c.pathField(route), "is %q, as that of another route of the client", route.Path)
-		}
-		bare := strings.TrimSuffix(route.Path, "/")
-		for _, path := range []string{route.Path, bare, route.Path + anyMessage, route.Path + anyMessage + "/"} {
-			if path == "" {
-				continue
-			}
-			for _, pattern := range matching(path) {
-				// Less precise ones, such as "/*", are none of ours and leave it to us.
-				if at := pathOf(pattern); at == bare || strings.HasPrefix(at, route.Path) {
-					return c.taken(route, fmt.Sprintf("the app has the route %q", pattern))
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// MountRoutes has an adapter mount what an app has to serve for this client: the
-// recovery endpoint, and what AddRoute has added. The function matching tells
-// which routes of the app serve a path by any method, in the notation of the
-// router and without the prefix of a group; those that it cannot know are left
-// out. mount adds a route for its path, the path without the slash at its end,
-// and everything below it.
-//
-// Nothing is mounted, and the error is ErrInvalidConfig and names the path, when
-// the app serves the path of a route already: another client has the same
-// Config.RecoveryPath, the client was mounted before, or the route is the app's
-// own. A panic of mount, by which some routers refuse a route, is such an error,
-// too. It is for authors of adapters.
-func (c *Client) MountRoutes(matching func(path string) []string, mount func(Route)) error {
-	if err := c.CheckRoutes(matching); err != nil {
+	if err := c.routes.free(router); err != nil {
 		return err
 	}
-	for _, route := range c.Routes() {
-		if refused := refusal(func() { mount(route) }); refused != nil {
-			return c.taken(route, fmt.Sprintf("the router refuses it: %v", refused))
+	if err := c.Start(context.Background()); err != nil {
+		return err
+	}
+	if router.Routes != nil {
+		c.routes.unchecked.Store(&router)
+	}
+	use()
+	return c.MountRoutes(router)
+}
+
+// pathsOf returns the path of a route with and without its trailing slash; the
+// root has only one.
+func pathsOf(route Route) []string {
+	if route.Path == "/" {
+		return []string{"/"}
+	}
+	return []string{route.Path, strings.TrimSuffix(route.Path, "/")}
+}
+
+// MountRoutes mounts the client's routes in an app: the recovery endpoint and
+// the routes of AddRoute. Each route serves its path, the path without the
+// trailing slash, and everything below it.
+//
+// If the app already serves the path of a route, nothing is mounted and the
+// error is ErrInvalidConfig and names the path. This happens if another client
+// has the same Config.RecoveryPath, the client was mounted before, or the app
+// has such a route of its own. A route that the router rejects causes the same
+// error. It is for authors of adapters.
+func (c *Client) MountRoutes(router Router) error {
+	if err := c.present(); err != nil {
+		return err
+	}
+	if err := c.routes.free(router); err != nil {
+		return err
+	}
+	for _, route := range c.routes.all() {
+		paths := pathsOf(route)
+		paths[0] += router.Below
+		for _, path := range paths { // no redirect from one to the other
+			if refused := router.handle(path, route.Handler); refused != nil {
+				return c.routes.taken(route, fmt.Sprintf("the router refuses it: %v", refused))
+			}
 		}
 	}
 	return nil
 }
 
-// MountConsumer has an adapter serve what the server posts to a consumer, at
-// the path of its target, with and without a slash at its end. matching is
-// that of [Client.MountRoutes]; mount adds the handler for one path alone.
+// MountConsumer mounts the handler that receives the server's posts to a
+// consumer, at the path of its target, with and without a trailing slash.
 //
-// Nothing is mounted, and the error is ErrInvalidConfig and names what is
-// wrong, when the handler is nil, the path does not begin with a slash, or the
-// app serves it already. It is for authors of adapters.
-func MountConsumer(path string, handler http.Handler, matching func(path string) []string, mount func(path string)) error {
-	if typednil.Is(handler) {
-		return misplaced("handler", "of the consumer at %q is nil", path)
+// If the handler is nil, the path does not begin with a slash, or the app
+// already serves it, nothing is mounted and the error is ErrInvalidConfig and
+// names the problem. It is for authors of adapters.
+func MountConsumer(router Router, path string, handler http.Handler) error {
+	if err := router.check(); err != nil {
+		return err
 	}
-	if !strings.HasPrefix(path, "/") {
+	switch {
+	case typednil.Is(handler):
+		return misplaced("handler", "of the consumer at %q is nil", path)
+	case !strings.HasPrefix(path, "/"):
 		return misplaced("path", "is %q; it must begin with a slash", path)
 	}
-	bare := strings.TrimRight(path, "/")
-	paths := []string{bare + "/", bare}
-	if bare == "" {
-		paths = paths[:1]
-	}
+	paths := pathsOf(Route{Path: strings.TrimRight(path, "/") + "/"})
 	for _, path := range paths {
-		for _, pattern := range matching(path) {
-			if at := strings.TrimSuffix(pathOf(pattern), "{$}"); slices.Contains(paths, at) {
+		for _, pattern := range router.serving(path, methods()...) {
+			// Patterns that match everything below a path are less specific.
+			_, at := partsOf(pattern)
+			if at, ok := strings.CutPrefix(at, router.Prefix); ok && slices.ContainsFunc(paths, func(path string) bool { return router.exactly(path) == at }) {
 				return misplaced("path", "is %q, where the app has the route %q already", path, pattern)
 			}
 		}
 	}
 	for _, path := range paths {
-		if refused := refusal(func() { mount(path) }); refused != nil {
+		if refused := router.handle(router.exactly(path), handler); refused != nil {
 			return misplaced("path", "is %q, and the router refuses it: %v", path, refused)
 		}
 	}
 	return nil
 }
 
-// refusal returns what a router panics with when it refuses a route.
-func refusal(mount func()) (reason any) {
-	defer func() { reason = recover() }()
-	mount()
-	return nil
-}
-
-// pathOf returns the path of a pattern, which may have a method and a host
-// before it.
-func pathOf(pattern string) string {
-	if at := strings.IndexByte(pattern, '/'); at > 0 {
-		return pattern[at:]
-	}
-	return pattern
-}
-
-// taken is the error for a route whose path is not free.
-func (c *Client) taken(route Route, why string) error {
-	if c.pathField(route) == "Route.Path" {
-		return misplaced("Route.Path", "is %q, which is taken: %s", route.Path, why)
-	}
-	return misplaced("Config.RecoveryPath", "is %q, which is taken: %s; each client in an app needs one of its own", route.Path, why)
-}
-
-// pathField names where the path of a route is set.
-func (c *Client) pathField(route Route) string {
-	if route.Path == c.cfg.recoveryPath {
-		return "Config.RecoveryPath"
-	}
-	return "Route.Path"
-}
-
-// misplaced is the error for something that cannot be mounted.
+// misplaced returns the error for a route that cannot be mounted.
 func misplaced(field, format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrInvalidConfig, fieldError(field, format, args...))
-}
-
-// callable is the error of a call that publishes: the client or the context is
-// nil.
-func (c *Client) callable(ctx context.Context) error {
-	if ctx == nil {
-		return invalid(fieldError("ctx", "is nil"))
-	}
-	return c.present()
-}
-
-// present is the error of a client that is nil: NewClient has returned an error
-// that was not looked at.
-func (c *Client) present() error {
-	if c == nil {
-		return misplaced("client", "is nil; NewClient returns one, or an error")
-	}
-	return nil
 }

@@ -92,8 +92,8 @@ func TestNilClient(t *testing.T) {
 		"Outbox.Stats":   func() error { _, err := client.Outbox().Stats(ctx); return err },
 		"Outbox.List":    func() error { _, err := client.Outbox().List(ctx, outbox.Query{}); return err },
 		"Outbox.Retry":   func() error { _, err := client.Outbox().Retry(ctx, outbox.Selection{All: true}); return err },
-		"CheckRoutes":    func() error { return client.CheckRoutes(nil) },
-		"MountRoutes":    func() error { return client.MountRoutes(nil, nil) },
+		"MountRoutes":    func() error { return client.MountRoutes(core.Router{}) },
+		"Register":       func() error { return client.Register(core.Router{}, nil) },
 	} {
 		t.Run(name, func(t *testing.T) { isField(t, call(), core.ErrInvalidConfig, "client") })
 	}
@@ -106,8 +106,6 @@ func TestNilClient(t *testing.T) {
 		end(200)
 	}
 	client.AddRoute(core.Route{Path: "/a/"})
-	assert.Empty(t, client.Routes())
-	assert.Empty(t, client.CheckConsumers(func(string) bool { return false }))
 	assert.Zero(t, client.Stats())
 	assert.Zero(t, client.Status())
 	assert.Empty(t, client.LastHour())

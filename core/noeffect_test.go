@@ -3,7 +3,6 @@ package core_test
 import (
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -16,16 +15,11 @@ import (
 func TestWarnsOfWhatHasNoEffect(t *testing.T) {
 	var text strings.Builder
 	client := newTestClient(t, core.Config{URL: testServer, Logger: slog.New(slog.NewTextHandler(&text, nil))})
-	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
-	begin := func(options core.Options) {
-		_, end := client.BeginRequest(t.Context(), request, options)
-		end()
-	}
-	begin(core.Options{AfterResponse: core.Memory, FlushOn: core.Succeeded})
-	client.AddRoute(core.Route{Path: "/a/"})
-	client.Routes()
+	begin(t, client, core.Options{AfterResponse: core.Memory, FlushOn: core.Succeeded})
+	client.AddRoute(core.Route{Path: "/a/", Handler: http.NotFoundHandler()})
+	pathsOf(t, client)
 	assert.Empty(t, text.String())
-	begin(core.Options{FlushOn: core.Succeeded})
+	begin(t, client, core.Options{FlushOn: core.Succeeded})
 	assert.Contains(t, text.String(), "FlushOn decides nothing")
 	client.AddRoute(core.Route{Path: "/b/"})
 	assert.Contains(t, text.String(), "path=/b/")

@@ -5,52 +5,53 @@ import (
 	"time"
 )
 
-// Observer watches what a client does with messages. Each function may be
-// nil; the zero Observer watches nothing and costs nothing. The functions
-// are called on the paths that deliver messages, from several goroutines at
-// once: they must be quick and safe for concurrent use, and must not publish with
-// the same client. A panic of Publish, Published or Origin is one of the call;
-// a panic of another function is logged and has no other effect, since it says
-// nothing about the messages. [JoinObservers] makes one of several.
+// Observer receives the events of a client. Each function may be nil; the zero
+// Observer has no cost. The functions run on the paths that deliver messages,
+// concurrently in several goroutines: they must be fast and safe for concurrent
+// use, and must not publish with the same client. A panic of Publish, Published
+// or Origin reaches the caller. A panic of another function is logged and has
+// no other effect, because it says nothing about the messages. [JoinObservers]
+// combines several Observers.
 //
-// What a client holds can be asked for: see [Client.Stats] for the memory
-// and [Outbox.Stats] for the outbox. What a person should know of is logged to
-// Config.Logger without an Observer, too: the same thing about the same topic
-// once in 10 s, with the number of lines left out.
+// To query what a client holds, use [Client.Stats] for memory and
+// [Outbox.Stats] for the outbox. Without an Observer, important events are
+// still logged to Config.Logger: the same event of the same topic once in 10 s,
+// with the number of omitted lines.
 type Observer struct {
-	// Published is called when a call to Publish, PublishBulk or PublishTx
-	// has accepted messages; Event.State says where they are. Those of
-	// PublishTx vanish when the transaction is rolled back.
+	// Published is called when a call to Publish, PublishBulk or PublishTx has
+	// accepted messages. Event.State says where they are. Messages of PublishTx
+	// vanish if the transaction is rolled back.
 	Published func(Event)
-	// Delivered is called when the server has taken messages, once for each
-	// request; Event.Attempts and Event.Age tell what it took.
+	// Delivered is called for each request with messages that the server
+	// accepted. Event.Attempts and Event.Age report the attempts and the time
+	// that it took.
 	Delivered func(Event)
-	// Stored is called when messages were committed to the outbox instead of
-	// being delivered; Err says why. Those that were to be stored anyway,
-	// with Durable, WithDedupKey or PublishTx, are told to Published alone.
+	// Stored is called when messages were committed to the outbox because they
+	// could not be delivered. Err is the reason. Messages that are stored in
+	// any case, with Durable, WithDedupKey or PublishTx, are only reported to
+	// Published.
 	Stored func(Event)
-	// Spilled is called after Stored, for those of its messages that were
-	// not sent at all: the circuit breaker is open, memory is full, or there
-	// was no time left.
+	// Spilled is called after Stored for the messages that were not sent at
+	// all, because the circuit breaker is open, memory is full, or no time was
+	// left.
 	Spilled func(Event)
-	// Failed is called when messages were sent and not delivered, and are
-	// not dead; Err says why and Class of what kind it is. Those from the
-	// outbox and those in memory are tried again, those of a call are stored
-	// or, without an outbox, refused to the caller.
+	// Failed is called when messages were sent but not delivered, and are not
+	// dead. Err is the reason and Class its kind. Messages from the outbox and
+	// from memory are retried. Messages of a call are stored or, without an
+	// outbox, refused with an error.
 	Failed func(Event)
-	// Dead is called when the server refused messages for good: they stay in
-	// the outbox until a person retries or discards them. Messages in memory
-	// are dropped, if there is no outbox.
+	// Dead is called when the server refused messages permanently. They stay in
+	// the outbox until a person retries or discards them. Without an outbox,
+	// messages in memory are dropped.
 	Dead func(Event)
-	// NoConsumer is called when the server took messages of a topic that
-	// nobody consumes: it has thrown them away.
+	// NoConsumer is called when the server accepted messages of a topic without
+	// consumers and discarded them.
 	NoConsumer func(Event)
 	// Discarded is called when the messages of a request were dropped because
-	// Options.FlushOn said so, or when messages were discarded from the
-	// outbox.
+	// of Options.FlushOn, or when messages were discarded from the outbox.
 	Discarded func(Event)
-	// Listed is called when the server's rescuer has fetched the recovery
-	// list, also when there was nothing on it: Event.Messages tells.
+	// Listed is called when the server's rescuer has fetched the recovery list,
+	// even an empty one. Event.Messages is its length.
 	Listed func(Event)
 	// Recovered is called when the server's rescuer has fetched messages
 	// through the recovery list and confirmed them.
@@ -58,33 +59,33 @@ type Observer struct {
 	// Breaker is called when the circuit breaker of the server changes its
 	// state.
 	Breaker func(BreakerState)
-	// Setup is called with the outcome of each try to create a topic or a
+	// Setup is called with the outcome of each attempt to create a topic or a
 	// consumer.
 	Setup func(SetupResult)
 
 	// Publish is called when a call to Publish, PublishBulk or PublishTx
-	// begins, before its messages are checked. The context that it returns,
-	// ctx or one made from it, is that of the rest of the call. The function
-	// that it returns is called with the outcome; nil is allowed. It is for
-	// traces.
+	// begins, before its messages are checked. The rest of the call uses the
+	// returned context, which must be ctx or derived from it. The returned
+	// function is called with the outcome; it may be nil. It is for traces.
 	Publish func(ctx context.Context, call PublishCall) (context.Context, func(Receipt, error))
-	// Origin tells where messages come from that are posted after their call
-	// has returned: what it makes of the call's context, as returned by
-	// Publish, is handed to Send with those messages. It must be comparable,
-	// as pointers are; nil for none. The outbox does not keep it.
+	// Origin returns the origin of messages that are posted after their call
+	// has returned. Its argument is the context of the call, as returned by
+	// Publish. Send receives the origin with these messages. An origin must be
+	// comparable, such as a pointer; nil means none. The outbox does not store
+	// it.
 	Origin func(ctx context.Context) any
-	// Send is called when a request with messages is sent to the server, as
-	// Publish is for calls; an error may be followed by another try.
+	// Send is called when a request with messages is sent to the server, in the
+	// same way as Publish for calls. After an error the request may be retried.
 	Send func(ctx context.Context, call SendCall) (context.Context, func(error))
 }
 
 // PublishCall is a call that publishes.
 type PublishCall struct {
-	// Topic is the topic as the caller gave it; it may be invalid.
+	// Topic is the caller's topic; it may be invalid.
 	Topic string
-	// Messages is how many payloads the call has.
+	// Messages is the number of payloads of the call.
 	Messages int
-	// Bulk tells a call to PublishBulk.
+	// Bulk reports that the call is PublishBulk.
 	Bulk bool
 }
 
@@ -92,61 +93,63 @@ type PublishCall struct {
 type SendCall struct {
 	// Topic is the topic of the messages.
 	Topic string
-	// Messages is how many the request holds.
+	// Messages is the number of messages in the request.
 	Messages int
-	// Origins is what Observer.Origin has told of the messages of the batch,
-	// without repetitions in a row, at most 128. It must not be changed.
+	// Origins are the results of Observer.Origin for the messages of the batch,
+	// without consecutive duplicates, at most 128. The slice must not be
+	// modified.
 	Origins []any
 }
 
-// Event tells of messages of one topic with one fate. It never holds a
-// payload or a credential.
+// Event describes messages of one topic with the same outcome. It never
+// contains a payload or a credential.
 type Event struct {
-	// Topic is the topic of the messages; empty where it is not known.
+	// Topic is the topic of the messages; empty if unknown.
 	Topic string
-	// Messages is how many there were.
+	// Messages is the number of messages.
 	Messages int
-	// FromOutbox tells that the relay or the rescuer had them; it is false for
-	// what is posted within its call or from memory, with Durable, too.
+	// FromOutbox reports that the relay or the rescuer handled the messages. It
+	// is false for messages posted within their call or from memory, also with
+	// Durable.
 	FromOutbox bool
 	// Err is the reason of a failure; nil otherwise.
 	Err error
-	// State is where the messages are, in events of Published; Unknown
-	// otherwise.
+	// State is where the messages are, in Published events; Unknown otherwise.
 	State State
-	// Class is the kind of the failure, in events of Failed and Dead.
+	// Class is the kind of failure, in Failed and Dead events.
 	Class FailureClass
-	// Attempts is how often the messages were tried, the last one included,
-	// in events of Delivered: the most of any message of the request. Attempts
-	// before a message was stored count, too.
+	// Attempts is the number of attempts, the last one included, in Delivered
+	// events: the maximum of all messages of the request. Attempts before a
+	// message was stored count, too.
 	Attempts int
-	// Age is how long they waited, in events of Delivered:
-	// that of the oldest message of the request since it was accepted or,
-	// from the outbox, since it was stored by the clock of the store.
+	// Age is the age of the oldest message of the request, in Delivered events:
+	// the time since the message was accepted or, from the outbox, since it was
+	// stored by the store's clock.
 	Age time.Duration
 }
 
-// FailureClass says what helps against a failure.
+// FailureClass is the kind of a failure, by its remedy.
 type FailureClass string
 
 // Classes of failures.
 const (
-	// FailureTransient passes by itself: network, timeout, 408, 429, 5xx.
+	// FailureTransient failures pass by themselves: network, timeout, 408, 429,
+	// 5xx.
 	FailureTransient FailureClass = "transient"
-	// FailureConfig needs a change of the configuration, here, at the server
-	// or at a proxy: an unknown topic, 401, 403, 404.
+	// FailureConfig failures need a change of the configuration of the client,
+	// the server or a proxy: an unknown topic, 401, 403, 404.
 	FailureConfig FailureClass = "config"
-	// FailurePermanent comes back whenever the message is sent: other 400,
+	// FailurePermanent failures recur whenever the message is sent: other 400,
 	// and 413 for a single message.
 	FailurePermanent FailureClass = "permanent"
 )
 
-// emit calls one function of an Observer, if it is set.
+// emit calls a function of an Observer, if it is set.
 func emit(call func(Event), event Event) {
 	if call != nil {
 		call(event)
 	}
 }
 
-// watchesCalls tells whether calls that publish are of interest.
+// watchesCalls reports whether the observer watches calls that publish.
 func (o *Observer) watchesCalls() bool { return o.Publish != nil || o.Published != nil }

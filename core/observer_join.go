@@ -2,10 +2,10 @@ package core
 
 import "context"
 
-// JoinObservers makes one Observer of several, such as one for metrics and
-// one of the app's own. Each is told everything, in the order given; the
-// contexts of Publish and Send pass through all of them, and their outcomes
-// come back in reverse.
+// JoinObservers combines several Observers into one, such as one for metrics
+// and one of the app. Each receives all events, in the given order. The
+// contexts of Publish and Send pass through all of them in this order, and the
+// functions that they return are called in reverse.
 func JoinObservers(observers ...Observer) Observer {
 	var joined Observer
 	for _, o := range observers {
@@ -70,7 +70,7 @@ func joinPublish(a, b publishHook) publishHook {
 	}
 }
 
-// twoOrigins is what two Observers have told of a message's origin.
+// twoOrigins holds the origins that two Observers returned for a message.
 type twoOrigins struct{ a, b any }
 
 func joinOrigin(a, b Observer) func(context.Context) any {
@@ -89,7 +89,7 @@ func joinOrigin(a, b Observer) func(context.Context) any {
 	}
 }
 
-// originsFor gives each of two Observers the origins that are its own.
+// originsFor returns the origins of one of two Observers.
 func originsFor(origins []any, side func(twoOrigins) any) []any {
 	var own []any
 	for _, origin := range origins {

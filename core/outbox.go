@@ -3,19 +3,20 @@ package core
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Outbox looks after the messages that a client's outbox holds: those that
-// wait to be delivered and those that are dead, because the server refuses
-// them for good. Nothing in it is ever deleted but by delivery, by the
-// server's rescuer once it has the message, and by Discard.
+// Outbox manages the messages in a client's outbox: pending ones, which wait
+// for delivery, and dead ones, which the server refuses permanently. A message
+// is deleted only by delivery, by the server's rescuer once the server has the
+// message, and by Discard.
 type Outbox struct{ client *Client }
 
-// Outbox returns what looks after the client's outbox. Without one, its
-// methods return ErrNoOutbox. It works before Start and after Stop, as long
-// as the store is open.
+// Outbox returns the manager of the client's outbox. Without an outbox, its
+// methods return ErrNoOutbox. It works before Start and after Stop, as long as
+// the store is open.
 func (c *Client) Outbox() *Outbox { return &Outbox{c} }
 
 // store returns the store, if there is one.
@@ -29,8 +30,8 @@ func (o *Outbox) store() (outbox.Store, error) {
 	return o.client.cfg.outbox, nil
 }
 
-// Stats counts the messages: how many wait, how many are dead, their bytes
-// and since when the oldest waits.
+// Stats returns the number of pending and dead messages, their size in bytes
+// and the time since which the oldest message waits.
 func (o *Outbox) Stats(ctx context.Context) (outbox.Stats, error) {
 	store, err := o.store()
 	if err != nil {
@@ -40,20 +41,21 @@ func (o *Outbox) Stats(ctx context.Context) (outbox.Stats, error) {
 	return stats, outboxError(err)
 }
 
-// List returns messages by ascending id, a page of 100 unless the query says
-// otherwise. The id of a page's last message is the After of the next one.
-// Payloads may be large: MaxPayload of the query leaves them out or cuts them.
-func (o *Outbox) List(ctx context.Context, query outbox.Query) ([]outbox.Record, error) {
+// List returns messages by ascending id, in pages of 100 unless the query sets
+// another limit. To get the next page, set After to the id of the last message.
+// Payloads may be large: MaxPayload of the query omits or truncates them; the
+// entries have their sizes.
+func (o *Outbox) List(ctx context.Context, query outbox.Query) ([]outbox.Entry, error) {
 	store, err := o.store()
 	if err != nil {
 		return nil, err
 	}
-	records, err := store.List(ctx, query)
-	return records, outboxError(err)
+	entries, err := store.List(ctx, query)
+	return entries, outboxError(err)
 }
 
-// Count returns how many messages Retry or Discard would find now. In a large
-// table that may take a while; the context bounds it.
+// Count returns the number of messages that Retry or Discard would select now.
+// It may take a while in a large table; the context bounds it.
 func (o *Outbox) Count(ctx context.Context, selection outbox.Selection) (int, error) {
 	store, err := o.store()
 	if err != nil {
@@ -63,8 +65,8 @@ func (o *Outbox) Count(ctx context.Context, selection outbox.Selection) (int, er
 	return n, outboxError(err)
 }
 
-// Retry has the selected messages delivered again, now, also dead ones, and
-// returns how many there were.
+// Retry makes the selected messages due now, including dead ones, and returns
+// their number.
 func (o *Outbox) Retry(ctx context.Context, selection outbox.Selection) (int, error) {
 	store, err := o.store()
 	if err != nil {
@@ -72,14 +74,14 @@ func (o *Outbox) Retry(ctx context.Context, selection outbox.Selection) (int, er
 	}
 	n, err := store.Retry(ctx, selection)
 	if n > 0 {
-		o.client.relay.wake()
+		o.client.relay.Wake()
 	}
 	return n, outboxError(err)
 }
 
 // Discard deletes the selected messages without delivering them and returns
-// how many there were. One that is being posted at this moment may arrive
-// nevertheless.
+// their number. A message that is being posted at the same time may still
+// arrive.
 func (o *Outbox) Discard(ctx context.Context, selection outbox.Selection) (int, error) {
 	store, err := o.store()
 	if err != nil {
@@ -87,13 +89,13 @@ func (o *Outbox) Discard(ctx context.Context, selection outbox.Selection) (int, 
 	}
 	n, err := store.Discard(ctx, selection)
 	if n > 0 {
-		o.client.cfg.logger.Info("postoffice: messages were discarded from the outbox", "messages", n)
-		emit(o.client.cfg.observer.Discarded, Event{Topic: selection.Topic, Messages: n, FromOutbox: true})
+		o.client.events.log.Always(slog.LevelInfo, "messages were discarded from the outbox", "messages", n)
+		emit(o.client.events.observer.Discarded, Event{Topic: selection.Topic, Messages: n, FromOutbox: true})
 	}
 	return n, outboxError(err)
 }
 
-// outboxError tells whose error it is.
+// outboxError marks an error as the outbox's.
 func outboxError(err error) error {
 	if err == nil {
 		return nil

@@ -295,11 +295,13 @@ func TestBadMessagesAreRefused(t *testing.T) {
 	assert.Empty(t, records(t, store), "nor stored")
 }
 
-func TestLaterDeliverAtReplacesABadOne(t *testing.T) {
+func TestLaterDeliverAtReplacesAnEarlierOne(t *testing.T) {
 	server := newServer(t, "orders")
 	client := newTestClient(t, core.Config{URL: server.URL()})
-	_, err := client.Publish(t.Context(), "orders", struct{}{}, core.DeliverAt(time.Time{}), core.DeliverIn(time.Hour))
+	_, err := client.Publish(t.Context(), "orders", struct{}{}, core.DeliverIn(time.Hour), core.DeliverIn(0))
 	require.NoError(t, err)
+	require.Len(t, server.Requests(), 1)
+	assert.Equal(t, "/api/messages", server.Requests()[0].Path)
 }
 
 func TestPublishBulkOfNothing(t *testing.T) {

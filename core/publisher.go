@@ -5,52 +5,64 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/postoffice-go/postoffice/core/internal/message"
 	"github.com/postoffice-go/postoffice/core/internal/typednil"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Options says how an adapter's middleware treats requests. The zero Options
-// gives every request a publisher that posts at once.
+// Options configures how an adapter's middleware handles requests. With the
+// zero Options, the publisher of a request posts within the call.
 type Options struct {
-	// AfterResponse says when messages are posted: Off, within the call;
-	// Durable, stored within the call and posted afterwards; Memory, queued
-	// within the call and posted afterwards. Defaults to Off.
+	// AfterResponse selects when messages are posted. Off posts them within the
+	// call. Durable stores them within the call and posts them afterwards.
+	// Memory queues them within the call and posts them afterwards. Defaults to
+	// Off.
 	AfterResponse Mode
 
-	// Attributes makes attributes that every message of a request gets, such
-	// as a request id; those of the Publish call win over them. It is called
-	// once for a request, when it first publishes. Defaults to none.
+	// Attributes returns attributes for every message of a request, such as a
+	// request id. Attributes of the Publish call override them. It is called
+	// once per request, at the first publish. Defaults to none.
 	Attributes func(*http.Request) map[string]any
 
-	// FlushOn decides, when the handler of a request has ended, whether the
-	// messages that it has queued are posted. Those of a request for which
-	// it returns false are dropped, which Observer.Discarded tells: with
-	// [Succeeded], a handler that panics or answers 5xx publishes nothing.
+	// FlushOn decides, when the handler of a request has ended, whether its
+	// queued messages are posted. If it returns false, the messages are dropped
+	// and reported to Observer.Discarded: with [Succeeded], a handler that
+	// panics or answers 5xx publishes nothing.
 	//
-	// It applies to AfterResponse Memory alone; with another mode the log warns
-	// that it decides nothing. With it, messages wait in memory until the
-	// handler ends, and those that memory has no room for are refused with
-	// ErrNotAccepted. Defaults to nil: messages are posted whatever the outcome,
-	// also while the handler runs.
+	// FlushOn applies only to AfterResponse Memory; with another mode it has no
+	// effect and the log warns. If it is set, messages wait in memory until the
+	// handler ends. If memory has no capacity for a message, Publish returns
+	// ErrNotAccepted. Defaults to nil: messages are posted whatever the
+	// outcome, also while the handler runs.
 	FlushOn func(Outcome) bool
 }
 
-// Publisher publishes on behalf of one request. Handlers find it in the
-// request's context. It is safe for concurrent use, and may be used after
-// the request has ended. The methods of a nil Publisher return
-// ErrNoPublisher.
+// Publisher publishes on behalf of one request. Handlers get it from the
+// request's context. It is safe for concurrent use, also after the request has
+// ended. The methods of a nil Publisher return ErrNoPublisher.
 type Publisher struct {
 	client     *Client
 	options    Options
 	attributes func() map[string]any // nil for none
 
-	mu      sync.Mutex
-	ended   bool
-	outcome *Outcome // nil until the handler has returned
-	held    []batch  // what waits for the end of the request
+	mu    sync.Mutex
+	ended bool
+	held  []message.Batch // messages that wait for the end of the request
 }
 
-// base returns the attributes that every message of the request gets.
+// newPublisher makes the publisher of a request.
+func (c *Client) newPublisher(r *http.Request, options Options) *Publisher {
+	p := &Publisher{client: c, options: options}
+	if options.Attributes != nil {
+		p.attributes = sync.OnceValue(func() map[string]any { return options.Attributes(r) })
+	}
+	if c != nil && options.FlushOn != nil && options.AfterResponse != Memory {
+		c.events.log.Warn("flush on", "", "FlushOn decides nothing, since AfterResponse is not Memory: messages are accepted for good within the call")
+	}
+	return p
+}
+
+// base returns the attributes for every message of the request.
 func (p *Publisher) base() map[string]any {
 	if p == nil || p.attributes == nil {
 		return nil
@@ -58,7 +70,7 @@ func (p *Publisher) base() map[string]any {
 	return p.attributes()
 }
 
-// mode returns when messages are posted; those of no request at once.
+// mode returns when messages are posted; Off for a nil publisher.
 func (p *Publisher) mode() Mode {
 	if p == nil {
 		return Off
@@ -66,7 +78,7 @@ func (p *Publisher) mode() Mode {
 	return p.options.AfterResponse
 }
 
-// holds tells whether messages wait for the end of the request.
+// holds reports whether messages wait for the end of the request.
 func (p *Publisher) holds() bool {
 	if p.options.FlushOn == nil {
 		return false
@@ -76,8 +88,9 @@ func (p *Publisher) holds() bool {
 	return !p.ended
 }
 
-// hold keeps messages until the request ends, if they are to wait for that.
-func (p *Publisher) hold(b batch) bool {
+// hold keeps messages until the request ends. It reports false if they do not
+// wait for that.
+func (p *Publisher) hold(b message.Batch) bool {
 	if p.options.FlushOn == nil {
 		return false
 	}
@@ -87,36 +100,34 @@ func (p *Publisher) hold(b batch) bool {
 		return false
 	}
 	if p.held == nil {
-		p.client.inFlight.Add(1) // within a call, so Stop does not miss it
+		p.client.gate.stay() // within a call, so Stop does not miss it
 	}
 	p.held = append(p.held, b)
 	return true
 }
 
-// end hands over, or drops, what the request has held back.
-func (p *Publisher) end() {
+// end publishes or drops the held messages of the request, as Options.FlushOn
+// decides.
+func (p *Publisher) end(outcome Outcome) {
 	p.mu.Lock()
 	held := p.held
 	p.held, p.ended = nil, true
-	outcome := Outcome{Panicked: true}
-	if p.outcome != nil {
-		outcome = *p.outcome
-	}
 	p.mu.Unlock()
 	if held == nil {
 		return
 	}
-	flush := true // also when FlushOn panics: nothing is lost by mistake
+	flush := true // also when FlushOn panics, so that no message is lost by mistake
 	defer func() {
-		defer p.client.leave()
-		for _, b := range held {
+		defer p.client.gate.leave()
+		queue := p.client.queue
+		for i := range held {
 			if flush {
-				p.client.batcher.expose(b)
-				p.client.batcher.add(b, nil)
+				queue.Expose(&held[i])
+				queue.Add(&held[i], false)
 				continue
 			}
-			p.client.batcher.releaseSafe(b)
-			emit(p.client.cfg.observer.Discarded, Event{Topic: b.topic, Messages: len(b.payloads)})
+			queue.ReleaseSafe(&held[i])
+			emit(p.client.events.observer.Discarded, Event{Topic: held[i].Topic, Messages: len(held[i].Messages)})
 		}
 	}()
 	flush = p.options.FlushOn(outcome)
@@ -127,7 +138,7 @@ func (p *Publisher) Publish(ctx context.Context, topic string, payload any, opti
 	if p == nil {
 		return Receipt{}, ErrNoPublisher
 	}
-	return p.client.publish(ctx, topic, payload, p, options)
+	return p.client.publish(ctx, call{publisher: p, topic: topic, payload: payload, options: options})
 }
 
 // PublishBulk is [Client.PublishBulk] with the attributes of the request
@@ -136,7 +147,7 @@ func (p *Publisher) PublishBulk(ctx context.Context, topic string, payloads []an
 	if p == nil {
 		return Receipt{}, ErrNoPublisher
 	}
-	return p.client.publishBulk(ctx, topic, payloads, p, options)
+	return p.client.publish(ctx, call{publisher: p, topic: topic, payloads: payloads, bulk: true, options: options})
 }
 
 // PublishTx is [Client.PublishTx] with the attributes of the request added.
@@ -144,59 +155,17 @@ func (p *Publisher) PublishTx(ctx context.Context, tx outbox.Tx, topic string, p
 	if p == nil {
 		return Receipt{}, ErrNoPublisher
 	}
-	return p.client.publishTx(ctx, tx, topic, payload, p, options)
+	return p.client.publish(ctx, call{publisher: p, topic: topic, payload: payload, tx: tx, inTx: true, options: options})
 }
 
-// BeginRequest makes the publisher of a request and puts it in a context
-// made from ctx, which is to become the context of the request. The function
-// it returns is to be deferred by the middleware, so that it runs when the
-// handler is done, also by a panic; it does not block. When the handler has
-// returned, the middleware calls [EndRequest] first. Where the handler gets a
-// copy of the request, the middleware also defers [HandBack]. It is for authors
-// of adapters.
-func (c *Client) BeginRequest(ctx context.Context, r *http.Request, options Options) (context.Context, func()) {
-	p := &Publisher{client: c, options: options}
-	if c == nil { // the methods of the publisher tell
-		return NewContext(ctx, p), func() {}
-	}
-	if options.Attributes != nil {
-		p.attributes = sync.OnceValue(func() map[string]any { return options.Attributes(r) })
-	}
-	if options.FlushOn == nil {
-		return NewContext(ctx, p), func() {}
-	}
-	if options.AfterResponse != Memory {
-		c.log.warn("flush on", "", "FlushOn decides nothing, since AfterResponse is not Memory: messages are accepted for good within the call")
-	}
-	return NewContext(ctx, p), p.end
-}
-
-// EndRequest tells the publisher in a context of BeginRequest that the
-// handler has returned, and with what status. Zero counts as 200, which is
-// what net/http answers for a handler that sets none, and so does a status
-// below 200 that is no final one. Without it the handler counts as panicked.
-// Only Options.FlushOn asks for it. It is for authors of adapters.
-func EndRequest(ctx context.Context, status int) {
-	p, ok := FromContext(ctx)
-	if !ok || p == nil || p.options.FlushOn == nil {
-		return
-	}
-	if status < http.StatusOK && status != http.StatusSwitchingProtocols {
-		status = http.StatusOK
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.outcome = &Outcome{Status: status}
-}
-
-// ContextKey is the name under which adapters also put the publisher into
-// the values of the framework's own context, where there are such.
+// ContextKey is the name under which adapters also store the publisher in the
+// values of the framework's own context, if it has values.
 const ContextKey = "postoffice.publisher"
 
 type contextKey struct{}
 
-// NewContext returns a context with the publisher in it, made from ctx, which
-// may be nil.
+// NewContext returns a context that carries the publisher. It is derived from
+// ctx, which may be nil.
 func NewContext(ctx context.Context, p *Publisher) context.Context {
 	if ctx == nil {
 		ctx = context.Background()
@@ -204,9 +173,9 @@ func NewContext(ctx context.Context, p *Publisher) context.Context {
 	return context.WithValue(ctx, contextKey{}, p)
 }
 
-// FromContext returns the publisher in the context, and whether there is
-// one; there is none in a nil context. It also finds the publisher in a framework's context that is used as
-// a context.Context, as *gin.Context can be.
+// FromContext returns the publisher in the context and whether there is one. A
+// nil context has none. It also finds the publisher in a framework's context
+// that is used as a context.Context, such as *gin.Context.
 func FromContext(ctx context.Context) (*Publisher, bool) {
 	if typednil.Is(ctx) {
 		return nil, false
@@ -218,8 +187,8 @@ func FromContext(ctx context.Context) (*Publisher, bool) {
 	return p, ok
 }
 
-// MustFromContext is FromContext that panics with ErrNoPublisher when there
-// is none: the middleware is missing.
+// MustFromContext is like FromContext, but panics with ErrNoPublisher if there
+// is no publisher, which means that the middleware is missing.
 func MustFromContext(ctx context.Context) *Publisher {
 	p, ok := FromContext(ctx)
 	if !ok {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"net/http"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,7 +59,7 @@ func (s *txStore) HolderTx(_ context.Context, tx outbox.Tx, dedupKey string) (st
 func TestPublishTxIsFoundSoonAfterTheCommit(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
 		store := &txStore{Store: memory.New()}
-		require.NoError(t, store.Insert(t.Context(), 1000*time.Hour, outbox.Record{ID: "later", Topic: "orders", Payload: []byte("{}")}))
+		require.NoError(t, store.Insert(t.Context(), 1000*time.Hour, outbox.Record{ID: "later", Topic: "orders", Payload: []byte("{}"), Attributes: []byte("{}")}))
 		config.Outbox = store
 		client := startTestClient(t, config)
 		for _, takes := range []time.Duration{0, 3 * time.Millisecond, 100 * time.Millisecond, time.Second, time.Minute} {
@@ -76,6 +77,29 @@ func TestPublishTxIsFoundSoonAfterTheCommit(t *testing.T) {
 			synctest.Wait()
 			assert.Len(t, server.MessagesOf("orders"), before+1, takes)
 		}
+	})
+}
+
+// Messages that the relay posts in the time until the commit do not make it look
+// less often.
+func TestPublishTxIsFoundSoonBesideOthers(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
+		store := &txStore{Store: memory.New()}
+		config.Outbox = store
+		client := startTestClient(t, config)
+		tx := &fakeTx{}
+		_, err := client.PublishTx(t.Context(), tx, "orders", struct{}{})
+		require.NoError(t, err)
+		const others = 50
+		for i := range others {
+			time.Sleep(time.Millisecond)
+			_, err := client.Publish(t.Context(), "bills", struct{}{}, core.WithDedupKey(strconv.Itoa(i)))
+			require.NoError(t, err)
+		}
+		require.NoError(t, store.Insert(t.Context(), 0, tx.records...))
+		time.Sleep((others + 2) * time.Millisecond)
+		synctest.Wait()
+		assert.Len(t, server.MessagesOf("orders"), 1)
 	})
 }
 
@@ -99,13 +123,14 @@ func TestPublishTxLooksLessAndLessOften(t *testing.T) {
 
 func TestPublishTxOfARequest(t *testing.T) {
 	client := newTestClient(t, core.Config{URL: testServer, Outbox: &txStore{Store: memory.New()}})
-	ctx, end := client.BeginRequest(t.Context(), nil, core.Options{
+	ctx := t.Context()
+	p, end := begin(t, client, core.Options{
 		AfterResponse: core.Memory,
 		Attributes:    func(*http.Request) map[string]any { return map[string]any{"request": 7} },
 	})
-	defer end()
+	defer end(200)
 	tx := &fakeTx{}
-	_, err := core.MustFromContext(ctx).PublishTx(ctx, tx, "orders", struct{}{})
+	_, err := p.PublishTx(ctx, tx, "orders", struct{}{})
 	require.NoError(t, err)
 	require.Len(t, tx.records, 1)
 	assert.JSONEq(t, `{"request":"7"}`, string(tx.records[0].Attributes))

@@ -9,61 +9,60 @@ import (
 	"sync"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/office"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Figures of the readiness check.
+// Limits of the readiness check.
 const (
-	// readinessFresh is for how long an answer of the outbox is good.
+	// readinessFresh is how long a result of the outbox check is reused.
 	readinessFresh = time.Second
-	// readinessTimeout bounds how long the check waits for the outbox.
+	// readinessTimeout bounds the outbox check.
 	readinessTimeout = 5 * time.Second
 )
 
-// Ready tells whether the app may get requests, as far as publishing is
-// concerned: nil when the client takes messages. It is for the readiness
-// probe of an orchestrator, and does not depend on the Postoffice server
-// alone: while the server is down messages go to the outbox, and taking every
-// replica of the app out of service would turn its outage into one of the
-// app. Nor is setup waited for, which goes on in the background. For how the
-// server is, there is [Client.Health].
+// Ready reports whether the client accepts messages: nil means yes. Use it for
+// the readiness probe of an orchestrator. It does not depend on the Postoffice
+// server alone: while the server is down, messages go to the outbox, and
+// removing every replica of the app from service would turn an outage of the
+// server into one of the app. It also does not wait for setup, which continues
+// in the background. For the state of the server, use [Client.Health].
 //
-// The error is ErrNotStarted before Start has succeeded and ErrClosed from
-// the beginning of Stop on, so that no new requests come while the client
-// delivers what it holds. It is the outbox's own error when nothing can be
-// accepted: the circuit breaker is not closed, and the outbox cannot be used.
-// Only then is the outbox asked, at most once a second: by its Probe if it is an
-// [outbox.Prober], by its Check otherwise.
+// Ready returns ErrNotStarted until Start has succeeded, and ErrClosed as soon
+// as Stop begins, so that no new requests arrive while the client delivers its
+// messages. It returns the outbox's error if no message can be accepted: the
+// circuit breaker is not closed and the outbox cannot be used. Ready checks the
+// outbox only while the breaker is not closed, at most once a second: by its
+// Probe method if it is an [outbox.Prober], otherwise by Check.
 //
-// Two more states of the outbox are errors in any case. It cannot be used again
-// before the app starts anew ([outbox.Failing]): only a restart mends it, and the
-// other replicas have their own. Or messages of [Memory] are in memory alone for
-// more than twice Batching.MaxAge, because neither the server nor the outbox
-// takes them.
+// Two more states of the outbox are always errors. First, the outbox has failed
+// until the app restarts ([outbox.Failing]); other replicas are not affected.
+// Second, messages of [Memory] have been in memory alone for more than twice
+// Batching.MaxAge, because neither the server nor the outbox accepts them.
 //
-// Without an outbox the client is ready while the server is down; Publish
-// returns errors then. It is ready while the outbox is full, too: calls wait for
-// room.
+// Without an outbox, the client is ready while the server is down, and Publish
+// returns errors. The client is also ready while the outbox is full, because
+// calls wait for capacity.
 func (c *Client) Ready(ctx context.Context) error {
 	if err := c.present(); err != nil {
 		return err
 	}
-	if err := c.goOn(func() {}); err != nil {
+	if err := c.gate.ifOpen(func() {}); err != nil {
 		return err
 	}
 	switch {
 	case !c.started.Load():
 		return ErrNotStarted
-	case c.outboxFailed() != nil:
-		return fmt.Errorf("postoffice: the outbox cannot be used until the app starts anew: %w", c.outboxFailed())
+	case failureOf(c.cfg.outbox) != nil:
+		return fmt.Errorf("postoffice: the outbox cannot be used until the app starts anew: %w", failureOf(c.cfg.outbox))
 	case c.cfg.outbox == nil:
 		return nil
 	}
-	if messages, age, err := c.batcher.atRisk(); age > 2*c.cfg.batching.MaxAge {
+	if messages, age, err := c.queue.AtRisk(); age > 2*c.cfg.batching.MaxAge {
 		return fmt.Errorf("%s%d messages are in memory alone, the oldest for %v: the outbox does not take them: %w",
 			prefix, messages, age.Round(time.Millisecond), cmp.Or(err, errAged))
 	}
-	if c.transport.breaker.state() == BreakerClosed {
+	if c.office.State() == office.Closed {
 		return nil
 	}
 	if err := c.readiness.check(ctx, probeOf(c.cfg.outbox)); err != nil {
@@ -72,7 +71,7 @@ func (c *Client) Ready(ctx context.Context) error {
 	return nil
 }
 
-// probeOf returns the check of a store that costs least.
+// probeOf returns the cheapest check of a store.
 func probeOf(store outbox.Store) func(context.Context) error {
 	if prober, ok := store.(outbox.Prober); ok {
 		return prober.Probe
@@ -80,28 +79,29 @@ func probeOf(store outbox.Store) func(context.Context) error {
 	return store.Check
 }
 
-// outboxFailed returns why the outbox has failed for good; nil if it has not.
-func (c *Client) outboxFailed() error {
-	if store, ok := c.cfg.outbox.(outbox.Failing); ok {
-		return store.Failed()
+// failureOf returns why a store has failed permanently; nil if it has not.
+func failureOf(store outbox.Store) error {
+	if failing, ok := store.(outbox.Failing); ok {
+		return failing.Failed()
 	}
 	return nil
 }
 
-// readiness remembers how the outbox was when Ready asked.
+// readiness caches the result of the outbox check.
 type readiness struct {
-	mu    sync.Mutex // held while asking: who comes meanwhile gets the answer too
+	mu    sync.Mutex // held during a check: concurrent callers share its result
 	asked time.Time
 	err   error
 }
 
-// check tells how the outbox is, or was a moment ago.
+// check returns the cached result, or checks the outbox again if the result is
+// too old.
 func (r *readiness) check(ctx context.Context, ask func(context.Context) error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.asked.IsZero() || time.Since(r.asked) >= readinessFresh {
-		// The answer is for others too, so it is waited for though who asked
-		// first may be gone.
+		// Other callers share the result, so the check does not end with the
+		// context of the first caller.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readinessTimeout)
 		defer cancel()
 		r.err = ask(ctx)
@@ -110,12 +110,12 @@ func (r *readiness) check(ctx context.Context, ask func(context.Context) error) 
 	return r.err
 }
 
-// ReadinessHandler answers readiness probes by what [Client.Ready] says: 200
-// and {"status":"ready"}, or 503 and {"status":"not ready","reason":"…"} with
-// the reason "not started", "stopped" or "outbox". It tells nothing else, so
-// that it needs no authorization; the outbox's error is logged. The adapters'
-// Mount does not mount it: an app has one such address for all that it
-// depends on, which may ask Ready as well.
+// ReadinessHandler answers readiness probes with the result of [Client.Ready]:
+// 200 and {"status":"ready"}, or 503 and {"status":"not ready","reason":"…"}
+// with the reason "not started", "stopped" or "outbox". The answer contains
+// nothing else, so it needs no authorization; the error of the outbox is
+// logged. The adapters' Mount does not mount the handler: an app usually has
+// one readiness address for all its dependencies, whose handler can call Ready.
 func (c *Client) ReadinessHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -133,7 +133,7 @@ func (c *Client) ReadinessHandler() http.Handler {
 		case errors.Is(err, ErrClosed):
 			answerNotReady(w, "stopped")
 		default:
-			c.log.error("readiness", "", "the app is not ready", "error", err)
+			c.events.log.Error("readiness", "", "the app is not ready", "error", err)
 			answerNotReady(w, "outbox")
 		}
 	})

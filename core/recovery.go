@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -13,13 +14,15 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/postoffice-go/postoffice/core/internal/deliver"
+	"github.com/postoffice-go/postoffice/core/internal/relay"
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Figures of the recovery list.
+// Limits of the recovery list.
 const (
-	// recoveryLimit is how many messages one list holds at most.
+	// recoveryLimit is the maximum number of messages in one list.
 	recoveryLimit = 100
 	// recoveryBytes bounds the size of a list.
 	recoveryBytes = 8_000_000
@@ -29,93 +32,73 @@ const (
 // Config.RecoveryPath:
 //
 //   - GET RecoveryPath lists up to 100 pending messages as a JSON array of
-//     objects with the keys id, topic, payload, attributes and bulk. What is
-//     listed is claimed for a minute: no other list has it, and the relay does
-//     not post it. The query "limit", from 1 to 100, asks for fewer. Scheduled
-//     messages are listed when their time has come, because the server
-//     delivers what it finds here at once.
+//     objects with the keys id, topic, payload, attributes and bulk. The listed
+//     messages are claimed for a minute: no other list contains them, and the
+//     relay does not post them. The query "limit", from 1 to 100, requests
+//     fewer. Scheduled messages are listed only when they are due, because the
+//     server delivers listed messages at once.
+//   - HEAD RecoveryPath answers like GET, without a body and Content-Length. It
+//     claims nothing and only checks that the outbox can be used.
 //   - DELETE RecoveryPath + id + "/" removes a message that the server has
-//     taken: 204, or 404 if there is none with that id. It shows that the run
-//     which got the list goes on, and renews the claim on the rest of the list
-//     to a minute as soon as less than 45 seconds of it are left.
+//     accepted: 204, or 404 if there is no message with that id. It shows that
+//     the run that fetched the list is still active, and renews the claim on
+//     the rest of the list to a minute if less than 45 seconds are left.
 //
-// So a message that the server does not take is listed again, or posted by the
-// relay, within a minute of the last DELETE of the run, and those that have
-// waited longer come before it. Of several replicas the one that has given out
-// the list renews the claim, at those DELETEs that reach it: behind a balancer
-// a run that takes longer than a minute needs enough of them.
+// A message that the server does not accept is therefore listed again, or
+// posted by the relay, within a minute of the last DELETE of the run; messages
+// that have waited longer come first. With several replicas, the replica that
+// served the list renews the claim on each DELETE that reaches it. Behind a
+// load balancer, a run that takes longer than a minute needs enough of these
+// DELETEs.
 //
-// The request must bear the userinfo of Config.OriginHost as Basic
+// The request must carry the userinfo of Config.OriginHost as Basic
 // credentials, otherwise the answer is 401. If OriginHost has none, every
 // answer is 403. With Config.AllowOpenRecovery, requests without credentials
-// are served in both cases. Without an outbox the list is empty. The handler
-// also works behind [http.StripPrefix].
+// are accepted in both cases. Other methods get 405. Without an outbox the list
+// is empty. The handler also works behind [http.StripPrefix].
 //
-// The answer must reach the server as it is: it cannot read a compressed
-// body. The handler asks for that with "Cache-Control: no-transform", and
-// the rescuer sends no Accept-Encoding.
-func (c *Client) RecoveryHandler() http.Handler { return http.HandlerFunc(c.serveRecovery) }
-
-// Route is a handler that an adapter mounts.
-type Route struct {
-	// Path is the prefix of all paths of the handler; it ends in "/".
-	Path string
-	// Handler serves the path and everything below it.
-	Handler http.Handler
+// The answer must reach the server unmodified, because the server cannot read a
+// compressed body. The handler sets "Cache-Control: no-transform", and the
+// rescuer sends no Accept-Encoding.
+func (c *Client) RecoveryHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := c.present(); err != nil {
+			answerError(w, http.StatusInternalServerError, wire.DetailKey, err.Error())
+			return
+		}
+		c.recovery.serve(w, r)
+	})
 }
 
-// Routes returns what an app has to serve for this client: the recovery
-// endpoints, and what AddRoute has added. Adapters mount each of them.
-func (c *Client) Routes() []Route {
-	if c == nil {
-		return nil
-	}
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	c.mounted.Store(true)
-	return append([]Route{{Path: c.cfg.recoveryPath, Handler: c.RecoveryHandler()}}, c.routes...)
+// recovery serves the outbox to the server's rescuer.
+type recovery struct {
+	cfg    *settings
+	events *events
+	listed listed
 }
 
-// AddRoute has adapters mount another handler, such as the page of undelivered
-// messages, which outboxpage.Mount adds. It is to be called before Mount or
-// Register: what comes after Routes was called is not served, and a warning in
-// the log says so.
-func (c *Client) AddRoute(route Route) {
-	if c == nil { // Mount tells
-		return
-	}
-	if c.mounted.Load() {
-		c.cfg.logger.Warn("postoffice: a route is added after the routes were mounted, and may not be served; add it before Register", "path", route.Path)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.routes = append(c.routes, route)
-}
-
-func (c *Client) serveRecovery(w http.ResponseWriter, r *http.Request) {
-	if err := c.present(); err != nil {
-		answerError(w, http.StatusInternalServerError, wire.DetailKey, err.Error())
-		return
-	}
-	open := c.cfg.allowOpenRecovery && r.Header.Get("Authorization") == ""
+func (s *recovery) serve(w http.ResponseWriter, r *http.Request) {
+	open := s.cfg.allowOpenRecovery && r.Header.Get("Authorization") == ""
 	switch {
-	case !c.cfg.recoveryGuarded && !c.cfg.allowOpenRecovery:
-		c.log.warn("recovery closed", "", "recovery request refused: OriginHost has no credentials and AllowOpenRecovery is not set")
+	case !s.cfg.recoveryGuarded && !s.cfg.allowOpenRecovery:
+		s.events.log.Warn("recovery closed", "", "recovery request refused: OriginHost has no credentials and AllowOpenRecovery is not set")
 		answerError(w, http.StatusForbidden, wire.DetailKey, "recovery needs credentials in OriginHost")
 		return
-	case c.cfg.recoveryGuarded && !open && !c.recoveryAuthorized(r):
+	case s.cfg.recoveryGuarded && !open && !s.authorized(r):
 		w.Header().Set("WWW-Authenticate", `Basic realm="postoffice recovery", charset="UTF-8"`)
 		answerError(w, http.StatusUnauthorized, wire.DetailKey, "credentials are missing or wrong")
 		return
 	}
-	id := c.recoveryID(r.URL.Path)
+	id := s.idIn(r.URL.Path)
 	switch {
 	case id == "" && r.Method == http.MethodGet:
-		c.listRecovery(w, r)
+		s.list(w, r)
+	case id == "" && r.Method == http.MethodHead:
+		s.head(w, r)
 	case id != "" && r.Method == http.MethodDelete:
-		c.deleteRecovery(w, r, id)
+		s.remove(w, r, id)
 	default:
-		allowed := http.MethodGet
+		allowed := http.MethodGet + ", " + http.MethodHead
 		if id != "" {
 			allowed = http.MethodDelete
 		}
@@ -124,57 +107,57 @@ func (c *Client) serveRecovery(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// recoveryAuthorized compares the request's credentials with those of
-// OriginHost in a time that does not depend on where they differ.
-func (c *Client) recoveryAuthorized(r *http.Request) bool {
+// authorized compares the request's credentials with those of OriginHost in
+// constant time.
+func (s *recovery) authorized(r *http.Request) bool {
 	user, password, ok := r.BasicAuth()
-	sameUser := sameText(user, c.cfg.recoveryUser)
-	samePassword := sameText(password, c.cfg.recoveryPassword)
+	sameUser := sameText(user, s.cfg.recoveryUser)
+	samePassword := sameText(password, s.cfg.recoveryPassword)
 	return ok && sameUser&samePassword == 1
 }
 
-// sameText compares hashes, so that not even the length shows.
+// sameText compares hashes, so that the time does not reveal the length.
 func sameText(a, b string) int {
 	hashA, hashB := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(hashA[:], hashB[:])
 }
 
-// recoveryID takes the message's id out of a path: what follows the recovery
-// path, wherever the app has mounted it, or everything where a router has
-// stripped it.
-func (c *Client) recoveryID(path string) string {
+// idIn returns the message id in a path: the part after the recovery path,
+// wherever the app has mounted it, or the whole path if a router has stripped
+// the recovery path.
+func (s *recovery) idIn(path string) string {
 	if !strings.HasSuffix(path, "/") {
 		path += "/"
 	}
-	if _, rest, found := strings.Cut(path, c.cfg.recoveryPath); found {
+	if _, rest, found := strings.Cut(path, s.cfg.recoveryPath); found {
 		path = rest
 	}
 	return strings.Trim(path, "/")
 }
 
-func (c *Client) listRecovery(w http.ResponseWriter, r *http.Request) {
+func (s *recovery) list(w http.ResponseWriter, r *http.Request) {
 	limit, err := recoveryLimitOf(r)
 	if err != nil {
 		answerError(w, http.StatusBadRequest, "limit", err.Error())
 		return
 	}
 	items := []wire.RecoveryItem{} // never null: the server's rescuer would crash
-	if c.cfg.outbox != nil {
+	if s.cfg.outbox != nil {
 		until := time.Now().Add(recoveryLease)
-		records, err := c.cfg.outbox.Claim(r.Context(), outbox.ClaimOptions{
+		records, err := s.cfg.outbox.Claim(r.Context(), outbox.ClaimOptions{
 			Limit: limit, MaxBytes: recoveryBytes, Lease: recoveryLease, SkipScheduled: true,
 		})
 		if err != nil {
-			c.recoveryFailed(w, err)
+			s.failed(w, err)
 			return
 		}
 		var early []outbox.Change
 		var offered []outbox.Record
 		for _, record := range records {
 			if record.DeliverAt.After(time.Now()) {
-				// The store's clock is ahead of this one. The server would
-				// deliver it at once.
-				early = append(early, outbox.Change{ID: record.ID, LeaseToken: record.LeaseToken, Untried: true, After: backoff(1)})
+				// The store's clock is ahead of the local one. The server would
+				// deliver the message at once.
+				early = append(early, outbox.Change{ID: record.ID, LeaseToken: record.LeaseToken, Untried: true, After: deliver.Backoff(1)})
 				continue
 			}
 			offered = append(offered, record)
@@ -182,17 +165,33 @@ func (c *Client) listRecovery(w http.ResponseWriter, r *http.Request) {
 				ID: record.ID, Topic: record.Topic, Payload: record.Payload, Attributes: record.Attributes,
 			})
 		}
-		c.listed.add(offered, until)
+		s.listed.add(offered, until)
 		if len(early) > 0 {
-			// Should this fail, they come back when their lease ends.
-			_, _ = c.cfg.outbox.Reschedule(r.Context(), early...)
+			// If this fails, the messages come back when their lease ends.
+			_, _ = s.cfg.outbox.Reschedule(r.Context(), early...)
 		}
 	}
 	if len(items) > 0 {
-		c.cfg.logger.Info("postoffice: messages listed for recovery", "messages", len(items))
+		s.events.log.Always(slog.LevelInfo, "messages listed for recovery", "messages", len(items))
 	}
-	emit(c.cfg.observer.Listed, Event{Messages: len(items), FromOutbox: true})
+	emit(s.events.observer.Listed, Event{Messages: len(items), FromOutbox: true})
 	answerJSON(w, http.StatusOK, items)
+}
+
+// head answers like list, without a body.
+func (s *recovery) head(w http.ResponseWriter, r *http.Request) {
+	if _, err := recoveryLimitOf(r); err != nil {
+		answerError(w, http.StatusBadRequest, "limit", err.Error())
+		return
+	}
+	if s.cfg.outbox != nil {
+		if err := probeOf(s.cfg.outbox)(r.Context()); err != nil {
+			s.failed(w, err)
+			return
+		}
+	}
+	jsonHeader(w)
+	w.WriteHeader(http.StatusOK)
 }
 
 func recoveryLimitOf(r *http.Request) (int, error) {
@@ -207,20 +206,20 @@ func recoveryLimitOf(r *http.Request) (int, error) {
 	return limit, nil
 }
 
-func (c *Client) deleteRecovery(w http.ResponseWriter, r *http.Request, id string) {
+func (s *recovery) remove(w http.ResponseWriter, r *http.Request, id string) {
 	deleted := 0
-	if c.cfg.outbox != nil && uuid.Validate(id) == nil {
-		// The server has the message. That it hangs up early is no reason to
-		// keep it and have it delivered twice.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
+	if s.cfg.outbox != nil && uuid.Validate(id) == nil {
+		// The server has the message. A disconnect must not leave it in the
+		// outbox, from where it would be delivered twice.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), relay.StoreTimeout)
 		defer cancel()
 		var err error
-		if deleted, err = c.cfg.outbox.Delete(ctx, id); err != nil {
-			c.recoveryFailed(w, err)
+		if deleted, err = s.cfg.outbox.Delete(ctx, id); err != nil {
+			s.failed(w, err)
 			return
 		}
-		c.listed.taken(id, func(changes ...outbox.Change) error {
-			_, err := c.cfg.outbox.Reschedule(ctx, changes...)
+		s.listed.taken(id, func(changes ...outbox.Change) error {
+			_, err := s.cfg.outbox.Reschedule(ctx, changes...)
 			return err
 		})
 	}
@@ -228,17 +227,17 @@ func (c *Client) deleteRecovery(w http.ResponseWriter, r *http.Request, id strin
 		answerError(w, http.StatusNotFound, wire.DetailKey, "no such message")
 		return
 	}
-	c.throughput.add(deleted, 0, 0)
-	emit(c.cfg.observer.Recovered, Event{Messages: deleted, FromOutbox: true})
+	s.events.throughput.add(deleted, 0, 0)
+	emit(s.events.observer.Recovered, Event{Messages: deleted, FromOutbox: true})
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (c *Client) recoveryFailed(w http.ResponseWriter, err error) {
-	c.log.error("recovery", "", "the outbox cannot be used for recovery", "error", err)
+func (s *recovery) failed(w http.ResponseWriter, err error) {
+	s.events.log.Error("recovery", "", "the outbox cannot be used for recovery", "error", err)
 	answerError(w, http.StatusServiceUnavailable, wire.DetailKey, "the outbox cannot be used now")
 }
 
-// answerError answers in the shape of the server's own errors.
+// answerError answers in the format of the server's own errors.
 func answerError(w http.ResponseWriter, status int, field, reason string) {
 	answerJSON(w, status, map[string]any{"errors": map[string][]string{field: {reason}}})
 }
@@ -246,14 +245,20 @@ func answerError(w http.ResponseWriter, status int, field, reason string) {
 func answerJSON(w http.ResponseWriter, status int, value any) {
 	body, err := json.Marshal(value)
 	if err != nil {
-		// A payload in the outbox that is no JSON was not put there by us.
+		// A payload in the outbox that is not JSON was not stored by this
+		// client.
 		http.Error(w, "cannot encode the answer", http.StatusInternalServerError)
 		return
 	}
+	jsonHeader(w).Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // an error means that the caller has disconnected
+}
+
+// jsonHeader sets the headers of an answer, except for its length.
+func jsonHeader(w http.ResponseWriter) http.Header {
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
-	header.Set("Content-Length", strconv.Itoa(len(body)))
 	header.Set("Cache-Control", "no-store, no-transform")
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // an error means that the caller has gone
+	return header
 }

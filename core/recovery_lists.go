@@ -7,37 +7,37 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Figures of the leases of recovery lists.
+// Leases of recovery lists.
 const (
-	// recoveryLease is how long a listed message is not listed again, and not
-	// posted by the relay: from the list, and from each DELETE that shows that
-	// the run of the server's rescuer goes on. A run that has ended, or whose
-	// server has died, holds up nothing for longer.
+	// recoveryLease is how long a listed message is neither listed again nor
+	// posted by the relay, counted from the list and from each DELETE of the
+	// same run of the server's rescuer. A run that ended or crashed blocks its
+	// messages for at most this time.
 	recoveryLease = time.Minute
-	// recoveryRenew is how much of a lease has to be left for a DELETE to
-	// leave it alone, so that not each of them writes to the outbox.
+	// recoveryRenew is the remaining lease above which a DELETE does not renew
+	// it, so that not every DELETE writes to the outbox.
 	recoveryRenew = 45 * time.Second
-	// recoveryLists is how many lists are remembered. The server asks twice a
-	// minute for each of its nodes.
+	// recoveryLists is the maximum number of remembered lists. The server
+	// requests two lists a minute for each of its nodes.
 	recoveryLists = 100
 )
 
-// listed remembers the recovery lists that were given out and whose leases have
-// not ended. The zero value is ready to use.
+// listed remembers the recovery lists whose leases have not ended. The zero
+// value is ready to use.
 type listed struct {
 	mu    sync.Mutex
 	lists []*recoveryList // the oldest first
 }
 
-// recoveryList is a list that a run of the server's rescuer goes through.
+// recoveryList is a list that a run of the server's rescuer works through.
 type recoveryList struct {
-	// tokens are those of the claim, by the ids of the messages that are left.
+	// tokens are the lease tokens by the ids of the remaining messages.
 	tokens map[string]string
 	// until is when the lease ends.
 	until time.Time
 }
 
-// add remembers a list whose lease ends at a point in time.
+// add remembers a list and the end of its lease.
 func (l *listed) add(records []outbox.Record, until time.Time) {
 	if len(records) == 0 {
 		return
@@ -55,7 +55,7 @@ func (l *listed) add(records []outbox.Record, until time.Time) {
 	l.lists = append(l.lists, list)
 }
 
-// forget drops lists whose leases have ended. The caller holds the mutex.
+// forget drops lists whose leases have ended. The mutex must be held.
 func (l *listed) forget() {
 	now := time.Now()
 	kept := l.lists[:0]
@@ -68,8 +68,8 @@ func (l *listed) forget() {
 	l.lists = kept
 }
 
-// taken strikes a message off its list, and renews the lease of the others on
-// it when that ends soon.
+// taken removes a message from its list, and renews the lease of the remaining
+// messages if it ends soon.
 func (l *listed) taken(id string, renew func(...outbox.Change) error) {
 	list, changes, until := l.strike(id)
 	if len(changes) == 0 || renew(changes...) == nil {
@@ -80,8 +80,9 @@ func (l *listed) taken(id string, renew func(...outbox.Change) error) {
 	list.until = until // the next DELETE tries again
 }
 
-// strike strikes a message off its list. It returns what renews the lease of
-// the others, if that ends soon, and when it ends without that.
+// strike removes a message from its list. It returns the changes that renew the
+// lease of the remaining messages, if it ends soon, and the end of the lease
+// without them.
 func (l *listed) strike(id string) (list *recoveryList, changes []outbox.Change, until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

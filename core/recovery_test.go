@@ -122,10 +122,10 @@ func TestOpenRecoveryBesideCredentials(t *testing.T) {
 
 func TestRecoveryMethods(t *testing.T) {
 	handler, store := recoveryOf(t, core.Config{OriginHost: origin}, stored(someID))
-	for _, method := range []string{"HEAD", "POST", "PUT", "DELETE"} {
+	for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS"} {
 		answer := ask(handler, method, "/postoffice/messages/", "us@er", "p:ss")
 		assert.Equal(t, 405, answer.Code, method)
-		assert.Equal(t, "GET", answer.Header().Get("Allow"))
+		assert.Equal(t, "GET, HEAD", answer.Header().Get("Allow"))
 	}
 	for _, method := range []string{"HEAD", "POST", "PUT", "GET"} {
 		answer := ask(handler, method, "/postoffice/messages/"+someID+"/", "us@er", "p:ss")
@@ -133,6 +133,26 @@ func TestRecoveryMethods(t *testing.T) {
 		assert.Equal(t, "DELETE", answer.Header().Get("Allow"))
 	}
 	assert.Zero(t, records(t, store)[0].Attempts)
+}
+
+// HEAD answers as GET does and claims nothing, so that the GET after it has the
+// whole list.
+func TestRecoveryHead(t *testing.T) {
+	handler, store := recoveryOf(t, core.Config{OriginHost: origin}, stored(someID))
+	for range 2 {
+		head := ask(handler, "HEAD", "/postoffice/messages/", "us@er", "p:ss")
+		assert.Equal(t, 200, head.Code)
+		assert.Empty(t, head.Body.String())
+		assert.Equal(t, http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store, no-transform"}}, head.Header())
+		record := records(t, store)[0]
+		assert.Zero(t, record.Attempts)
+		assert.Empty(t, record.LeaseToken)
+	}
+	assert.Contains(t, ask(handler, "GET", "/postoffice/messages/", "us@er", "p:ss").Body.String(), someID)
+	assert.Equal(t, 401, ask(handler, "HEAD", "/postoffice/messages/").Code)
+	assert.Equal(t, 400, ask(handler, "HEAD", "/postoffice/messages/?limit=0", "us@er", "p:ss").Code)
+	bare := newTestClient(t, core.Config{URL: testServer, AllowOpenRecovery: true}).RecoveryHandler()
+	assert.Equal(t, 200, ask(bare, "HEAD", "/postoffice/messages/").Code, "without an outbox")
 }
 
 func TestRecoveryPaths(t *testing.T) {
@@ -210,6 +230,7 @@ func TestRecoveryAnswersUnavailableWithoutItsOutbox(t *testing.T) {
 	client := newTestClient(t, core.Config{URL: testServer, AllowOpenRecovery: true, Outbox: store})
 	require.NoError(t, store.Close())
 	assert.Equal(t, 503, ask(client.RecoveryHandler(), "GET", "/postoffice/messages/").Code)
+	assert.Equal(t, 503, ask(client.RecoveryHandler(), "HEAD", "/postoffice/messages/").Code)
 	assert.Equal(t, 503, ask(client.RecoveryHandler(), "DELETE", "/postoffice/messages/"+someID+"/").Code)
 }
 
@@ -224,9 +245,9 @@ func TestServersRescuerRecovers(t *testing.T) {
 	client := newTestClient(t, core.Config{
 		URL: server.URL(), Outbox: store, Topics: []string{"orders"}, OriginHost: host, RecoveryEnabled: true, Observer: seen.observer(),
 	})
-	for _, route := range client.Routes() {
-		mux.Handle(route.Path, route.Handler)
-	}
+	require.NoError(t, client.MountRoutes(core.Router{Native: mux, Handle: func(method, path string, handler http.Handler) {
+		mux.Handle(method+" "+path, handler)
+	}}))
 	_, err := client.SetupTopics(t.Context())
 	require.NoError(t, err)
 	_, err = server.AddConsumer(postofficetest.Consumer{Topic: "orders", Target: "sink", Type: postofficetest.TypePubSub})

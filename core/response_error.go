@@ -4,32 +4,33 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/postoffice-go/postoffice/core/internal/office"
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
-// ResponseError is an answer of the server that did not accept a request, or
-// of whatever else answers at its address.
+// ResponseError is an answer other than success, from the server or from
+// another HTTP server at its address, such as a proxy.
 type ResponseError struct {
 	// StatusCode is the HTTP status of the answer.
 	StatusCode int
-	// Topic is the topic that the request was about; empty for none.
+	// Topic is the topic of the request; empty for none.
 	Topic string
-	// Method and URL are those of the request; the URL has no userinfo.
+	// Method and URL are the request's; the URL has no userinfo.
 	Method, URL string
-	// Location is where a redirect leads: scheme and host alone, because the
-	// rest may hold secrets. Empty for other answers. It is not followed.
+	// Location is the target of a redirect: only scheme and host, because the
+	// rest may contain secrets. Empty for other answers. The client does not
+	// follow redirects.
 	Location string
-	// Errors holds the server's reasons by field, under "detail" those that
-	// it gave for no field. Nil when it gave none, as a proxy's page does.
+	// Errors has the server's reasons by field; reasons without a field are
+	// under "detail". Nil if the answer has none, such as a proxy's error page.
 	Errors map[string][]string
 }
 
-// Error tells the status, the topic and the server's reasons. Of an answer that
-// a Postoffice server does not give it tells the method and URL, too.
+// Error returns the status, the topic and the server's reasons. For an answer
+// that does not come from a Postoffice server it includes the method and URL.
 func (e *ResponseError) Error() string {
 	who, hint := "server", e.hint()
 	if hint != "" && e.URL != "" {
@@ -58,8 +59,8 @@ func (e *ResponseError) Error() string {
 	return text.String()
 }
 
-// hint says what an answer means that no Postoffice server gives to the
-// client's requests; it is empty for others.
+// hint explains an answer that a Postoffice server never gives to this client;
+// it is empty for others.
 func (e *ResponseError) hint() string {
 	switch status := e.StatusCode; {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusProxyAuthRequired:
@@ -72,15 +73,10 @@ func (e *ResponseError) hint() string {
 	return ""
 }
 
-// redirect returns the scheme and host that a Location header leads to from an
-// address.
-func redirect(from *url.URL, location string) string {
-	if location == "" {
-		return ""
+// errorOf returns the error of an answer.
+func errorOf(answer office.Answer) error {
+	return &ResponseError{
+		StatusCode: answer.Status, Topic: answer.Topic, Method: answer.Method, URL: answer.URL,
+		Location: answer.Location, Errors: answer.Reasons,
 	}
-	to, err := from.Parse(location)
-	if err != nil {
-		return ""
-	}
-	return to.Scheme + "://" + to.Host
 }

@@ -22,26 +22,25 @@ import (
 // maxSettingsBytes bounds what ParseSettings reads.
 const maxSettingsBytes = 1 << 20
 
-// ParseSettings reads a Config from a JSON object with the keys of the
-// Django client's settings, so that a service can move its settings over as
-// they are:
+// ParseSettings reads a Config from a JSON object with the keys of the Django
+// client's settings, so that a service can reuse its settings unchanged:
 //
 //	URL, TOPICS, ORIGIN_HOST, RECOVERY_ENABLED
 //	TIMEOUT, BULK_TIMEOUT    seconds, for small messages; see Config.Timeout
 //	CONSUMERS                list of objects: topic, target, type, from_now,
 //	                         timeout and retry in seconds
 //
-// This client has some more: RECOVERY_PATH, ALLOW_OPEN_RECOVERY, BULK_LIMIT
-// and SETUP_REQUIRED, and chunk_size and paused of a consumer.
+// This client adds RECOVERY_PATH, ALLOW_OPEN_RECOVERY, BULK_LIMIT and
+// SETUP_REQUIRED, and chunk_size and paused for a consumer.
 //
 // Seconds are numbers or strings, such as 0.5 or "0.5"; Go durations such as
-// "500ms" are taken too. A key that is missing leaves its field zero, which
-// means the default. An unknown key, a key given twice, null, a value of the
-// wrong type and input of more than 1 MiB are errors.
+// "500ms" are accepted, too. A missing key leaves its field zero, which means
+// the default. An unknown key, a duplicate key, null, a value of the wrong type
+// and input of more than 1 MiB are errors.
 //
-// An error is [ErrInvalidConfig] and wraps a [*FieldError] for each key at
-// fault; it repeats no values. Whether the Config can be used, such as that
-// its URL is one, is checked by [NewClient].
+// The error is [ErrInvalidConfig] and wraps a [*FieldError] for each invalid
+// key; it contains no values. ParseSettings does not validate the Config, for
+// example whether its URL is valid; [NewClient] does.
 func ParseSettings(r io.Reader) (Config, error) {
 	var bad faults
 	config := parseSettings(r, &bad)
@@ -52,7 +51,7 @@ func ParseSettings(r io.Reader) (Config, error) {
 }
 
 // SettingsFromEnv reads a Config from the environment. POSTOFFICE_SETTINGS
-// names a file for [ParseSettings]; these variables override what is in it:
+// names a file for [ParseSettings]; these variables override its keys:
 //
 //	POSTOFFICE_URL
 //	POSTOFFICE_TOPICS                names, separated by commas
@@ -66,12 +65,12 @@ func ParseSettings(r io.Reader) (Config, error) {
 //	POSTOFFICE_BULK_LIMIT
 //	POSTOFFICE_SETUP_REQUIRED        true or false
 //
-// A variable that is empty counts as not set. Other variables that begin
-// with POSTOFFICE_ are not looked at: in Kubernetes a service named
-// postoffice puts POSTOFFICE_PORT, POSTOFFICE_SERVICE_HOST and more into the
-// environment of every container.
+// An empty variable counts as not set. Other variables that begin with
+// POSTOFFICE_ are ignored: in Kubernetes, a service named postoffice adds
+// POSTOFFICE_PORT, POSTOFFICE_SERVICE_HOST and more to the environment of every
+// container.
 //
-// Errors are those of ParseSettings and name the variable.
+// The errors are those of ParseSettings and name the variable.
 func SettingsFromEnv() (Config, error) {
 	var config Config
 	var bad faults
@@ -106,7 +105,7 @@ func settingsFromFile(path string) (Config, error) {
 	return config, nil
 }
 
-// envVariable is a variable of the environment and what it sets.
+// envVariable is an environment variable and the field that it sets.
 type envVariable struct {
 	name string
 	set  func(c *Config, v settingValue, text string)
@@ -140,7 +139,7 @@ func envVariables() []envVariable {
 	}
 }
 
-// settingKey is a key of a settings object and what it sets in a T.
+// settingKey is a key of a settings object and the field that it sets in a T.
 type settingKey[T any] struct {
 	name string
 	set  func(*T, settingValue)
@@ -196,8 +195,8 @@ func parseSettings(r io.Reader, bad *faults) (config Config) {
 	return config
 }
 
-// checkJSON returns the text without the white space around it, if it is one
-// JSON value.
+// checkJSON returns the text without surrounding white space if it is one JSON
+// value.
 func checkJSON(field string, text []byte, bad *faults) (json.RawMessage, bool) {
 	trimmed := bytes.Trim(text, " \t\r\n")
 	switch {
@@ -211,8 +210,8 @@ func checkJSON(field string, text []byte, bad *faults) (json.RawMessage, bool) {
 		bad.add(fieldError(field, "is not valid UTF-8"))
 		return nil, false
 	}
-	// The texts of syntax errors repeat a character of the input, so only
-	// their place is told.
+	// Syntax errors quote a character of the input, so only their position is
+	// reported.
 	var raw json.RawMessage
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	if err := decoder.Decode(&raw); err != nil {
@@ -231,8 +230,8 @@ func checkJSON(field string, text []byte, bad *faults) (json.RawMessage, bool) {
 	return trimmed, true
 }
 
-// setKeys sets the fields of target from a JSON object. The path precedes
-// the keys in errors.
+// setKeys sets the fields of target from a JSON object. The path is the prefix
+// of the keys in errors.
 func setKeys[T any](object settingValue, path string, target *T, keys []settingKey[T]) {
 	if !object.is('{', "an object") {
 		return
@@ -266,8 +265,8 @@ func setKeys[T any](object settingValue, path string, target *T, keys []settingK
 	}
 }
 
-// showKey quotes a key, unless it looks like something else that got into
-// the place of a key and must not be shown, such as a URL with a password.
+// showKey quotes a key, unless it may be misplaced data that must not be shown,
+// such as a URL with a password.
 func showKey(name string) string {
 	odd := strings.ContainsFunc(name, func(r rune) bool { return !isUnreserved(r) })
 	if odd || len(name) > 40 {
@@ -276,7 +275,7 @@ func showKey(name string) string {
 	return strconv.Quote(name)
 }
 
-// suggestKey says which key may have been meant.
+// suggestKey returns a hint about the intended key.
 func suggestKey[T any](name string, keys []settingKey[T]) string {
 	names := make([]string, len(keys))
 	for i, key := range keys {
@@ -292,13 +291,13 @@ func suggestKey[T any](name string, keys []settingKey[T]) string {
 	return "the keys are " + strings.Join(names, ", ")
 }
 
-// foldKey makes spellings such as bulkTimeout and BULK_TIMEOUT alike.
+// foldKey maps spellings such as bulkTimeout and BULK_TIMEOUT to the same text.
 func foldKey(name string) string {
 	return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(name))
 }
 
-// editDistance counts the insertions, deletions and substitutions of bytes
-// that turn a into b. Texts that are longer than names count as far apart.
+// editDistance counts the insertions, deletions and substitutions of bytes that
+// turn a into b. For texts longer than a name it returns the maximum.
 func editDistance(a, b string) int {
 	const most = wire.MaxNameLength
 	if len(a) > most || len(b) > most {
@@ -323,9 +322,9 @@ func editDistance(a, b string) int {
 	return row[len(b)]
 }
 
-// settingValue is a value of the settings under the name of its field. Its
-// methods set the target or report why the value is no such thing; they
-// never repeat the value, which may hold a credential.
+// settingValue is a value of the settings and the name of its field. Its
+// methods set the target or report a value of the wrong type; they never repeat
+// the value, which may contain a credential.
 type settingValue struct {
 	field string
 	raw   json.RawMessage
@@ -336,7 +335,8 @@ func (v settingValue) fault(format string, args ...any) {
 	v.bad.add(fieldError(v.field, format, args...))
 }
 
-// is reports a value that does not begin as the wanted type does.
+// is reports whether the value begins like the wanted type, and records a fault
+// otherwise.
 func (v settingValue) is(begin byte, wanted string) bool {
 	if v.raw[0] == begin {
 		return true
@@ -445,7 +445,7 @@ func (v settingValue) secondsText(text string, target *time.Duration) {
 		v.fault(`must be seconds, such as 0.5, or a duration such as "500ms"`)
 	case seconds < 0:
 		v.fault("is negative")
-	case nanoseconds >= math.MaxInt64: // as a float64 it is the first that overflows
+	case nanoseconds >= math.MaxInt64: // as a float64 it is 2^63, which overflows
 		v.fault("is out of range")
 	case nanoseconds == 0 && !isZero: // zero would mean the default
 		v.fault("is less than a nanosecond")
@@ -454,7 +454,7 @@ func (v settingValue) secondsText(text string, target *time.Duration) {
 	}
 }
 
-// elements takes a JSON list apart.
+// elements splits a JSON list.
 func (v settingValue) elements() []settingValue {
 	var list []json.RawMessage
 	if !v.is('[', "a list") || !v.decode(&list) {
@@ -487,7 +487,7 @@ func (v settingValue) consumers(target *[]Consumer) {
 	*target = consumers
 }
 
-// decode reads a value whose type was checked.
+// decode reads a value whose type is already checked.
 func (v settingValue) decode(target any) bool {
 	if err := json.Unmarshal(v.raw, target); err != nil {
 		v.fault("cannot be read")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"sync"
@@ -12,59 +13,65 @@ import (
 
 	"github.com/avast/retry-go/v4"
 
+	"github.com/postoffice-go/postoffice/core/internal/office"
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
-// Figures of setup.
+// Limits of setup.
 const (
-	// setupParallel is how many topics or consumers are created at a time.
+	// setupParallel is the number of topics or consumers created at the same
+	// time.
 	setupParallel = 8
-	// setupRetryDelay and setupRetryMax bound the pauses between the tries
-	// in the background.
+	// setupRetryDelay and setupRetryMax bound the pauses between attempts in
+	// the background.
 	setupRetryDelay = time.Second
 	setupRetryMax   = time.Minute
-	// ensureInterval is how often a topic that the server does not know is
-	// created again.
+	// ensureInterval is the minimum time between attempts to create a topic
+	// that the server does not know.
 	ensureInterval = 10 * time.Second
 )
 
-// SetupStatus says what became of a topic or consumer at setup.
+// SetupStatus is the outcome of setup for a topic or consumer.
 type SetupStatus int
 
 const (
-	// SetupFailed means that it could not be created.
-	SetupFailed SetupStatus = iota
-	// SetupCreated means that the server has created it now.
+	// SetupUnknown is the zero SetupStatus: nothing was tried.
+	SetupUnknown SetupStatus = iota
+	// SetupFailed means that the topic or consumer could not be created.
+	SetupFailed
+	// SetupCreated means that the server has created it.
 	SetupCreated
-	// SetupExists means that the server had it already. The server updates
-	// nothing then: its settings may differ from the ones configured here.
+	// SetupExists means that it existed already. The server does not update it,
+	// so its settings may differ from the configured ones.
 	SetupExists
 )
 
-// String returns "failed", "created" or "exists".
+// String returns "unknown", "failed", "created" or "exists".
 func (s SetupStatus) String() string {
 	switch s {
+	case SetupFailed:
+		return "failed"
 	case SetupCreated:
 		return "created"
 	case SetupExists:
 		return "exists"
 	default:
-		return "failed"
+		return "unknown"
 	}
 }
 
 // SetupResult is the outcome for one topic or consumer.
 type SetupResult struct {
-	// Topic is the topic, or the one that the consumer consumes.
+	// Topic is the topic, or the topic of the consumer.
 	Topic string
-	// Target and Type are the consumer's, without credentials; empty for a
+	// Target and Type identify the consumer, without credentials; empty for a
 	// topic.
 	Target string
 	Type   ConsumerType
-	// Status says what became of it.
+	// Status is the outcome.
 	Status SetupStatus
-	// Err is why it failed: a *ResponseError with the server's reason, or an
-	// error of the network. Nil unless Status is SetupFailed.
+	// Err is the reason of a failure: a *ResponseError with the server's
+	// reason, or a network error. Nil unless Status is SetupFailed.
 	Err error
 }
 
@@ -82,7 +89,7 @@ type SetupReport struct {
 	Consumers []SetupResult
 }
 
-// Failed returns the results that failed, topics first.
+// Failed returns the failed results, topics first.
 func (r SetupReport) Failed() []SetupResult {
 	var failed []SetupResult
 	for _, result := range slices.Concat(r.Topics, r.Consumers) {
@@ -93,8 +100,8 @@ func (r SetupReport) Failed() []SetupResult {
 	return failed
 }
 
-// Err joins the errors of all that failed, each naming its topic or
-// consumer. It is nil if nothing failed.
+// Err joins the errors of the failed results; each names its topic or consumer.
+// It is nil if nothing failed.
 func (r SetupReport) Err() error {
 	var errs []error
 	for _, result := range r.Failed() {
@@ -103,37 +110,37 @@ func (r SetupReport) Err() error {
 	return errors.Join(errs...)
 }
 
-// Setup creates the configured topics and then the configured consumers at
-// the server. Each is tried though others fail; one that exists is fine. The
-// error joins what failed. Each request takes at most Config.Timeout, and
-// eight run at a time.
+// Setup creates the configured topics and then the configured consumers on the
+// server. It attempts each one, even if others fail; existing ones are not
+// errors. The error joins all failures. Each request takes at most
+// Config.Timeout, and up to eight run at the same time.
 func (c *Client) Setup(ctx context.Context) (SetupReport, error) {
 	if err := c.present(); err != nil {
 		return SetupReport{}, err
 	}
-	report := SetupReport{Topics: c.setupTopics(ctx, c.cfg.topics), Consumers: c.setupConsumers(ctx, c.cfg.consumers)}
+	report := SetupReport{Topics: c.setup.topics(ctx, c.cfg.topics), Consumers: c.setup.consumers(ctx, c.cfg.consumers)}
 	return report, setupError(report)
 }
 
-// SetupTopics is Setup for the topics alone.
+// SetupTopics is like Setup for topics only.
 func (c *Client) SetupTopics(ctx context.Context) (SetupReport, error) {
 	if err := c.present(); err != nil {
 		return SetupReport{}, err
 	}
-	report := SetupReport{Topics: c.setupTopics(ctx, c.cfg.topics)}
+	report := SetupReport{Topics: c.setup.topics(ctx, c.cfg.topics)}
 	return report, setupError(report)
 }
 
-// SetupConsumers is Setup for the consumers alone.
+// SetupConsumers is like Setup for consumers only.
 func (c *Client) SetupConsumers(ctx context.Context) (SetupReport, error) {
 	if err := c.present(); err != nil {
 		return SetupReport{}, err
 	}
-	report := SetupReport{Consumers: c.setupConsumers(ctx, c.cfg.consumers)}
+	report := SetupReport{Consumers: c.setup.consumers(ctx, c.cfg.consumers)}
 	return report, setupError(report)
 }
 
-// setupError returns what failed as an error of the package.
+// setupError returns the failures of a report as one error.
 func setupError(report SetupReport) error {
 	if err := report.Err(); err != nil {
 		return fmt.Errorf("%ssetup: %w", prefix, err)
@@ -141,17 +148,27 @@ func setupError(report SetupReport) error {
 	return nil
 }
 
-func (c *Client) setupTopics(ctx context.Context, topics []string) []SetupResult {
+// setup creates topics and consumers on the server.
+type setup struct {
+	cfg      *settings
+	office   *office.Office
+	events   *events
+	guard    guard
+	ensured  pacer
+	outcomes outcomes
+}
+
+func (s *setup) topics(ctx context.Context, topics []string) []SetupResult {
 	return inParallel(topics, func(topic string) SetupResult {
-		return c.create(ctx, wire.TopicsPath, SetupResult{Topic: topic}, wire.Topic{
-			Name: topic, OriginHost: c.cfg.originHost, RecoveryEnabled: c.cfg.recoveryEnabled,
+		return s.create(ctx, wire.TopicsPath, SetupResult{Topic: topic}, wire.Topic{
+			Name: topic, OriginHost: s.cfg.originHost, RecoveryEnabled: s.cfg.recoveryEnabled,
 		})
 	})
 }
 
-func (c *Client) setupConsumers(ctx context.Context, consumers []Consumer) []SetupResult {
+func (s *setup) consumers(ctx context.Context, consumers []Consumer) []SetupResult {
 	return inParallel(consumers, func(consumer Consumer) SetupResult {
-		return c.create(ctx, wire.ConsumersPath, resultOf(consumer), wire.Consumer{
+		return s.create(ctx, wire.ConsumersPath, resultOf(consumer), wire.Consumer{
 			Topic:          consumer.Topic,
 			Target:         consumer.Target,
 			Type:           string(consumer.Type),
@@ -172,29 +189,29 @@ func unlessZero(n int64) *int64 {
 }
 
 // create posts one topic or consumer, and logs the outcome.
-func (c *Client) create(ctx context.Context, path string, result SetupResult, resource any) SetupResult {
-	err := unwrapFailure(c.transport.create(ctx, path, result.Topic, resource))
+func (s *setup) create(ctx context.Context, path string, result SetupResult, resource any) SetupResult {
+	err := s.office.Create(ctx, path, result.Topic, resource)
 	response, _ := errors.AsType[*ResponseError](err)
 	switch {
 	case err == nil:
 		result.Status = SetupCreated
-		c.cfg.logger.Info("postoffice: created " + result.String())
+		s.events.log.Always(slog.LevelInfo, "created "+result.String())
 	case response != nil && response.StatusCode == http.StatusConflict:
 		result.Status = SetupExists
-		c.cfg.logger.Info("postoffice: " + result.String() + " exists; the server has updated nothing, so its settings may differ")
+		s.events.log.Always(slog.LevelInfo, result.String()+" exists; the server has updated nothing, so its settings may differ")
 	default:
-		result.Err = err
-		c.log.error("setup", result.String(), "cannot create "+result.String(), "error", err)
+		result.Status, result.Err = SetupFailed, err
+		s.events.log.Error("setup", result.String(), "cannot create "+result.String(), "error", err)
 	}
-	if c.cfg.observer.Setup != nil {
-		c.cfg.observer.Setup(result)
+	if s.events.observer.Setup != nil {
+		s.events.observer.Setup(result)
 	}
-	c.outcomes.note(result)
+	s.outcomes.note(result)
 	return result
 }
 
-// inParallel makes the result of every item, a few at a time, in order. It
-// panics if the app's transport has.
+// inParallel calls work for every item, a few at a time, and returns the
+// results in order. It panics if work panics, as with the app's transport.
 func inParallel[T any](items []T, work func(T) SetupResult) []SetupResult {
 	if len(items) == 0 {
 		return nil
@@ -219,15 +236,14 @@ func inParallel[T any](items []T, work func(T) SetupResult) []SetupResult {
 	close(next)
 	workers.Wait()
 	if reason := cmp.Or(panics...); reason != nil {
-		panic(reason) // in the goroutine of the caller
+		panic(reason) // in the caller's goroutine
 	}
 	return results
 }
 
-// keepSettingUp tries what failed again until all of it is done or the
-// context ends: a server may be down, and a consumer's topic may be created
-// later by another app.
-func (c *Client) keepSettingUp(ctx context.Context, report SetupReport) {
+// keepTrying retries the failed items until all succeed or the context ends:
+// the server may be down, and another app may create a consumer's topic later.
+func (s *setup) keepTrying(ctx context.Context, report SetupReport) {
 	var topics []string
 	for _, result := range report.Topics {
 		if result.Status == SetupFailed {
@@ -237,7 +253,7 @@ func (c *Client) keepSettingUp(ctx context.Context, report SetupReport) {
 	var consumers []Consumer
 	for i, result := range report.Consumers {
 		if result.Status == SetupFailed {
-			consumers = append(consumers, c.cfg.consumers[i])
+			consumers = append(consumers, s.cfg.consumers[i])
 		}
 	}
 	select {
@@ -246,19 +262,19 @@ func (c *Client) keepSettingUp(ctx context.Context, report SetupReport) {
 	case <-time.After(setupRetryDelay):
 	}
 	create := func() error {
-		topics = stillFailed(topics, c.setupTopics(ctx, topics))
-		consumers = stillFailed(consumers, c.setupConsumers(ctx, consumers))
+		topics = stillFailed(topics, s.topics(ctx, topics))
+		consumers = stillFailed(consumers, s.consumers(ctx, consumers))
 		if left := len(topics) + len(consumers); left > 0 {
 			return fmt.Errorf("%d topics and consumers are left to create", left)
 		}
 		return nil
 	}
-	err := retry.Do(func() error { return c.guard("setting up", create) },
+	err := retry.Do(func() error { return s.guard.call("setting up", create) },
 		retry.Context(ctx), retry.Attempts(0), retry.LastErrorOnly(true),
 		retry.DelayType(retry.FullJitterBackoffDelay), retry.Delay(setupRetryDelay), retry.MaxDelay(setupRetryMax),
 	)
 	if err == nil {
-		c.cfg.logger.Info("postoffice: setup is complete")
+		s.events.log.Always(slog.LevelInfo, "setup is complete")
 	}
 }
 
@@ -273,17 +289,17 @@ func stillFailed[T any](items []T, results []SetupResult) []T {
 	return failed
 }
 
-// ensureTopic creates a topic that the server turned out not to know, if it
-// is one of ours and was not tried a moment ago. It tells whether the server
-// has the topic now.
-func (c *Client) ensureTopic(ctx context.Context, topic string) bool {
-	if !slices.Contains(c.cfg.topics, topic) || !c.ensured.allow(topic) {
+// ensureTopic creates a topic that the server does not know, if it is
+// configured and was not attempted within ensureInterval. It reports whether
+// the server has the topic now.
+func (s *setup) ensureTopic(ctx context.Context, topic string) bool {
+	if !slices.Contains(s.cfg.topics, topic) || !s.ensured.allow(topic) {
 		return false
 	}
-	return c.setupTopics(ctx, []string{topic})[0].Status != SetupFailed
+	return s.topics(ctx, []string{topic})[0].Status != SetupFailed
 }
 
-// pacer admits each key once within ensureInterval.
+// pacer admits each key once per ensureInterval.
 type pacer struct {
 	mu   sync.Mutex
 	last map[string]time.Time

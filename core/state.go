@@ -2,21 +2,20 @@ package core
 
 import "fmt"
 
-// State says where an accepted message is. As text and in JSON it is the name
+// State is where an accepted message is. As text and in JSON it has the name
 // that String returns.
 type State int
 
 const (
-	// Unknown is the state of a message that was not accepted: of the Receipt
-	// beside an error.
+	// Unknown is the state of a message that was not accepted, as in the
+	// Receipt returned with an error.
 	Unknown State = iota
 	// Delivered means that the server has answered 201.
 	Delivered
-	// Stored means that the message is committed in the outbox: it is
-	// delivered later, or kept there as dead if the server refused it for
-	// good.
+	// Stored means that the message is committed in the outbox. It is delivered
+	// later, or kept as dead if the server refused it permanently.
 	Stored
-	// Queued means that the message waits in memory to be delivered.
+	// Queued means that the message is in memory and waits for delivery.
 	Queued
 )
 
@@ -31,10 +30,10 @@ func (s State) String() string {
 	return states[s]
 }
 
-// MarshalText returns what String does.
+// MarshalText returns the text of String.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText reads what MarshalText returns. Other text is an error.
+// UnmarshalText parses the text of MarshalText. Other text is an error.
 func (s *State) UnmarshalText(text []byte) error {
 	for state, name := range states {
 		if name == string(text) {

@@ -2,55 +2,40 @@ package core
 
 import "time"
 
-// Stats is what a client holds in memory.
+// Stats describes the messages that a client holds in memory.
 type Stats struct {
-	// Queued is how many messages wait in memory or are being posted from
-	// there, those that a request holds back included. With Durable they are
-	// in the outbox, too.
+	// Queued is the number of messages in memory, waiting or being posted,
+	// including messages that a request holds. With Durable they are also in
+	// the outbox.
 	Queued int
-	// QueuedBytes is the sum of the bytes of their payloads.
+	// QueuedBytes is the size of their payloads in bytes.
 	QueuedBytes int
-	// MaxQueued and MaxQueuedBytes are the bounds of both: what is beyond
-	// spills to the outbox.
+	// MaxQueued and MaxQueuedBytes are the bounds of both. Messages beyond them
+	// go to the outbox.
 	MaxQueued, MaxQueuedBytes int
-	// AtRisk is how many messages a crash would lose now: those in memory that
-	// are not in the outbox too. AtRiskFor is the age of the oldest of them, that
-	// no request holds; zero for none. With an outbox that can be used it stays
-	// below Batching.MaxAge.
+	// AtRisk is the number of messages that a crash would lose now: messages in
+	// memory that are not in the outbox. AtRiskFor is the age of the oldest of
+	// them, except for messages that a request holds; zero if there is none. It
+	// stays below Batching.MaxAge while the outbox works.
 	AtRisk    int
 	AtRiskFor time.Duration
 	// Breaker is the state of the circuit breaker.
 	Breaker BreakerState
 }
 
-// Stats tells what the client holds in memory. It asks neither the server
-// nor the outbox, and may be called as often as one likes; for what the
-// outbox holds there is [Outbox.Stats]. While messages come and go the
-// numbers are close, not exact.
+// Stats returns statistics about the messages in memory. It queries neither the
+// server nor the outbox and is cheap. For messages in the outbox use
+// [Outbox.Stats]. Under load the numbers are approximate.
 func (c *Client) Stats() Stats {
 	if c == nil {
 		return Stats{}
 	}
-	messages, bytes := c.batcher.held()
-	atRisk, age, _ := c.batcher.atRisk()
+	messages, bytes := c.queue.Held()
+	atRisk, age, _ := c.queue.AtRisk()
 	return Stats{
 		Queued: messages, QueuedBytes: bytes,
 		AtRisk: atRisk, AtRiskFor: age,
 		MaxQueued: c.cfg.batching.MaxMessages, MaxQueuedBytes: c.cfg.batching.MaxBytes,
-		Breaker: c.transport.breaker.state(),
+		Breaker: BreakerState(c.office.State()),
 	}
-}
-
-// held counts what is in memory, without the room that lanes have reserved
-// for messages to come.
-func (b *batcher) held() (messages, bytes int) {
-	for i := range b.lanes {
-		l := &b.lanes[i]
-		l.mu.Lock()
-		messages -= l.spareMessages
-		bytes -= l.spareBytes
-		l.mu.Unlock()
-	}
-	usedMessages, usedBytes := b.used.load()
-	return max(messages+usedMessages, 0), max(bytes+usedBytes, 0)
 }

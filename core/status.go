@@ -2,21 +2,21 @@ package core
 
 import "sync"
 
-// Status is how a client is at a moment, for pages and health checks of an
-// app. Nothing is sent to learn it.
+// Status is a snapshot of a client's state, for pages and health checks of an
+// app. Getting it sends nothing.
 type Status struct {
 	// Breaker is the state of the circuit breaker in front of the server.
 	Breaker BreakerState
-	// Setup holds the latest outcome of each configured topic and consumer,
-	// in the order of the Config, whether Start, Setup or the background has
-	// tried it. Those that were not tried yet are missing.
+	// Setup has the latest outcome of each configured topic and consumer, in
+	// the order of the Config, from Start, Setup or a retry in the background.
+	// Topics and consumers that were not attempted yet are missing.
 	Setup SetupReport
-	// Untried counts the configured topics and consumers that were not tried
-	// yet.
+	// Untried is the number of configured topics and consumers that were not
+	// attempted yet.
 	Untried int
 }
 
-// Status tells how the client is. It works before Start and after Stop.
+// Status returns the state of the client. It works before Start and after Stop.
 func (c *Client) Status() Status {
 	if c == nil {
 		return Status{}
@@ -28,13 +28,13 @@ func (c *Client) Status() Status {
 	for _, consumer := range c.cfg.consumers {
 		consumers = append(consumers, resultOf(consumer))
 	}
-	status := Status{Breaker: c.transport.breaker.state()}
-	status.Setup = SetupReport{Topics: c.outcomes.of(topics), Consumers: c.outcomes.of(consumers)}
+	status := Status{Breaker: BreakerState(c.office.State())}
+	status.Setup = SetupReport{Topics: c.setup.outcomes.of(topics), Consumers: c.setup.outcomes.of(consumers)}
 	status.Untried = len(topics) + len(consumers) - len(status.Setup.Topics) - len(status.Setup.Consumers)
 	return status
 }
 
-// resultOf names a consumer in a report.
+// resultOf returns a result that identifies a consumer.
 func resultOf(consumer Consumer) SetupResult {
 	return SetupResult{Topic: consumer.Topic, Target: redactTarget(consumer.Target), Type: consumer.Type}
 }
@@ -45,7 +45,7 @@ type outcomes struct {
 	latest map[outcomeKey]SetupResult
 }
 
-// outcomeKey names a topic or consumer.
+// outcomeKey identifies a topic or consumer.
 type outcomeKey struct {
 	topic, target string
 	kind          ConsumerType
@@ -63,7 +63,8 @@ func (o *outcomes) note(result SetupResult) {
 	o.latest[keyOf(result)] = result
 }
 
-// of returns what is known of the named ones, in their order.
+// of returns the known outcomes of the given topics and consumers, in the same
+// order.
 func (o *outcomes) of(named []SetupResult) []SetupResult {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -5,26 +5,26 @@ import (
 	"time"
 )
 
-// Minute counts what became of messages in a minute.
+// Minute counts the outcomes of messages in a minute.
 type Minute struct {
-	// Begin is when the minute began. Minutes are counted from the making of
-	// the client on, not by the clock on the wall.
+	// Begin is the begin of the minute. Minutes are counted from the creation
+	// of the client, not aligned to the wall clock.
 	Begin time.Time
-	// Delivered is how many messages the server has taken, by a request or by
-	// its rescuer.
+	// Delivered is the number of messages that the server has accepted, by a
+	// request or by its rescuer.
 	Delivered int
-	// Stored is how many messages went to the outbox because they could not
-	// be delivered. They are counted again when they are delivered or dead.
+	// Stored is the number of messages stored in the outbox because they could
+	// not be delivered. They are counted again when they are delivered or dead.
 	Stored int
-	// Dead is how many messages the server refused for good.
+	// Dead is the number of messages that the server refused permanently.
 	Dead int
 }
 
-// minutes is how many minutes are remembered.
+// minutes is the number of remembered minutes.
 const minutes = 60
 
-// throughput counts, for each of the last minutes, what became of messages.
-// It is asked once a request, not once a message.
+// throughput counts the outcomes of messages for each of the last minutes. It
+// is updated once per request, not once per message.
 type throughput struct {
 	born time.Time
 
@@ -33,16 +33,16 @@ type throughput struct {
 	ring [minutes]counted
 }
 
-// counted is what is counted in the minute of a number.
+// counted holds the counts of the minute with the number.
 type counted struct {
 	number                  int
 	delivered, stored, dead int
 }
 
-// now is the number of the minute.
+// now returns the number of the current minute.
 func (t *throughput) now() int { return int(time.Since(t.born) / time.Minute) }
 
-// add counts messages in the minute.
+// add counts messages in the current minute.
 func (t *throughput) add(delivered, stored, dead int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -56,19 +56,19 @@ func (t *throughput) add(delivered, stored, dead int) {
 	minute.dead += dead
 }
 
-// LastHour tells what became of messages in each of the last 60 minutes, the
-// oldest first; the last one is not over yet. Minutes before the client was
-// made are left out. It counts what this client did: other processes that
-// share its outbox count for themselves.
+// LastHour returns the outcomes of messages in each of the last 60 minutes, the
+// oldest first; the last minute is not complete. Minutes before the creation of
+// the client are omitted. Only messages of this client are counted, not those
+// of other processes that share its outbox.
 func (c *Client) LastHour() []Minute {
 	if c == nil {
 		return nil
 	}
-	t := &c.throughput
+	t := &c.events.throughput
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	last := t.now()
-	began := time.Now().Add(-time.Since(t.born)) // by the clock of today, which may have been set
+	began := time.Now().Add(-time.Since(t.born)) // by the current clock, which may have been adjusted
 	var hour []Minute
 	for number := max(last-minutes+1, 0); number <= last; number++ {
 		minute := Minute{Begin: began.Add(time.Duration(number) * time.Minute)}

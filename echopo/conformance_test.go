@@ -47,6 +47,7 @@ func handle(handler adaptertest.Handler) echo.HandlerFunc {
 func mountApp(app adaptertest.MountApp) (http.Handler, error) {
 	e := echo.New()
 	var router interface {
+		echopo.Router
 		Any(path string, handler echo.HandlerFunc, middleware ...echo.MiddlewareFunc) []*echo.Route
 	} = e
 	if app.Prefix != "" {

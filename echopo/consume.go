@@ -1,9 +1,9 @@
 package echopo
 
 import (
+	"cmp"
 	"net/http"
-	"slices"
-	"sync"
+	"reflect"
 
 	"github.com/labstack/echo/v4"
 
@@ -16,28 +16,38 @@ import (
 // gets requests with any method and answers others than POST itself. The error
 // says that the handler is nil, that the path does not begin with a slash, or
 // that the router serves it already.
-func Consume(router interface {
-	Any(path string, handler echo.HandlerFunc, middleware ...echo.MiddlewareFunc) []*echo.Route
-}, path string, handler http.Handler) error {
-	return core.MountConsumer(path, handler, matching(router), func(path string) {
-		router.Any(path, echo.WrapHandler(handler))
-	})
+func Consume(router Router, path string, handler http.Handler) error {
+	return core.MountConsumer(from(router), path, handler)
 }
 
-// checkConsumers looks, at the first request, whether the app has routes for
-// the client's consumers: all are added by then.
-func checkConsumers(app *echo.Echo, client *core.Client) echo.MiddlewareFunc {
-	check := sync.OnceFunc(func() {
-		client.CheckConsumers(func(path string) bool {
-			return slices.ContainsFunc(app.Routes(), func(route *echo.Route) bool {
-				return route.Method == http.MethodPost && core.RouteMatches(route.Path, path)
-			})
-		})
-	})
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			check()
-			return next(c)
+// Router is an *echo.Echo or an *echo.Group.
+type Router interface {
+	Add(method, path string, handler echo.HandlerFunc, middleware ...echo.MiddlewareFunc) *echo.Route
+}
+
+// from makes core's router of echo's. Echo replaces a route that is there
+// already without an error, and a group does not tell where it is, so that is
+// read from its fields. The routes of other types of routers are not known.
+func from(router Router) core.Router {
+	app, _ := router.(*echo.Echo)
+	host, prefix := "", ""
+	if group, _ := router.(*echo.Group); group != nil {
+		fields := reflect.ValueOf(group).Elem()
+		if field := fields.FieldByName("echo"); field.IsValid() && field.Type() == reflect.TypeFor[*echo.Echo]() {
+			app = (*echo.Echo)(field.UnsafePointer())
+			host, prefix = fields.FieldByName("host").String(), fields.FieldByName("prefix").String()
 		}
 	}
+	native := core.Router{Native: router, Below: "*", Prefix: prefix, Handle: func(method, path string, handler http.Handler) {
+		router.Add(method, path, echo.WrapHandler(handler))
+	}}
+	if app != nil {
+		native.Routes = func(*http.Request) (routes []string) {
+			for _, route := range cmp.Or(app.Routers()[host], app.Router()).Routes() {
+				routes = append(routes, route.Method+" "+route.Path)
+			}
+			return routes
+		}
+	}
+	return native
 }

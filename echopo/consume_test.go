@@ -1,11 +1,10 @@
-package echopo
+package echopo_test
 
 import (
 	"bytes"
 	"context"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -15,51 +14,53 @@ import (
 
 	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/adaptertest"
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+	"github.com/postoffice-go/postoffice/echopo"
 )
 
 func TestConsume(t *testing.T) {
 	adaptertest.RunConsume(t, func(app adaptertest.ConsumeApp) (http.Handler, error) {
 		e := echo.New()
 		if app.Client != nil {
-			e.Use(Middleware(app.Client, Options{}))
+			e.Use(echopo.Middleware(app.Client, echopo.Options{}))
 		}
 		for _, path := range app.Own {
 			e.Any(app.Prefix+path, func(c echo.Context) error { return c.NoContent(http.StatusAccepted) })
 		}
 		if app.Prefix != "" {
-			return e, Consume(e.Group(app.Prefix), app.Path, app.Handler)
+			return e, echopo.Consume(e.Group(app.Prefix), app.Path, app.Handler)
 		}
-		return e, Consume(e, app.Path, app.Handler)
+		return e, echopo.Consume(e, app.Path, app.Handler)
 	})
 }
 
-// TestCheckConsumers adds routes after the check was installed, as apps do.
-func TestCheckConsumers(t *testing.T) {
+// TestConsumersWithoutARoute adds routes after Register, as apps do.
+func TestConsumersWithoutARoute(t *testing.T) {
+	server := postofficetest.Start(t)
 	var log bytes.Buffer
 	client, err := core.NewClient(core.Config{
-		URL: "http://postoffice.test", OriginHost: "http://shop:8080", Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		URL: server.URL(), OriginHost: "http://user:secret@shop:8080", Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Topics: []string{"orders"},
 		Consumers: []core.Consumer{
 			{Topic: "orders", Target: "http://shop:8080/consume/orders"},
-			{Topic: "bills", Target: "http://shop:8080/own/bills"},
-			{Topic: "read", Target: "http://shop:8080/consume/read"},
-			{Topic: "forgotten", Target: "http://shop:8080/consume/forgotten"},
+			{Topic: "orders", Target: "http://shop:8080/own/bills"},
+			{Topic: "orders", Target: "http://shop:8080/consume/read"},
+			{Topic: "orders", Target: "http://shop:8080/consume/forgotten"},
 		},
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, client.Stop(context.Background())) })
-	app := echo.New()
-	app.Use(checkConsumers(app, client))
 	nothing := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	require.NoError(t, Consume(app.Group("/consume"), "/orders", nothing))
+	app := echo.New()
+	require.NoError(t, echopo.Register(app, client, echopo.Options{}))
+	require.NoError(t, echopo.Consume(app.Group("/consume"), "/orders", nothing))
 	app.POST("/own/:topic", echo.WrapHandler(nothing))
 	app.GET("/consume/read", echo.WrapHandler(nothing))
-	assert.Empty(t, log.String(), "before the first request")
+	assert.NotContains(t, log.String(), "no route", "before the first request")
 	for range 3 {
-		w := httptest.NewRecorder()
-		app.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/consume/orders", nil))
-		assert.Equal(t, http.StatusOK, w.Code)
+		assert.Equal(t, http.StatusOK, request(t, app, http.MethodPost, "/consume/orders").Code)
 	}
-	assert.Equal(t, 2, strings.Count(log.String(), "level=WARN"), log.String())
-	assert.Contains(t, log.String(), "http://shop:8080/consume/forgotten")
-	assert.Contains(t, log.String(), "http://shop:8080/consume/read", "is served to others than POST")
+	assert.Equal(t, 2, strings.Count(log.String(), "no route"), log.String())
+	assert.Contains(t, log.String(), "target=http://shop:8080/consume/forgotten")
+	assert.Contains(t, log.String(), "target=http://shop:8080/consume/read", "is served to others than POST")
 }

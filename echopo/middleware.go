@@ -1,11 +1,7 @@
 package echopo
 
 import (
-	"cmp"
-	"context"
-	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -30,35 +26,15 @@ type Options = core.Options
 func Middleware(client *core.Client, options Options) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			r := cmp.Or(c.Request(), &http.Request{}) // there may be none in tests of handlers
-			ctx, end := client.BeginRequest(r.Context(), r, options)
-			defer end()
-			c.SetRequest(r.WithContext(ctx))
-			defer func() { core.HandBack(r, c.Request()) }()
-			c.Set(core.ContextKey, core.MustFromContext(ctx))
-			err := next(c)
-			core.EndRequest(ctx, status(c.Response(), err)) // not when the handler has panicked
-			return err
+			e := &exchange{c: c}
+			return client.Serve(e, c.Request(), options, func(_ http.ResponseWriter, r *http.Request) error {
+				c.SetRequest(r)
+				c.Set(core.ContextKey, core.MustFromContext(r.Context()))
+				e.err = next(c)
+				return e.err
+			})
 		}
 	}
-}
-
-// status tells how a request is answered: echo makes answers of errors only
-// after the middlewares. It decides as [echo.Echo.DefaultHTTPErrorHandler]
-// does, which looks neither into wrapped errors nor further than one level
-// into internal ones.
-func status(response *echo.Response, err error) int {
-	if response.Committed || err == nil {
-		return response.Status
-	}
-	answer, ok := err.(*echo.HTTPError) //nolint:errorlint // as echo does it
-	if !ok {
-		return http.StatusInternalServerError
-	}
-	if internal, ok := answer.Internal.(*echo.HTTPError); ok { //nolint:errorlint // as echo does it
-		return internal.Code
-	}
-	return answer.Code
 }
 
 // FromContext returns the request's publisher. Without the middleware it is
@@ -83,30 +59,12 @@ func FromContext(c echo.Context) *core.Publisher {
 //
 // The server calls what is registered with it: below a group, Config.OriginHost
 // ends in the group's prefix.
-func Mount(router interface {
-	Any(path string, handler echo.HandlerFunc, middleware ...echo.MiddlewareFunc) []*echo.Route
-}, client *core.Client) error {
-	return client.MountRoutes(matching(router), func(route core.Route) {
-		handler := echo.WrapHandler(route.Handler)
-		router.Any(route.Path+"*", handler)
-		router.Any(strings.TrimSuffix(route.Path, "/"), handler)
-	})
-}
+func Mount(router Router, client *core.Client) error { return client.MountRoutes(from(router)) }
 
 // Register starts the client, installs the middleware on the app and mounts
 // the client's routes. It is to be called once for a client, before the app
 // serves. The errors are those of [Mount] and of [core.Client.Start]; the app is
 // left as it was then.
 func Register(app *echo.Echo, client *core.Client, options Options) error {
-	if app == nil {
-		return fmt.Errorf("%w: app is nil", core.ErrInvalidConfig)
-	}
-	if err := client.CheckRoutes(matching(app)); err != nil {
-		return err
-	}
-	if err := client.Start(context.Background()); err != nil {
-		return err
-	}
-	app.Use(checkConsumers(app, client), Middleware(client, options))
-	return Mount(app, client)
+	return client.Register(from(app), func() { app.Use(Middleware(client, options)) })
 }

@@ -126,15 +126,16 @@ func TestRequestContextIsTheTruth(t *testing.T) {
 	group := e.Group("/own", echopo.Middleware(own, echopo.Options{}))
 	group.GET("", publish)
 	group.GET("/replaced", func(c echo.Context) error {
-		ctx, end := outer.BeginRequest(c.Request().Context(), c.Request(), core.Options{})
-		defer end()
-		c.SetRequest(c.Request().WithContext(ctx))
-		return publish(c)
+		return outer.Serve(c.Response(), c.Request(), core.Options{}, func(_ http.ResponseWriter, r *http.Request) error {
+			c.SetRequest(r)
+			return publish(c)
+		})
 	})
 	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, end := outer.BeginRequest(r.Context(), r, core.Options{})
-		defer end()
-		e.ServeHTTP(w, r.WithContext(ctx))
+		assert.NoError(t, outer.Serve(w, r, core.Options{}, func(w http.ResponseWriter, r *http.Request) error {
+			e.ServeHTTP(w, r)
+			return nil
+		}))
 	})
 	assert.Equal(t, http.StatusOK, request(t, app, http.MethodGet, "/outer").Code)
 	assert.Len(t, outerServer.Messages(), 1)
@@ -179,6 +180,16 @@ func TestMountBesideACatchAll(t *testing.T) {
 		assert.Equal(t, http.StatusMethodNotAllowed, request(t, e, http.MethodPost, path).Code)
 	}
 	assert.Equal(t, "app", request(t, e, http.MethodGet, "/postoffice").Body.String())
+}
+
+// TestMountInAHost has a host with a router of its own.
+func TestMountInAHost(t *testing.T) {
+	client, _ := newClient(t)
+	e := echo.New()
+	e.Any(core.DefaultRecoveryPath, func(c echo.Context) error { return c.String(http.StatusOK, "app") })
+	host := e.Host("a.test")
+	require.NoError(t, echopo.Mount(host, client), "the app's route is that of other hosts")
+	assert.ErrorIs(t, echopo.Mount(host, client), core.ErrInvalidConfig, "mounted before")
 }
 
 func TestMountAtTheRoot(t *testing.T) {
@@ -260,8 +271,7 @@ func TestMiddlewareWithoutARequest(t *testing.T) {
 	assert.Len(t, server.Messages(), 1)
 
 	bare := echo.New().NewContext(nil, httptest.NewRecorder())
-	ctx, end := client.BeginRequest(t.Context(), nil, core.Options{})
-	defer end()
-	bare.Set(core.ContextKey, core.MustFromContext(ctx))
-	assert.Same(t, core.MustFromContext(ctx), echopo.FromContext(bare))
+	p := &core.Publisher{}
+	bare.Set(core.ContextKey, p)
+	assert.Same(t, p, echopo.FromContext(bare))
 }

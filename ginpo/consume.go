@@ -2,8 +2,6 @@ package ginpo
 
 import (
 	"net/http"
-	"slices"
-	"sync"
 
 	"github.com/gin-gonic/gin"
 
@@ -17,37 +15,22 @@ import (
 // handler is nil, that the path does not begin with a slash, or that the router
 // serves it already.
 func Consume(router gin.IRouter, path string, handler http.Handler) error {
-	return core.MountConsumer(path, handler, matching(router), func(path string) {
-		router.Any(path, gin.WrapH(handler))
-	})
+	return core.MountConsumer(from(router), path, handler)
 }
 
-// matching makes a function that returns the routes by which an engine serves a
-// path. Groups do not tell theirs; they panic when a route is taken.
-func matching(router gin.IRouter) func(path string) []string {
-	engine, _ := router.(*gin.Engine)
-	return func(path string) (routes []string) {
-		if engine == nil {
-			return nil
-		}
-		for _, route := range engine.Routes() {
-			if core.RouteMatches(route.Path, path) {
-				routes = append(routes, route.Path)
+// from makes core's router of gin's. A group does not tell the app's routes; it
+// panics when one is taken.
+func from(router gin.IRouter) core.Router {
+	native := core.Router{Native: router, Below: "*path", Handle: func(method, path string, handler http.Handler) {
+		router.Handle(method, path, gin.WrapH(handler))
+	}}
+	if engine, ok := router.(*gin.Engine); ok {
+		native.Routes = func(*http.Request) (routes []string) {
+			for _, route := range engine.Routes() {
+				routes = append(routes, route.Method+" "+route.Path)
 			}
+			return routes
 		}
-		return routes
 	}
-}
-
-// checkConsumers looks, at the first request, whether the app has routes for
-// the client's consumers: all are added by then.
-func checkConsumers(app *gin.Engine, client *core.Client) gin.HandlerFunc {
-	check := sync.OnceFunc(func() {
-		client.CheckConsumers(func(path string) bool {
-			return slices.ContainsFunc(app.Routes(), func(route gin.RouteInfo) bool {
-				return route.Method == http.MethodPost && core.RouteMatches(route.Path, path)
-			})
-		})
-	})
-	return func(*gin.Context) { check() }
+	return native
 }

@@ -1,11 +1,8 @@
 package ginpo
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -28,14 +25,12 @@ type Options = core.Options
 // of the errors in gin.Context.Errors belongs behind it.
 func Middleware(client *core.Client, options Options) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		r := cmp.Or(c.Request, &http.Request{}) // there may be none in tests of handlers
-		ctx, end := client.BeginRequest(r.Context(), r, options)
-		defer end()
-		c.Request = r.WithContext(ctx)
-		defer func() { core.HandBack(r, c.Request) }()
-		c.Set(core.ContextKey, core.MustFromContext(ctx))
-		c.Next()
-		core.EndRequest(ctx, c.Writer.Status()) // not when a handler has panicked
+		_ = client.Serve(exchange{c}, c.Request, options, func(_ http.ResponseWriter, r *http.Request) error {
+			c.Request = r
+			c.Set(core.ContextKey, core.MustFromContext(r.Context()))
+			c.Next()
+			return nil
+		})
 	}
 }
 
@@ -59,15 +54,7 @@ func FromContext(c *gin.Context) *core.Publisher {
 //
 // The server calls what is registered with it: below a group, Config.OriginHost
 // ends in the group's prefix.
-func Mount(router gin.IRouter, client *core.Client) error {
-	return client.MountRoutes(matching(router), func(route core.Route) {
-		handler := gin.WrapH(route.Handler)
-		router.Any(route.Path+"*path", handler)
-		if bare := strings.TrimSuffix(route.Path, "/"); bare != "" {
-			router.Any(bare, handler) // no redirect to the path above
-		}
-	})
-}
+func Mount(router gin.IRouter, client *core.Client) error { return client.MountRoutes(from(router)) }
 
 // Register starts the client, installs the middleware on the engine and
 // mounts the client's routes. It is to be called once for a client, before the
@@ -75,15 +62,5 @@ func Mount(router gin.IRouter, client *core.Client) error {
 // those of [Mount] and of [core.Client.Start]; the engine is left as it was
 // then.
 func Register(app *gin.Engine, client *core.Client, options Options) error {
-	if app == nil {
-		return fmt.Errorf("%w: app is nil", core.ErrInvalidConfig)
-	}
-	if err := client.CheckRoutes(matching(app)); err != nil {
-		return err
-	}
-	if err := client.Start(context.Background()); err != nil {
-		return err
-	}
-	app.Use(checkConsumers(app, client), Middleware(client, options))
-	return Mount(app, client)
+	return client.Register(from(app), func() { app.Use(Middleware(client, options)) })
 }

@@ -119,15 +119,17 @@ func TestRequestContextIsTheTruth(t *testing.T) {
 	group := engine.Group("/own", ginpo.Middleware(own, ginpo.Options{}))
 	group.GET("", publish)
 	group.GET("/replaced", func(c *gin.Context) {
-		ctx, end := outer.BeginRequest(c.Request.Context(), c.Request, core.Options{})
-		defer end()
-		c.Request = c.Request.WithContext(ctx)
-		publish(c)
+		assert.NoError(t, outer.Serve(c.Writer, c.Request, core.Options{}, func(_ http.ResponseWriter, r *http.Request) error {
+			c.Request = r
+			publish(c)
+			return nil
+		}))
 	})
 	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, end := outer.BeginRequest(r.Context(), r, core.Options{})
-		defer end()
-		engine.ServeHTTP(w, r.WithContext(ctx))
+		assert.NoError(t, outer.Serve(w, r, core.Options{}, func(w http.ResponseWriter, r *http.Request) error {
+			engine.ServeHTTP(w, r)
+			return nil
+		}))
 	})
 	request(t, app, http.MethodGet, "/outer")
 	assert.Len(t, outerServer.Messages(), 1)
@@ -165,11 +167,9 @@ func TestContextOfAHandlerTest(t *testing.T) {
 	newEngine(false) // so that gin prints nothing
 	c, _ := gin.CreateTestContext(httptest.NewRecorder())
 	assert.Nil(t, ginpo.FromContext(c))
-	client, _ := newClient(t)
-	ctx, end := client.BeginRequest(t.Context(), nil, core.Options{})
-	defer end()
-	c.Set(core.ContextKey, core.MustFromContext(ctx))
-	assert.Same(t, core.MustFromContext(ctx), ginpo.FromContext(c))
+	p := &core.Publisher{}
+	c.Set(core.ContextKey, p)
+	assert.Same(t, p, ginpo.FromContext(c))
 }
 
 // TestRecovery has gin.Recovery in front, as gin.Default has.

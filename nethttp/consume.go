@@ -2,9 +2,6 @@ package nethttp
 
 import (
 	"net/http"
-	"slices"
-	"strings"
-	"sync"
 
 	"github.com/postoffice-go/postoffice/core"
 )
@@ -15,31 +12,31 @@ import (
 // itself. The error says that the handler is nil, that the path does not begin
 // with a slash, or that the mux serves it already.
 func Consume(mux *http.ServeMux, path string, handler http.Handler) error {
-	// Patterns that end in a slash match everything below, less precisely.
-	precise := func(path string) []string {
-		return slices.DeleteFunc(matching(mux)(path), func(pattern string) bool { return strings.HasSuffix(pattern, "/") })
-	}
-	return core.MountConsumer(path, handler, precise, func(path string) {
-		if strings.HasSuffix(path, "/") { // a redirect from there would not be followed
-			path += "{$}"
-		}
-		handle(mux, path, handler)
-	})
+	return core.MountConsumer(from(mux, mux), path, handler)
 }
 
-// checkConsumers makes a function that looks, when it is first called, whether
-// the app has routes for the client's consumers. Nothing is known of the
-// routes of an app that is not a mux.
-func checkConsumers(app http.Handler, client *core.Client) func() {
-	return sync.OnceFunc(func() {
-		known, all := muxes(app)
-		if !all {
-			return
-		}
-		client.CheckConsumers(func(path string) bool {
-			return slices.ContainsFunc(known, func(mux *http.ServeMux) bool {
-				return patternOf(mux, http.MethodPost, path) != ""
-			})
-		})
-	})
+// from makes core's router of a mux, beside the routes of an app. One pattern
+// for all methods would be in conflict with an app's "GET /", so there is one
+// for each.
+func from(mux *http.ServeMux, app http.Handler) core.Router {
+	return core.Router{
+		Native: mux,
+		Handle: func(method, path string, handler http.Handler) { mux.Handle(method+" "+path, handler) },
+		Exact:  "{$}",
+		Routes: func(r *http.Request) []string { return routesOf(app, r) },
+	}
+}
+
+// routesOf returns the patterns by which an app serves a request. One that is
+// neither a mux nor made by Register may serve any.
+func routesOf(app http.Handler, r *http.Request) []string {
+	if own, ok := app.(*registered); ok {
+		return append(routesOf(own.app, r), routesOf(own.routes, r)...)
+	}
+	mux, _ := app.(*http.ServeMux)
+	if mux == nil {
+		return []string{"/*"}
+	}
+	_, pattern := mux.Handler(r)
+	return []string{pattern}
 }

@@ -1,11 +1,10 @@
-package nethttp
+package nethttp_test
 
 import (
 	"bytes"
 	"context"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -14,6 +13,8 @@ import (
 
 	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/adaptertest"
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+	"github.com/postoffice-go/postoffice/nethttp"
 )
 
 func TestConsume(t *testing.T) {
@@ -22,45 +23,60 @@ func TestConsume(t *testing.T) {
 		for _, path := range app.Own {
 			mux.HandleFunc(app.Prefix+path, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) })
 		}
-		err := Consume(mux, app.Prefix+app.Path, app.Handler)
+		err := nethttp.Consume(mux, app.Prefix+app.Path, app.Handler)
 		if app.Client == nil {
 			return mux, err
 		}
-		return Middleware(app.Client, Options{})(mux), err
+		return nethttp.Middleware(app.Client, nethttp.Options{})(mux), err
 	})
 }
 
-// TestCheckConsumers adds routes after the check was installed, as apps do.
-func TestCheckConsumers(t *testing.T) {
+// TestConsumersWithoutARoute adds routes after Register, as apps do.
+func TestConsumersWithoutARoute(t *testing.T) {
+	server := postofficetest.Start(t)
 	var log bytes.Buffer
 	client, err := core.NewClient(core.Config{
-		URL: "http://postoffice.test", OriginHost: "http://shop:8080", Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		URL: server.URL(), OriginHost: "http://user:secret@shop:8080", Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Topics: []string{"orders"},
 		Consumers: []core.Consumer{
 			{Topic: "orders", Target: "http://shop:8080/consume/orders"},
-			{Topic: "bills", Target: "http://shop:8080/own/bills"},
-			{Topic: "read", Target: "http://shop:8080/consume/read"},
-			{Topic: "forgotten", Target: "http://shop:8080/consume/forgotten"},
+			{Topic: "orders", Target: "http://shop:8080/own/bills"},
+			{Topic: "orders", Target: "http://shop:8080/below/bills"},
+			{Topic: "orders", Target: "http://shop:8080/consume/read"},
+			{Topic: "orders", Target: "http://shop:8080/consume/forgotten"},
 		},
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, client.Stop(context.Background())) })
-	mux := http.NewServeMux()
-	check := checkConsumers(mux, client)
-	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		check()
-		mux.ServeHTTP(w, r)
-	})
 	nothing := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	require.NoError(t, Consume(mux, "/consume/orders", nothing))
+	mux := http.NewServeMux()
+	app := &http.Server{Handler: mux}
+	require.NoError(t, nethttp.Register(app, client, nethttp.Options{}))
+	require.NoError(t, nethttp.Consume(mux, "/consume/orders", nothing))
 	mux.Handle("POST /own/{topic}", nothing)
+	mux.Handle("/below/", nothing)
 	mux.Handle("GET /consume/read", nothing)
-	assert.Empty(t, log.String(), "before the first request")
+	assert.NotContains(t, log.String(), "no route", "before the first request")
 	for range 3 {
-		w := httptest.NewRecorder()
-		app.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/consume/orders", nil))
-		assert.Equal(t, http.StatusOK, w.Code)
+		assert.Equal(t, http.StatusOK, request(t, app.Handler, http.MethodPost, "/consume/orders").Code)
 	}
-	assert.Equal(t, 2, strings.Count(log.String(), "level=WARN"), log.String())
-	assert.Contains(t, log.String(), "http://shop:8080/consume/forgotten")
-	assert.Contains(t, log.String(), "http://shop:8080/consume/read", "is served to others than POST")
+	assert.Equal(t, 2, strings.Count(log.String(), "no route"), log.String())
+	assert.Contains(t, log.String(), "target=http://shop:8080/consume/forgotten")
+	assert.Contains(t, log.String(), "target=http://shop:8080/consume/read", "is served to others than POST")
+}
+
+// TestConsumersOfAnUnknownApp has an app that does not tell its routes: it may
+// serve every consumer.
+func TestConsumersOfAnUnknownApp(t *testing.T) {
+	var log bytes.Buffer
+	client, err := core.NewClient(core.Config{
+		URL: postofficetest.Start(t).URL(), OriginHost: "http://shop:8080", Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Consumers: []core.Consumer{{Topic: "orders", Target: "http://shop:8080/consume/orders"}},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, client.Stop(context.Background())) })
+	app := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
+	require.NoError(t, nethttp.Register(app, client, nethttp.Options{}))
+	assert.Equal(t, http.StatusOK, request(t, app.Handler, http.MethodPost, "/consume/orders").Code)
+	assert.NotContains(t, log.String(), "no route")
 }

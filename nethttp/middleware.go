@@ -1,10 +1,8 @@
 package nethttp
 
 import (
-	"context"
-	"fmt"
+	"cmp"
 	"net/http"
-	"strings"
 
 	"github.com/postoffice-go/postoffice/core"
 )
@@ -24,16 +22,10 @@ type Options = core.Options
 func Middleware(client *core.Client, options Options) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			ctx, end := client.BeginRequest(r.Context(), r, options)
-			defer end()
-			status := func() int { return 0 }
-			if options.FlushOn != nil {
-				w, status = watch(w)
-			}
-			handled := r.WithContext(ctx)
-			defer core.HandBack(r, handled)
-			next.ServeHTTP(w, handled)
-			core.EndRequest(ctx, status()) // not when the handler has panicked
+			_ = client.Serve(watch(w, options), r, options, func(w http.ResponseWriter, r *http.Request) error {
+				next.ServeHTTP(handed(w), r)
+				return nil
+			})
 		})
 	}
 }
@@ -52,19 +44,7 @@ func FromRequest(r *http.Request) *core.Publisher {
 // error names the path that the mux serves already, for instance for another
 // client with the same [core.Config.RecoveryPath], or says that the client is
 // nil. Less precise patterns, such as "/", are no obstacle.
-func Mount(mux *http.ServeMux, client *core.Client) error {
-	return client.MountRoutes(matching(mux), mounting(mux))
-}
-
-// mounting makes a function that adds a route to a mux.
-func mounting(mux *http.ServeMux) func(core.Route) {
-	return func(route core.Route) {
-		handle(mux, route.Path, route.Handler)
-		if bare := strings.TrimSuffix(route.Path, "/"); bare != "" {
-			handle(mux, bare, route.Handler) // no redirect to the path above
-		}
-	}
-}
+func Mount(mux *http.ServeMux, client *core.Client) error { return client.MountRoutes(from(mux, mux)) }
 
 // Register starts the client and makes the server's handler serve the
 // client's routes and, behind the middleware, everything that it has served
@@ -74,32 +54,25 @@ func mounting(mux *http.ServeMux) func(core.Route) {
 // [core.Client.Start]; the server is left as it was then.
 func Register(server *http.Server, client *core.Client, options Options) error {
 	if server == nil {
-		return fmt.Errorf("%w: server is nil", core.ErrInvalidConfig)
+		return client.Register(core.Router{}, nil) // which is an error
 	}
-	var app http.Handler = http.DefaultServeMux
-	if server.Handler != nil {
-		app = server.Handler
-	}
-	if err := client.CheckRoutes(matching(app)); err != nil {
-		return err
-	}
-	if err := client.Start(context.Background()); err != nil {
-		return err
-	}
-	routes := http.NewServeMux()
-	if err := Mount(routes, client); err != nil {
-		return err
-	}
-	check := checkConsumers(app, client)
-	server.Handler = &registered{app, routes, Middleware(client, options)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		check()
-		// The app's requests do not pass through the mux of the routes,
-		// which would clean their paths.
-		if _, pattern := routes.Handler(r); pattern != "" {
-			routes.ServeHTTP(w, r)
-			return
-		}
-		app.ServeHTTP(w, r)
-	}))}
-	return nil
+	app, routes := cmp.Or[http.Handler](server.Handler, http.DefaultServeMux), http.NewServeMux()
+	return client.Register(from(routes, app), func() {
+		server.Handler = &registered{app: app, routes: routes, Handler: Middleware(client, options)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			// The app's requests do not pass through the mux of the routes,
+			// which would clean their paths.
+			if _, pattern := routes.Handler(r); pattern != "" {
+				routes.ServeHTTP(w, r)
+				return
+			}
+			app.ServeHTTP(w, r)
+		}))}
+	})
+}
+
+// registered is the handler that Register makes: the app behind the
+// middleware, and the client's routes.
+type registered struct {
+	http.Handler
+	app, routes http.Handler
 }

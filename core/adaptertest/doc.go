@@ -9,7 +9,10 @@
 //	func Register(app ..., client *core.Client, options Options) error
 //	func Consume(router ..., path string, handler http.Handler) error
 //
-// in the types of its framework. It tells the suite how to build an app:
+// in the types of its framework. Middleware calls [core.Client.Serve], and the
+// others [core.Client.MountRoutes], [core.Client.Register] and
+// [core.MountConsumer]; the example is a whole adapter. It tells the suite how
+// to build an app:
 //
 //	func TestConformance(t *testing.T) {
 //		adaptertest.Run(t, adaptertest.Adapter{
@@ -34,7 +37,7 @@
 // without it (writer, errors, panics, context, goroutines, and what net/http
 // finds on its own request afterwards); that the recovery endpoint works where
 // Mount puts it, unless the path is taken, which is an error; and that Register
-// does all of that.
+// does all of that and warns of consumers without a route.
 //
 // The suite counts goroutines, so it must not run beside other tests: not
 // after t.Parallel.

@@ -1,7 +1,9 @@
 package adaptertest
 
 import (
+	"log/slog"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +21,7 @@ var registerTests = []test{
 	{"InstallsTheMiddleware", inEachWay(registerInstalls)},
 	{"MountsTheRoutes", registerMounts},
 	{"StartsTheRelay", registerStartsRelay},
+	{"ChecksTheConsumers", registerChecksConsumers},
 	{"ReturnsTheErrorOfSetup", registerReturnsError},
 	{"GoesOnWithoutTheServer", registerGoesOn},
 	{"StoppedClient", registerStopped},
@@ -91,6 +94,25 @@ func registerStartsRelay(t *testing.T, adapter Adapter) {
 	_, err := adapter.Register(newClient(t, server, guarded(store, "origin.test")), core.Options{}, nothing)
 	require.NoError(t, err)
 	assert.NoError(t, server.WaitForMessages(soon(t), topic, 1))
+}
+
+// registerChecksConsumers has consumers in the app, one of them without a route.
+// The log tells it at the first request, when the app has all of its routes.
+func registerChecksConsumers(t *testing.T, adapter Adapter) {
+	text := &logBuffer{}
+	client := newClient(t, newServer(t), func(config *core.Config) {
+		config.OriginHost = "http://user:secret@app.test"
+		config.Consumers = []core.Consumer{{Topic: topic, Target: "http://app.test" + Path}, {Topic: topic, Target: "http://app.test/forgotten"}}
+		config.Logger = slog.New(slog.NewTextHandler(text, nil))
+	})
+	handler, err := adapter.Register(client, core.Options{}, nothing)
+	require.NoError(t, err)
+	assert.NotContains(t, text.String(), "no route", "before the first request")
+	app := serve(t, handler)
+	app.get(t)
+	app.get(t)
+	assert.Equal(t, 1, strings.Count(text.String(), "no route"), text.String())
+	assert.Contains(t, text.String(), "target=http://app.test/forgotten")
 }
 
 // ordersTopic sets a topic to create.

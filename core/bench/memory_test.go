@@ -57,9 +57,12 @@ func (a attributes) byHand(i int) map[string]string {
 func publisher(tb testing.TB, client *core.Client, mode core.Mode) *core.Publisher {
 	request, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, "/", nil)
 	assert.NoError(tb, err)
-	ctx, end := client.BeginRequest(request.Context(), request, core.Options{AfterResponse: mode})
-	defer end()
-	return core.MustFromContext(ctx)
+	var p *core.Publisher
+	assert.NoError(tb, client.Serve(nil, request, core.Options{AfterResponse: mode}, func(_ http.ResponseWriter, r *http.Request) error {
+		p = core.MustFromContext(r.Context())
+		return nil
+	}))
+	return p
 }
 
 // memoryScenarios are messages posted together after the response, without

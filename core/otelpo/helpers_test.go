@@ -135,12 +135,16 @@ func newClient(t *testing.T, config core.Config) *core.Client {
 	return client
 }
 
-// request begins a request whose messages are posted afterwards.
+// request returns the publisher of a request whose messages are posted
+// afterwards. It outlives the request.
 func request(t *testing.T, ctx context.Context, client *core.Client) *core.Publisher { //nolint:revive // t comes first in tests
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
 	require.NoError(t, err)
-	ctx, end := client.BeginRequest(ctx, r, core.Options{AfterResponse: core.Memory})
-	t.Cleanup(end)
-	return core.MustFromContext(ctx)
+	var p *core.Publisher
+	require.NoError(t, client.Serve(nil, r, core.Options{AfterResponse: core.Memory}, func(_ http.ResponseWriter, r *http.Request) error {
+		p = core.MustFromContext(r.Context())
+		return nil
+	}))
+	return p
 }

@@ -44,7 +44,7 @@ var (
 type State int
 
 const (
-	// Pending records are delivered when they are due.
+	// Pending records are delivered when they are due. It is the default.
 	Pending State = iota
 	// Dead records were refused for good by the server. They are kept, and
 	// not tried again, until a person retries or discards them.
@@ -73,16 +73,13 @@ type Record struct {
 	DedupKey string
 	// Topic is the topic to publish to, in UTF-8 and without NUL.
 	Topic string
-	// Payload is the JSON object to publish.
+	// Payload is the JSON object to publish. Insert refuses as ErrInvalid what
+	// does not begin and end with its braces; it does not parse the rest.
 	Payload json.RawMessage
 	// Attributes is a JSON object of strings with its keys in order, so that
-	// records with equal attributes have equal bytes.
+	// records with equal attributes have equal bytes. Insert checks it like the
+	// payload.
 	Attributes json.RawMessage
-	// PayloadSize and AttributesSize are the bytes of the whole payload and
-	// attributes, of which [Query.MaxPayload] may have cut the ends off. List
-	// sets them; Claim does not, for it never cuts. Insert refuses a record
-	// that is cut as ErrInvalid, and else does not read them.
-	PayloadSize, AttributesSize int
 	// DeliverAt is the time before which consumers must not get the message;
 	// zero for as soon as possible. It does not delay the post to the
 	// server, which holds scheduled messages itself. Stores keep at least
@@ -100,7 +97,7 @@ type Record struct {
 	// LastError says why the last attempt failed, in words without payload
 	// or credentials. Empty before the first failure.
 	LastError string
-	// State is Pending or Dead; any other is ErrInvalid.
+	// State is Pending, the default, or Dead; any other is ErrInvalid.
 	State State
 	// LeaseToken fences the claim that holds the record: only the holder of
 	// the token can reschedule it. Empty when no claim holds it. A record
@@ -109,9 +106,25 @@ type Record struct {
 }
 
 // Size is what the record counts for in bounds: the bytes of its topic,
-// payload and attributes, also where List has cut them.
+// payload and attributes.
 func (r Record) Size() int64 {
-	return int64(len(r.Topic) + max(len(r.Payload), r.PayloadSize) + max(len(r.Attributes), r.AttributesSize))
+	return int64(len(r.Topic) + len(r.Payload) + len(r.Attributes))
+}
+
+// Entry is a record as List returns it, with the sizes of what
+// [Query.MaxPayload] may have cut. A record that is cut is no message any more:
+// do not insert it again.
+type Entry struct {
+	Record
+	// PayloadSize and AttributesSize are the bytes of the whole payload and of
+	// the whole attributes.
+	PayloadSize, AttributesSize int
+}
+
+// Size is what the whole record counts for in bounds, however much of it the
+// entry has.
+func (e Entry) Size() int64 {
+	return int64(len(e.Topic) + e.PayloadSize + e.AttributesSize)
 }
 
 // ClaimOptions says what to claim.
@@ -276,7 +289,7 @@ type Store interface {
 
 	// List returns records by ascending ID. What the query's MaxPayload cuts
 	// off is not fetched from a database.
-	List(ctx context.Context, query Query) ([]Record, error)
+	List(ctx context.Context, query Query) ([]Entry, error)
 
 	// Count returns how many records Retry or Discard would find now. It may
 	// have to go through all records.

@@ -24,23 +24,28 @@ func TestRecordSize(t *testing.T) {
 		Attributes: json.RawMessage(`{"b":"2"}`),
 	}
 	assert.EqualValues(t, 8+7+9, record.Size(), "bytes, not characters")
-	record.PayloadSize, record.AttributesSize = 7, 9
-	assert.EqualValues(t, 8+7+9, record.Size(), "nothing is cut off")
-	record.Payload, record.Attributes = record.Payload[:2], nil
-	assert.EqualValues(t, 8+7+9, record.Size(), "that of the whole")
+	entry := outbox.Entry{Record: record, PayloadSize: 7, AttributesSize: 9}
+	entry.Payload, entry.Attributes = entry.Payload[:2], nil
+	assert.EqualValues(t, 8+7+9, entry.Size(), "that of the whole")
+	assert.EqualValues(t, 8+2, entry.Record.Size(), "that of what it holds")
 }
 
 func TestValidationNamesTheField(t *testing.T) {
-	cut := outbox.Record{ID: "1", Topic: "orders", Payload: json.RawMessage(`{"`), PayloadSize: 7}
-	whole := outbox.Record{ID: "1", Topic: "orders", Payload: json.RawMessage(`{}`), PayloadSize: 2}
+	whole := outbox.Record{ID: "1", Topic: "orders", Payload: json.RawMessage(" {}\n"), Attributes: json.RawMessage(`{"a":"b"}`)}
+	cut, bare := whole, whole
+	cut.Payload, bare.Attributes = json.RawMessage(`{`), nil
 	for want, err := range map[string]error{
-		"records[1].Payload is cut: it has 2 of PayloadSize = 7 bytes": outbox.ValidateRecords(whole, cut),
-		"Query.IDs[1] is not UTF-8 without NUL":                        (&outbox.Query{IDs: []string{"a", "\xff"}}).Validate(),
-		"Query.Topic is not UTF-8 without NUL":                         (&outbox.Query{Topic: "\x00"}).Validate(),
-		"Query.After is not UTF-8 without NUL":                         (&outbox.Query{After: "\x00"}).Validate(),
-		"Query.Limit is -1, below zero":                                (&outbox.Query{Limit: -1}).Validate(),
-		"Selection.IDs[0] is not UTF-8 without NUL":                    outbox.Selection{IDs: []string{"\xff"}}.Validate(),
-		"Selection.Topic is not UTF-8 without NUL":                     outbox.Selection{Topic: "\xff"}.Validate(),
+		"records[1].Payload is not a JSON object":    outbox.ValidateRecords(whole, cut),
+		"records[0].Attributes is not a JSON object": outbox.ValidateRecords(bare),
+		"Selection.Topic is set beside IDs":          outbox.Selection{IDs: []string{"a"}, Topic: "orders"}.Validate(),
+		"Selection.All is set beside IDs":            outbox.Selection{IDs: []string{"a"}, All: true}.Validate(),
+		"Selection.All is set beside Topic":          outbox.Selection{Topic: "orders", All: true}.Validate(),
+		"Query.IDs[1] is not UTF-8 without NUL":      (&outbox.Query{IDs: []string{"a", "\xff"}}).Validate(),
+		"Query.Topic is not UTF-8 without NUL":       (&outbox.Query{Topic: "\x00"}).Validate(),
+		"Query.After is not UTF-8 without NUL":       (&outbox.Query{After: "\x00"}).Validate(),
+		"Query.Limit is -1, below zero":              (&outbox.Query{Limit: -1}).Validate(),
+		"Selection.IDs[0] is not UTF-8 without NUL":  outbox.Selection{IDs: []string{"\xff"}}.Validate(),
+		"Selection.Topic is not UTF-8 without NUL":   outbox.Selection{Topic: "\xff"}.Validate(),
 	} {
 		require.ErrorIs(t, err, outbox.ErrInvalid)
 		assert.ErrorContains(t, err, want)

@@ -59,7 +59,7 @@ func BenchmarkList(b *testing.B) {
 func waiting(n int) []outbox.Record {
 	records := make([]outbox.Record, n)
 	for i := range records {
-		records[i] = outbox.Record{ID: id(i), Topic: "orders", Payload: json.RawMessage(`{"order":1}`)}
+		records[i] = outbox.Record{ID: id(i), Topic: "orders", Payload: json.RawMessage(`{"order":1}`), Attributes: json.RawMessage(`{}`)}
 		switch i % 10 {
 		case 7:
 			records[i].State = outbox.Dead

@@ -81,7 +81,7 @@ func TestBrowserWithoutJavaScript(t *testing.T) {
 	p.Press("#retry-chosen")
 	p.See("[role=status]", "1 message is tried again now.")
 	p.Until(`document.querySelectorAll("tbody tr").length === 1`)
-	assert.Equal(t, outbox.Pending, a.records()[1].State)
+	assert.Equal(t, outbox.Pending, a.entries()[1].State)
 
 	// Discarding asks first, and can be left alone.
 	p.Press(tick(7))

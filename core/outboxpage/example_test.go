@@ -32,7 +32,7 @@ func ExampleHandler() {
 	mux := http.NewServeMux()
 	mux.Handle(outboxpage.DefaultPath, page)
 
-	err = store.Insert(context.Background(), 0, outbox.Record{ID: "1", Topic: "orders", Payload: json.RawMessage(`{}`)})
+	err = store.Insert(context.Background(), 0, outbox.Record{ID: "1", Topic: "orders", Payload: json.RawMessage(`{}`), Attributes: json.RawMessage(`{}`)})
 	if err != nil {
 		panic(err)
 	}

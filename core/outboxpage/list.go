@@ -113,7 +113,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 	if payloads {
 		asked.MaxPayload = webpage.ReadPreview
 	}
-	records, err := p.client.Outbox().List(ctx, asked)
+	entries, err := p.client.Outbox().List(ctx, asked)
 	asking.Wait()
 	if reason := cmp.Or(panicked[0], panicked[1]); reason != nil {
 		panic(reason) // where the server recovers
@@ -123,16 +123,16 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 		body.ListError = reason(err)
 		status = http.StatusServiceUnavailable
 	}
-	if len(records) > pageRows {
-		records = records[:pageRows]
-		body.Next = kept("after", records[pageRows-1].ID)
+	if len(entries) > pageRows {
+		entries = entries[:pageRows]
+		body.Next = kept("after", entries[pageRows-1].ID)
 	}
 	now := time.Now()
-	for _, record := range records {
-		line := p.row(f, record, after, now)
+	for _, entry := range entries {
+		line := p.row(f, entry.Record, after, now)
 		line.Marked = query.Get("mark") == "page"
 		if payloads {
-			line.Preview = webpage.Preview(record.Payload)
+			line.Preview = webpage.Preview(entry.Payload)
 		}
 		body.Rows = append(body.Rows, line)
 	}

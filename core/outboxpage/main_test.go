@@ -114,19 +114,19 @@ func (a *app) states() {
 	a.insert(4, "bills")
 }
 
-// records returns what is in the outbox.
-func (a *app) records() []outbox.Record {
+// entries returns what is in the outbox.
+func (a *app) entries() []outbox.Entry {
 	a.t.Helper()
-	records, err := a.store.List(a.t.Context(), outbox.Query{Limit: 1_000_000})
+	entries, err := a.store.List(a.t.Context(), outbox.Query{Limit: 1_000_000})
 	require.NoError(a.t, err)
-	return records
+	return entries
 }
 
 // ids returns which of the numbered messages are in the outbox.
 func (a *app) ids() []string {
 	a.t.Helper()
 	var list []string
-	for _, record := range a.records() {
+	for _, record := range a.entries() {
 		list = append(list, record.ID)
 	}
 	return list

@@ -34,17 +34,17 @@ type partBody struct {
 
 // find returns the message with an id, with so many bytes of its payload and
 // attributes as a query's MaxPayload says; false if there is none.
-func (p *page) find(ctx context.Context, id string, most int) (outbox.Record, bool, error) {
-	records, err := p.client.Outbox().List(ctx, outbox.Query{IDs: []string{id}, MaxPayload: most})
-	if err != nil || len(records) == 0 {
-		return outbox.Record{}, false, err
+func (p *page) find(ctx context.Context, id string, most int) (outbox.Entry, bool, error) {
+	entries, err := p.client.Outbox().List(ctx, outbox.Query{IDs: []string{id}, MaxPayload: most})
+	if err != nil || len(entries) == 0 {
+		return outbox.Entry{}, false, err
 	}
-	return records[0], true, nil
+	return entries[0], true, nil
 }
 
 // asked returns the message that a request is about, of its payload what find
 // does, or answers why it cannot.
-func (p *page) asked(w http.ResponseWriter, r *http.Request, most int) (outbox.Record, filter, bool) {
+func (p *page) asked(w http.ResponseWriter, r *http.Request, most int) (outbox.Entry, filter, bool) {
 	query := r.URL.Query()
 	f, err := readFilter(query)
 	if err == nil {
@@ -52,18 +52,18 @@ func (p *page) asked(w http.ResponseWriter, r *http.Request, most int) (outbox.R
 	}
 	if err != nil {
 		notice(w, http.StatusBadRequest, "Not possible", "This cannot be looked up: "+err.Error()+".")
-		return outbox.Record{}, f, false
+		return outbox.Entry{}, f, false
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	record, found, err := p.find(ctx, query.Get("id"), most)
+	entry, found, err := p.find(ctx, query.Get("id"), most)
 	switch {
 	case err != nil:
 		notice(w, http.StatusServiceUnavailable, "The outbox cannot be read", reason(err))
 	case !found:
 		notice(w, http.StatusNotFound, "No such message", "The outbox has no message of this id. It was delivered or discarded, or there never was one.")
 	}
-	return record, f, found
+	return entry, f, found
 }
 
 // message shows a message with its payload.
@@ -72,20 +72,20 @@ func (p *page) message(w http.ResponseWriter, r *http.Request) {
 	if hidden {
 		most = -1
 	}
-	record, f, ok := p.asked(w, r, most)
+	entry, f, ok := p.asked(w, r, most)
 	if !ok {
 		return
 	}
 	after := r.URL.Query().Get("after")
 	now := time.Now()
 	body := messageBody{
-		row: p.row(f, record, after, now), Size: size(record.Size()),
+		row: p.row(f, entry.Record, after, now), Size: size(entry.Size()),
 		Retry: f.link("retry", "after", after), Discard: f.link("discard", "after", after),
 		Hidden: hidden,
 	}
-	if !record.DeliverAt.IsZero() {
-		wait := record.DeliverAt.Sub(now)
-		body.DeliverAt = webpage.MomentOf(record.DeliverAt, ago(-wait))
+	if !entry.DeliverAt.IsZero() {
+		wait := entry.DeliverAt.Sub(now)
+		body.DeliverAt = webpage.MomentOf(entry.DeliverAt, ago(-wait))
 		if wait > 0 {
 			body.DeliverAt.Text = in(wait)
 		}
@@ -95,15 +95,15 @@ func (p *page) message(w http.ResponseWriter, r *http.Request) {
 		if hidden {
 			self, toggle = toggle, self
 		}
-		body.Toggle = f.link("message", "id", record.ID, "after", after, "payloads", toggle)
+		body.Toggle = f.link("message", "id", entry.ID, "after", after, "payloads", toggle)
 	}
 	if !hidden {
-		body.Payload = newPart(f, record.ID, "payload", record.Payload, record.PayloadSize)
-		body.Attributes = newPart(f, record.ID, "attributes", record.Attributes, record.AttributesSize)
+		body.Payload = newPart(f, entry.ID, "payload", entry.Payload, entry.PayloadSize)
+		body.Attributes = newPart(f, entry.ID, "attributes", entry.Attributes, entry.AttributesSize)
 	}
 	render(w, http.StatusOK, "message", content{
 		Title: "Message", Back: f.link("./", "after", after),
-		Self: f.link("message", "id", record.ID, "after", after, "payloads", self), Body: body,
+		Self: f.link("message", "id", entry.ID, "after", after, "payloads", self), Body: body,
 	})
 }
 
@@ -122,11 +122,11 @@ func (p *page) part(w http.ResponseWriter, r *http.Request) {
 		notice(w, http.StatusForbidden, "Hidden", "This page is set up to hide payloads and attributes.")
 		return
 	}
-	record, _, ok := p.asked(w, r, 0)
+	entry, _, ok := p.asked(w, r, 0)
 	if !ok {
 		return
 	}
-	parts := map[string]json.RawMessage{"payload": record.Payload, "attributes": record.Attributes}
+	parts := map[string]json.RawMessage{"payload": entry.Payload, "attributes": entry.Attributes}
 	text, known := parts[r.URL.Query().Get("part")]
 	if !known {
 		notice(w, http.StatusNotFound, "There is nothing here", "A message has a payload and attributes.")

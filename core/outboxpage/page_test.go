@@ -70,7 +70,7 @@ func TestAuthorize(t *testing.T) {
 		assert.NotContains(t, got.body, "orders")
 		assert.EqualValues(t, i+1, asked.Load())
 	}
-	assert.Len(t, a.records(), 1)
+	assert.Len(t, a.entries(), 1)
 	assert.Equal(t, 200, a.do("GET", "", nil, "Authorization", "Basic YWRhOnJpZ2h0").status)
 }
 
@@ -132,9 +132,9 @@ func TestOtherSites(t *testing.T) {
 		assert.Equal(t, 403, a.do("POST", address, form, "Sec-Fetch-Site", "cross-site").status)
 		assert.Equal(t, 403, a.do("POST", address, form, "Origin", "https://evil.example").status)
 	}
-	assert.Len(t, a.records(), 1)
+	assert.Len(t, a.entries(), 1)
 	assert.Equal(t, 303, a.do("POST", "discard", form, "Sec-Fetch-Site", "same-origin").status)
-	assert.Empty(t, a.records())
+	assert.Empty(t, a.entries())
 }
 
 func TestList(t *testing.T) {
@@ -262,7 +262,7 @@ func TestFind(t *testing.T) {
 	for _, name := range names {
 		a.post("discard", url.Values{"id": {url.PathEscape(name)}, "confirmed": {"yes"}})
 	}
-	assert.Empty(t, a.records())
+	assert.Empty(t, a.entries())
 }
 
 func TestRetry(t *testing.T) {
@@ -270,7 +270,7 @@ func TestRetry(t *testing.T) {
 	a.states()
 	assert.Equal(t, "./?count=2&note=retried", a.post("retry", url.Values{"id": {id(1), id(2), id(99)}}))
 	assert.Contains(t, a.get("?count=2&note=retried"), "2 messages are tried again now.")
-	for _, record := range a.records()[:2] {
+	for _, record := range a.entries()[:2] {
 		assert.Equal(t, outbox.Pending, record.State)
 		assert.False(t, record.DueAt.After(time.Now().Add(time.Second)))
 	}
@@ -289,7 +289,7 @@ func TestRetryDelivers(t *testing.T) {
 	a.insert(1, "orders", dead)
 	require.NoError(t, a.client.Start(t.Context()))
 	a.post("retry", url.Values{"id": {id(1)}})
-	require.Eventually(t, func() bool { return len(a.records()) == 0 }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return len(a.entries()) == 0 }, 20*time.Second, 5*time.Millisecond)
 	assert.Len(t, a.server.MessagesOf("orders"), 1)
 	assert.Contains(t, a.get(""), "Everything is delivered.")
 }
@@ -515,13 +515,13 @@ type queries struct {
 	read int // bytes of payloads and attributes
 }
 
-func (q *queries) List(ctx context.Context, query outbox.Query) ([]outbox.Record, error) {
-	records, err := q.Store.List(ctx, query)
+func (q *queries) List(ctx context.Context, query outbox.Query) ([]outbox.Entry, error) {
+	entries, err := q.Store.List(ctx, query)
 	q.list, q.read = append(q.list, query), 0
-	for _, record := range records {
-		q.read += len(record.Payload) + len(record.Attributes)
+	for _, entry := range entries {
+		q.read += len(entry.Payload) + len(entry.Attributes)
 	}
-	return records, err
+	return entries, err
 }
 
 func TestLargePayload(t *testing.T) {
@@ -561,15 +561,15 @@ func TestLargePayload(t *testing.T) {
 func TestCutCharacters(t *testing.T) {
 	a := start(t)
 	shown := func(n, most int) string {
-		return "<bdi>" + strings.Repeat("x", n) + strings.Repeat("\U0001F40E", most-n) + "…</bdi>"
+		return "<bdi>{" + strings.Repeat("x", n) + strings.Repeat("\U0001F40E", most-1-n) + "…</bdi>"
 	}
-	for n := 1; n < 6; n++ {
-		text := json.RawMessage(strings.Repeat("x", n) + strings.Repeat("\U0001F40E", 30_000))
+	for n := range 5 {
+		text := json.RawMessage("{" + strings.Repeat("x", n) + strings.Repeat("\U0001F40E", 30_000) + "}")
 		a.insert(n, "orders", func(r *outbox.Record) { r.Payload, r.Attributes = text, text })
 		assert.Equal(t, 2, strings.Count(a.get("message?id="+id(n)), shown(n, webpage.MaxContent)), n)
 	}
 	body := a.get("?payloads=show")
-	for n := 1; n < 6; n++ {
+	for n := range 5 {
 		assert.Contains(t, body, shown(n, webpage.MaxPreview))
 	}
 }
@@ -611,7 +611,7 @@ func (hanging) Stats(ctx context.Context) (outbox.Stats, error) {
 	return outbox.Stats{}, ctx.Err()
 }
 
-func (hanging) List(ctx context.Context, _ outbox.Query) ([]outbox.Record, error) {
+func (hanging) List(ctx context.Context, _ outbox.Query) ([]outbox.Entry, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }

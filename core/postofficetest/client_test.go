@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
+	nethttp "net/http"
 	"runtime"
 	"sync"
 	"testing"
@@ -50,7 +50,7 @@ func TestNewClientKeepsTheConfig(t *testing.T) {
 
 // TestNewClientInBubble has a relay whose times pass at once.
 func TestNewClientInBubble(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, http *http.Client) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, http *nethttp.Client) {
 		client := postofficetest.NewClient(t, server, core.Config{HTTPClient: http, Outbox: memory.New(), Logger: quiet})
 		server.FailNext(3, 503)
 		receipt, err := client.Publish(t.Context(), "orders", map[string]int{"id": 7})
@@ -120,16 +120,24 @@ func TestNewClientFailsTheTest(t *testing.T) {
 // TestNewClientThatDoesNotStop has a request hold a message when its test ends,
 // which Stop waits for.
 func TestNewClientThatDoesNotStop(t *testing.T) {
-	inBubble(t, func(t *testing.T, server *postofficetest.Server, http *http.Client) {
-		var endRequest func()
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, http *nethttp.Client) {
+		ending := make(chan struct{})
+		var request sync.WaitGroup
 		failures := (&recorded{TB: t}).run(func(tb testing.TB) {
 			client := postofficetest.NewClient(tb, server, core.Config{HTTPClient: http, Logger: quiet})
-			ctx, end := client.BeginRequest(context.Background(), nil, core.Options{AfterResponse: core.Memory, FlushOn: core.Succeeded})
-			endRequest = end
-			_, err := core.MustFromContext(ctx).Publish(ctx, "orders", map[string]int{"id": 7})
-			assert.NoError(tb, err)
+			published := make(chan error)
+			request.Go(func() {
+				_ = client.Serve(nil, nil, core.Options{AfterResponse: core.Memory, FlushOn: core.Succeeded}, func(_ nethttp.ResponseWriter, r *nethttp.Request) error {
+					_, err := core.MustFromContext(r.Context()).Publish(r.Context(), "orders", map[string]int{"id": 7})
+					published <- err
+					<-ending
+					return nil
+				})
+			})
+			assert.NoError(tb, <-published)
 		})
 		assert.Equal(t, []string{"postofficetest: stopping the client: postoffice: stop: context deadline exceeded"}, failures)
-		endRequest()
+		close(ending)
+		request.Wait()
 	})
 }

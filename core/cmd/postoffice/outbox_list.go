@@ -32,11 +32,11 @@ type recordResult struct {
 	Payload   json.RawMessage `json:"payload,omitempty"`
 }
 
-func newRecordResult(record outbox.Record) recordResult {
+func newRecordResult(entry outbox.Entry) recordResult {
 	return recordResult{
-		ID: record.ID, Topic: record.Topic, State: record.State.String(), Attempts: record.Attempts,
-		CreatedAt: timeJSON(record.CreatedAt), DueAt: timeJSON(record.DueAt), DeliverAt: timeJSON(record.DeliverAt),
-		LastError: record.LastError, Bytes: record.Size(),
+		ID: entry.ID, Topic: entry.Topic, State: entry.State.String(), Attempts: entry.Attempts,
+		CreatedAt: timeJSON(entry.CreatedAt), DueAt: timeJSON(entry.DueAt), DeliverAt: timeJSON(entry.DeliverAt),
+		LastError: entry.LastError, Bytes: entry.Size(),
 	}
 }
 
@@ -82,11 +82,11 @@ func (a *app) list(ctx context.Context, store outbox.Store, query outbox.Query, 
 		_, _ = fmt.Fprintf(o.buffer, row, "ID", "STATE", "ATTEMPTS", "CREATED", "DUE", "BYTES", "TOPIC", "LAST ERROR")
 	}
 	listed := 0
-	err := pages(ctx, store, query, limit, func(record outbox.Record) error {
+	err := pages(ctx, store, query, limit, func(entry outbox.Entry) error {
 		listed++
-		return o.write(newRecordResult(record), func(w io.Writer) {
-			_, _ = fmt.Fprintf(w, row, shown(record.ID), record.State, record.Attempts,
-				timeText(record.CreatedAt), timeText(record.DueAt), record.Size(), shown(record.Topic), shown(record.LastError))
+		return o.write(newRecordResult(entry), func(w io.Writer) {
+			_, _ = fmt.Fprintf(w, row, shown(entry.ID), entry.State, entry.Attempts,
+				timeText(entry.CreatedAt), timeText(entry.DueAt), entry.Size(), shown(entry.Topic), shown(entry.LastError))
 		})
 	}, o.flush)
 	if err != nil {
@@ -100,30 +100,30 @@ func (a *app) list(ctx context.Context, store outbox.Store, query outbox.Query, 
 
 // pages calls a function for each message that a query selects, without its
 // payload and attributes, and another after each page.
-func pages(ctx context.Context, store outbox.Store, query outbox.Query, limit int, each func(outbox.Record) error, page func() error) error {
+func pages(ctx context.Context, store outbox.Store, query outbox.Query, limit int, each func(outbox.Entry) error, page func() error) error {
 	query.MaxPayload = -1
 	for listed := 0; limit == 0 || listed < limit; {
 		query.Limit = listPage
 		if limit > 0 {
 			query.Limit = min(listPage, limit-listed)
 		}
-		records, err := call(ctx, func(ctx context.Context) ([]outbox.Record, error) { return store.List(ctx, query) })
+		entries, err := call(ctx, func(ctx context.Context) ([]outbox.Entry, error) { return store.List(ctx, query) })
 		if err != nil {
 			return err
 		}
-		for _, record := range records {
-			if err := each(record); err != nil {
+		for _, entry := range entries {
+			if err := each(entry); err != nil {
 				return err
 			}
 		}
 		if err := page(); err != nil {
 			return err
 		}
-		if len(records) < query.Limit {
+		if len(entries) < query.Limit {
 			return nil
 		}
-		listed += len(records)
-		query.After = records[len(records)-1].ID
+		listed += len(entries)
+		query.After = entries[len(entries)-1].ID
 	}
 	return nil
 }

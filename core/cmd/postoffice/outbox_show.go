@@ -23,16 +23,16 @@ JSON: that of list, and "attributes" and "payload".`,
 		Example: "  postoffice outbox show 0197f0f2-6f4e-7c3b-9d57-0d1c5f7a2b11 --outbox outbox.db",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.outboxRun(&flags, func(ctx context.Context, store *connect.Outbox, arguments []string) error {
-			record, err := find(ctx, store, arguments[0])
+			entry, err := find(ctx, store, arguments[0])
 			if err != nil {
 				return err
 			}
-			result := newRecordResult(record)
-			result.Attrs, result.Payload = record.Attributes, record.Payload
+			result := newRecordResult(entry)
+			result.Attrs, result.Payload = entry.Attributes, entry.Payload
 			return a.result(result, func(w io.Writer) {
 				_, _ = fmt.Fprintf(w, "id          %s\ntopic       %s\nstate       %s\nattempts    %d\ncreated     %s\ndue         %s\ndeliver at  %s\nlast error  %s\nattributes  %s\npayload     %s\n",
-					shown(record.ID), shown(record.Topic), record.State, record.Attempts, timeText(record.CreatedAt), timeText(record.DueAt),
-					timeText(record.DeliverAt), shown(record.LastError), record.Attributes, record.Payload)
+					shown(entry.ID), shown(entry.Topic), entry.State, entry.Attempts, timeText(entry.CreatedAt), timeText(entry.DueAt),
+					timeText(entry.DeliverAt), shown(entry.LastError), entry.Attributes, entry.Payload)
 			})
 		}),
 	}
@@ -41,18 +41,18 @@ JSON: that of list, and "attributes" and "payload".`,
 }
 
 // find returns the message with an id.
-func find(ctx context.Context, store outbox.Store, id string) (outbox.Record, error) {
+func find(ctx context.Context, store outbox.Store, id string) (outbox.Entry, error) {
 	if id == "" {
-		return outbox.Record{}, exit.Usagef("the ID is empty")
+		return outbox.Entry{}, exit.Usagef("the ID is empty")
 	}
-	records, err := call(ctx, func(ctx context.Context) ([]outbox.Record, error) {
+	entries, err := call(ctx, func(ctx context.Context) ([]outbox.Entry, error) {
 		return store.List(ctx, outbox.Query{IDs: []string{id}})
 	})
 	if err != nil {
-		return outbox.Record{}, err
+		return outbox.Entry{}, err
 	}
-	if len(records) == 0 {
-		return outbox.Record{}, exit.New(exit.Failed, "it may have been delivered; see: postoffice outbox list", fmt.Errorf("the outbox has no message %s", shown(id)))
+	if len(entries) == 0 {
+		return outbox.Entry{}, exit.New(exit.Failed, "it may have been delivered; see: postoffice outbox list", fmt.Errorf("the outbox has no message %s", shown(id)))
 	}
-	return records[0], nil
+	return entries[0], nil
 }

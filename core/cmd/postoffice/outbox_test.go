@@ -358,12 +358,12 @@ type manyPages struct {
 	records []outbox.Record
 }
 
-func (s *manyPages) List(_ context.Context, query outbox.Query) ([]outbox.Record, error) {
+func (s *manyPages) List(_ context.Context, query outbox.Query) ([]outbox.Entry, error) {
 	s.queries = append(s.queries, query)
-	var found []outbox.Record
+	var found []outbox.Entry
 	for _, record := range s.records {
 		if record.ID > query.After && len(found) < query.Limit {
-			found = append(found, record)
+			found = append(found, outbox.Entry{Record: record})
 		}
 	}
 	return found, nil
@@ -373,9 +373,9 @@ func (s *manyPages) List(_ context.Context, query outbox.Query) ([]outbox.Record
 func TestPagesHaveNoPayloads(t *testing.T) {
 	store := &manyPages{records: letters(1200)}
 	n := 0
-	require.NoError(t, pages(t.Context(), store, outbox.Query{}, 0, func(outbox.Record) error { n++; return nil }, func() error { return nil }))
+	require.NoError(t, pages(t.Context(), store, outbox.Query{}, 0, func(outbox.Entry) error { n++; return nil }, func() error { return nil }))
 	assert.Equal(t, 1200, n)
-	require.NoError(t, pages(t.Context(), store, outbox.Query{}, 700, func(outbox.Record) error { n++; return nil }, func() error { return nil }))
+	require.NoError(t, pages(t.Context(), store, outbox.Query{}, 700, func(outbox.Entry) error { n++; return nil }, func() error { return nil }))
 	assert.Equal(t, 1900, n)
 	var limits []int
 	for _, query := range store.queries {

@@ -55,10 +55,16 @@ func (t *tally) observer() core.Observer {
 	}
 }
 
-// publishing is a publish that is under way.
+// publisher is what publishes: a client.
+type publisher interface {
+	stream.Publisher
+	Publish(ctx context.Context, topic string, payload any, options ...core.PublishOption) (core.Receipt, error)
+}
+
+// publishing is a publish in progress.
 type publishing struct {
 	app     *app
-	client  *core.Client
+	client  publisher
 	config  core.Config
 	tally   *tally
 	address string

@@ -1,5 +1,5 @@
-// Package loglimit has the same event about the same thing logged once in a
-// while, so that an outage does not flood the log.
+// Package loglimit logs the same event about the same subject once per
+// interval, so that an outage does not flood the log.
 package loglimit
 
 import (
@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// Interval is how often the same event about the same thing is logged.
+// Interval is how often the same event about the same subject is logged.
 const Interval = 10 * time.Second
 
-// maxKeys bounds what a limiter remembers of events.
+// maxKeys bounds the number of remembered events.
 const maxKeys = 1000
 
-// Limiter tells which events to log, by a key that says what and about what
-// they are. The zero Limiter is ready. It is safe for concurrent use.
+// Limiter decides which events are logged, by a key of event and subject. The
+// zero Limiter is ready. It is safe for concurrent use.
 type Limiter[K comparable] struct {
 	mu     sync.Mutex
 	events map[K]*logged
-	// rest are the events that there is no room for, together.
+	// rest counts the events beyond maxKeys together.
 	rest  logged
 	swept time.Time
 }
@@ -29,7 +29,7 @@ type logged struct {
 	omitted int
 }
 
-// room makes a place for a key. The mutex is held.
+// room returns the entry for a new key. The mutex must be held.
 func (l *Limiter[K]) room(key K, now time.Time) *logged {
 	if len(l.events) >= maxKeys {
 		if now.Sub(l.swept) < Interval {
@@ -49,7 +49,7 @@ func (l *Limiter[K]) room(key K, now time.Time) *logged {
 	return seen
 }
 
-// Admit tells whether to log an event, and how many were left out before.
+// Admit reports whether to log an event, and how many were omitted before.
 func (l *Limiter[K]) Admit(key K) (omitted int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

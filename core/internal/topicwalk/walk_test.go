@@ -2,6 +2,9 @@ package topicwalk_test
 
 import (
 	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -106,4 +109,69 @@ func TestNothingElseToClaim(t *testing.T) {
 	f.walk(t, new(topicwalk.Walker), options)
 	assert.Empty(t, f.taken)
 	assert.GreaterOrEqual(t, f.probes, 10_000)
+}
+
+// TestTopicsThatComeAndGo has random topics come and go between any two calls of
+// a walk. It ends, takes each topic at most once, and takes those
+// that are due all the time unless it has claimed something else.
+func TestTopicsThatComeAndGo(t *testing.T) {
+	for seed := range uint64(300) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		constant := newFake(random.IntN(600))
+		due := make(map[string]int)
+		for _, name := range constant.names {
+			if random.IntN(100) == 0 {
+				due[name] = 1
+			}
+		}
+		f := &fake{}
+		change := func() {
+			f.names, f.due = slices.Clone(constant.names), maps.Clone(due)
+			for range random.IntN(300) {
+				name := fmt.Sprintf("topic%05d+", random.IntN(600))
+				f.names, f.due[name] = append(f.names, name), random.IntN(2)
+			}
+			slices.Sort(f.names)
+			f.names = slices.Compact(f.names)
+			f.oldest, f.all = nil, true
+			for _, name := range f.names {
+				if f.due[name] > 0 && random.IntN(2) == 0 {
+					f.oldest = append(f.oldest, topicwalk.Topic{Name: name, Due: 1})
+				} else if f.due[name] > 0 {
+					f.all = false
+				}
+			}
+		}
+		source := f.source(1_000_000)
+		page, oldest, take := source.Page, source.Oldest, source.Take
+		source.Page = func(after, end string, limit int) ([]topicwalk.Topic, bool, error) {
+			change()
+			return page(after, end, limit)
+		}
+		source.Oldest = func(after string) ([]topicwalk.Topic, bool, error) {
+			change()
+			return oldest(after)
+		}
+		claimed := 0
+		source.Take = func(topics []topicwalk.Topic) (int, bool, error) {
+			change()
+			n := random.IntN(len(topics) + 1) // some have gone
+			claimed += n
+			_, _, err := take(topics)
+			return n, false, err
+		}
+		options := outbox.ClaimOptions{Limit: 1 + random.IntN(200), PerTopic: 1}
+		if random.IntN(2) == 0 {
+			options.AfterTopic = fmt.Sprintf("topic%05d", random.IntN(700))
+		}
+		require.NoError(t, new(topicwalk.Walker).Walk(options, source))
+
+		seen := slices.Sorted(slices.Values(f.taken))
+		require.Len(t, slices.Compact(seen), len(f.taken), "seed %d: a topic twice", seed)
+		if claimed == 0 {
+			for name := range due {
+				require.Contains(t, f.taken, name, "seed %d", seed)
+			}
+		}
+	}
 }

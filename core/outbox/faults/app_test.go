@@ -231,8 +231,14 @@ func (p *publishers) publish(quiet <-chan struct{}, run string, number int, pace
 	if len(p.app.Modes) > 0 {
 		options.AfterResponse = p.app.Modes[number%len(p.app.Modes)]
 	}
-	ctx, end := p.client.BeginRequest(context.Background(), nil, options)
-	defer end()
+	_ = p.client.Serve(nil, nil, options, func(_ http.ResponseWriter, r *http.Request) error {
+		p.publishAll(r.Context(), quiet, run, pace)
+		return nil
+	})
+}
+
+// publishAll is publish within one request.
+func (p *publishers) publishAll(ctx context.Context, quiet <-chan struct{}, run string, pace <-chan time.Time) {
 	for n := 0; ; n++ {
 		select {
 		case <-quiet:

@@ -69,16 +69,16 @@ func (l *ledger) keep(t *testing.T, store outbox.Store) {
 }
 
 // list returns all records of a store.
-func list(t *testing.T, store outbox.Store) []outbox.Record {
+func list(t *testing.T, store outbox.Store) []outbox.Entry {
 	t.Helper()
-	var records []outbox.Record
+	var entries []outbox.Entry
 	query := outbox.Query{Limit: 1000}
 	for {
 		page, err := store.List(context.Background(), query)
 		require.NoError(t, err)
-		records = append(records, page...)
+		entries = append(entries, page...)
 		if len(page) < query.Limit {
-			return records
+			return entries
 		}
 		query.After = page[len(page)-1].ID
 	}

@@ -58,17 +58,17 @@ func loseFile(t *testing.T, mode core.Mode, take func(path string) error) {
 	l := newLedger()
 	sent := 0
 	publish := func(n int) {
-		request, end := client.BeginRequest(ctx, nil, core.Options{AfterResponse: mode})
-		publisher, ok := core.FromContext(request)
-		require.True(t, ok)
-		for range n {
-			sent++
-			id := fmt.Sprint("lost-", sent)
-			if _, err := publisher.Publish(ctx, topic, payload{ID: id}); err == nil {
-				l.accepted[id] = true
+		require.NoError(t, client.Serve(nil, nil, core.Options{AfterResponse: mode}, func(_ http.ResponseWriter, r *http.Request) error {
+			publisher := core.MustFromContext(r.Context())
+			for range n {
+				sent++
+				id := fmt.Sprint("lost-", sent)
+				if _, err := publisher.Publish(ctx, topic, payload{ID: id}); err == nil {
+					l.accepted[id] = true
+				}
 			}
-		}
-		end()
+			return nil
+		}))
 	}
 	down.Store(true)
 	publish(20)

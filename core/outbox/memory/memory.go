@@ -113,7 +113,6 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 			keys[key] = record.ID
 		}
 		record = clone(record)
-		record.PayloadSize, record.AttributesSize = 0, 0
 		record.DeliverAt = record.DeliverAt.Round(0)
 		record.CreatedAt = now.Round(0)
 		record.DueAt = now.Add(max(delay, 0)).Round(0)
@@ -290,7 +289,7 @@ func (s *Store) Stats(ctx context.Context) (outbox.Stats, error) {
 }
 
 // List returns records by ascending ID.
-func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, error) {
+func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Entry, error) {
 	if err := s.lock(ctx); err != nil {
 		return nil, err
 	}
@@ -305,14 +304,15 @@ func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, 
 			(query.State == nil || r.State == *query.State)
 	})
 	slices.SortFunc(records, func(a, b outbox.Record) int { return cmp.Compare(a.ID, b.ID) })
-	records = records[:min(len(records), query.Limit)]
-	for i, record := range records {
-		record.PayloadSize, record.AttributesSize = len(record.Payload), len(record.Attributes)
+	var entries []outbox.Entry
+	for _, record := range records[:min(len(records), query.Limit)] {
+		entry := outbox.Entry{PayloadSize: len(record.Payload), AttributesSize: len(record.Attributes)}
 		record.Payload = cut(record.Payload, query.MaxPayload)
 		record.Attributes = cut(record.Attributes, query.MaxPayload)
-		records[i] = clone(record)
+		entry.Record = clone(record)
+		entries = append(entries, entry)
 	}
-	return records, nil
+	return entries, nil
 }
 
 // cut returns at most so many of the first bytes of a text; all for zero, and

@@ -27,6 +27,7 @@ var claimByTopicTests = map[string]func(*env){
 	"NotDue":        testTopicNotDue,
 	"ManyTopics":    testManyTopics,
 	"ManyBytes":     testManyTopicsMaxBytes,
+	"ManyScheduled": testManyTopicsScheduled,
 	"ManyNotDue":    testManyTopicsNotDue,
 	"FarTopic":      testFarTopic,
 	"Concurrent":    testConcurrentTopics,
@@ -282,6 +283,23 @@ func testManyTopicsMaxBytes(e *env) {
 		assert.Equal(e, ids(records[large:large+4]), ids(e.claimTopics(options)))
 		e.retryAll()
 	}
+}
+
+// testManyTopicsScheduled has many topics with scheduled records alone between two
+// others: a claim with a bound of bytes goes on to the second.
+func testManyTopicsScheduled(e *env) {
+	e.opened()
+	topics := topicNames(100)
+	records := make([]outbox.Record, len(topics))
+	for i, topic := range topics {
+		records[i] = e.record(topic)
+		if i > 0 && i < 99 {
+			records[i].DeliverAt = time.Now().Add(long)
+		}
+	}
+	e.insert(records...)
+	got := e.claimTopics(outbox.ClaimOptions{Limit: 10, PerTopic: 5, MaxBytes: 1_000_000, SkipScheduled: true})
+	assert.Equal(e, []string{topics[0], topics[99]}, topicsOf(got))
 }
 
 func testManyTopicsNotDue(e *env) {

@@ -36,9 +36,7 @@ func (e *env) keyed(key string) outbox.Record {
 // holders lists the records that hold a key.
 func (e *env) holders(query outbox.Query) []string {
 	e.Helper()
-	records, err := e.store.List(e.ctx, query)
-	require.NoError(e, err)
-	return ids(records)
+	return ids(e.list(query))
 }
 
 // holder returns the ID of the record that holds a key, empty if none does.

@@ -119,9 +119,7 @@ func (e *env) reschedule(want int, changes ...outbox.Change) {
 // all lists every record.
 func (e *env) all() []outbox.Record {
 	e.Helper()
-	records, err := e.store.List(e.ctx, outbox.Query{Limit: 100_000})
-	require.NoError(e, err)
-	return records
+	return e.list(outbox.Query{Limit: 100_000})
 }
 
 // find returns the record of an ID as List shows it.

@@ -142,11 +142,21 @@ func testOldest(e *env) {
 	assert.True(e, e.stats().Oldest.IsZero())
 }
 
-// list lists what a query selects.
+// entries lists what a query selects.
+func (e *env) entries(query outbox.Query) []outbox.Entry {
+	e.Helper()
+	entries, err := e.store.List(e.ctx, query)
+	require.NoError(e, err)
+	return entries
+}
+
+// list lists what a query selects, without the sizes.
 func (e *env) list(query outbox.Query) []outbox.Record {
 	e.Helper()
-	records, err := e.store.List(e.ctx, query)
-	require.NoError(e, err)
+	var records []outbox.Record
+	for _, entry := range e.entries(query) {
+		records = append(records, entry.Record)
+	}
 	return records
 }
 
@@ -260,7 +270,7 @@ func testListPayloads(e *env) {
 		if most == 0 {
 			want = math.MaxInt
 		}
-		for i, got := range e.list(outbox.Query{MaxPayload: most}) {
+		for i, got := range e.entries(outbox.Query{MaxPayload: most}) {
 			assert.Equal(e, len(records[i].Payload), got.PayloadSize, "MaxPayload %d", most)
 			assert.Equal(e, len(records[i].Attributes), got.AttributesSize, "MaxPayload %d", most)
 			if beginning(records[i].Payload, want) != string(got.Payload) { // too long to be printed
@@ -273,10 +283,10 @@ func testListPayloads(e *env) {
 		}
 	}
 
-	whole := e.list(outbox.Query{})
+	whole := e.entries(outbox.Query{})
 	require.Len(e, whole, 3)
 	for _, most := range []int{-1, math.MinInt} {
-		for i, got := range e.list(outbox.Query{MaxPayload: most}) {
+		for i, got := range e.entries(outbox.Query{MaxPayload: most}) {
 			assert.Nil(e, got.Payload)
 			assert.Nil(e, got.Attributes)
 			assert.Equal(e, records[i].Size(), got.Size())
@@ -297,7 +307,7 @@ func testListPayloads(e *env) {
 				assert.Len(e, got.Attributes, 2)
 			}
 			query.MaxPayload = -1
-			for _, got := range e.list(query) {
+			for _, got := range e.entries(query) {
 				assert.Nil(e, got.Payload)
 				assert.Positive(e, got.PayloadSize)
 			}
@@ -314,17 +324,13 @@ func testListPayloads(e *env) {
 	cut := e.list(outbox.Query{MaxPayload: 2, Limit: 2})[1]
 	cut.ID += "-copy"
 	require.ErrorIs(e, e.store.Insert(e.ctx, 0, cut), outbox.ErrInvalid)
-	cut = e.list(outbox.Query{Limit: 2})[1]
-	cut.ID += "-copy"
-	e.insert(cut)
-	assert.Equal(e, size(records...)+cut.Size(), e.stats().Bytes)
 }
 
 func testListPayloadsCut(e *env) {
 	e.opened()
 	record := e.record(topic)
 	record.Payload = json.RawMessage("{\"text\":\"z\u017c\U0001F40E\u017c\\u0000\\\\\"}")
-	record.Attributes = json.RawMessage("\u017c\U0001F40E")
+	record.Attributes = json.RawMessage("{\"\u017c\":\"\U0001F40E\"}")
 	e.insert(record)
 	for most := 1; most <= len(record.Payload)+1; most++ {
 		got := e.list(outbox.Query{MaxPayload: most})

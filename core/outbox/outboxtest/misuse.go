@@ -2,6 +2,7 @@ package outboxtest
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"time"
 
@@ -105,10 +106,13 @@ func testArguments(e *env) {
 		}
 	}
 	for _, change := range []func(*outbox.Record){
-		func(r *outbox.Record) { r.PayloadSize = len(r.Payload) + 1 },
-		func(r *outbox.Record) { r.AttributesSize = len(r.Attributes) + 1 },
+		func(r *outbox.Record) { r.Payload = nil },
+		func(r *outbox.Record) { r.Payload = r.Payload[:len(r.Payload)-1] },
+		func(r *outbox.Record) { r.Payload = json.RawMessage(`["a"]`) },
+		func(r *outbox.Record) { r.Attributes = nil },
+		func(r *outbox.Record) { r.Attributes = r.Attributes[:1] },
 	} {
-		invalid(insert(change), "a record that is cut")
+		invalid(insert(change), "no JSON object")
 	}
 	assert.Len(e, e.all(), 1)
 }

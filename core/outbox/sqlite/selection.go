@@ -53,7 +53,7 @@ func listColumns(most int) (string, []any) {
 // List returns records by ascending ID, that is by its bytes. Payloads that
 // are left out cost nothing; of those that are cut, each is read as a whole,
 // one at a time.
-func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, error) {
+func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Entry, error) {
 	if err := query.Validate(); err != nil {
 		return nil, err
 	}
@@ -65,19 +65,19 @@ func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, 
 	if len(query.IDs) > 0 {
 		return s.listIDs(ctx, query)
 	}
-	var records []outbox.Record
+	var entries []outbox.Entry
 	err := s.read(ctx, func(w *writer) error {
 		if !knownState(query.State) {
 			return nil
 		}
 		names, args := listColumns(query.MaxPayload)
 		from, conditions := filtered(query.Topic, query.State, query.After)
-		return w.list("SELECT "+names+from+" ORDER BY id LIMIT ?", slices.Concat(args, conditions, []any{query.Limit}), &records)
+		return w.list("SELECT "+names+from+" ORDER BY id LIMIT ?", slices.Concat(args, conditions, []any{query.Limit}), &entries)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return records, nil
+	return entries, nil
 }
 
 // nameHolder leaves those IDs of a query that hold its key.
@@ -98,7 +98,7 @@ func (s *Store) nameHolder(ctx context.Context, query *outbox.Query) error {
 }
 
 // listIDs lists records of some IDs.
-func (s *Store) listIDs(ctx context.Context, query outbox.Query) ([]outbox.Record, error) {
+func (s *Store) listIDs(ctx context.Context, query outbox.Query) ([]outbox.Entry, error) {
 	names, args := listColumns(query.MaxPayload)
 	from, conditions := filtered(query.Topic, query.State, "")
 	text := "SELECT " + names + from + " AND id = ?"
@@ -106,7 +106,7 @@ func (s *Store) listIDs(ctx context.Context, query outbox.Query) ([]outbox.Recor
 	ids := slices.Clone(query.IDs)
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-	var records []outbox.Record
+	var entries []outbox.Entry
 	for group := range slices.Chunk(ids, batch) {
 		err := s.read(ctx, func(w *writer) error {
 			if !knownState(query.State) {
@@ -116,10 +116,10 @@ func (s *Store) listIDs(ctx context.Context, query outbox.Query) ([]outbox.Recor
 				if id <= query.After {
 					continue
 				}
-				if err := w.list(text, append(args[:len(args):len(args)], id), &records); err != nil {
+				if err := w.list(text, append(args[:len(args):len(args)], id), &entries); err != nil {
 					return err
 				}
-				if len(records) == query.Limit {
+				if len(entries) == query.Limit {
 					return nil
 				}
 			}
@@ -128,20 +128,20 @@ func (s *Store) listIDs(ctx context.Context, query outbox.Query) ([]outbox.Recor
 		if err != nil {
 			return nil, err
 		}
-		if len(records) == query.Limit {
+		if len(entries) == query.Limit {
 			break
 		}
 	}
-	return records, nil
+	return entries, nil
 }
 
 // list runs a query for listColumns.
-func (w *writer) list(query string, args []any, records *[]outbox.Record) error {
+func (w *writer) list(query string, args []any, entries *[]outbox.Entry) error {
 	return w.rows(query, args, func(scan func(...any) error) (bool, error) {
-		var attributes, payload int
-		_, record, err := scanRecord(scan, &attributes, &payload)
-		record.AttributesSize, record.PayloadSize = attributes, payload
-		*records = append(*records, record)
+		var entry outbox.Entry
+		var err error
+		_, entry.Record, err = scanRecord(scan, &entry.AttributesSize, &entry.PayloadSize)
+		*entries = append(*entries, entry)
 		return true, err
 	})
 }

@@ -76,10 +76,13 @@ func (s *Store) claimTopics(ctx context.Context, options outbox.ClaimOptions) ([
 			for _, record := range taken {
 				rest.MaxBytes -= record.Size()
 			}
-			// Where nothing fits any more, there is no row to say so.
-			cut = cut || rest.MaxBytes <= 0 || len(taken) == 0 && len(claimed) > 0
+			cut = cut || rest.MaxBytes <= 0
+			if !cut && len(taken) == 0 && len(claimed) > 0 {
+				// There is no row to say whether rows were left out.
+				cut, err = s.canTake(ctx, topics, rest)
+			}
 		}
-		return len(taken), rest.Limit == 0 || cut, nil
+		return len(taken), rest.Limit == 0 || cut, err
 	}
 	err := s.walker.Walk(options, source)
 	if len(claimed) > 0 {
@@ -88,17 +91,38 @@ func (s *Store) claimTopics(ctx context.Context, options outbox.ClaimOptions) ([
 	return nil, err
 }
 
+// canTake reports whether topics have rows to claim on PostgreSQL, whatever their
+// bytes.
+func (s *Store) canTake(ctx context.Context, topics []topicwalk.Topic, options outbox.ClaimOptions) (found bool, err error) {
+	options.Limit, options.PerTopic = 1, 1
+	v := s.dialect.querying()
+	text := s.takeText(v, namesOf(topics), options)
+	err = s.do(ctx, "claim", func() error {
+		found = false
+		return each(ctx, s.db, text, v.args, func(func(...any) error) error {
+			found = true
+			return nil
+		})
+	})
+	return found, err
+}
+
 // takeQuery returns the statement that claims rows of topics on PostgreSQL, with
 // one more column that tells whether the bound of bytes has left out any.
 func (s *Store) takeQuery(topics []topicwalk.Topic, options outbox.ClaimOptions, oversized bool, token string) (string, []any) {
+	v := s.dialect.querying()
+	due := s.takeText(v, namesOf(topics), options)
+	return s.claimText(v, due, ", (SELECT count(*) FROM due) > (SELECT count(*) FROM fitting)", options.MaxBytes, oversized,
+		micros(options.Lease), token), v.args
+}
+
+// namesOf returns the names of topics.
+func namesOf(topics []topicwalk.Topic) []string {
 	names := make([]string, len(topics))
 	for i, topic := range topics {
 		names[i] = topic.Name
 	}
-	v := s.dialect.querying()
-	due := s.takeText(v, names, options)
-	return s.claimText(v, due, ", (SELECT count(*) FROM due) > (SELECT count(*) FROM fitting)", options.MaxBytes, oversized,
-		micros(options.Lease), token), v.args
+	return names
 }
 
 // takeText returns the query that finds and locks rows of topics on PostgreSQL.

@@ -34,8 +34,18 @@ func messages(tb testing.TB, n int) []outbox.Record {
 // stored lists every record.
 func stored(tb testing.TB, store outbox.Store) []outbox.Record {
 	tb.Helper()
-	records, err := store.List(tb.Context(), outbox.Query{Limit: 1_000_000})
+	return list(tb, store, outbox.Query{Limit: 1_000_000})
+}
+
+// list lists the records that a query selects.
+func list(tb testing.TB, store outbox.Store, query outbox.Query) []outbox.Record {
+	tb.Helper()
+	entries, err := store.List(tb.Context(), query)
 	require.NoError(tb, err)
+	records := make([]outbox.Record, len(entries))
+	for i, entry := range entries {
+		records[i] = entry.Record
+	}
 	return records
 }
 

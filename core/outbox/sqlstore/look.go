@@ -94,7 +94,7 @@ func (s *Store) countText(from string) string {
 // and others that a filter leaves out are passed one by one. Payloads that are
 // left out cost nothing. Of those that are cut MaxPayload bytes travel, though
 // MySQL and SQLite read each as a whole for that.
-func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, error) {
+func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Entry, error) {
 	if err := query.Validate(); err != nil {
 		return nil, err
 	}
@@ -106,47 +106,47 @@ func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Record, 
 	if len(query.IDs) > 0 {
 		return s.listIDs(ctx, query)
 	}
-	var records []outbox.Record
+	var entries []outbox.Entry
 	err := s.do(ctx, "list", func() error {
-		records = nil
+		entries = nil
 		if !knownState(query.State) {
 			return nil
 		}
 		text, args := s.listQuery(query)
-		return each(ctx, s.db, text, args, scanListed(&records))
+		return each(ctx, s.db, text, args, scanListed(&entries))
 	})
 	if err != nil {
 		return nil, err
 	}
-	return records, nil
+	return entries, nil
 }
 
 // listIDs lists records of some IDs, a thousand in a statement.
-func (s *Store) listIDs(ctx context.Context, query outbox.Query) ([]outbox.Record, error) {
+func (s *Store) listIDs(ctx context.Context, query outbox.Query) ([]outbox.Entry, error) {
 	ids := slices.DeleteFunc(sorted(query.IDs), func(id string) bool { return id <= query.After })
-	var records []outbox.Record
+	var entries []outbox.Entry
 	err := s.do(ctx, "list", func() error { return nil })
 	if err != nil || !knownState(query.State) {
 		return nil, err
 	}
 	err = inParts(ctx, s, s.do, "list", ids, listed, weightID, func(part []string) error {
 		rest := query
-		rest.IDs, rest.Limit = part, query.Limit-len(records)
+		rest.IDs, rest.Limit = part, query.Limit-len(entries)
 		if rest.Limit == 0 {
 			return nil
 		}
-		var some []outbox.Record
+		var some []outbox.Entry
 		text, args := s.listIDsQuery(rest)
 		if err := each(ctx, s.db, text, args, scanListed(&some)); err != nil {
 			return err
 		}
-		records = append(records, some...)
+		entries = append(entries, some...)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return records, nil
+	return entries, nil
 }
 
 // listIDsQuery returns the query that lists the rows of some IDs.

@@ -64,13 +64,13 @@ func (v *values) listColumns(most int) string {
 	}
 }
 
-// scanListed reads all records of a query for listColumns.
-func scanListed(records *[]outbox.Record) func(scan func(...any) error) error {
+// scanListed reads all entries of a query for listColumns.
+func scanListed(entries *[]outbox.Entry) func(scan func(...any) error) error {
 	return func(scan func(...any) error) error {
-		var attributes, payload int
-		record, err := scanRecord(scan, &attributes, &payload)
-		record.AttributesSize, record.PayloadSize = attributes, payload
-		*records = append(*records, record)
+		var entry outbox.Entry
+		var err error
+		entry.Record, err = scanRecord(scan, &entry.AttributesSize, &entry.PayloadSize)
+		*entries = append(*entries, entry)
 		return err
 	}
 }

@@ -142,9 +142,7 @@ func keyed(tb testing.TB, key string) outbox.Record {
 // holdersOf returns the IDs of who holds a key.
 func holdersOf(tb testing.TB, store *Store, key string) []string {
 	tb.Helper()
-	records, err := store.List(tb.Context(), outbox.Query{DedupKey: key, MaxPayload: -1})
-	require.NoError(tb, err)
-	return idsOf(records)
+	return idsOf(list(tb, store, outbox.Query{DedupKey: key, MaxPayload: -1}))
 }
 
 // TestBesideVersion1 has releases for both versions at work on one table, as

@@ -1,0 +1,59 @@
+package deliver
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/internal/office"
+)
+
+// Bounds of the pauses between the attempts to deliver a stored message.
+const (
+	backoffBase = time.Second
+	backoffMax  = 5 * time.Minute
+	// backoffMin keeps a message with a random pause near zero from being
+	// retried at once.
+	backoffMin = 50 * time.Millisecond
+	// misconfiguredBase is the base for failures that only a person or another
+	// app can resolve, such as a topic that the server does not have.
+	misconfiguredBase = 10 * time.Second
+)
+
+// Backoff returns a random pause before the next attempt, after the given
+// number of attempts: full jitter below a ceiling that doubles from 1 s to 5
+// min, so that many processes do not retry at the same time.
+func Backoff(attempts int) time.Duration { return backoffFrom(backoffBase, attempts) }
+
+// BackoffOf is Backoff after a failure. It adds the pause to the server's
+// Retry-After, so that messages of one request are not retried together: one of
+// them may be the reason for it.
+func BackoffOf(f *office.Failure, attempts int) time.Duration {
+	base := backoffBase
+	if f.Class == office.UnknownTopic || f.Class == office.Misconfigured {
+		base = misconfiguredBase
+	}
+	return f.RetryAfter + backoffFrom(base, attempts)
+}
+
+// FirstBackoff returns a random pause before messages that failed for the first
+// time are retried from the outbox, at least the server's Retry-After.
+func FirstBackoff(failures []*office.Failure) time.Duration {
+	pause := Backoff(1)
+	for _, f := range failures {
+		if f != nil {
+			pause = max(pause, f.RetryAfter)
+		}
+	}
+	return pause
+}
+
+func backoffFrom(base time.Duration, attempts int) time.Duration {
+	ceiling := base
+	for range attempts - 1 {
+		if ceiling *= 2; ceiling >= backoffMax {
+			ceiling = backoffMax
+			break
+		}
+	}
+	return max(rand.N(ceiling), backoffMin)
+}

@@ -1,0 +1,249 @@
+package message
+
+import (
+	"encoding"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// NoAttributes is shared by all messages without attributes. It must not be
+// modified; it has no spare capacity, so appending to it copies.
+var NoAttributes = []byte("{}")
+
+// AttributeSet holds attributes that were passed together: Many, or, with
+// Single, one Name and Value.
+type AttributeSet struct {
+	Many   map[string]any
+	Single bool
+	Name   string
+	Value  any
+}
+
+func (s *AttributeSet) len() int {
+	if s.Single {
+		return 1
+	}
+	return len(s.Many)
+}
+
+// EncodeAttributes encodes attributes as a JSON object of strings with sorted
+// keys, so that equal attributes have equal bytes. Later sets override earlier
+// ones. The problem names the attribute, never its value. The result must not
+// be modified.
+func EncodeAttributes(sets ...AttributeSet) ([]byte, *Problem) {
+	count, last := 0, 0
+	for i := range sets {
+		if n := sets[i].len(); n > 0 {
+			count += n
+			last = i
+		}
+	}
+	if count == 0 {
+		return NoAttributes[:2:2], nil
+	}
+	if count == 1 && sets[last].Single {
+		encoded := append(make([]byte, 0, 64), '{')
+		encoded, problem := appendAttribute(encoded, sets[last].Name, sets[last].Value)
+		if problem != nil {
+			return nil, problem
+		}
+		return append(encoded, '}'), nil
+	}
+	all := sets[last].Many
+	if count > len(all) {
+		all = make(map[string]any, count)
+		for _, set := range sets {
+			if set.Single {
+				all[set.Name] = set.Value
+			}
+			maps.Copy(all, set.Many)
+		}
+	}
+	names := make([]string, 0, len(all))
+	for name := range all {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+
+	encoded := make([]byte, 0, 32*len(names))
+	separator := byte('{')
+	for _, name := range names {
+		encoded = append(encoded, separator)
+		separator = ','
+		var problem *Problem
+		if encoded, problem = appendAttribute(encoded, name, all[name]); problem != nil {
+			return nil, problem
+		}
+	}
+	return append(encoded, '}'), nil
+}
+
+// appendAttribute appends an attribute's name and text.
+func appendAttribute(to []byte, name string, value any) ([]byte, *Problem) {
+	text, problem := attributeText(name, value)
+	if problem != nil {
+		return nil, problem
+	}
+	to = append(AppendString(to, name), ':')
+	return AppendString(to, text), nil
+}
+
+// attributeText converts the value of an attribute to a string: strings are
+// kept, booleans become true or false, numbers have no exponent, times are RFC
+// 3339 with nanoseconds, and durations are as in "1.5s". Other values use
+// [encoding.TextMarshaler], [fmt.Stringer] or error, in this order, and
+// pointers are dereferenced. Values without a text form, such as a struct, a
+// list or nil, are a problem.
+func attributeText(name string, value any) (string, *Problem) {
+	if name == "" {
+		return "", attributeProblem(name, "has an empty name")
+	}
+	if problem := textProblem(name); problem != "" {
+		return "", attributeProblem(name, "has a name that "+problem)
+	}
+	text, problem := castAttribute(value)
+	if problem == "" {
+		problem = textProblem(text)
+	}
+	if problem != "" {
+		return "", attributeProblem(name, problem)
+	}
+	return text, nil
+}
+
+func attributeProblem(name, problem string) *Problem {
+	return problemAt(fmt.Sprintf("attributes[%.100q]", name), "%s", problem)
+}
+
+// textProblem returns why the server cannot store a text unchanged.
+func textProblem(text string) string {
+	switch {
+	case !utf8.ValidString(text):
+		return "is not valid UTF-8"
+	case strings.IndexByte(text, 0) >= 0:
+		return "holds a NUL, which the server cannot store"
+	}
+	return ""
+}
+
+// castAttribute returns the text of a value, or the problem with it.
+func castAttribute(value any) (text, problem string) {
+	// Pointers may point to themselves, so the depth is bounded.
+	for range 8 {
+		switch value := value.(type) {
+		case nil:
+			return "", "is nil"
+		case string:
+			return value, ""
+		case bool:
+			return strconv.FormatBool(value), ""
+		case int:
+			return strconv.Itoa(value), ""
+		case int64:
+			return strconv.FormatInt(value, 10), ""
+		case float64:
+			return floatText(value, 64)
+		case []byte, json.RawMessage:
+			return "", fmt.Sprintf("is %T; convert it to a string", value)
+		case time.Time:
+			return value.Format(time.RFC3339Nano), ""
+		case *time.Time:
+			if value != nil {
+				return value.Format(time.RFC3339Nano), ""
+			}
+		}
+		v := reflect.ValueOf(value)
+		if v.Kind() == reflect.Pointer && v.IsNil() {
+			return "", fmt.Sprintf("is a nil %T", value)
+		}
+		if text, problem, ok := ownText(value); ok {
+			return text, problem
+		}
+		switch {
+		case v.Kind() == reflect.Pointer:
+			value = v.Elem().Interface()
+			continue
+		case v.Kind() == reflect.String:
+			return v.String(), ""
+		case v.Kind() == reflect.Bool:
+			return strconv.FormatBool(v.Bool()), ""
+		case v.CanInt():
+			return strconv.FormatInt(v.Int(), 10), ""
+		case v.CanUint():
+			return strconv.FormatUint(v.Uint(), 10), ""
+		case v.CanFloat():
+			return floatText(v.Float(), v.Type().Bits())
+		}
+		return "", fmt.Sprintf("is %T, which has no text of its own; pass a string", value)
+	}
+	return "", fmt.Sprintf("is %T, a pointer to too many pointers", value)
+}
+
+// ownText calls the value's method that returns its text, if it has one. A
+// method that panics, such as a promoted method of a nil embedded pointer, is a
+// problem of the attribute and does not end the caller.
+func ownText(value any) (text, problem string, ok bool) {
+	defer func() {
+		if recover() != nil {
+			text, problem, ok = "", fmt.Sprintf("is %T, whose method that gives its text panics", value), true
+		}
+	}()
+	switch value := value.(type) {
+	case encoding.TextMarshaler:
+		bytes, err := value.MarshalText()
+		if err != nil { // its text may repeat the value
+			return "", fmt.Sprintf("is %T, whose MarshalText fails", value), true
+		}
+		return string(bytes), "", true
+	case fmt.Stringer:
+		return value.String(), "", true
+	case error:
+		return value.Error(), "", true
+	}
+	return "", "", false
+}
+
+func floatText(number float64, bits int) (text, problem string) {
+	if math.IsNaN(number) || math.IsInf(number, 0) {
+		return "", "is not a finite number"
+	}
+	return strconv.FormatFloat(number, 'f', -1, bits), ""
+}
+
+// AppendString appends valid UTF-8 as a JSON string. It escapes only characters
+// that JSON requires to be escaped.
+func AppendString(to []byte, text string) []byte {
+	const hex = "0123456789abcdef"
+	to = append(to, '"')
+	start := 0
+	for i := range len(text) {
+		c := text[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		to = append(to, text[start:i]...)
+		start = i + 1
+		switch c {
+		case '"', '\\':
+			to = append(to, '\\', c)
+		case '\n':
+			to = append(to, `\n`...)
+		case '\r':
+			to = append(to, `\r`...)
+		case '\t':
+			to = append(to, `\t`...)
+		default:
+			to = append(to, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xF])
+		}
+	}
+	to = append(to, text[start:]...)
+	return append(to, '"')
+}

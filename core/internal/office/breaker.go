@@ -1,0 +1,224 @@
+package office
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+)
+
+// Limits of the circuit breaker.
+const (
+	breakerWindow      = 10 * time.Second
+	breakerBucket      = time.Second
+	breakerConsecutive = 5
+	// askAfter is the number of consecutive failures, each possibly caused by a
+	// message, after which the server is checked.
+	askAfter = breakerConsecutive - 1
+	// maxBlamed is the number of different consecutive messages that may be at
+	// fault. A server that fails more messages accepts none, such as with a
+	// read-only database, even if it answers an empty request.
+	maxBlamed          = 1000
+	breakerMinRequests = 20
+)
+
+// State is the state of the circuit breaker.
+type State string
+
+// States of the circuit breaker.
+const (
+	Closed   State = "closed"
+	HalfOpen State = "half-open"
+	Open     State = "open"
+)
+
+// ErrBreakerOpen is the cause of a request that the breaker blocked.
+var ErrBreakerOpen = errors.New("circuit breaker is open: the server failed repeatedly")
+
+// Pause is how long the breaker stays open before one message probes the
+// server.
+const Pause = time.Second
+
+// errPanicked is the outcome of a request that panicked.
+var errPanicked = errors.New("panic")
+
+// breaker prevents an app from waiting for a server that is down. It opens
+// after 5 consecutive failures, or when half of at least 20 requests within 10
+// s failed.
+type breaker struct {
+	circuit *gobreaker.TwoStepCircuitBreaker[struct{}]
+	changed func(State)
+
+	// row counts the consecutive failures. doubtful means that the last one may
+	// be caused by a message. asking means that the server is being checked.
+	row              atomic.Int32
+	doubtful, asking atomic.Bool
+	// blamed counts the messages that failed for the first time since the
+	// server last accepted one.
+	blamed atomic.Int32
+
+	closed  atomic.Bool // without a query of the circuit breaker
+	changes atomic.Bool // changes wait to be reported
+	mu      sync.Mutex
+	// list holds the changes to report once gobreaker has released its lock,
+	// which it holds while it calls back.
+	list []State
+	// reporting means that a goroutine is reporting. It also reports changes
+	// that are added later, so changes are reported in order.
+	reporting bool
+}
+
+// newBreaker returns a breaker that reports its changes.
+func newBreaker(changed func(State)) *breaker {
+	b := &breaker{changed: changed}
+	b.closed.Store(true)
+	b.circuit = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		MaxRequests:  1,
+		Interval:     breakerWindow,
+		BucketPeriod: breakerBucket,
+		Timeout:      Pause,
+		ReadyToTrip: func(counts gobreaker.Counts) bool {
+			requests := counts.Requests - counts.TotalExclusions
+			return b.row.Load() >= breakerConsecutive ||
+				requests >= breakerMinRequests && counts.TotalFailures*2 >= requests
+		},
+		IsSuccessful: func(err error) bool {
+			return err == nil || !AsFailure(err).failsServer()
+		},
+		IsExcluded: func(err error) bool {
+			if err == nil {
+				return false
+			}
+			f := AsFailure(err)
+			return f.Interrupted || f.doubtful() && !f.TimedOut && !b.barren()
+		},
+		OnStateChange: func(_ string, _, to gobreaker.State) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.closed.Store(to == gobreaker.StateClosed)
+			b.list = append(b.list, breakerState(to))
+			b.changes.Store(true)
+		},
+	})
+	return b
+}
+
+// allow requests permission to send a request. The caller must pass the outcome
+// to done.
+func (b *breaker) allow() (done func(*Failure), refused *Failure) {
+	report, err := b.circuit.Allow()
+	if err != nil {
+		b.report()
+		return nil, &Failure{Class: Transient, Cause: ErrBreakerOpen, Untried: true}
+	}
+	told := false
+	defer func() {
+		if !told {
+			// The observer has panicked: nothing is sent, and the next message
+			// probes the server.
+			report(&Failure{Interrupted: true, Cause: errPanicked})
+		}
+	}()
+	b.report()
+	told = true
+	return func(f *Failure) {
+		defer b.report()
+		b.count(f)
+		report(f.asError())
+	}, nil
+}
+
+// count updates the number of consecutive failures.
+func (b *breaker) count(f *Failure) {
+	switch {
+	case f != nil && f.Interrupted:
+	case f == nil || !f.failsServer():
+		b.row.Store(0)
+		b.doubtful.Store(false)
+		if f == nil || !f.OfServer {
+			b.blamed.Store(0)
+		}
+	default:
+		// Failures that may be caused by messages do not open the breaker by
+		// themselves: the server is checked first.
+		if f.OfServer || !f.doubtful() || b.row.Load() < askAfter || b.barren() {
+			b.row.Add(1)
+		}
+		if !f.OfServer {
+			b.doubtful.Store(f.doubtful())
+		}
+	}
+}
+
+// asks reports whether the caller must check the server with [Office.Ask]
+// before its own request, and call asked afterwards. It returns true to one
+// caller at a time.
+func (b *breaker) asks() bool {
+	return b.doubtful.Load() && b.row.Load() >= askAfter && !b.barren() && b.asking.CompareAndSwap(false, true)
+}
+
+func (b *breaker) asked() { b.asking.Store(false) }
+
+// blame counts a message that failed for the first time, possibly by its own
+// fault.
+func (b *breaker) blame(f *Failure) {
+	if f.doubtful() {
+		b.blamed.Add(1)
+	}
+}
+
+// barren reports that the server accepts no messages, although it may answer
+// other requests.
+func (b *breaker) barren() bool { return b.blamed.Load() >= maxBlamed }
+
+// state returns the state. The query turns an open breaker half-open when its
+// pause is over.
+func (b *breaker) state() State {
+	defer b.report()
+	return breakerState(b.circuit.State())
+}
+
+// isOpen reports whether the breaker is open. It is cheap while the server
+// works.
+func (b *breaker) isOpen() bool { return !b.closed.Load() && b.state() == Open }
+
+// report reports the changes since the last report.
+func (b *breaker) report() {
+	if !b.changes.Load() {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.reporting {
+		return
+	}
+	b.reporting = true
+	defer func() { b.reporting = false }() // also when the observer panics
+	for len(b.list) > 0 {
+		state := b.list[0]
+		b.list = b.list[1:]
+		b.changes.Store(len(b.list) > 0)
+		b.tell(state)
+	}
+}
+
+// tell reports a change. The caller holds the mutex; tell releases it during
+// the call, because the observer may query the state.
+func (b *breaker) tell(state State) {
+	b.mu.Unlock()
+	defer b.mu.Lock()
+	b.changed(state)
+}
+
+func breakerState(state gobreaker.State) State {
+	switch state {
+	case gobreaker.StateOpen:
+		return Open
+	case gobreaker.StateHalfOpen:
+		return HalfOpen
+	default:
+		return Closed
+	}
+}

@@ -1,0 +1,204 @@
+// Package relay delivers the messages in an outbox. It claims rows whenever a
+// slot becomes free, as many as the free slots can carry, topic by topic. It
+// posts rows that can share a request together, and settles them. It holds no
+// transaction while posting, and the leases of claimed rows end by themselves
+// if the process dies. The package knows a store and how to deliver a batch.
+package relay
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/internal/deliver"
+	"github.com/postoffice-go/postoffice/core/internal/loglimit"
+	"github.com/postoffice-go/postoffice/core/internal/office"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Limits of the relay.
+const (
+	// slots is the number of concurrent posts.
+	slots = 8
+	// poll is how often the outbox is polled for messages that another process
+	// has stored.
+	poll = 2 * time.Second
+	// expectMin is how soon after PublishTx the outbox is polled again. Each
+	// further pause is as long as the time since PublishTx.
+	expectMin = time.Millisecond
+	// leaseMin is the minimum lease of claimed rows.
+	leaseMin = time.Minute
+	// lockedPause is the pause when rows are due but cannot be claimed.
+	lockedPause = 200 * time.Millisecond
+	// errorPauseMax bounds the pause after an error of the outbox, so that a
+	// recovered database is used within seconds.
+	errorPauseMax = 3 * time.Second
+	// slice is how long a slot posts rows that need a request each before
+	// another topic may use it. A request in progress is completed.
+	slice = 250 * time.Millisecond
+	// maxRows and maxBytes are the limits of rows that wait for slots.
+	maxRows  = 20_000
+	maxBytes = 4 * deliver.MaxBytes
+	// maxBacklog is how many topics may wait for their first slot before no more
+	// are claimed.
+	maxBacklog = 512
+	// slowMemory is how long a topic counts as slow after a post timed out,
+	// unless another post succeeds in time.
+	slowMemory = time.Minute
+	// maxTogether is the maximum number of posts settled together, and of posts
+	// that wait to be settled.
+	maxTogether = 256
+	// maxTogetherRows is the number of rows from which on no more are settled with
+	// them, so that the outbox has time for all.
+	maxTogetherRows = 2000
+	// maxSingles is the maximum number of rows in a slot that need a request
+	// each.
+	maxSingles = 100
+)
+
+// Config configures a relay.
+type Config struct {
+	Store outbox.Store
+	// Settler settles the rows that were posted.
+	Settler *Settler
+	// Deliver posts a batch. It must not panic.
+	Deliver func(ctx context.Context, job deliver.Job) *deliver.Outcome
+	// Delivered is called with the rows that the server has accepted.
+	Delivered func(deliver.Delivered)
+	// Breaker returns the state of the circuit breaker.
+	Breaker func() office.State
+	// MaxTime is the maximum time of one request.
+	MaxTime time.Duration
+	// BulkLimit is the maximum number of rows of a topic in one claim, for one
+	// slot.
+	BulkLimit int
+	// Guard calls a function and returns an error if it panics.
+	Guard func(doing string, call func() error) error
+	Log   *loglimit.Logger
+}
+
+// Relay delivers the messages in an outbox. A nil Relay, of a client without an
+// outbox, does nothing.
+type Relay struct {
+	Config
+	wake chan struct{}
+
+	mu sync.Mutex
+	// expecting is since when messages of a transaction are expected; zero when
+	// none are.
+	expecting time.Time
+}
+
+// New returns a relay. It delivers while Run runs.
+func New(config Config) *Relay { return &Relay{Config: config, wake: make(chan struct{}, 1)} }
+
+// Wake makes the relay poll the outbox now. It never blocks.
+func (r *Relay) Wake() {
+	if r == nil {
+		return
+	}
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Expect makes the relay poll for a message that a transaction is about to
+// commit: at once, and then at growing intervals.
+func (r *Relay) Expect() {
+	r.mu.Lock()
+	r.expecting = time.Now()
+	r.mu.Unlock()
+	r.Wake()
+}
+
+// expected shortens a pause while messages of a transaction are expected.
+func (r *Relay) expected(pause time.Duration) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.expecting.IsZero() {
+		return pause
+	}
+	waited := max(time.Since(r.expecting), expectMin)
+	if waited >= poll {
+		r.expecting = time.Time{}
+	}
+	return min(pause, waited)
+}
+
+// Lease returns the lease of claimed rows. It is long enough to begin several
+// requests before the margin.
+func (r *Relay) Lease() time.Duration { return max(leaseMin, 2*r.margin()) }
+
+// margin is the time between the last possible begin of a request and the end
+// of the lease: the longest request, plus the time to store its outcome.
+func (r *Relay) margin() time.Duration { return r.MaxTime + StoreTimeout }
+
+// PostUntil returns the time until which requests may begin with rows that were
+// leased at the given time.
+func (r *Relay) PostUntil(leased time.Time) time.Time { return leased.Add(r.Lease() - r.margin()) }
+
+// Run delivers until stopping is done, and returns when the posts in progress
+// have ended. They are aborted when force is done.
+func (r *Relay) Run(stopping, force context.Context) {
+	d := newDispatcher(stopping, force, r)
+	var settling sync.WaitGroup
+	settling.Go(func() { r.settle(force, d.settlements) })
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	failures := 0
+	for stopping.Err() == nil {
+		var pause time.Duration
+		err := r.Guard("the relay", func() (err error) {
+			pause, err = d.turn()
+			return err
+		})
+		switch {
+		case err == nil:
+			failures = 0
+		case stopping.Err() != nil:
+		default:
+			failures++
+			pause = min(deliver.Backoff(failures), errorPauseMax)
+			d.nextLook = time.Now().Add(pause)
+			d.failing = true
+			r.Log.Error("outbox", "", "the outbox cannot be used; messages in it wait", "error", err)
+		}
+		timer.Reset(max(pause, 0))
+		select {
+		case <-stopping.Done():
+		case <-timer.C:
+		case p := <-d.done:
+			d.ended(p)
+		case <-r.wake:
+			d.nextLook = time.Time{}
+		}
+	}
+	d.finish()
+	close(d.settlements)
+	settling.Wait()
+}
+
+// settle settles the rows of ended posts until the channel is closed. Rows that
+// arrive while the outbox is busy are settled together.
+func (r *Relay) settle(ctx context.Context, settlements <-chan Settlement) {
+	for first := range settlements {
+		together, rows := []Settlement{first}, len(first.Rows)
+		for more := true; more && len(together) < maxTogether && rows < maxTogetherRows; {
+			select {
+			case next, ok := <-settlements:
+				if more = ok; ok {
+					together, rows = append(together, next), rows+len(next.Rows)
+				}
+			default:
+				more = false
+			}
+		}
+		_ = r.Guard("the relay", func() error {
+			if r.Settler.Settle(ctx, together...) {
+				r.Wake() // to learn when they are due again
+			}
+			return nil
+		})
+	}
+}

@@ -1,0 +1,220 @@
+package relay
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/internal/deliver"
+	"github.com/postoffice-go/postoffice/core/internal/loglimit"
+	"github.com/postoffice-go/postoffice/core/internal/office"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Limits of writes to the outbox.
+const (
+	// StoreTimeout bounds a call to the outbox.
+	StoreTimeout = 5 * time.Second
+	// storeTries is the number of consecutive attempts to write a result to the
+	// outbox.
+	storeTries = 3
+)
+
+// Row identifies a posted message in the outbox.
+type Row struct {
+	ID string
+	// Token is the token of the lease under which it was posted.
+	Token string
+	// Attempts is the number of attempts, the last one included.
+	Attempts int
+}
+
+// Tell has the callbacks for outcomes of rows. All functions are required.
+type Tell struct {
+	// Failed: messages failed and are retried.
+	Failed func(topic string, failures []*office.Failure, fromOutbox bool)
+	// Dead: the server has refused messages permanently.
+	Dead func(topic string, messages int, cause error, fromOutbox bool)
+}
+
+// Settler writes the outcomes of posted rows to the outbox, for the relay and
+// the queue. It is safe for concurrent use.
+type Settler struct {
+	store outbox.Store
+	guard func(doing string, call func() error) error
+	log   *loglimit.Logger
+	tell  Tell
+
+	mu sync.Mutex
+	// delivered holds the IDs of delivered rows that could not be deleted yet.
+	delivered map[string]bool
+}
+
+// NewSettler returns a settler. guard calls a function and returns an error if
+// it panics.
+func NewSettler(store outbox.Store, guard func(doing string, call func() error) error, log *loglimit.Logger, tell Tell) *Settler {
+	return &Settler{store: store, guard: guard, log: log, tell: tell, delivered: map[string]bool{}}
+}
+
+// Settlement holds posted rows of one topic and their outcome.
+type Settlement struct {
+	Topic   string
+	Rows    []Row
+	Outcome *deliver.Outcome
+	// FromOutbox means that the rows were claimed from the outbox.
+	FromOutbox bool
+}
+
+// Settle writes the outcomes of posts, and reports whether rows are tried again.
+func (s *Settler) Settle(ctx context.Context, settlements ...Settlement) (again bool) {
+	var delivered []string
+	var changes []outbox.Change
+	burials := map[string][]outbox.Change{}
+	for _, settlement := range settlements {
+		done, later, refused := s.sort(settlement)
+		delivered, changes = append(delivered, done...), append(changes, later...)
+		if len(refused) > 0 {
+			burials[settlement.Topic] = append(burials[settlement.Topic], refused...)
+		}
+	}
+	s.Remove(ctx, delivered)
+	// If these writes fail, the messages come back when their lease ends.
+	_, err := s.reschedule(ctx, changes)
+	for _, settlement := range settlements {
+		cause := refusalOf(settlement)
+		if err != nil || cause == nil {
+			continue // after an error: an outbox that hangs would hold up other posts
+		}
+		refused := burials[settlement.Topic]
+		delete(burials, settlement.Topic)
+		// Messages that a person has retried or discarded in the meantime are
+		// not dead.
+		var dead int
+		if dead, err = s.reschedule(ctx, refused); err == nil && dead > 0 {
+			s.tell.Dead(settlement.Topic, dead, cause, settlement.FromOutbox)
+		}
+	}
+	return len(changes) > 0
+}
+
+// sort groups rows by outcome and reports the rows to retry.
+func (s *Settler) sort(settlement Settlement) (delivered []string, changes, burials []outbox.Change) {
+	var retried []*office.Failure
+	for i, row := range settlement.Rows {
+		f := settlement.Outcome.Failures[i]
+		if f == nil {
+			delivered = append(delivered, row.ID)
+			continue
+		}
+		change := outbox.Change{ID: row.ID, LeaseToken: row.Token}
+		switch {
+		case f.Untried || f.Interrupted:
+			change.Untried = f.Untried
+			change.After = deliver.Backoff(1)
+		case f.Class == office.Permanent:
+			change.Dead, change.LastError = true, f.Error()
+			burials = append(burials, change)
+			continue
+		default:
+			change.After, change.LastError = deliver.BackoffOf(f, row.Attempts), f.Error()
+			retried = append(retried, f)
+		}
+		changes = append(changes, change)
+	}
+	if n := len(retried); n > 0 {
+		s.log.Warn("relay", settlement.Topic, "messages in the outbox could not be delivered; they are tried again",
+			"topic", settlement.Topic, "messages", n, "error", retried[n-1].Cause)
+		s.tell.Failed(settlement.Topic, retried, settlement.FromOutbox)
+	}
+	return delivered, changes, burials
+}
+
+// refusalOf returns why the server has refused a message permanently.
+func refusalOf(settlement Settlement) (cause error) {
+	for _, f := range settlement.Outcome.Failures {
+		if f != nil && f.Class == office.Permanent {
+			cause = f.Cause
+		}
+	}
+	return cause
+}
+
+// Remove deletes delivered messages at once, or later if that fails.
+func (s *Settler) Remove(ctx context.Context, ids []string) {
+	err := s.write(ctx, len(ids), func(ctx context.Context) error {
+		_, err := s.store.Delete(ctx, ids...)
+		return err
+	})
+	if err == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range ids {
+		s.delivered[id] = true
+	}
+}
+
+// giveBack reschedules rows that were claimed but not posted.
+func (s *Settler) giveBack(ctx context.Context, records []outbox.Record, after time.Duration) {
+	changes := make([]outbox.Change, len(records))
+	for i, record := range records {
+		changes[i] = outbox.Change{ID: record.ID, LeaseToken: record.LeaseToken, Untried: true, After: after}
+	}
+	_, _ = s.reschedule(ctx, changes)
+}
+
+func (s *Settler) reschedule(ctx context.Context, changes []outbox.Change) (n int, err error) {
+	err = s.write(ctx, len(changes), func(ctx context.Context) error {
+		n, err = s.store.Reschedule(ctx, changes...)
+		return err
+	})
+	return n, err
+}
+
+// write changes rows of the outbox, also while the client is stopping.
+func (s *Settler) write(ctx context.Context, rows int, change func(context.Context) error) error {
+	if rows == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), StoreTimeout)
+	defer cancel()
+	var err error
+	for range storeTries {
+		if err = s.guard("settling messages", func() error { return change(ctx) }); err == nil {
+			return nil
+		}
+	}
+	s.log.Error("outbox write", "", "the outbox cannot be written", "error", err)
+	return err
+}
+
+// unsettled returns the records that were not delivered before.
+func (s *Settler) unsettled(records []outbox.Record) []outbox.Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(records, func(record outbox.Record) bool { return s.delivered[record.ID] })
+}
+
+// removeDelivered deletes delivered rows whose deletion failed before.
+func (s *Settler) removeDelivered(ctx context.Context) error {
+	s.mu.Lock()
+	ids := slices.Collect(maps.Keys(s.delivered))
+	s.mu.Unlock()
+	if len(ids) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, StoreTimeout)
+	defer cancel()
+	if _, err := s.store.Delete(ctx, ids...); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range ids {
+		delete(s.delivered, id)
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package relay
+
+import (
+	"slices"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/internal/message"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// topic holds the rows of one topic that the relay has in memory.
+type topic struct {
+	name string
+	// fresh and failed are the rows that wait for a slot, grouped by request.
+	// Failed rows are separate because a row that has failed before may fail
+	// every time, together with the request that it shares.
+	fresh, failed []*group
+	// running counts the slots of the topic, and runningFailed its slots with
+	// rows that have failed before.
+	running, runningFailed int
+	queued                 bool
+	active                 bool // as counted by the dispatcher
+	// freshLast means that the last slot got fresh rows.
+	freshLast bool
+	// more means that the outbox may have more due rows.
+	more bool
+	// slowUntil is set when a post timed out, and reset by a post that did not.
+	slowUntil time.Time
+}
+
+// group holds rows that may share a request.
+type group struct {
+	attributes string
+	deliverAt  time.Time // zero unless the server must hold them back
+	records    []outbox.Record
+	until      time.Time // when the last request may begin
+}
+
+func (t *topic) waiting() bool { return len(t.fresh)+len(t.failed) > 0 }
+
+// bytes returns the size of the rows that wait for a slot.
+func (t *topic) bytes() int64 {
+	sum := int64(0)
+	for _, g := range slices.Concat(t.fresh, t.failed) {
+		sum += sizeOf(g.records)
+	}
+	return sum
+}
+
+func (t *topic) slow() bool { return !t.slowUntil.IsZero() && time.Now().Before(t.slowUntil) }
+
+func sizeOf(records []outbox.Record) int64 {
+	sum := int64(0)
+	for i := range records {
+		sum += records[i].Size()
+	}
+	return sum
+}
+
+// add groups rows by the request that they may share.
+func (t *topic) add(records []outbox.Record, until time.Time) {
+	type key struct {
+		attributes string
+		deliverAt  int64
+		failed     bool
+	}
+	byKey := map[key]*group{}
+	for _, record := range records {
+		batch := message.Batch{DeliverAt: record.DeliverAt}
+		k := key{attributes: string(record.Attributes), failed: record.Attempts > 1 && record.LastError != ""}
+		scheduled := batch.Scheduled()
+		if scheduled {
+			k.deliverAt = record.DeliverAt.UnixMicro()
+		}
+		g := byKey[k]
+		if g == nil {
+			g = &group{attributes: k.attributes, until: until}
+			if scheduled {
+				g.deliverAt = record.DeliverAt
+			}
+			byKey[k] = g
+			if k.failed {
+				t.failed = append(t.failed, g)
+			} else {
+				t.fresh = append(t.fresh, g)
+			}
+		}
+		g.records = append(g.records, record)
+	}
+}
+
+// takeChunk takes the rows for one slot: a group that shares a request, or rows
+// that need a request each.
+func takeChunk(groups *[]*group, one bool) []*group {
+	first := (*groups)[0]
+	if one && len(first.records) > 1 {
+		single := *first
+		single.records = first.records[:1:1]
+		first.records = first.records[1:]
+		return []*group{&single}
+	}
+	n := 1
+	if first.single() && !one {
+		limit := min(max(len(*groups)/slots, 1), maxSingles) // the rest is for other slots
+		for n < len(*groups) && n < limit && (*groups)[n].single() {
+			n++
+		}
+	}
+	chunk := slices.Clone((*groups)[:n])
+	*groups = slices.Delete(*groups, 0, n)
+	return chunk
+}
+
+// single reports whether the only row of a group needs a request of its own and
+// may share a batch with others like it.
+func (g *group) single() bool { return len(g.records) == 1 && g.deliverAt.IsZero() }

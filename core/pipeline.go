@@ -1,0 +1,465 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/internal/deliver"
+	"github.com/postoffice-go/postoffice/core/internal/message"
+	"github.com/postoffice-go/postoffice/core/internal/office"
+	"github.com/postoffice-go/postoffice/core/internal/queue"
+	"github.com/postoffice-go/postoffice/core/internal/relay"
+	"github.com/postoffice-go/postoffice/core/internal/typednil"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// pipeline executes a call that publishes: it checks and encodes the messages,
+// selects a route, posts, stores or queues them, and returns the receipt.
+type pipeline struct {
+	gate    *gate
+	events  *events
+	office  *office.Office
+	sender  *deliver.Sender
+	queue   *queue.Queue
+	relay   *relay.Relay // nil without an outbox
+	storage *storage     // nil without an outbox
+	// bulkTimeout is how long after its first request a bulk call with an
+	// outbox may begin another request.
+	bulkTimeout time.Duration
+	stopping    <-chan struct{}
+}
+
+// call is a call that publishes.
+type call struct {
+	publisher *Publisher // nil if there is none
+	topic     string
+	payload   any
+	payloads  []any // for bulk, instead of payload
+	bulk      bool
+	tx        outbox.Tx // the transaction to join
+	inTx      bool
+	options   []PublishOption
+}
+
+// publish makes a call and reports it to the observer, if there is one.
+func (p *pipeline) publish(ctx context.Context, k call) (Receipt, error) {
+	if !p.events.observer.watchesCalls() {
+		return p.run(ctx, k)
+	}
+	return p.watched(ctx, k)
+}
+
+func (p *pipeline) watched(ctx context.Context, k call) (Receipt, error) {
+	about := PublishCall{Topic: k.topic, Messages: 1, Bulk: k.bulk}
+	if k.bulk {
+		about.Messages = len(k.payloads)
+	}
+	return p.events.watch(ctx, about, func(ctx context.Context) (Receipt, error) { return p.run(ctx, k) })
+}
+
+func (p *pipeline) run(ctx context.Context, k call) (Receipt, error) {
+	if k.inTx {
+		if err := p.checkTx(k.tx); err != nil {
+			return Receipt{}, err
+		}
+	} else if !k.bulk && k.publisher.mode() == Memory && k.publisher.options.FlushOn == nil {
+		return p.enqueue(ctx, &k)
+	}
+	d, err := newDraft(k.topic, k.publisher.base(), k.options)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if k.bulk {
+		err = d.addAll(k.payloads)
+	} else {
+		err = d.add("payload", k.payload)
+	}
+	if err != nil {
+		return Receipt{}, err
+	}
+	return p.accept(ctx, &k, &d)
+}
+
+// enqueue encodes a message directly into a batch of the queue, without a copy
+// of its own.
+func (p *pipeline) enqueue(ctx context.Context, k *call) (Receipt, error) {
+	encoder := message.NewEncoder()
+	defer encoder.Release()
+	like := message.Batch{Topic: k.topic, Attributes: message.NoAttributes}
+	if k.topic == "" || k.topic != encoder.Topic || len(k.options) > 0 || k.publisher.attributes != nil {
+		d, err := newDraft(k.topic, k.publisher.base(), k.options)
+		if err != nil {
+			return Receipt{}, err
+		}
+		if d.identified() {
+			if err := d.add("payload", k.payload); err != nil {
+				return Receipt{}, err
+			}
+			return p.accept(ctx, k, &d)
+		}
+		encoder.Topic, like = k.topic, d.Batch
+	}
+	encoded, problem := encoder.Encode("payload", k.payload)
+	if problem == nil {
+		problem = message.CheckSize("payload", like.Topic, encoded, like.Attributes)
+	}
+	if problem != nil {
+		return Receipt{}, invalidMessage(problem)
+	}
+	if !p.spillsNow() {
+		like.Origins = p.events.origin(ctx)
+		if p.queue.Put(&like, encoded, encoder.Turn) {
+			return Receipt{State: Queued}, nil
+		}
+		like.Origins = nil
+	}
+	like.Messages = []message.Message{{Payload: bytes.Clone(encoded)}}
+	return p.accept(ctx, k, &draft{Batch: like})
+}
+
+// accept accepts checked messages, in the transaction or in the mode of the
+// request.
+func (p *pipeline) accept(ctx context.Context, k *call, d *draft) (Receipt, error) {
+	if err := p.gate.enter(); err != nil {
+		return Receipt{}, err
+	}
+	defer p.gate.leave()
+	if len(d.Messages) == 0 {
+		return Receipt{State: Delivered}, nil
+	}
+	if k.inTx {
+		return p.insertTx(ctx, k.tx, d)
+	}
+	mode := k.publisher.mode()
+	if mode != Off {
+		d.Origins = p.events.origin(ctx)
+	}
+	receipt, err := p.route(ctx, mode, k.publisher, d)
+	if err == nil && d.messageID && d.DedupKey == "" {
+		receipt.IDs = d.IDs() // the messages may still be in memory
+	}
+	return receipt, err
+}
+
+// route selects how messages are accepted.
+func (p *pipeline) route(ctx context.Context, mode Mode, publisher *Publisher, d *draft) (Receipt, error) {
+	switch {
+	case d.DedupKey != "":
+		return p.admit(ctx, d)
+	case mode == Memory:
+		return p.inMemory(ctx, publisher, &d.Batch)
+	case mode == Durable:
+		return p.durably(ctx, &d.Batch)
+	default:
+		return p.now(ctx, &d.Batch)
+	}
+}
+
+// now posts messages within the call.
+func (p *pipeline) now(ctx context.Context, b *message.Batch) (Receipt, error) {
+	caller := ctx
+	ctx, cancel := uncancelled(ctx)
+	defer cancel()
+	b.Origins = nil // the context of the call carries the origin
+	since := p.events.clock()
+	if len(b.Messages) == 1 {
+		jobs, f := p.sender.One(ctx, b)
+		if f == nil {
+			p.events.delivered(deliver.Delivered{Topic: b.Topic, Messages: 1, Attempts: 1, Since: since, Jobs: jobs})
+			return Receipt{State: Delivered, Jobs: jobs}, nil
+		}
+		return p.keep(ctx, caller, b, 0, deliver.All(1, f))
+	}
+	return p.keep(ctx, caller, b, 0, p.sendAll(ctx, caller, *b, since))
+}
+
+// sendAll sends several messages.
+func (p *pipeline) sendAll(ctx, caller context.Context, b message.Batch, since time.Time) *deliver.Outcome {
+	job := deliver.Job{Batch: &b, GivenUp: caller.Err, Awaited: true, Delivered: func(indexes []int, jobs []int64) {
+		p.events.delivered(deliver.Delivered{Topic: b.Topic, Messages: len(indexes), Attempts: 1, Since: since, Jobs: jobs})
+	}}
+	if p.storage != nil {
+		job.Deadline = time.Now().Add(p.bulkTimeout)
+	}
+	return p.sender.Deliver(ctx, job)
+}
+
+// uncancelled returns a context with the values and the deadline of ctx, but
+// without its cancellation.
+func uncancelled(ctx context.Context) (context.Context, context.CancelFunc) {
+	free := context.WithoutCancel(ctx)
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(free, deadline)
+	}
+	return free, func() {}
+}
+
+// keep stores the messages that were not delivered, after the given number of
+// earlier attempts, and returns the receipt. While the outbox is full it waits
+// for capacity until the context patience ends.
+func (p *pipeline) keep(ctx, patience context.Context, b *message.Batch, tried int, outcome *deliver.Outcome) (Receipt, error) {
+	receipt := Receipt{Jobs: outcome.Jobs}
+	failed := outcome.Failed()
+	if len(failed) == 0 {
+		receipt.State = Delivered
+		return receipt, nil
+	}
+	failures := pick(outcome.Failures, failed)
+	cause := causeOf(failures)
+	if p.storage == nil {
+		p.events.failed(b.Topic, failures, false)
+		return receipt, notAccepted(len(b.Messages), failed, cause)
+	}
+	err := b.GiveIDs() // the ids stay the same when this is repeated
+	rest := b.Pick(failed)
+	var records []outbox.Record
+	if err == nil {
+		records, err = recordsOf(&rest, tried, failures)
+	}
+	if err == nil {
+		err = p.storage.insert(ctx, patience, deliver.FirstBackoff(failures), records...)
+	}
+	if err != nil {
+		p.events.failed(b.Topic, failures, false)
+		return receipt, notAccepted(len(b.Messages), failed, errors.Join(cause, ofOutbox(err)))
+	}
+	if p.events.stored(b.Topic, failures) {
+		p.relay.Wake()
+	}
+	receipt.State = Stored
+	receipt.IDs = rest.IDs()
+	return receipt, nil
+}
+
+// store is keep for the queue: it does not wait for capacity.
+func (p *pipeline) store(ctx context.Context, b *message.Batch, tried int, outcome *deliver.Outcome) error {
+	_, err := p.keep(ctx, noPatience(), b, tried, outcome)
+	return err
+}
+
+// notAccepted returns the error for payloads that were neither delivered nor
+// stored.
+func notAccepted(payloads int, failed []int, cause error) error {
+	if payloads == 1 {
+		return fmt.Errorf("%w: %w", ErrNotAccepted, cause)
+	}
+	return fmt.Errorf("%w: %w", ErrNotAccepted, &PartialError{Indexes: failed, Err: cause})
+}
+
+// inMemory queues messages, or stores them if that is not possible.
+func (p *pipeline) inMemory(ctx context.Context, publisher *Publisher, b *message.Batch) (Receipt, error) {
+	holds := publisher.holds()
+	if p.spillsNow() && !holds && !p.storage.waitlist.blocks(loadOf(b)) {
+		receipt, err := p.spill(ctx, b, ErrBreakerOpen)
+		if !errors.Is(err, ErrOutboxFull) {
+			return receipt, err
+		}
+	}
+	if holds {
+		return p.hold(publisher, b)
+	}
+	if reserved, _ := p.queue.Reserve(b); !reserved {
+		if receipt, err := p.wait(ctx, b); err != nil || receipt.State == Stored {
+			return receipt, err
+		}
+	}
+	p.queue.Add(b, false)
+	return Receipt{State: Queued}, nil
+}
+
+// hold keeps messages until their request ends. If memory is full, it neither
+// stores them, because they could not be dropped then, nor waits, because their
+// own request may be the one that has to end.
+func (p *pipeline) hold(publisher *Publisher, b *message.Batch) (Receipt, error) {
+	if !p.queue.ReserveSafe(b) {
+		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, queue.ErrFull)
+	}
+	if !publisher.hold(*b) { // it has just ended
+		p.queue.Expose(b)
+		p.queue.Add(b, false)
+	}
+	return Receipt{State: Queued}, nil
+}
+
+// wait waits for capacity in memory or in the outbox, whichever comes first. It
+// reserves capacity in memory, or stores the messages in the outbox.
+func (p *pipeline) wait(ctx context.Context, b *message.Batch) (Receipt, error) {
+	var w *waiter
+	defer func() {
+		if w != nil {
+			w.leave()
+		}
+	}()
+	needed := loadOf(b)
+	full := queue.ErrFull
+	spills := p.storage != nil
+	for {
+		reserved, capacity := p.queue.Reserve(b)
+		if reserved {
+			return Receipt{}, nil
+		}
+		if spills && p.queue.IsFull(b) {
+			if w != nil && w.mayAsk() || w == nil && !p.storage.waitlist.blocks(needed) {
+				receipt, err := p.spill(ctx, b, queue.ErrFull)
+				if !errors.Is(err, ErrOutboxFull) {
+					return receipt, err
+				}
+				spills = waitsForCapacity(err)
+			}
+			if w == nil && spills {
+				w = p.storage.waitlist.join(needed)
+				full = errors.Join(queue.ErrFull, ErrOutboxFull)
+			}
+		}
+		turn, again := w.next()
+		select {
+		case <-capacity:
+		case <-again:
+		case <-turn:
+		case <-ctx.Done():
+			return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, errors.Join(full, context.Cause(ctx)))
+		case <-p.stopping:
+			return Receipt{}, ErrClosed
+		}
+	}
+}
+
+// spillsNow reports whether messages go to the outbox because the server fails.
+func (p *pipeline) spillsNow() bool { return p.storage != nil && p.office.IsOpen() }
+
+// spill stores messages that were not sent. It does not wait for capacity.
+func (p *pipeline) spill(ctx context.Context, b *message.Batch, cause error) (Receipt, error) {
+	f := &office.Failure{Class: office.Transient, Cause: cause, Untried: true}
+	return p.keep(ctx, noPatience(), b, 0, deliver.All(len(b.Messages), f))
+}
+
+// durably stores messages and queues them to be posted from memory. The queue
+// holds the lease of the rows, so that the relay does not post them, too.
+func (p *pipeline) durably(ctx context.Context, b *message.Batch) (Receipt, error) {
+	if p.storage == nil {
+		p.events.log.Warn("durable", "", "AfterResponse is Durable, but there is no outbox: messages are posted within the call")
+		return p.now(ctx, b)
+	}
+	records, err := recordsOf(b, 0, nil)
+	if err != nil {
+		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, err)
+	}
+	fits := p.queue.ReserveSafe(b)
+	held := fits && !p.office.IsOpen()
+	delay := deliver.Backoff(1)
+	if held {
+		delay = p.relay.Lease()
+		for i := range records {
+			records[i].LeaseToken = p.storage.token
+			records[i].Attempts = 1 // the attempt from memory
+		}
+	}
+	err = p.storage.insertNow(ctx, delay, records)
+	if fits && (err != nil || !held) {
+		p.queue.ReleaseSafe(b)
+	}
+	if err != nil {
+		// The server may accept a message that the outbox cannot store.
+		receipt, sendErr := p.now(ctx, b)
+		if sendErr != nil {
+			return receipt, fmt.Errorf("%w; %w", sendErr, ofOutbox(err))
+		}
+		return receipt, nil
+	}
+	if held {
+		p.queue.Add(b, true)
+	} else {
+		p.relay.Wake()
+	}
+	return Receipt{State: Stored, IDs: b.IDs()}, nil
+}
+
+// admit stores a message that has a deduplication key, to be posted from the
+// outbox: only the outbox knows whether the key is new.
+func (p *pipeline) admit(ctx context.Context, d *draft) (Receipt, error) {
+	if p.storage == nil {
+		return Receipt{}, invalid(fieldError("WithDedupKey", "needs Config.Outbox: it holds one message of each key"))
+	}
+	records, err := recordsOf(&d.Batch, 0, nil)
+	if err == nil {
+		err = p.storage.insert(ctx, ctx, 0, records...)
+	}
+	if err != nil {
+		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, ofOutbox(err))
+	}
+	p.relay.Wake()
+	return Receipt{State: Stored, IDs: []string{p.storage.holder(ctx, records[0])}}, nil
+}
+
+// checkTx checks the transaction of a call.
+func (p *pipeline) checkTx(tx outbox.Tx) error {
+	if p.storage == nil {
+		return ErrNoTransactions
+	}
+	if _, ok := p.storage.store.(outbox.TxStore); !ok {
+		return ErrNoTransactions
+	}
+	if typednil.Is(tx) {
+		return invalid(fieldError("tx", "is nil"))
+	}
+	return nil
+}
+
+// insertTx stores messages as part of a transaction. After an error the
+// transaction must be rolled back.
+func (p *pipeline) insertTx(ctx context.Context, tx outbox.Tx, d *draft) (Receipt, error) {
+	store := p.storage.store.(outbox.TxStore)
+	records, err := recordsOf(&d.Batch, 0, nil)
+	if err == nil {
+		err = store.InsertTx(ctx, tx, records...)
+	}
+	stored := d.IDs()
+	if err == nil && d.DedupKey != "" {
+		// The query runs in the transaction, because a pool of one connection
+		// has no other connection.
+		holder, ok, holderErr := store.HolderTx(ctx, tx, d.DedupKey)
+		if err = holderErr; ok {
+			stored = []string{holder}
+		}
+	}
+	if err != nil {
+		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, ofOutbox(err))
+	}
+	p.relay.Expect()
+	return Receipt{State: Stored, IDs: stored}, nil
+}
+
+// pick returns the items with the given indexes.
+func pick[T any](items []T, indexes []int) []T {
+	picked := make([]T, len(indexes))
+	for i, index := range indexes {
+		picked[i] = items[index]
+	}
+	return picked
+}
+
+// maxCauses bounds how many reasons one error contains.
+const maxCauses = 5
+
+// causeOf joins the distinct reasons of failures.
+func causeOf(failures []*office.Failure) error {
+	var causes []error
+	var texts []string
+	for _, f := range failures {
+		if text := f.Error(); !slices.Contains(texts, text) {
+			texts = append(texts, text)
+			causes = append(causes, f.Cause)
+		}
+		if len(causes) == maxCauses {
+			break
+		}
+	}
+	if len(causes) == 1 {
+		return causes[0]
+	}
+	return errors.Join(causes...)
+}

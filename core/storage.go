@@ -1,0 +1,120 @@
+package core
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/postoffice-go/postoffice/core/internal/message"
+	"github.com/postoffice-go/postoffice/core/internal/office"
+	"github.com/postoffice-go/postoffice/core/internal/queue"
+	"github.com/postoffice-go/postoffice/core/internal/relay"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// storage stores messages in the outbox. Calls wait there for capacity.
+type storage struct {
+	store    outbox.Store
+	waitlist waitlist
+	// token is the lease token of messages that are stored and posted from
+	// memory.
+	token string
+	// stopping ends the waits.
+	stopping <-chan struct{}
+}
+
+func newStorage(store outbox.Store, stopping <-chan struct{}) *storage {
+	return &storage{store: store, token: uuid.NewString(), stopping: stopping}
+}
+
+// insert stores records in the outbox. While the outbox is full, it waits for
+// capacity until patience ends or the client is stopped.
+func (s *storage) insert(ctx, patience context.Context, delay time.Duration, records ...outbox.Record) error {
+	ask := func() error { return s.insertNow(ctx, delay, records) }
+	needed := loadOfRecords(records)
+	if patience.Err() != nil || !s.waitlist.blocks(needed) {
+		if err := ask(); patience.Err() != nil || !waitsForCapacity(err) {
+			return err
+		}
+	}
+	w := s.waitlist.join(needed)
+	defer w.leave()
+	return w.wait(patience, s.stopping, ask)
+}
+
+func (s *storage) insertNow(ctx context.Context, delay time.Duration, records []outbox.Record) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), relay.StoreTimeout)
+	defer cancel()
+	return s.store.Insert(ctx, delay, records...)
+}
+
+// hold stores batches of the queue, leased with the queue's token.
+func (s *storage) hold(ctx context.Context, lease time.Duration, batches []queue.Held) error {
+	var all []outbox.Record
+	for _, held := range batches {
+		records, err := recordsOf(held.Batch, held.Attempts, nil)
+		if err != nil {
+			return err
+		}
+		for i := range records {
+			records[i].LeaseToken = s.token
+			if held.Failures != nil {
+				records[i].LastError = held.Failures[i].Error()
+			}
+		}
+		all = append(all, records...)
+	}
+	return s.insertNow(ctx, lease, all)
+}
+
+// noPatience returns a context for callers that do not wait for capacity.
+func noPatience() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+// holderTimeout bounds the query for the holder of a deduplication key.
+const holderTimeout = time.Second
+
+// holder returns the id of the record that holds the key of a record that was
+// just inserted: another record, or the inserted one. It returns the inserted
+// one if the query fails or the holder is already delivered.
+func (s *storage) holder(ctx context.Context, record outbox.Record) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), holderTimeout)
+	defer cancel()
+	query := outbox.Query{DedupKey: record.DedupKey, Limit: 1, MaxPayload: -1}
+	if holders, err := s.store.List(ctx, query); err == nil && len(holders) > 0 {
+		return holders[0].ID
+	}
+	return record.ID
+}
+
+// recordsOf converts messages to records of the outbox. tried is the number of
+// earlier attempts, and failures, if there are any, are the results of the last
+// one. It assigns missing IDs.
+func recordsOf(b *message.Batch, tried int, failures []*office.Failure) ([]outbox.Record, error) {
+	if err := b.GiveIDs(); err != nil {
+		return nil, err
+	}
+	records := make([]outbox.Record, len(b.Messages))
+	for i := range b.Messages {
+		record := outbox.Record{
+			ID: b.Messages[i].ID, DedupKey: b.DedupKey, Topic: b.Topic,
+			Payload: b.Messages[i].Payload, Attributes: b.AttributesOf(i), DeliverAt: b.DeliverAt, Attempts: tried,
+		}
+		if failures != nil {
+			f := failures[i]
+			record.LastError = f.Error()
+			if !f.Untried {
+				record.Attempts++
+			}
+			if f.Class == office.Permanent {
+				record.State = outbox.Dead
+			}
+		}
+		records[i] = record
+	}
+	return records, nil
+}
