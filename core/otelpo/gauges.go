@@ -134,9 +134,6 @@ func (l *outboxLook) stats(ctx context.Context) (outboxSeen, bool) {
 	if !errors.Is(err, core.ErrNoOutbox) {
 		report(err)
 	}
-	l.last = outboxSeen{pending: stats.Pending, dead: stats.Dead, bytes: stats.Bytes}
-	if !stats.Oldest.IsZero() {
-		l.last.age = max(time.Since(stats.Oldest), 0)
-	}
+	l.last = outboxSeen{pending: stats.Pending, dead: stats.Dead, bytes: stats.Bytes, age: stats.Age}
 	return l.last, l.ok
 }

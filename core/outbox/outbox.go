@@ -224,8 +224,10 @@ type Stats struct {
 	Held int
 	// Bytes is the sum of the records' sizes.
 	Bytes int64
-	// Oldest is the CreatedAt of the oldest pending record; zero if none.
+	// Oldest is the CreatedAt of the oldest pending record, and Age the time since
+	// then, by the store's clock; zero if none is pending.
 	Oldest time.Time
+	Age    time.Duration
 }
 
 // Store keeps records. Its methods are safe for concurrent use. Times are

@@ -162,6 +162,6 @@ func (p *page) count(ctx context.Context, body *listBody) {
 	}
 	body.Stats = &statsBody{Waiting: max(stats.Pending-stats.Held, 0), Held: stats.Held, Dead: stats.Dead, Bytes: size(stats.Bytes)}
 	if !stats.Oldest.IsZero() {
-		body.Stats.Oldest = webpage.MomentOf(stats.Oldest, span(time.Since(stats.Oldest)))
+		body.Stats.Oldest = webpage.MomentOf(stats.Oldest, span(stats.Age))
 	}
 }

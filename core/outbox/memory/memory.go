@@ -282,7 +282,7 @@ func (s *Store) Stats(ctx context.Context) (outbox.Stats, error) {
 			stats.Held++
 		}
 		if stats.Oldest.IsZero() || record.CreatedAt.Before(stats.Oldest) {
-			stats.Oldest = record.CreatedAt
+			stats.Oldest, stats.Age = record.CreatedAt, now.Sub(record.CreatedAt)
 		}
 	}
 	return stats, nil

@@ -72,7 +72,7 @@ func testStats(e *env) {
 	check := func(pending, dead, held int, bytes int64) {
 		e.Helper()
 		got := e.stats()
-		got.Oldest = time.Time{}
+		got.Oldest, got.Age = time.Time{}, 0
 		assert.Equal(e, outbox.Stats{Pending: pending, Dead: dead, Held: held, Bytes: bytes}, got)
 	}
 	check(0, 0, 0, 0)
@@ -114,6 +114,7 @@ func testStats(e *env) {
 func testOldest(e *env) {
 	e.opened()
 	assert.True(e, e.stats().Oldest.IsZero(), "zero if none is pending")
+	assert.Zero(e, e.stats().Age)
 	records := e.records(3)
 	// The IDs descend: Oldest is about CreatedAt.
 	for _, i := range []int{2, 1, 0} {
@@ -123,7 +124,10 @@ func testOldest(e *env) {
 	oldest := func(i int) {
 		e.Helper()
 		want := e.find(records[i].ID).CreatedAt
-		assert.True(e, want.Equal(e.stats().Oldest), "Oldest is %s, want %s", e.stats().Oldest, want)
+		stats := e.stats()
+		assert.True(e, want.Equal(stats.Oldest), "Oldest is %s, want %s", stats.Oldest, want)
+		assert.Positive(e, stats.Age)
+		assert.Less(e, stats.Age, long/8, "by the store's clock")
 	}
 	oldest(2)
 	claimed := e.claim(10, long)

@@ -327,6 +327,7 @@ func (s *Store) Stats(ctx context.Context) (outbox.Stats, error) {
 		ok, err := w.row(selectOldest, nil, &createdAt)
 		if ok {
 			stats.Oldest = time.UnixMicro(createdAt).UTC()
+			stats.Age = max(s.clock.now().Sub(stats.Oldest), 0)
 		}
 		return err
 	})

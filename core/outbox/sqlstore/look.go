@@ -39,11 +39,13 @@ func (s *Store) Stats(ctx context.Context) (outbox.Stats, error) {
 	var stats outbox.Stats
 	err := s.do(ctx, "stats", func() error {
 		var oldest sql.NullInt64
+		var now int64
 		stats = outbox.Stats{}
 		query, args := s.statsQuery()
-		_, err := first(ctx, s.db, query, args, &stats.Pending, &stats.Dead, &stats.Held, &stats.Bytes, &oldest)
+		_, err := first(ctx, s.db, query, args, &stats.Pending, &stats.Dead, &stats.Held, &stats.Bytes, &oldest, &now)
 		if oldest.Valid {
 			stats.Oldest = time.UnixMicro(oldest.Int64).UTC()
+			stats.Age = time.Duration(max(now-oldest.Int64, 0)) * time.Microsecond
 		}
 		return err
 	})
@@ -59,9 +61,9 @@ func (s *Store) statsQuery() (string, []any) {
 	if s.dialect == MySQL {
 		return fmt.Sprintf(`SELECT count(CASE WHEN state = 0 THEN 1 END), count(CASE WHEN state = 1 THEN 1 END),
 	count(CASE WHEN state = 0 AND token <> '' AND due_at > %s THEN 1 END), CAST(coalesce(sum(size), 0) AS SIGNED),
-	min(CASE WHEN state = 0 THEN created_at END) FROM %s WHERE %s`, s.dialect.now(), s.table.using(s.table.topic()), s.dialect.notTrial()), nil
+	min(CASE WHEN state = 0 THEN created_at END), %s FROM %s WHERE %s`, s.dialect.now(), s.dialect.now(), s.table.using(s.table.topic()), s.dialect.notTrial()), nil
 	}
-	return s.bothStates("p.n, d.n, p.held, CAST(p.bytes + d.bytes AS bigint), p.oldest")
+	return s.bothStates("p.n, d.n, p.held, CAST(p.bytes + d.bytes AS bigint), p.oldest, " + s.dialect.now())
 }
 
 // totalQuery returns the query for the number and the bytes of all records.
