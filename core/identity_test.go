@@ -59,7 +59,7 @@ func TestMessageIDIsAnAttributeInEveryMode(t *testing.T) {
 					require.NoError(t, err)
 					assert.Equal(t, uuid.Version(7), parsed.Version())
 				}
-				time.Sleep(time.Second) // the relay's and the batcher's time
+				time.Sleep(time.Second) // the relay's and the queue's time
 				assert.ElementsMatch(t, want, messageIDs(server, "orders"))
 				for _, message := range server.MessagesOf("orders") { // in no order
 					kind := ""
