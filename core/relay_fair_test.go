@@ -171,7 +171,10 @@ func TestSlotsOfATopic(t *testing.T) {
 		require.NoError(t, client.Start(t.Context()))
 		time.Sleep(time.Second)
 		mu.Lock()
-		assert.Equal(t, map[string]int{"a": slots / 2, "b": slots / 2}, most)
+		for _, topic := range []string{"a", "b"} {
+			assert.LessOrEqual(t, most[topic], slots/2, "topic %s", topic)
+			assert.GreaterOrEqual(t, most[topic], slots/2-1, "topic %s, to which the last free slot may be closed", topic)
+		}
 		mu.Unlock()
 		time.Sleep(time.Minute)
 		require.Zero(t, stillStored(t, store))

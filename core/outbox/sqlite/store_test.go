@@ -189,6 +189,7 @@ func TestCountsMatchTheTable(t *testing.T) {
 	require.NoError(t, store.Close())
 	after, err := opened(t, path).Stats(ctx)
 	require.NoError(t, err)
+	before.Age, after.Age = 0, 0 // which grows
 	assert.Equal(t, before, after)
 }
 
