@@ -45,7 +45,9 @@ func testRecordsSurvive(e *env) {
 	e.reopened()
 	assert.Equal(e, before, e.all())
 	e.insert(e.keyed("key"))
-	assert.Equal(e, stats, e.stats())
+	again := e.stats()
+	stats.Age, again.Age = 0, 0 // which grows
+	assert.Equal(e, stats, again)
 
 	_, err := e.store.Delete(e.ctx, records[0].ID)
 	require.NoError(e, err)
