@@ -136,8 +136,7 @@ func (c *Client) buildStorage(guard guard, sender *deliver.Sender) *queue.Outbox
 			for i := range rows {
 				rows[i] = relay.Row{ID: b.Messages[i].ID, Token: storage.token, Attempts: attempts}
 			}
-			settler.Settle(ctx, relay.Settlement{Topic: b.Topic, Rows: rows, Outcome: outcome})
-			if len(outcome.Failed()) > 0 {
+			if settler.Settle(ctx, relay.Settlement{Topic: b.Topic, Rows: rows, Outcome: outcome}) {
 				c.relay.Wake()
 			}
 		},

@@ -344,21 +344,23 @@ func (p *pipeline) durably(ctx context.Context, b *message.Batch) (Receipt, erro
 		p.events.log.Warn("durable", "", "AfterResponse is Durable, but there is no outbox: messages are posted within the call")
 		return p.now(ctx, b)
 	}
-	records, err := recordsOf(b, 0, nil)
-	if err != nil {
+	if err := b.GiveIDs(); err != nil {
 		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, err)
 	}
 	fits := p.queue.ReserveSafe(b)
 	held := fits && !p.office.IsOpen()
+	var records []outbox.Record
+	var err error
 	delay := deliver.Backoff(1)
 	if held {
 		delay = p.relay.Lease()
-		for i := range records {
-			records[i].LeaseToken = p.storage.token
-			records[i].Attempts = 1 // the attempt from memory
-		}
+		records, err = p.storage.held(queue.Held{Batch: b, Attempts: 1}) // the attempt from memory
+	} else {
+		records, err = recordsOf(b, 0, nil)
 	}
-	err = p.storage.insertNow(ctx, delay, records)
+	if err == nil {
+		err = p.storage.insertNow(ctx, delay, records)
+	}
 	if fits && (err != nil || !held) {
 		p.queue.ReleaseSafe(b)
 	}

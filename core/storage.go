@@ -52,20 +52,27 @@ func (s *storage) insertNow(ctx context.Context, delay time.Duration, records []
 // hold stores batches of the queue, leased with the queue's token.
 func (s *storage) hold(ctx context.Context, lease time.Duration, batches []queue.Held) error {
 	var all []outbox.Record
-	for _, held := range batches {
-		records, err := recordsOf(held.Batch, held.Attempts, nil)
+	for _, batch := range batches {
+		records, err := s.held(batch)
 		if err != nil {
 			return err
-		}
-		for i := range records {
-			records[i].LeaseToken = s.token
-			if held.Failures != nil {
-				records[i].LastError = held.Failures[i].Error()
-			}
 		}
 		all = append(all, records...)
 	}
 	return s.insertNow(ctx, lease, all)
+}
+
+// held returns the records of a batch of the queue, leased with the queue's
+// token.
+func (s *storage) held(batch queue.Held) ([]outbox.Record, error) {
+	records, err := recordsOf(batch.Batch, batch.Attempts, nil)
+	for i := range records {
+		records[i].LeaseToken = s.token
+		if batch.Failures != nil {
+			records[i].LastError = batch.Failures[i].Error()
+		}
+	}
+	return records, err
 }
 
 // noPatience returns a context for callers that do not wait for capacity.

@@ -217,7 +217,7 @@ type cut struct {
 }
 
 func (s *Sender) begin(job Job) *delivery {
-	return &delivery{Sender: s, Job: job, outcome: Outcome{Failures: slices.Repeat([]*office.Failure{unsent}, len(job.Batch.Messages))}}
+	return &delivery{Sender: s, Job: job, outcome: *All(len(job.Batch.Messages), unsent)}
 }
 
 func (d *delivery) run(ctx context.Context) {

@@ -34,7 +34,7 @@ func (q *Queue) conclude(e *entry, outcome *deliver.Outcome) {
 	default:
 		again, pause = q.keep(e, outcome, failed)
 	}
-	q.finish(e, again, pause, q.spares(e, outcome))
+	q.finish(e, again, pause, q.spares(e, failed))
 }
 
 // keep stores messages that were not delivered. Messages that cannot be stored

@@ -246,9 +246,9 @@ func (q *Queue) takeSpare() *office.Collector {
 // read: net/http has closed it, and the outbox has not received the batch,
 // which is the case without IDs and failures. Other transports may read a
 // closed body, so their collectors are not reused.
-func (q *Queue) spares(e *entry, outcome *deliver.Outcome) *office.Collector {
+func (q *Queue) spares(e *entry, failed []int) *office.Collector {
 	if e.body == nil || !q.config.Reusable || !e.body.Free() || e.unsure || len(e.ids) > 0 ||
-		e.body.Size() > maxSpareBytes || len(outcome.Failed()) > 0 {
+		e.body.Size() > maxSpareBytes || len(failed) > 0 {
 		return nil
 	}
 	return e.collector

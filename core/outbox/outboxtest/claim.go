@@ -176,14 +176,25 @@ func testSkipScheduled(e *env) {
 func testConcurrentClaims(e *env) {
 	e.opened()
 	records := e.inserted(500)
+	got := e.claimedByMany(32, func(int, int) outbox.ClaimOptions { return outbox.ClaimOptions{Limit: 7, Lease: long} })
+	// A store may pass over records that another claim is just taking.
+	got = append(got, ids(e.claim(500, long))...)
+	e.claimedOnce(ids(records), got)
+}
+
+// claimedByMany returns the IDs of what a number of claimers at the same time have
+// claimed until there was nothing left for them. The options are those of a claimer
+// and of its turn.
+func (e *env) claimedByMany(claimers int, options func(claimer, turn int) outbox.ClaimOptions) []string {
+	e.Helper()
 	var mutex sync.Mutex
 	var got []string
 	var errs []error
 	var group sync.WaitGroup
-	for range 32 {
+	for claimer := range claimers {
 		group.Go(func() {
-			for {
-				claimed, err := e.store.Claim(e.ctx, outbox.ClaimOptions{Limit: 7, Lease: long})
+			for turn := 0; ; turn++ {
+				claimed, err := e.store.Claim(e.ctx, options(claimer, turn))
 				mutex.Lock()
 				got = append(got, ids(claimed)...)
 				if err != nil {
@@ -198,10 +209,14 @@ func testConcurrentClaims(e *env) {
 	}
 	group.Wait()
 	require.Empty(e, errs)
-	// A store may pass over records that another claim is just taking.
-	got = append(got, ids(e.claim(500, long))...)
+	return got
+}
+
+// claimedOnce asserts that every record was claimed once.
+func (e *env) claimedOnce(want, got []string) {
+	e.Helper()
 	slices.Sort(got)
-	assert.Equal(e, ids(records), got, "each record is claimed, and by one claim only")
+	assert.Equal(e, want, got, "each record is claimed, and by one claim only")
 	for _, record := range e.all() {
 		assert.Equal(e, 1, record.Attempts)
 	}
