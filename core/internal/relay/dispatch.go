@@ -179,7 +179,7 @@ func (d *dispatcher) claim(state office.State) (int, error) {
 	}
 	d.failing = false
 	n := len(records)
-	d.take(d.Settler.unsettled(records), options, d.PostUntil(claimed))
+	d.take(d.Settler.take(records), options, d.PostUntil(claimed))
 	if n > 0 {
 		d.nextLook = time.Time{} // there may be topics that the claim did not reach
 		return n, nil
@@ -219,7 +219,6 @@ func (d *dispatcher) take(records []outbox.Record, options outbox.ClaimOptions, 
 		t.more = n >= min(options.PerTopic, options.Limit)
 		d.rows, d.bytes = d.rows+n, d.bytes+sizeOf(records[:n])
 		d.enqueue(t)
-		d.note(t)
 		d.after = name
 		records = records[n:]
 	}
@@ -249,7 +248,7 @@ func (d *dispatcher) release(topics ...*topic) {
 		d.note(t)
 		all = append(all, records...)
 	}
-	d.Settler.giveBack(d.force, all, 0)
+	d.Settler.giveBack(d.force, all)
 }
 
 // dropExpired gives back rows whose lease is about to end.

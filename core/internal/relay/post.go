@@ -58,6 +58,7 @@ func (d *dispatcher) send(p *post, chunk []*group) {
 	for i, record := range records {
 		rows[i] = Row{ID: record.ID, Token: record.LeaseToken, Attempts: record.Attempts}
 	}
+	d.reserveSettling(len(rows))
 	d.settlements <- Settlement{Topic: p.topic.name, Rows: rows, Outcome: outcome, FromOutbox: true}
 }
 

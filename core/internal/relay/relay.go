@@ -83,6 +83,8 @@ type Relay struct {
 	Config
 	wake chan struct{}
 
+	settling settling
+
 	mu sync.Mutex
 	// expecting is since when messages of a transaction are expected; zero when
 	// none are.
@@ -142,8 +144,8 @@ func (r *Relay) PostUntil(leased time.Time) time.Time { return leased.Add(r.Leas
 // have ended. They are aborted when force is done.
 func (r *Relay) Run(stopping, force context.Context) {
 	d := newDispatcher(stopping, force, r)
-	var settling sync.WaitGroup
-	settling.Go(func() { r.settle(force, d.settlements) })
+	var settler sync.WaitGroup
+	settler.Go(func() { r.settle(force, d.settlements) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	failures := 0
@@ -176,7 +178,7 @@ func (r *Relay) Run(stopping, force context.Context) {
 	}
 	d.finish()
 	close(d.settlements)
-	settling.Wait()
+	settler.Wait()
 }
 
 // settle settles the rows of ended posts until the channel is closed. Rows that
@@ -200,5 +202,47 @@ func (r *Relay) settle(ctx context.Context, settlements <-chan Settlement) {
 			}
 			return nil
 		})
+		r.settling.done(rows)
+	}
+}
+
+// reserveSettling waits until few rows are posted and not settled yet, because a
+// kill would have them delivered again.
+func (r *Relay) reserveSettling(rows int) { r.settling.reserve(rows, r.BulkLimit) }
+
+// settling counts the rows that are posted and not settled yet. The zero value is
+// ready for use.
+type settling struct {
+	mu    sync.Mutex
+	rows  int
+	freed chan struct{} // closed when rows were settled; nil if nobody waits
+}
+
+// reserve adds rows, within a limit unless there are no others.
+func (s *settling) reserve(rows, limit int) {
+	for {
+		s.mu.Lock()
+		if s.rows == 0 || s.rows+rows <= limit {
+			s.rows += rows
+			s.mu.Unlock()
+			return
+		}
+		if s.freed == nil {
+			s.freed = make(chan struct{})
+		}
+		freed := s.freed
+		s.mu.Unlock()
+		<-freed
+	}
+}
+
+// done takes settled rows off.
+func (s *settling) done(rows int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rows -= rows
+	if s.freed != nil {
+		close(s.freed)
+		s.freed = nil
 	}
 }

@@ -50,12 +50,14 @@ type Settler struct {
 	mu sync.Mutex
 	// delivered holds the IDs of delivered rows that could not be deleted yet.
 	delivered map[string]bool
+	// inHand holds the IDs of claimed rows that are not settled or given back yet.
+	inHand map[string]bool
 }
 
 // NewSettler returns a settler. guard calls a function and returns an error if
 // it panics.
 func NewSettler(store outbox.Store, guard func(doing string, call func() error) error, log *loglimit.Logger, tell Tell) *Settler {
-	return &Settler{store: store, guard: guard, log: log, tell: tell, delivered: map[string]bool{}}
+	return &Settler{store: store, guard: guard, log: log, tell: tell, delivered: map[string]bool{}, inHand: map[string]bool{}}
 }
 
 // Settlement holds posted rows of one topic and their outcome.
@@ -80,6 +82,11 @@ func (s *Settler) Settle(ctx context.Context, settlements ...Settlement) (again 
 		}
 	}
 	s.Remove(ctx, delivered)
+	for _, settlement := range settlements {
+		for _, row := range settlement.Rows {
+			s.letGo(row.ID) // before it may be claimed again
+		}
+	}
 	// If these writes fail, the messages come back when their lease ends.
 	_, err := s.reschedule(ctx, changes)
 	for _, settlement := range settlements {
@@ -157,13 +164,14 @@ func (s *Settler) Remove(ctx context.Context, ids []string) {
 	}
 }
 
-// giveBack reschedules rows that were claimed but not posted.
-func (s *Settler) giveBack(ctx context.Context, records []outbox.Record, after time.Duration) {
+// giveBack makes rows due again that were claimed but not posted.
+func (s *Settler) giveBack(ctx context.Context, records []outbox.Record) {
 	changes := make([]outbox.Change, len(records))
 	for i, record := range records {
-		changes[i] = outbox.Change{ID: record.ID, LeaseToken: record.LeaseToken, Untried: true, After: after}
+		changes[i] = outbox.Change{ID: record.ID, LeaseToken: record.LeaseToken, Untried: true}
 	}
 	_, _ = s.reschedule(ctx, changes)
+	s.letGo(recordIDs(records)...)
 }
 
 func (s *Settler) reschedule(ctx context.Context, changes []outbox.Change) (n int, err error) {
@@ -191,11 +199,35 @@ func (s *Settler) write(ctx context.Context, rows int, change func(context.Conte
 	return err
 }
 
-// unsettled returns the records that were not delivered before.
-func (s *Settler) unsettled(records []outbox.Record) []outbox.Record {
+// take takes claimed records in hand and returns those that were neither in hand
+// nor delivered before: a clock that is set forward ends leases early.
+func (s *Settler) take(records []outbox.Record) []outbox.Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.DeleteFunc(records, func(record outbox.Record) bool { return s.delivered[record.ID] })
+	return slices.DeleteFunc(records, func(record outbox.Record) bool {
+		if s.delivered[record.ID] || s.inHand[record.ID] {
+			return true
+		}
+		s.inHand[record.ID] = true
+		return false
+	})
+}
+
+// letGo ends what take has begun.
+func (s *Settler) letGo(ids ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range ids {
+		delete(s.inHand, id)
+	}
+}
+
+func recordIDs(records []outbox.Record) []string {
+	ids := make([]string, len(records))
+	for i := range records {
+		ids[i] = records[i].ID
+	}
+	return ids
 }
 
 // removeDelivered deletes delivered rows whose deletion failed before.

@@ -115,10 +115,15 @@ func (d *dispatcher) post(t *topic, probe bool) {
 	d.note(t)
 	go func() {
 		defer func() { d.done <- p }()
-		_ = d.Guard("the relay", func() error {
+		err := d.Guard("the relay", func() error {
 			d.send(p, chunk)
 			return nil
 		})
+		if err != nil { // the rows come back when their lease ends
+			for _, g := range chunk {
+				d.Settler.letGo(recordIDs(g.records)...)
+			}
+		}
 	}()
 }
 

@@ -54,14 +54,17 @@ func TestPausedRelay(t *testing.T) {
 		const lease = 3 * time.Second
 		messages := byForm(100_000, 3000)
 		place, server, l := k.create(t), newOffice(t), newLedger()
-		seed(t, k, place, l, "r", messages)
+		const posts = 4
+		seed(t, k, place, l, "paused", posts*bulkLimit)
 		a := app{Store: k.name, Place: place, Server: server.URL(), Lease: lease}
-		paused := startRelays(t, 1, a)[0]
-		// It is paused while it waits for an answer.
+		// It is paused while it waits for answers and has nothing more to claim: in
+		// the middle of a claim it would lock rows for as long as it is paused.
 		server.Hang()
-		until(t, func() bool { return paused.claimCount() > 0 && len(server.Requests()) > 1 }, "a relay posts")
+		paused := startRelays(t, 1, a)[0]
+		until(t, func() bool { return paused.claimCount() == posts && len(server.Requests()) > posts }, "a relay posts")
 		require.NoError(t, paused.command.Process.Signal(syscall.SIGSTOP))
 		server.Resume()
+		seed(t, k, place, l, "r", messages-posts*bulkLimit)
 		others := startRelays(t, 1, a)
 		awaitAll(t, server, messages)
 		require.NoError(t, paused.command.Process.Signal(syscall.SIGCONT))
