@@ -5,10 +5,15 @@ import (
 	"slices"
 
 	"github.com/postoffice-go/postoffice/core/internal/message"
+	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
 // MessageIDAttribute is the name of the attribute that WithMessageID adds.
 const MessageIDAttribute = "message_id"
+
+// MetadataKey is the key of a payload that holds its metadata, an object of
+// strings. It is reserved: a payload that has the key itself is refused.
+const MetadataKey = wire.MetadataKey
 
 // draft holds the messages of a call until they are checked and encoded.
 type draft struct {

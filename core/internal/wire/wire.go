@@ -46,6 +46,10 @@ const MessageIDHeader = "message-id"
 // the payload; a payload's own value under it is overwritten by the server.
 const AttributesKey = "attributes"
 
+// MetadataKey is the key of a payload under which a client of this module puts
+// metadata, an object of strings. The server passes it on as it does every key.
+const MetadataKey = "_postoffice"
+
 // Topic is the body of a request that creates a topic.
 type Topic struct {
 	Name            string `json:"name"`
