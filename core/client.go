@@ -13,6 +13,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/office"
 	"github.com/postoffice-go/postoffice/core/internal/queue"
 	"github.com/postoffice-go/postoffice/core/internal/relay"
+	"github.com/postoffice-go/postoffice/core/internal/share"
 )
 
 // stopMargin is how long before the deadline of Stop the requests in progress
@@ -81,8 +82,11 @@ func (c *Client) build(guard guard) (err error) {
 		ErrorOf: errorOf, Explain: strangers.explain, Observe: events.send(),
 		Changed: func(state office.State) {
 			events.breaker(BreakerState(state), cfg.outbox != nil)
-			if state == office.Closed {
+			switch state {
+			case office.Closed:
 				c.relay.Wake()
+			case office.Open:
+				c.pipeline.sharer.Refuse(office.Refused())
 			}
 		},
 	})
@@ -95,6 +99,11 @@ func (c *Client) build(guard guard) (err error) {
 	})
 	c.pipeline = &pipeline{
 		gate: &c.gate, events: events, office: c.office, sender: sender, bulkTimeout: cfg.bulkTimeout, stopping: c.stopping.Done(),
+		sharer: share.New(share.Config{
+			PerGroup: cfg.postsPerTopic, InAll: cfg.maxPosts, Messages: cfg.bulkLimit, Timeout: cfg.timeout, BulkTimeout: cfg.bulkTimeout,
+			Deliver: sender.DeliverInBackground, Delivered: events.delivered, Late: c.office.Late, IsOpen: c.office.IsOpen,
+			Origin: events.origin, Clock: events.clock, Go: c.background.Go,
+		}),
 	}
 	queueConfig := queue.Config{
 		Payloads: cfg.batching.Payloads, Bytes: cfg.batching.Bytes, Delay: cfg.batching.Delay, InFlight: cfg.batching.InFlight,

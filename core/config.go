@@ -25,6 +25,11 @@ const (
 	DefaultBulkTimeout = 5 * time.Second
 	// DefaultBulkLimit is the maximum number of payloads in one bulk request.
 	DefaultBulkLimit = 500
+	// DefaultPostsPerTopic is the number of requests in progress for one topic
+	// and one set of attributes before concurrent calls share requests.
+	DefaultPostsPerTopic = 2
+	// DefaultMaxPosts is the number of requests in progress before calls wait.
+	DefaultMaxPosts = 32
 	// MaxBulkLimit is the maximum number of payloads that the server accepts in
 	// one bulk request.
 	MaxBulkLimit = wire.MaxBulk
@@ -94,6 +99,28 @@ type Config struct {
 	// BulkTimeout bounds each request with many messages. It grows with the
 	// request body as Timeout does. Defaults to 5 s.
 	BulkTimeout time.Duration
+
+	// PostsPerTopic is the number of requests with single messages that are in
+	// progress for one topic and one set of attributes before concurrent calls
+	// share requests. A call that finds so many in progress waits, and goes
+	// together with all others that wait in one request as soon as one ends, or
+	// after an eighth of Timeout. No call waits for company. Each call has its
+	// own result, and none takes longer than without sharing: what has not been
+	// answered within Timeout, waiting included, is stored in the outbox or
+	// returned as an error. PublishBulk with at most 100 payloads and 16 kB
+	// shares with others of its kind. Messages over 64 kB are posted by
+	// themselves.
+	//
+	// A shared request does not have the values of a call's context. A negative
+	// number means that calls neither share nor wait: needed if the Transport of
+	// HTTPClient reads such values. Defaults to 2.
+	PostsPerTopic int
+
+	// MaxPosts is the number of requests of Publish in progress, whatever their
+	// topics and attributes, before further calls wait for one to end. It keeps
+	// many callers from overloading the server. Large messages and PublishBulk
+	// with many payloads do not count. Negative means no limit. Defaults to 32.
+	MaxPosts int
 
 	// BulkLimit is the maximum number of payloads in one bulk request, at most
 	// 3000. Independently of it, the server rejects more than 6553 jobs, which
@@ -209,6 +236,8 @@ type settings struct {
 
 	timeout, bulkTimeout time.Duration
 	bulkLimit            int
+	postsPerTopic        int // negative: calls never share
+	maxPosts             int // negative: no limit
 	batching             Batching
 
 	outbox        outbox.Store
@@ -247,6 +276,8 @@ func (c Config) resolve() (*settings, error) {
 		timeout:           cmp.Or(c.Timeout, DefaultTimeout),
 		bulkTimeout:       cmp.Or(c.BulkTimeout, DefaultBulkTimeout),
 		bulkLimit:         cmp.Or(c.BulkLimit, DefaultBulkLimit),
+		postsPerTopic:     cmp.Or(c.PostsPerTopic, DefaultPostsPerTopic),
+		maxPosts:          cmp.Or(c.MaxPosts, DefaultMaxPosts),
 		outbox:            c.Outbox,
 		httpClient:        c.HTTPClient,
 		logger:            cmp.Or(c.Logger, slog.Default()),

@@ -60,7 +60,9 @@ func TestRequestsShareNothingWithAnAppsTransport(t *testing.T) {
 		r.Header.Add("X-Tenant", "7")
 		return gateway.Client().Transport.RoundTrip(r)
 	})
-	client := newTestClient(t, core.Config{URL: "http://postoffice.test", HTTPClient: &http.Client{Transport: rewriting}})
+	client := newTestClient(t, core.Config{
+		URL: "http://postoffice.test", HTTPClient: &http.Client{Transport: rewriting}, PostsPerTopic: -1,
+	})
 	var calls sync.WaitGroup
 	for range 4 {
 		calls.Go(func() {

@@ -106,7 +106,7 @@ func TestFewTypesHoldAClient(t *testing.T) {
 // The parts know nothing of the client that is made of them.
 func TestInternalPackagesDoNotKnowCore(t *testing.T) {
 	list, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./internal/message", "./internal/office", "./internal/deliver",
-		"./internal/queue", "./internal/relay").Output()
+		"./internal/queue", "./internal/relay", "./internal/share").Output()
 	require.NoError(t, err)
 	packages := strings.Fields(string(list))
 	assert.Contains(t, packages, module+"core/internal/office")
@@ -115,6 +115,7 @@ func TestInternalPackagesDoNotKnowCore(t *testing.T) {
 		"message": {"wire"},
 		"office":  {"message", "wire"},
 		"deliver": {"message", "office", "wire"},
+		"share":   {"deliver", "message", "office", "wire"},
 		"queue":   {"bound", "deliver", "loglimit", "message", "office", "wire"},
 		"relay":   {"bound", "deliver", "loglimit", "message", "office", "wire"},
 	} {

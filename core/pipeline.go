@@ -13,6 +13,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/office"
 	"github.com/postoffice-go/postoffice/core/internal/queue"
 	"github.com/postoffice-go/postoffice/core/internal/relay"
+	"github.com/postoffice-go/postoffice/core/internal/share"
 	"github.com/postoffice-go/postoffice/core/internal/typednil"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
@@ -24,6 +25,7 @@ type pipeline struct {
 	events  *events
 	office  *office.Office
 	sender  *deliver.Sender
+	sharer  *share.Sharer
 	queue   *queue.Queue
 	relay   *relay.Relay // nil without an outbox
 	storage *storage     // nil without an outbox
@@ -159,22 +161,38 @@ func (p *pipeline) route(ctx context.Context, mode Mode, publisher *Publisher, d
 	}
 }
 
-// now posts messages within the call.
+// now posts messages within the call, alone or in a request that concurrent calls
+// share.
 func (p *pipeline) now(ctx context.Context, b *message.Batch) (Receipt, error) {
 	caller := ctx
 	ctx, cancel := uncancelled(ctx)
 	defer cancel()
 	b.Origins = nil // the context of the call carries the origin
-	since := p.events.clock()
-	if len(b.Messages) == 1 {
-		jobs, f := p.sender.One(ctx, b)
-		if f == nil {
-			p.events.delivered(deliver.Delivered{Topic: b.Topic, Messages: 1, Attempts: 1, Since: since, Jobs: jobs})
-			return Receipt{State: Delivered, Jobs: jobs}, nil
-		}
-		return p.keep(ctx, caller, b, 0, deliver.All(1, f))
+	turn := p.sharer.Join(ctx, b)
+	if turn.Outcome != nil {
+		return p.keep(ctx, caller, b, 0, turn.Outcome)
 	}
-	return p.keep(ctx, caller, b, 0, p.sendAll(ctx, caller, *b, since))
+	jobs, failed := p.post(ctx, caller, b, turn)
+	if failed == nil {
+		return Receipt{State: Delivered, Jobs: jobs}, nil
+	}
+	return p.keep(ctx, caller, b, 0, failed)
+}
+
+// post posts messages in the calling goroutine. The outcome is nil if all were
+// delivered.
+func (p *pipeline) post(ctx, caller context.Context, b *message.Batch, turn share.Turn) ([]int64, *deliver.Outcome) {
+	defer turn.End()
+	since := p.events.clock()
+	if len(b.Messages) > 1 {
+		return nil, p.sendAll(ctx, caller, *b, since)
+	}
+	jobs, f := p.sender.One(ctx, b)
+	if f != nil {
+		return nil, deliver.All(1, f)
+	}
+	p.events.delivered(deliver.Delivered{Topic: b.Topic, Messages: 1, Attempts: 1, Since: since, Jobs: jobs})
+	return jobs, nil
 }
 
 // sendAll sends several messages.

@@ -76,6 +76,9 @@ type Job struct {
 	// Awaited means that a caller waits: a failure that is likely the server's
 	// ends the delivery.
 	Awaited bool
+	// Timeout bounds each request with small messages; zero for the office's own
+	// timeouts.
+	Timeout time.Duration
 	// FailedBefore means that all messages have failed before: some may fail
 	// every time.
 	FailedBefore bool
@@ -141,9 +144,9 @@ func All(messages int, f *office.Failure) *Outcome {
 // One sends the only message of a batch. If the server does not know a topic of
 // the app, One creates it and sends the message again.
 func (s *Sender) One(ctx context.Context, b *message.Batch) ([]int64, *office.Failure) {
-	jobs, f := s.Office.Post(ctx, b, 0, false)
+	jobs, f := s.Office.Post(ctx, b, 0, office.Terms{})
 	if f != nil && f.Class == office.UnknownTopic && s.EnsureTopic(ctx, b.Topic) {
-		jobs, f = s.Office.Post(ctx, b, 0, false)
+		jobs, f = s.Office.Post(ctx, b, 0, office.Terms{})
 	}
 	if f != nil {
 		f.OfOne()
@@ -333,11 +336,12 @@ func (d *delivery) chunk(indexes []int) int {
 func (d *delivery) post(ctx context.Context, indexes []int) (f *office.Failure) {
 	var jobs []int64
 	d.sent = true
-	once := d.cut.left > 0 || d.doubts > 0 || d.FailedBefore // the messages may be at fault
+	terms := office.Terms{Timeout: d.Timeout}
+	terms.Once = d.cut.left > 0 || d.doubts > 0 || d.FailedBefore // the messages may be at fault
 	if len(indexes) == 1 {
-		jobs, f = d.Office.Post(ctx, d.Batch, indexes[0], once)
+		jobs, f = d.Office.Post(ctx, d.Batch, indexes[0], terms)
 	} else {
-		jobs, f = d.Office.PostBulk(ctx, d.Batch, indexes, once)
+		jobs, f = d.Office.PostBulk(ctx, d.Batch, indexes, terms)
 	}
 	if f != nil {
 		if len(indexes) == 1 {

@@ -105,13 +105,18 @@ func newBreaker(changed func(State)) *breaker {
 	return b
 }
 
+// Refused returns the failure of a message that the breaker blocks.
+func Refused() *Failure {
+	return &Failure{Class: Transient, Cause: ErrBreakerOpen, Untried: true}
+}
+
 // allow requests permission to send a request. The caller must pass the outcome
 // to done.
 func (b *breaker) allow() (done func(*Failure), refused *Failure) {
 	report, err := b.circuit.Allow()
 	if err != nil {
 		b.report()
-		return nil, &Failure{Class: Transient, Cause: ErrBreakerOpen, Untried: true}
+		return nil, Refused()
 	}
 	told := false
 	defer func() {

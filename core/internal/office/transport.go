@@ -5,6 +5,7 @@
 package office
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -186,6 +187,23 @@ func readBody(response *http.Response) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 }
 
+// Late returns the failure of a message whose request has not been answered when
+// its call ended, by the deadline of the caller or by the timeout. The circuit
+// breaker counts the timeout before the request ends, so that calls which share a
+// request to a server that hangs open it as soon as others do.
+func (o *Office) Late(topic string, interrupted bool) *Failure {
+	cause := errServerTimeout
+	if interrupted {
+		cause = context.DeadlineExceeded
+	}
+	f := &Failure{
+		Class: Transient, TimedOut: true, Interrupted: interrupted,
+		Cause: fmt.Errorf("no answer from %s for topic %q: %w", o.config.URL, topic, cause),
+	}
+	o.breaker.count(f)
+	return f
+}
+
 // networkFailure returns the failure of a request without an answer.
 func (o *Office) networkFailure(ctx context.Context, topic string, err error) *Failure {
 	f := &Failure{Class: Transient, TimedOut: isTimeout(err) || ctx.Err() != nil}
@@ -199,12 +217,23 @@ func (o *Office) networkFailure(ctx context.Context, topic string, err error) *F
 	return f
 }
 
+// Terms are how a request with messages is made. The zero Terms are those of a
+// batch of its own.
+type Terms struct {
+	// Once means that there is no quick retry.
+	Once bool
+	// Timeout replaces the configured timeout; zero for none. It grows with the
+	// body, too.
+	Timeout time.Duration
+}
+
 // posting is a request with messages.
 type posting struct {
 	path, topic string
 	messages    int
 	origins     []any
 	body        body
+	terms       Terms
 }
 
 // attempt sends a request that the circuit breaker counts. If the breaker is in
@@ -287,25 +316,26 @@ func (o *Office) Ask(ctx context.Context, topic string) *Failure {
 	return nil
 }
 
-// timeFor returns the timeout of a request with a body of the given size, based
+// TimeFor returns the timeout of a request with a body of the given size, based
 // on the configured timeout of small requests.
-func timeFor(configured time.Duration, size int) time.Duration {
+func TimeFor(configured time.Duration, size int) time.Duration {
 	return configured + time.Duration(size/1000)*timePerKB
 }
 
 // MaxTime returns the maximum time of a request with messages.
 func (o *Office) MaxTime() time.Duration {
-	return timeFor(max(o.config.Timeout, o.config.BulkTimeout), maxBody)
+	return TimeFor(max(o.config.Timeout, o.config.BulkTimeout), maxBody)
 }
 
 // post sends a message request, with one quick retry if that can help at once:
 // the connection broke, or a proxy had no server behind it. Both attempts share
 // the timeout, which grows with the body.
-func (o *Office) post(ctx context.Context, r posting, timeout time.Duration, once bool) (answer []byte, f *Failure) {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeFor(timeout, r.body.size()), errServerTimeout)
+func (o *Office) post(ctx context.Context, r posting, timeout time.Duration) (answer []byte, f *Failure) {
+	timeout = TimeFor(cmp.Or(r.terms.Timeout, timeout), r.body.size())
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errServerTimeout)
 	defer cancel()
 	answer, f = o.attempt(ctx, r)
-	if once || !quickRetryHelps(f) {
+	if r.terms.Once || !quickRetryHelps(f) {
 		return answer, f
 	}
 	return o.retry(ctx, r, answer, f)
@@ -344,14 +374,16 @@ func quickRetryHelps(f *Failure) bool {
 }
 
 // Post posts one message of a batch and returns the IDs of its jobs, nil if the
-// answer has none. With once there is no quick retry.
-func (o *Office) Post(ctx context.Context, b *message.Batch, index int, once bool) ([]int64, *Failure) {
+// answer has none.
+func (o *Office) Post(ctx context.Context, b *message.Batch, index int, terms Terms) ([]int64, *Failure) {
 	path, scheduled := wire.MessagePath, b.Scheduled()
 	if scheduled {
 		path = wire.SchedulePath
 	}
-	r := posting{path: path, topic: b.Topic, messages: 1, origins: b.Origins, body: body{text: messageBody(b, index, scheduled)}}
-	answer, f := o.post(ctx, r, o.config.Timeout, once)
+	r := posting{
+		path: path, topic: b.Topic, messages: 1, origins: b.Origins, body: body{text: messageBody(b, index, scheduled)}, terms: terms,
+	}
+	answer, f := o.post(ctx, r, o.config.Timeout)
 	if f != nil {
 		return nil, f
 	}
@@ -361,14 +393,14 @@ func (o *Office) Post(ctx context.Context, b *message.Batch, index int, once boo
 // PostBulk posts messages of a batch in one request and returns the IDs of
 // their jobs, nil if the answer has none. The messages must use the attributes
 // of the batch and must not be scheduled.
-func (o *Office) PostBulk(ctx context.Context, b *message.Batch, indexes []int, once bool) ([]int64, *Failure) {
-	r := posting{path: wire.BulkPath, topic: b.Topic, messages: len(indexes), origins: b.Origins}
+func (o *Office) PostBulk(ctx context.Context, b *message.Batch, indexes []int, terms Terms) ([]int64, *Failure) {
+	r := posting{path: wire.BulkPath, topic: b.Topic, messages: len(indexes), origins: b.Origins, terms: terms}
 	if collected, ok := b.Body.(*Collected); ok && len(indexes) == len(b.Messages) {
 		r.body = body{collected.text, collected}
 	} else {
 		r.body.text = bulkBody(b, indexes)
 	}
-	answer, f := o.post(ctx, r, o.config.BulkTimeout, once)
+	answer, f := o.post(ctx, r, o.config.BulkTimeout)
 	if f != nil {
 		return nil, f
 	}

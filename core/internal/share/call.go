@@ -1,0 +1,143 @@
+package share
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/internal/deliver"
+	"github.com/postoffice-go/postoffice/core/internal/message"
+	"github.com/postoffice-go/postoffice/core/internal/office"
+)
+
+// call is a call that waits for a request, or for its outcome.
+type call struct {
+	batch   *message.Batch
+	size    int // of the payloads
+	group   *group
+	origins []any
+	since   time.Time // when it began; zero if that is of no interest
+	end     time.Time // when it gives up
+	// interrupted means that the deadline of the caller ends the call before its
+	// timeout.
+	interrupted bool
+	// post is the request, once it is assigned. The mutex of the sharer guards
+	// it.
+	post *post
+	// outcome is received at most once.
+	outcome chan *deliver.Outcome
+	// ended means that the call no longer waits for the request.
+	ended atomic.Bool
+
+	// left counts the messages without a result. These fields belong to the
+	// goroutine of the request.
+	left int
+	jobs []int64
+	// mixed means that the answer does not tell which jobs are those of the
+	// call.
+	mixed bool
+}
+
+// newCall returns a call that begins now.
+func (s *Sharer) newCall(ctx context.Context, b *message.Batch, size int) *call {
+	timeout := s.config.Timeout
+	if len(b.Messages) > 1 {
+		timeout = s.config.BulkTimeout
+	}
+	c := &call{
+		batch: b, size: size, outcome: make(chan *deliver.Outcome, 1), left: len(b.Messages),
+		origins: s.config.Origin(ctx), since: s.config.Clock(), end: time.Now().Add(office.TimeFor(timeout, size)),
+	}
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(c.end) {
+		c.end, c.interrupted = deadline, true
+	}
+	return c
+}
+
+// enqueue adds a call to those that wait. The mutex must be held.
+func (s *Sharer) enqueue(c *call, g *group) {
+	c.group = g
+	g.calls = append(g.calls, c)
+	s.waiting[g] = struct{}{}
+	s.line(g)
+}
+
+// wait waits for the outcome of a call, until its time is over.
+func (s *Sharer) wait(c *call) *deliver.Outcome {
+	pause := s.config.Timeout / patience
+	timer := time.NewTimer(min(pause, time.Until(c.end)))
+	defer timer.Stop()
+	for {
+		select {
+		case outcome := <-c.outcome:
+			return outcome
+		case <-timer.C:
+		}
+		left := time.Until(c.end)
+		if left <= 0 {
+			return s.leave(c)
+		}
+		s.hurry(c)
+		timer.Reset(min(pause, left))
+	}
+}
+
+// hurry begins another request for a call that still waits, because those in
+// progress may hang.
+func (s *Sharer) hurry(c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for slices.Contains(c.group.calls, c) && s.capacity() {
+		s.start(c.group)
+	}
+}
+
+// leave ends a call whose time is over.
+func (s *Sharer) leave(c *call) *deliver.Outcome {
+	s.mu.Lock()
+	p := c.post
+	if p == nil {
+		c.group.remove(c)
+		if len(c.group.calls) == 0 {
+			delete(s.waiting, c.group)
+			s.forget(c.group)
+		}
+	}
+	s.mu.Unlock()
+	select {
+	case outcome := <-c.outcome:
+		return outcome // it came at the last moment
+	default:
+	}
+	var f *office.Failure
+	if p == nil {
+		f = &office.Failure{Class: office.Transient, Cause: errNoTurn, Untried: true}
+	} else {
+		f = s.config.Late(c.batch.Topic, c.interrupted)
+		p.release(c)
+	}
+	return deliver.All(len(c.batch.Messages), f)
+}
+
+// delivered records that messages of the call were accepted by a request, alone
+// or together with those of other calls.
+func (c *call) delivered(messages int, jobs []int64, alone bool) {
+	switch {
+	case jobs == nil, !alone && len(jobs) > 0:
+		c.mixed = true
+	case c.jobs == nil:
+		c.jobs = append([]int64{}, jobs...)
+	default:
+		c.jobs = append(c.jobs, jobs...)
+	}
+	c.left -= messages
+}
+
+// answer ends the wait of a call.
+func (c *call) answer(outcome *deliver.Outcome) {
+	if !c.mixed {
+		outcome.Jobs = c.jobs
+	}
+	c.outcome <- outcome
+}

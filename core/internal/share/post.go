@@ -1,0 +1,101 @@
+package share
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/postoffice-go/postoffice/core/internal/deliver"
+	"github.com/postoffice-go/postoffice/core/internal/message"
+)
+
+// post is a delivery shared by calls: one request, or several if it fails.
+type post struct {
+	sharer *Sharer
+	group  *group
+	calls  []*call
+	batch  message.Batch
+	// owners are the calls of the messages.
+	owners []*call
+	// awaited counts the calls that still wait.
+	awaited atomic.Int32
+}
+
+// newPost returns a delivery for calls of a group. The mutex must be held.
+func newPost(s *Sharer, g *group, calls []*call) *post {
+	first := calls[0].batch
+	p := &post{sharer: s, group: g, calls: calls, batch: message.Batch{
+		Topic: first.Topic, Attributes: first.Attributes, DeliverAt: first.DeliverAt,
+		Messages: make([]message.Message, 0, len(calls)),
+	}}
+	p.owners = make([]*call, 0, len(calls))
+	for _, c := range calls {
+		c.post = p
+		p.batch.Messages = append(p.batch.Messages, c.batch.Messages...)
+		p.batch.AddOrigins(c.origins)
+		for range c.batch.Messages {
+			p.owners = append(p.owners, c)
+		}
+	}
+	p.awaited.Store(int32(len(calls)))
+	return p
+}
+
+// run delivers the messages and ends the calls.
+func (p *post) run() {
+	config := &p.sharer.config
+	timeout := config.Timeout
+	if p.group.key.bulk {
+		timeout = config.BulkTimeout
+	}
+	outcome := config.Deliver(context.Background(), deliver.Job{
+		Batch: &p.batch, Timeout: timeout, GivenUp: p.givenUp, Delivered: p.delivered,
+	})
+	p.sharer.end(p.group)
+	first := 0
+	for _, c := range p.calls {
+		failures := outcome.Failures[first : first+len(c.batch.Messages)]
+		first += len(c.batch.Messages)
+		if c.left > 0 {
+			p.answer(c, &deliver.Outcome{Failures: failures})
+		}
+	}
+}
+
+// delivered ends the calls whose messages the server has accepted, so that they
+// do not wait for the rest of a request that is cut.
+func (p *post) delivered(indexes []int, jobs []int64) {
+	first, last := p.owners[indexes[0]], p.owners[indexes[len(indexes)-1]]
+	event := deliver.Delivered{Topic: p.batch.Topic, Messages: len(indexes), Attempts: 1, Jobs: jobs, Since: first.since}
+	p.sharer.config.Delivered(event)
+	for begin := 0; begin < len(indexes); {
+		c := p.owners[indexes[begin]]
+		end := begin
+		for end < len(indexes) && p.owners[indexes[end]] == c {
+			end++
+		}
+		if c.delivered(end-begin, jobs, first == last); c.left == 0 {
+			p.answer(c, &deliver.Outcome{})
+		}
+		begin = end
+	}
+}
+
+func (p *post) answer(c *call, outcome *deliver.Outcome) {
+	p.release(c)
+	c.answer(outcome)
+}
+
+// release records that a call no longer waits.
+func (p *post) release(c *call) {
+	if !c.ended.Swap(true) {
+		p.awaited.Add(-1)
+	}
+}
+
+// givenUp returns an error if no call waits any more.
+func (p *post) givenUp() error {
+	if p.awaited.Load() <= 0 {
+		return errLeft
+	}
+	return nil
+}

@@ -1,0 +1,227 @@
+// Package share lets concurrent calls that post messages share requests. A few
+// requests with single messages are in progress for a topic and attributes; a
+// call that finds all of them busy waits, and as soon as one ends, all calls
+// that wait go together in one bulk request. A call that finds a free one posts
+// at once: nobody waits for company. The package knows how to deliver a batch
+// only by functions of its Config.
+package share
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/internal/deliver"
+	"github.com/postoffice-go/postoffice/core/internal/message"
+	"github.com/postoffice-go/postoffice/core/internal/office"
+)
+
+const (
+	// maxBytes is the maximum size of messages that share a request. Calls with
+	// more post by themselves and occupy no post of others, because large
+	// messages take the server long.
+	maxBytes = 64 << 10
+	// maxCallBytes and maxCallMessages bound a call with several messages that
+	// shares a request; a larger one gains nothing.
+	maxCallBytes    = 16 << 10
+	maxCallMessages = 100
+	// patience is the part of its timeout after which a call no longer waits
+	// for the requests of its group: they may hang.
+	patience = 8
+	// late is the part of its timeout that a call must have left to be posted.
+	// With less it is likely to end before the answer, and its message would
+	// then be both stored and delivered.
+	late = 16
+	// maxGroups is the number of groups above which idle ones are forgotten,
+	// and maxKeptAttributes the size of attributes of an idle group that is
+	// kept.
+	maxGroups         = 256
+	maxKeptAttributes = 1 << 10
+)
+
+var (
+	errNoTurn = fmt.Errorf("other requests to the server took all of its time: %w", context.DeadlineExceeded)
+	errLeft   = errors.New("all calls have ended")
+)
+
+// Config configures a sharer.
+type Config struct {
+	// PerGroup is the number of requests in progress for one topic and
+	// attributes from which on calls share. Zero and less mean that calls
+	// neither share nor wait.
+	PerGroup int
+	// InAll is the number of requests in progress from which on calls wait,
+	// whatever their topics; zero and less for no limit.
+	InAll int
+	// Messages is the maximum number of messages of a request.
+	Messages int
+	// Timeout bounds a call with one small message, BulkTimeout a call with
+	// several, waiting included.
+	Timeout, BulkTimeout time.Duration
+	// Deliver posts a batch. It must not panic.
+	Deliver func(ctx context.Context, job deliver.Job) *deliver.Outcome
+	// Delivered is called for each shared request that the server accepted.
+	Delivered func(deliver.Delivered)
+	// Late returns the failure of a message whose request has not been answered
+	// when its call ended, by the deadline of the caller or by the timeout.
+	Late func(topic string, interrupted bool) *office.Failure
+	// IsOpen reports whether the circuit breaker is open.
+	IsOpen func() bool
+	// Origin returns the observer's origin of messages that are sent outside of
+	// their call.
+	Origin func(ctx context.Context) []any
+	// Clock returns the time if the age of messages is of interest, otherwise
+	// zero.
+	Clock func() time.Time
+	// Go runs a function in a goroutine that Stop waits for.
+	Go func(func())
+}
+
+// Sharer assigns calls to requests. It is safe for concurrent use.
+type Sharer struct {
+	config Config
+
+	mu     sync.Mutex
+	groups map[key]*group
+	posts  int // in progress
+	// ready are the groups that wait only because too many requests are in
+	// progress in all, in the order of their turns.
+	ready []*group
+	// waiting are the groups with calls that wait.
+	waiting map[*group]struct{}
+}
+
+// New returns a sharer.
+func New(config Config) *Sharer {
+	return &Sharer{config: config, groups: map[key]*group{}, waiting: map[*group]struct{}{}}
+}
+
+// Turn is the result of [Sharer.Join].
+type Turn struct {
+	// Outcome is that of the call's messages in a shared request. If it is nil,
+	// the caller posts them now, and calls End afterwards.
+	Outcome *deliver.Outcome
+
+	sharer *Sharer
+	group  *group // nil if the caller occupies no post
+}
+
+// End frees the post of a caller that has posted by itself.
+func (t Turn) End() {
+	if t.group != nil {
+		t.sharer.end(t.group)
+	}
+}
+
+// Join admits a call with the messages of a batch. It returns at once if the
+// caller is to post by itself. Otherwise it waits for the outcome of a shared
+// request, at most until the timeout of the call or the deadline of ctx.
+func (s *Sharer) Join(ctx context.Context, b *message.Batch) Turn {
+	if s.config.PerGroup <= 0 || s.config.IsOpen() {
+		return Turn{}
+	}
+	size := b.PayloadBytes()
+	together := b.Shares() && !b.Scheduled()
+	single := len(b.Messages) == 1
+	if single && size > maxBytes || !single && (!together || size > maxCallBytes || len(b.Messages) > maxCallMessages) {
+		return Turn{}
+	}
+	if g := s.admit(b, together, nil); g != nil {
+		return Turn{sharer: s, group: g}
+	}
+	c := s.newCall(ctx, b, size) // calls functions of the app
+	if g := s.admit(b, together, c); g != nil {
+		return Turn{sharer: s, group: g}
+	}
+	return Turn{Outcome: s.wait(c)}
+}
+
+// admit begins a request of a batch, if one is free, and returns its group.
+// Otherwise it enqueues the call, if there is one.
+func (s *Sharer) admit(b *message.Batch, together bool, c *call) *group {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var g *group
+	if together {
+		g = s.group(b)
+	} else {
+		g = &group{} // of this call alone
+	}
+	if len(g.calls) == 0 && g.posts < s.config.PerGroup && s.capacity() {
+		s.begin(g)
+		return g
+	}
+	if c != nil {
+		s.enqueue(c, g)
+	}
+	return nil
+}
+
+// capacity reports whether another request may begin.
+func (s *Sharer) capacity() bool { return s.config.InAll <= 0 || s.posts < s.config.InAll }
+
+// begin counts a request of a group. The mutex must be held.
+func (s *Sharer) begin(g *group) {
+	g.posts++
+	s.posts++
+}
+
+// end frees the post of a request and gives it to calls that wait.
+func (s *Sharer) end(g *group) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.posts--
+	s.posts--
+	s.line(g)
+	for len(s.ready) > 0 && s.capacity() {
+		next := s.ready[0]
+		s.ready[0] = nil
+		s.ready = s.ready[1:]
+		next.queued = false
+		if len(next.calls) > 0 && next.posts < s.config.PerGroup {
+			s.start(next)
+			s.line(next)
+		}
+	}
+	s.forget(g)
+}
+
+// line puts a group in line for a free post, if it waits for one. The mutex must
+// be held.
+func (s *Sharer) line(g *group) {
+	if len(g.calls) > 0 && g.posts < s.config.PerGroup && !g.queued {
+		g.queued = true
+		s.ready = append(s.ready, g)
+	}
+}
+
+// start begins a request with calls of a group that wait. The mutex must be held.
+func (s *Sharer) start(g *group) {
+	calls := g.take(s.config.Messages, time.Now().Add(s.config.Timeout/late))
+	if len(g.calls) == 0 {
+		delete(s.waiting, g)
+	}
+	if len(calls) == 0 {
+		return // it is too late for all of them
+	}
+	s.begin(g)
+	s.config.Go(newPost(s, g, calls).run)
+}
+
+// Refuse ends the calls that wait, with a failure: the circuit breaker has
+// opened.
+func (s *Sharer) Refuse(f *office.Failure) {
+	s.mu.Lock()
+	var refused []*call
+	for g := range s.waiting {
+		refused = append(refused, g.calls...)
+		g.calls = nil
+	}
+	clear(s.waiting)
+	s.mu.Unlock()
+	for _, c := range refused {
+		c.answer(deliver.All(len(c.batch.Messages), f))
+	}
+}
