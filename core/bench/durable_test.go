@@ -42,13 +42,13 @@ func durable(tb testing.TB, server *helper) job {
 		run: func(tb testing.TB, n int) figures {
 			client := newClient(tb, server, core.Config{Outbox: store})
 			require.NoError(tb, client.Start(tb.Context()))
-			watch := newStopwatch(durableConcurrency, n)
+			watch := newStopwatch(durableConcurrency, n, sampled)
 			result := counted(tb, server, n, func() {
 				spread(n, durableConcurrency, func(worker, first, count int) {
-					p := publisher(tb, client, core.Durable)
+					c := newCaller(tb, client, core.Durable, usual, worker)
 					for i := range count {
 						watch.call(worker, i, func() {
-							receipt, err := p.Publish(tb.Context(), topic, newOrder(first+i))
+							receipt, err := c.publish(first + i)
 							if err != nil || receipt.State != core.Stored {
 								tb.Errorf("Publish returned %v, %v", receipt.State, err)
 							}
@@ -73,6 +73,7 @@ type rawWriter struct {
 	conn           *sql.Conn
 	insert, remove *sql.Stmt
 	rows           chan rawRow
+	attributes     []byte
 	// stored holds the ids of rows to delete.
 	stored []string
 }
@@ -129,8 +130,8 @@ func (w *rawWriter) run(ctx context.Context) error {
 			}
 			for _, row := range group {
 				now := time.Now().UnixMicro()
-				size := len(topic) + len(row.payload) + len("{}")
-				if _, err := w.insert.ExecContext(ctx, row.id, now+60e6, "token", now, size, topic, []byte("{}"), row.payload); err != nil {
+				size := len(topic) + len(row.payload) + len(w.attributes)
+				if _, err := w.insert.ExecContext(ctx, row.id, now+60e6, "token", now, size, topic, w.attributes, row.payload); err != nil {
 					return err
 				}
 			}
@@ -204,10 +205,12 @@ func rawSQLite(tb testing.TB) job {
 	w := newRawWriter(tb)
 	payload, err := json.Marshal(newOrder(0))
 	require.NoError(tb, err)
+	w.attributes, err = json.Marshal(usual.byHand(0, 0))
+	require.NoError(tb, err)
 	return job{
 		run: func(tb testing.TB, n int) figures {
 			w.rows = make(chan rawRow)
-			watch := newStopwatch(durableConcurrency, n)
+			watch := newStopwatch(durableConcurrency, n, sampled)
 			result := measure(tb, n, func() {
 				finished := make(chan error, 1)
 				go func() { finished <- w.run(tb.Context()) }()

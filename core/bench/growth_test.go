@@ -50,10 +50,10 @@ func TestGrowth(t *testing.T) {
 func row(tb testing.TB, server *helper, client *core.Client, messages int) float64 {
 	before := server.received(tb)
 	peak := watchHeap()
-	spread(messages, 16, func(_, first, count int) {
-		p := publisher(tb, client, core.Memory)
+	spread(messages, 16, func(worker, first, count int) {
+		c := newCaller(tb, client, core.Memory, usual, worker)
 		for i := range count {
-			_, err := p.Publish(tb.Context(), topic, newOrder(first+i))
+			_, err := c.publish(first + i)
 			assert.NoError(tb, err)
 		}
 	})

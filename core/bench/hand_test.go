@@ -69,8 +69,18 @@ func (h *byHand) send(ctx context.Context, path string, body []byte) error {
 // counted runs some work, measures it, and makes sure that the server has got
 // the messages.
 func counted(tb testing.TB, server *helper, messages int, work func()) figures {
-	before := server.received(tb)
-	result := measure(tb, messages, work)
-	require.Equal(tb, messages, server.received(tb)-before, "messages the server has got")
+	result, lost := tally(tb, server, messages, work)
+	require.Zero(tb, lost, "messages that the server has not got")
 	return result
+}
+
+// tally runs some work, measures it, and returns how many messages the server
+// has not got.
+func tally(tb testing.TB, server *helper, messages int, work func()) (result figures, missing int) {
+	before := server.report(tb)
+	result = measure(tb, messages, work)
+	after := server.report(tb)
+	result["posts/msg"] = float64(after.Requests-before.Requests) / float64(messages)
+	result["server-ns/msg"] = float64((after.Processor - before.Processor).Nanoseconds()) / float64(messages)
+	return result, messages - (after.Messages - before.Messages)
 }

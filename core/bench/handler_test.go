@@ -29,13 +29,50 @@ func handlerScenarios(loader *helper) []scenario {
 		sc := scenario{name: "server=" + state, sides: []side{{"floor", func(tb testing.TB) job {
 			a := serve(tb, http.HandlerFunc(answerOK))
 			return job{
-				run:   func(tb testing.TB, n int) figures { return loadApp(tb, loader, a.address, n) },
+				run:   func(tb testing.TB, n int) figures { return loadApp(tb, loader, a.address, n, forever) },
 				close: a.now,
 			}
 		}}}}
 		for _, mode := range []core.Mode{core.Off, core.Memory, core.Durable} {
 			sc.sides = append(sc.sides, side{mode.String(), func(tb testing.TB) job {
-				return publishingApp(tb, loader, state, mode)
+				a := publish(tb, state, mode)
+				if !a.up {
+					a.breakCircuit(tb)
+				}
+				run := func(tb testing.TB, n int) figures {
+					a.published += n
+					return loadApp(tb, loader, a.address, n, forever)
+				}
+				return job{run, a.close}
+			}})
+		}
+		scenarios = append(scenarios, sc)
+	}
+	return scenarios
+}
+
+// outageScenarios are the first seconds of an outage of the server, before and
+// after the circuit breaker opens.
+func outageScenarios(loader *helper, limit time.Duration, states ...string) []scenario {
+	const unlimited = 1 << 30
+	var scenarios []scenario
+	for _, state := range states {
+		sc := scenario{name: "server=" + state, sides: []side{{"floor", func(tb testing.TB) job {
+			a := serve(tb, http.HandlerFunc(answerOK))
+			return job{
+				run:   func(tb testing.TB, _ int) figures { return loadApp(tb, loader, a.address, unlimited, limit) },
+				close: a.now,
+			}
+		}}}}
+		for _, mode := range []core.Mode{core.Off, core.Memory, core.Durable} {
+			sc.sides = append(sc.sides, side{mode.String(), func(testing.TB) job {
+				return job{run: func(tb testing.TB, _ int) figures {
+					a := publish(tb, state, mode)
+					result := loadApp(tb, loader, a.address, unlimited, limit)
+					a.published = int(result["requests"])
+					a.close(tb)
+					return result
+				}}
 			}})
 		}
 		scenarios = append(scenarios, sc)
@@ -77,93 +114,103 @@ func (a app) now(tb testing.TB) {
 	}
 }
 
-// loadApp sends requests to an app.
-func loadApp(tb testing.TB, loader *helper, address string, n int) figures {
-	result := loader.load(tb, address, handlerConnections, n)
+// loadApp sends requests to an app for a limited time.
+func loadApp(tb testing.TB, loader *helper, address string, n int, limit time.Duration) figures {
+	before, err := processorTime()
+	require.NoError(tb, err)
+	result := loader.load(tb, address, handlerConnections, n, limit)
+	after, err := processorTime()
+	require.NoError(tb, err)
+	requests := float64(result.Requests)
 	return figures{
-		"ns/op":  result.Seconds * 1e9 / float64(n),
-		"req/s":  float64(n) / result.Seconds,
-		"p50-ns": result.P50,
-		"p99-ns": result.P99,
+		"ns/op":      result.Seconds * 1e9 / float64(n),
+		"requests":   requests,
+		"req/s":      requests / result.Seconds,
+		"cpu-ns/req": float64((after - before).Nanoseconds()) / requests,
+		"p50-ns":     result.P50,
+		"p99-ns":     result.P99,
 	}
 }
 
-// publishingApp is an app whose handler publishes one message, with the
-// server in the given state.
-func publishingApp(tb testing.TB, loader *helper, state string, mode core.Mode) job {
-	server := startHelper(tb)
-	store, err := sqlite.Open(tb.Context(), filepath.Join(tb.TempDir(), "outbox.db"))
+// publishingApp is an app whose handler publishes one message.
+type publishingApp struct {
+	app
+	server *helper
+	client *core.Client
+	store  *sqlite.Store
+	// opened is closed when the circuit breaker opens.
+	opened chan struct{}
+	// up means that the server answers.
+	up        bool
+	published int
+}
+
+// publish starts an app with the server in the given state.
+func publish(tb testing.TB, state string, mode core.Mode) *publishingApp {
+	a := &publishingApp{server: startHelper(tb), opened: make(chan struct{})}
+	var err error
+	a.store, err = sqlite.Open(tb.Context(), filepath.Join(tb.TempDir(), "outbox.db"))
 	require.NoError(tb, err)
-	opened := make(chan struct{})
-	open := sync.OnceFunc(func() { close(opened) })
-	client := newClient(tb, server, core.Config{
-		Outbox: store,
+	open := sync.OnceFunc(func() { close(a.opened) })
+	a.client = newClient(tb, a.server, core.Config{
+		Outbox: a.store,
 		Observer: core.Observer{Breaker: func(state core.BreakerState) {
 			if state == core.BreakerOpen {
 				open()
 			}
 		}},
 	})
-	require.NoError(tb, client.Start(tb.Context()))
-	a := serve(tb, nethttp.Middleware(client, nethttp.Options{AfterResponse: mode})(
+	require.NoError(tb, a.client.Start(tb.Context()))
+	a.app = serve(tb, nethttp.Middleware(a.client, nethttp.Options{AfterResponse: mode})(
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if _, err := nethttp.FromRequest(r).Publish(r.Context(), topic, newOrder(1)); err != nil {
+			if _, err := nethttp.FromRequest(r).Publish(r.Context(), topic, newOrder(1), usual.options(0, 0)...); err != nil {
 				http.Error(w, err.Error(), http.StatusInternalServerError)
 				return
 			}
 			answerOK(w, r)
 		})))
-	published := 0
-	up := false
 	switch state {
 	case "refused":
-		server.ask(tb, "refuse")
+		a.server.ask(tb, "refuse")
 	case "hanging":
-		server.ask(tb, "hang")
+		a.server.ask(tb, "hang")
 	default:
-		up = true
-		server.ask(tb, "delay", state)
+		a.up = true
+		a.server.ask(tb, "delay", state)
 	}
-	if !up {
-		published = breakCircuit(tb, client, opened)
-	}
-	return job{
-		run: func(tb testing.TB, n int) figures {
-			published += n
-			return loadApp(tb, loader, a.address, n)
-		},
-		close: func(tb testing.TB) {
-			a.now(tb)
-			stop(tb, client)
-			stats, err := store.Stats(tb.Context())
-			require.NoError(tb, err)
-			require.NoError(tb, store.Close())
-			if up {
-				require.Equal(tb, published, server.received(tb), "messages the server has got")
-				require.Zero(tb, stats.Pending, "messages in the outbox")
-			} else {
-				require.Equal(tb, published, stats.Pending, "messages in the outbox")
-			}
-			require.Zero(tb, stats.Dead, "dead messages in the outbox")
-		},
-	}
+	return a
 }
 
-// breakCircuit publishes until the circuit breaker has opened, and returns
-// how many messages that took.
-func breakCircuit(tb testing.TB, client *core.Client, opened <-chan struct{}) int {
+// close stops the app and checks that no message is lost.
+func (a *publishingApp) close(tb testing.TB) {
+	a.now(tb)
+	stop(tb, a.client)
+	stats, err := a.store.Stats(tb.Context())
+	require.NoError(tb, err)
+	require.NoError(tb, a.store.Close())
+	if a.up {
+		require.Equal(tb, a.published, a.server.received(tb), "messages the server has got")
+		require.Zero(tb, stats.Pending, "messages in the outbox")
+	} else {
+		require.Equal(tb, a.published, stats.Pending, "messages in the outbox")
+	}
+	require.Zero(tb, stats.Dead, "dead messages in the outbox")
+}
+
+// breakCircuit publishes until the circuit breaker has opened.
+func (a *publishingApp) breakCircuit(tb testing.TB) {
 	const calls = 8 // more than the failures that open it
 	spread(calls, calls, func(_, first, count int) {
 		for i := range count {
-			receipt, err := client.Publish(tb.Context(), topic, newOrder(first+i))
+			receipt, err := a.client.Publish(tb.Context(), topic, newOrder(first+i))
 			assert.NoError(tb, err)
 			assert.Equal(tb, core.Stored, receipt.State)
 		}
 	})
+	a.published += calls
 	select {
-	case <-opened:
+	case <-a.opened:
 	case <-time.After(30 * time.Second):
 		require.FailNow(tb, fmt.Sprintf("the circuit breaker has not opened after %d failures", calls))
 	}
-	return calls
 }

@@ -60,18 +60,27 @@ func (h *helper) ask(tb testing.TB, command string, args ...any) string {
 	return rest
 }
 
-// received tells how many messages the server has got since it started.
-func (h *helper) received(tb testing.TB) int {
-	var messages int
-	_, err := fmt.Sscan(h.ask(tb, "received"), &messages)
-	require.NoError(tb, err)
-	return messages
+// report is what the server has done since it started.
+type report struct {
+	Messages, Requests int
+	// Processor is the CPU time of the helper process.
+	Processor time.Duration
 }
 
-// load has the helper send requests to an app.
-func (h *helper) load(tb testing.TB, address string, connections, requests int) loadResult {
+// report returns what the server has done.
+func (h *helper) report(tb testing.TB) report {
+	var r report
+	require.NoError(tb, json.Unmarshal([]byte(h.ask(tb, "report")), &r))
+	return r
+}
+
+// received tells how many messages the server has got since it started.
+func (h *helper) received(tb testing.TB) int { return h.report(tb).Messages }
+
+// load has the helper send requests to an app, for a limited time.
+func (h *helper) load(tb testing.TB, address string, connections, requests int, limit time.Duration) loadResult {
 	var result loadResult
-	require.NoError(tb, json.Unmarshal([]byte(h.ask(tb, "load", address, connections, requests)), &result))
+	require.NoError(tb, json.Unmarshal([]byte(h.ask(tb, "load", address, connections, requests, limit)), &result))
 	return result
 }
 
@@ -102,8 +111,18 @@ func obey(s *server, command []string) (string, error) {
 	switch {
 	case len(command) == 1 && command[0] == "address":
 		return s.address, nil
-	case len(command) == 1 && command[0] == "received":
-		return fmt.Sprint(s.messages.Load()), nil
+	case len(command) == 1 && command[0] == "report":
+		processor, err := processorTime()
+		if err != nil {
+			return "", err
+		}
+		text, err := json.Marshal(report{int(s.messages.Load()), int(s.requests.Load()), processor})
+		return string(text), err
+	case len(command) == 1 && command[0] == "model":
+		s.model.Store(newModel())
+		return "", nil
+	case len(command) == 1 && command[0] == "both":
+		return s.serveBoth()
 	case len(command) == 1 && command[0] == "refuse":
 		s.close()
 		return "", nil
@@ -114,12 +133,16 @@ func obey(s *server, command []string) (string, error) {
 		delay, err := time.ParseDuration(command[1])
 		s.delay.Store(int64(delay))
 		return "", err
-	case len(command) == 4 && command[0] == "load":
+	case len(command) == 5 && command[0] == "load":
 		var connections, requests int
 		if _, err := fmt.Sscan(command[2]+" "+command[3], &connections, &requests); err != nil {
 			return "", err
 		}
-		result, err := load(command[1], connections, requests)
+		limit, err := time.ParseDuration(command[4])
+		if err != nil {
+			return "", err
+		}
+		result, err := load(command[1], connections, requests, limit)
 		if err != nil {
 			return "", err
 		}

@@ -13,6 +13,8 @@ import (
 
 // loadResult tells how an app took a load.
 type loadResult struct {
+	// Requests is how many requests were sent.
+	Requests int
 	// Seconds is how long all requests took together.
 	Seconds float64
 	// P50 and P99 are percentiles of the time of a request in nanoseconds.
@@ -20,15 +22,16 @@ type loadResult struct {
 }
 
 // load sends requests to an app over a number of connections that are kept
-// alive, each with one request at a time. Any answer but 200 is an error.
-func load(address string, connections, requests int) (loadResult, error) {
+// alive, each with one request at a time, until all are answered or the time is
+// over. Any answer but 200 is an error.
+func load(address string, connections, requests int, limit time.Duration) (loadResult, error) {
 	errs := make([]error, connections)
 	times := make([][]time.Duration, connections)
 	var group sync.WaitGroup
 	start := time.Now()
 	for i := range connections {
 		group.Go(func() {
-			times[i], errs[i] = loadOne(address, share(requests, connections, i))
+			times[i], errs[i] = loadOne(address, share(requests, connections, i), start.Add(limit))
 		})
 	}
 	group.Wait()
@@ -40,11 +43,12 @@ func load(address string, connections, requests int) (loadResult, error) {
 	}
 	all := slices.Concat(times...)
 	slices.Sort(all)
-	return loadResult{Seconds: elapsed.Seconds(), P50: percentile(all, 50), P99: percentile(all, 99)}, nil
+	return loadResult{Requests: len(all), Seconds: elapsed.Seconds(), P50: percentile(all, 50), P99: percentile(all, 99)}, nil
 }
 
-// loadOne sends requests over one connection and returns their times.
-func loadOne(address string, requests int) (times []time.Duration, err error) {
+// loadOne sends requests over one connection and returns their times. None
+// begins after the given time.
+func loadOne(address string, requests int, until time.Time) (times []time.Duration, err error) {
 	if requests == 0 {
 		return nil, nil
 	}
@@ -55,9 +59,11 @@ func loadOne(address string, requests int) (times []time.Duration, err error) {
 	defer func() { _ = conn.Close() }()
 	reader := bufio.NewReader(conn)
 	request := []byte("GET / HTTP/1.1\r\nHost: " + address + "\r\n\r\n")
-	times = make([]time.Duration, requests)
-	for i := range times {
+	for range requests {
 		start := time.Now()
+		if !start.Before(until) {
+			break
+		}
 		if _, err := conn.Write(request); err != nil {
 			return nil, err
 		}
@@ -69,7 +75,7 @@ func loadOne(address string, requests int) (times []time.Duration, err error) {
 			return nil, err
 		}
 		_ = response.Body.Close()
-		times[i] = time.Since(start)
+		times = append(times, time.Since(start))
 		if response.StatusCode != http.StatusOK {
 			return nil, fmt.Errorf("the app answered %s", response.Status)
 		}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 // figures are what a run has cost, by unit.
@@ -18,17 +20,19 @@ func measure(tb testing.TB, messages int, work func()) figures {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	processor := processorTime(tb)
+	processor, err := processorTime()
+	require.NoError(tb, err)
 	start := time.Now()
 	work()
 	elapsed := time.Since(start)
-	processor = processorTime(tb) - processor
+	used, err := processorTime()
+	require.NoError(tb, err)
 	runtime.ReadMemStats(&after)
 	n := float64(messages)
 	return figures{
 		"ns/op":      float64(elapsed.Nanoseconds()) / n,
 		"msgs/s":     n / elapsed.Seconds(),
-		"cpu-ns/msg": float64(processor.Nanoseconds()) / n,
+		"cpu-ns/msg": float64((used - processor).Nanoseconds()) / n,
 		"allocs/msg": float64(after.Mallocs-before.Mallocs) / n,
 		"B/msg":      float64(after.TotalAlloc-before.TotalAlloc) / n,
 	}
@@ -65,23 +69,28 @@ func percentile(sorted []time.Duration, percent int) float64 {
 	return float64(sorted[max(int(rank)-1, 0)].Nanoseconds())
 }
 
-// sampled is how many calls there are for each whose time is taken.
+// sampled is how many calls there are for each whose time is taken, where a call
+// takes less than a microsecond or two.
 const sampled = 8
 
 // stopwatch takes the times of a sample of the calls of several goroutines.
-type stopwatch struct{ times [][]time.Duration }
+type stopwatch struct {
+	every int
+	times [][]time.Duration
+}
 
-func newStopwatch(concurrency, calls int) *stopwatch {
-	w := &stopwatch{times: make([][]time.Duration, concurrency)}
+// newStopwatch returns a stopwatch that takes the time of one call of so many.
+func newStopwatch(concurrency, calls, every int) *stopwatch {
+	w := &stopwatch{every: every, times: make([][]time.Duration, concurrency)}
 	for i := range w.times {
-		w.times[i] = make([]time.Duration, 0, calls/concurrency/sampled+2)
+		w.times[i] = make([]time.Duration, 0, calls/concurrency/every+2)
 	}
 	return w
 }
 
 // call makes a worker's i-th call, and takes its time if it is of the sample.
 func (w *stopwatch) call(worker, i int, call func()) {
-	if i%sampled != 0 {
+	if i%w.every != 0 {
 		call()
 		return
 	}

@@ -60,6 +60,7 @@ type message struct {
 	Topic      string            `json:"topic"`
 	Payload    order             `json:"payload"`
 	Attributes map[string]string `json:"attributes"`
+	ScheduleAt *time.Time        `json:"schedule_at,omitempty"`
 }
 
 // bulk is the body of a request by hand for many.

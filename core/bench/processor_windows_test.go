@@ -2,22 +2,24 @@ package bench
 
 import (
 	"syscall"
-	"testing"
 	"time"
-
-	"github.com/stretchr/testify/require"
 )
 
-// processorTime is the time that this process has spent on processors.
-func processorTime(tb testing.TB) time.Duration {
+// processorTime returns the CPU time of this process.
+func processorTime() (time.Duration, error) {
 	process, err := syscall.GetCurrentProcess()
-	require.NoError(tb, err)
+	if err != nil {
+		return 0, err
+	}
 	var created, ended, kernel, user syscall.Filetime
-	require.NoError(tb, syscall.GetProcessTimes(process, &created, &ended, &kernel, &user))
-	return spent(kernel) + spent(user)
+	err = syscall.GetProcessTimes(process, &created, &ended, &kernel, &user)
+	return spent(kernel) + spent(user), err
 }
 
-// spent is a span of time that Windows tells in units of 100 ns.
+// spent converts a duration from units of 100 ns.
 func spent(t syscall.Filetime) time.Duration {
 	return time.Duration(int64(t.HighDateTime)<<32|int64(t.LowDateTime)) * 100
 }
+
+// sleep sleeps with the timers of the runtime.
+func sleep(d time.Duration) { time.Sleep(d) }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -76,14 +77,26 @@ func try(t *testing.T, scenarios []scenario) {
 	}
 }
 
-func TestPublish(t *testing.T)     { try(t, publishScenarios(startHelper(t))) }
+func TestPublish(t *testing.T)     { try(t, publishScenarios(t)) }
+func TestPublishBulk(t *testing.T) { try(t, bulkScenarios(t, 600)) }
+func TestScheduled(t *testing.T)   { try(t, scheduledScenarios(startHelper(t))) }
+func TestProtocols(t *testing.T)   { try(t, protocolScenarios(t)) }
 func TestMemory(t *testing.T)      { try(t, memoryScenarios(startHelper(t))) }
 func TestMemoryPaced(t *testing.T) { try(t, pacedScenarios(startHelper(t))) }
 func TestHandler(t *testing.T)     { try(t, handlerScenarios(startHelper(t))) }
-func TestDurable(t *testing.T)     { try(t, durableScenarios(startHelper(t))) }
+func TestOutage(t *testing.T) {
+	try(t, outageScenarios(startHelper(t), 100*time.Millisecond, "refused"))
+}
+func TestDurable(t *testing.T) { try(t, durableScenarios(startHelper(t))) }
 
-func BenchmarkPublish(b *testing.B)     { benchmark(b, publishScenarios(startHelper(b))) }
+func BenchmarkPublish(b *testing.B)     { benchmark(b, publishScenarios(b)) }
+func BenchmarkPublishBulk(b *testing.B) { benchmark(b, bulkScenarios(b, 10_000)) }
+func BenchmarkScheduled(b *testing.B)   { benchmark(b, scheduledScenarios(startHelper(b))) }
+func BenchmarkProtocols(b *testing.B)   { benchmark(b, protocolScenarios(b)) }
 func BenchmarkMemory(b *testing.B)      { benchmark(b, memoryScenarios(startHelper(b))) }
 func BenchmarkMemoryPaced(b *testing.B) { benchmark(b, pacedScenarios(startHelper(b))) }
 func BenchmarkHandler(b *testing.B)     { benchmark(b, handlerScenarios(startHelper(b))) }
-func BenchmarkDurable(b *testing.B)     { benchmark(b, durableScenarios(startHelper(b))) }
+func BenchmarkOutage(b *testing.B) {
+	benchmark(b, outageScenarios(startHelper(b), 4*time.Second, "refused", "hanging"))
+}
+func BenchmarkDurable(b *testing.B) { benchmark(b, durableScenarios(startHelper(b))) }

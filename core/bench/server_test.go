@@ -30,7 +30,9 @@ type server struct {
 	listener net.Listener
 	address  string
 	messages atomic.Int64
+	requests atomic.Int64
 	delay    atomic.Int64
+	model    atomic.Pointer[model]
 	group    sync.WaitGroup
 
 	mu          sync.Mutex
@@ -107,14 +109,9 @@ func (s *server) serve(conn net.Conn) error {
 		if _, err := io.ReadFull(reader, body); err != nil {
 			return err
 		}
-		s.messages.Add(int64(bytes.Count(body, []byte(mark))))
-		switch delay := time.Duration(s.delay.Load()); delay {
-		case 0:
-		case forever:
+		if s.take(body) == forever {
 			_, err := reader.ReadByte() // until the client gives up
 			return err
-		default:
-			time.Sleep(delay)
 		}
 		answer := answers[bulk][request == requestsPerConnection]
 		if _, err := conn.Write(answer); err != nil {
@@ -122,6 +119,22 @@ func (s *server) serve(conn net.Conn) error {
 		}
 	}
 	return nil
+}
+
+// take counts the messages of a request and spends its time, unless that is
+// forever.
+func (s *server) take(body []byte) time.Duration {
+	payloads := bytes.Count(body, []byte(mark))
+	s.messages.Add(int64(payloads))
+	s.requests.Add(1)
+	if m := s.model.Load(); m != nil {
+		m.work(payloads)
+	}
+	delay := time.Duration(s.delay.Load())
+	if delay != forever {
+		time.Sleep(delay)
+	}
+	return delay
 }
 
 // answers are those to requests by whether they are bulk requests, and
