@@ -185,9 +185,9 @@ func (p *pipeline) post(ctx, caller context.Context, b *message.Batch, turn shar
 	defer turn.End()
 	since := p.events.clock()
 	if len(b.Messages) > 1 {
-		return nil, p.sendAll(ctx, caller, *b, since)
+		return nil, p.sendAll(ctx, caller, *b, since, turn.Timeout)
 	}
-	jobs, f := p.sender.One(ctx, b)
+	jobs, f := p.sender.One(ctx, b, turn.Timeout)
 	if f != nil {
 		return nil, deliver.All(1, f)
 	}
@@ -196,8 +196,8 @@ func (p *pipeline) post(ctx, caller context.Context, b *message.Batch, turn shar
 }
 
 // sendAll sends several messages.
-func (p *pipeline) sendAll(ctx, caller context.Context, b message.Batch, since time.Time) *deliver.Outcome {
-	job := deliver.Job{Batch: &b, GivenUp: caller.Err, Awaited: true, Delivered: func(indexes []int, jobs []int64) {
+func (p *pipeline) sendAll(ctx, caller context.Context, b message.Batch, since time.Time, timeout time.Duration) *deliver.Outcome {
+	job := deliver.Job{Batch: &b, GivenUp: caller.Err, Awaited: true, Timeout: timeout, Delivered: func(indexes []int, jobs []int64) {
 		p.events.delivered(deliver.Delivered{Topic: b.Topic, Messages: len(indexes), Attempts: 1, Since: since, Jobs: jobs})
 	}}
 	if p.storage != nil {

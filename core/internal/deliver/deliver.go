@@ -142,11 +142,13 @@ func All(messages int, f *office.Failure) *Outcome {
 }
 
 // One sends the only message of a batch. If the server does not know a topic of
-// the app, One creates it and sends the message again.
-func (s *Sender) One(ctx context.Context, b *message.Batch) ([]int64, *office.Failure) {
-	jobs, f := s.Office.Post(ctx, b, 0, office.Terms{})
+// the app, One creates it and sends the message again. A timeout other than zero
+// replaces the configured one.
+func (s *Sender) One(ctx context.Context, b *message.Batch, timeout time.Duration) ([]int64, *office.Failure) {
+	terms := office.Terms{Timeout: timeout}
+	jobs, f := s.Office.Post(ctx, b, 0, terms)
 	if f != nil && f.Class == office.UnknownTopic && s.EnsureTopic(ctx, b.Topic) {
-		jobs, f = s.Office.Post(ctx, b, 0, office.Terms{})
+		jobs, f = s.Office.Post(ctx, b, 0, terms)
 	}
 	if f != nil {
 		f.OfOne()

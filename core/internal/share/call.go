@@ -25,7 +25,10 @@ type call struct {
 	// post is the request, once it is assigned. The mutex of the sharer guards
 	// it.
 	post *post
-	// outcome is received at most once.
+	// granted means that the call occupies a request and is to post by itself.
+	// The mutex of the sharer guards it.
+	granted bool
+	// outcome is sent at most once; nil if the request is granted.
 	outcome chan *deliver.Outcome
 	// ended means that the call no longer waits for the request.
 	ended atomic.Bool
@@ -63,24 +66,37 @@ func (s *Sharer) enqueue(c *call, g *group) {
 	s.line(g)
 }
 
-// wait waits for the outcome of a call, until its time is over.
-func (s *Sharer) wait(c *call) *deliver.Outcome {
+// wait waits for the outcome of a call, or for a request of its own, until its
+// time is over.
+func (s *Sharer) wait(c *call) Turn {
 	pause := s.config.Timeout / patience
 	timer := time.NewTimer(min(pause, time.Until(c.end)))
 	defer timer.Stop()
 	for {
 		select {
 		case outcome := <-c.outcome:
-			return outcome
+			if outcome == nil {
+				return Turn{Timeout: s.timeLeft(c), sharer: s, group: c.group}
+			}
+			return Turn{Outcome: outcome}
 		case <-timer.C:
 		}
 		left := time.Until(c.end)
 		if left <= 0 {
-			return s.leave(c)
+			return Turn{Outcome: s.leave(c)}
 		}
 		s.hurry(c)
 		timer.Reset(min(pause, left))
 	}
+}
+
+// timeLeft returns the timeout of a small message for a call that posts by itself
+// now; zero if the deadline of the caller ends it.
+func (s *Sharer) timeLeft(c *call) time.Duration {
+	if c.interrupted {
+		return 0
+	}
+	return max(time.Until(c.end)-office.TimeFor(0, c.size), s.config.Timeout/late)
 }
 
 // hurry begins another request for a call that still waits, because those in
@@ -96,8 +112,8 @@ func (s *Sharer) hurry(c *call) {
 // leave ends a call whose time is over.
 func (s *Sharer) leave(c *call) *deliver.Outcome {
 	s.mu.Lock()
-	p := c.post
-	if p == nil {
+	p, granted := c.post, c.granted
+	if p == nil && !granted {
 		c.group.remove(c)
 		if len(c.group.calls) == 0 {
 			delete(s.waiting, c.group)
@@ -105,18 +121,19 @@ func (s *Sharer) leave(c *call) *deliver.Outcome {
 		}
 	}
 	s.mu.Unlock()
+	if granted {
+		s.end(c.group) // it came too late
+	}
+	if p == nil {
+		return deliver.All(len(c.batch.Messages), &office.Failure{Class: office.Transient, Cause: errNoTurn, Untried: true})
+	}
 	select {
 	case outcome := <-c.outcome:
 		return outcome // it came at the last moment
 	default:
 	}
-	var f *office.Failure
-	if p == nil {
-		f = &office.Failure{Class: office.Transient, Cause: errNoTurn, Untried: true}
-	} else {
-		f = s.config.Late(c.batch.Topic, c.interrupted)
-		p.release(c)
-	}
+	f := s.config.Late(c.batch.Topic, c.interrupted)
+	p.release(c)
 	return deliver.All(len(c.batch.Messages), f)
 }
 

@@ -103,6 +103,9 @@ type Turn struct {
 	// Outcome is that of the call's messages in a shared request. If it is nil,
 	// the caller posts them now, and calls End afterwards.
 	Outcome *deliver.Outcome
+	// Timeout replaces the timeout of a small message for a caller that has
+	// waited; zero for one that has not.
+	Timeout time.Duration
 
 	sharer *Sharer
 	group  *group // nil if the caller occupies no post
@@ -135,7 +138,7 @@ func (s *Sharer) Join(ctx context.Context, b *message.Batch) Turn {
 	if g := s.admit(b, together, c); g != nil {
 		return Turn{sharer: s, group: g}
 	}
-	return Turn{Outcome: s.wait(c)}
+	return s.wait(c)
 }
 
 // admit begins a request of a batch, if one is free, and returns its group.
@@ -197,7 +200,8 @@ func (s *Sharer) line(g *group) {
 	}
 }
 
-// start begins a request with calls of a group that wait. The mutex must be held.
+// start begins a request with calls of a group that wait. A single call posts in
+// its own goroutine. The mutex must be held.
 func (s *Sharer) start(g *group) {
 	calls := g.take(s.config.Messages, time.Now().Add(s.config.Timeout/late))
 	if len(g.calls) == 0 {
@@ -207,6 +211,11 @@ func (s *Sharer) start(g *group) {
 		return // it is too late for all of them
 	}
 	s.begin(g)
+	if len(calls) == 1 {
+		calls[0].granted = true
+		calls[0].outcome <- nil
+		return
+	}
 	s.config.Go(newPost(s, g, calls).run)
 }
 
