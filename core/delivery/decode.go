@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/postoffice-go/postoffice/core/internal/metadata"
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
@@ -55,55 +56,77 @@ func decodeError(field string, err error) *DecodeError {
 	return e
 }
 
-// split takes the member "attributes" out of the object that the server
-// delivers; what is left is the payload.
-func split(body []byte) (payload []byte, attributes json.RawMessage, err error) {
+// parts are the parts of the object that the server delivers.
+type parts struct {
+	payload    []byte // the object without the other two
+	attributes json.RawMessage
+	metadata   map[string]string
+}
+
+// split takes the members "attributes" and, unless it is kept, "_postoffice" out
+// of the object that the server delivers. The first "_postoffice" decides: if it
+// is not an object of strings, the key is the publisher's own and stays.
+func split(body []byte, keepMetadata bool) (parts, error) {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	first, err := decoder.Token()
 	if err != nil {
-		return nil, nil, decodeError("body", err)
+		return parts{}, decodeError("body", err)
 	}
 	if first != json.Delim('{') {
-		return nil, nil, &DecodeError{Field: "body", Reason: "is no JSON object"}
+		return parts{}, &DecodeError{Field: "body", Reason: "is no JSON object"}
 	}
-	payload = append(make([]byte, 0, len(body)), '{')
+	p := parts{payload: append(make([]byte, 0, len(body)), '{')}
 	for decoder.More() {
 		start := decoder.InputOffset() // a comma and blanks may follow
 		key, err := decoder.Token()
 		if err != nil {
-			return nil, nil, decodeError("body", err)
+			return parts{}, decodeError("body", err)
 		}
 		var value json.RawMessage
 		if err := decoder.Decode(&value); err != nil {
-			return nil, nil, decodeError("body", err)
+			return parts{}, decodeError("body", err)
 		}
-		if key == wire.AttributesKey {
-			attributes = value
+		switch {
+		case key == wire.AttributesKey:
+			p.attributes = value
 			continue
+		case key == wire.MetadataKey && !keepMetadata:
+			if p.metadata == nil {
+				p.metadata, _ = metadata.Parse(value)
+			}
+			if p.metadata != nil {
+				continue
+			}
+			keepMetadata = true // the publisher's own
 		}
-		if len(payload) > 1 {
-			payload = append(payload, ',')
+		if len(p.payload) > 1 {
+			p.payload = append(p.payload, ',')
 		}
 		member := body[start:decoder.InputOffset()]
-		payload = append(payload, member[bytes.IndexByte(member, '"'):]...)
+		p.payload = append(p.payload, member[bytes.IndexByte(member, '"'):]...)
 	}
 	if _, err := decoder.Token(); err != nil {
-		return nil, nil, decodeError("body", err)
+		return parts{}, decodeError("body", err)
 	}
 	if len(bytes.TrimSpace(body[decoder.InputOffset():])) > 0 {
-		return nil, nil, &DecodeError{Field: "body", Reason: "goes on after its JSON object"}
+		return parts{}, &DecodeError{Field: "body", Reason: "goes on after its JSON object"}
 	}
-	return append(payload, '}'), attributes, nil
+	p.payload = append(p.payload, '}')
+	return p, nil
 }
 
-// decodeAttributes reads attributes, which may be missing or null.
-func decodeAttributes(raw json.RawMessage) (map[string]string, error) {
-	attributes := map[string]string{}
-	if len(raw) == 0 {
+// merge reads the attributes, which may be missing or null, and adds the
+// metadata. An attribute counts for more than metadata of the same name.
+func (p *parts) merge() (map[string]string, error) {
+	attributes := p.metadata
+	if attributes == nil {
+		attributes = map[string]string{}
+	}
+	if len(p.attributes) == 0 {
 		return attributes, nil
 	}
 	var values map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &values); err != nil {
+	if err := json.Unmarshal(p.attributes, &values); err != nil {
 		return nil, decodeError(wire.AttributesKey, err)
 	}
 	for name, value := range values {

@@ -47,6 +47,20 @@
 // Unless [WithStrict] is set, fields that T does not have are passed over,
 // so that publishers can add fields.
 //
+// # Metadata
+//
+// A publisher of this module may put attributes into the payload, under the key
+// "_postoffice" ([core.MetadataKey]), an object of strings. The handler takes it
+// out and merges it into the attributes, where [Message], [WithContext] and
+// deduplication see it. An attribute of the same name counts for more; of equal
+// keys the first does, as on the server. A value that is not an object of strings
+// is the publisher's own: it stays in the payload, and nothing is merged.
+//
+// This happens whatever the publisher's settings are, so consumers are upgraded
+// before publishers. This module refuses to publish a payload that has the key,
+// so who fills in a payload cannot forge a message_id or a trace. Other
+// publishers may not: use [WithoutMetadata] for their messages.
+//
 // # Numbers
 //
 // A number for which T names no type, in a map[string]any, a field of type any
@@ -67,10 +81,10 @@
 //
 // Messages are delivered at least once. With [WithDeduplication] copies of a
 // message are told apart: one copy is handled at a time, and none after one
-// was handled with success. Copies have the same message_id attribute, which
-// publishers add by [core.WithMessageID]; without it the server's message-id
-// and the body are compared, which finds the server's own retries, but not
-// copies that came by a publisher's retry or by recovery.
+// was handled with success. Copies have the same message_id, an attribute or
+// metadata, which publishers add by [core.WithMessageID]; without it the server's
+// message-id and the body are compared, which finds the server's own retries, but
+// not copies that came by a publisher's retry or by recovery.
 //
 // A success is remembered for a day by default, which is longer than any pause
 // between the server's first 80 attempts. A copy that comes while another is

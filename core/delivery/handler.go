@@ -148,14 +148,14 @@ func isJSON(header http.Header) bool {
 // open decodes a message.
 func (h *endpoint) open(e *envelope) (call func(context.Context) error, err error) {
 	defer catch(&err) // of a type's own UnmarshalJSON
-	payload, attributes, err := split(e.body)
+	p, err := split(e.body, h.keepMetadata)
 	if err != nil {
 		return nil, err
 	}
-	if e.attributes, err = decodeAttributes(attributes); err != nil {
+	if e.attributes, err = p.merge(); err != nil {
 		return nil, err
 	}
-	e.payload = payload
+	e.payload = p.payload
 	return h.decode(e)
 }
 

@@ -30,6 +30,9 @@ type settings struct {
 	credentials *credentials
 	maxBytes    int64
 	strict      bool
+	// keepMetadata leaves the metadata in the payload.
+	keepMetadata bool
+
 	timeout     time.Duration // zero for none
 	context     func(ctx context.Context, attributes map[string]string) context.Context
 	undecodable func(ctx context.Context, m Undecodable) error
@@ -137,6 +140,18 @@ func WithStrict() Option {
 	}
 }
 
+// WithoutMetadata leaves the key "_postoffice" ([core.MetadataKey]) in the
+// payload and merges nothing into the attributes: for messages of publishers
+// other than this module, whose payloads may be filled in by anybody, or which
+// use the key for something of their own. With [WithStrict] T needs a field for
+// it. By default metadata are merged, see the package's documentation.
+func WithoutMetadata() Option {
+	return func(s *settings) error {
+		s.keepMetadata = true
+		return nil
+	}
+}
+
 // WithTimeout ends the function's context after a time. A little less than
 // the consumer's Timeout, 5 s by default, leaves time for an answer that the
 // server still hears. By default the context ends when the server hangs up,
@@ -149,8 +164,8 @@ func WithTimeout(d time.Duration) Option {
 }
 
 // WithContext lets a function add to the context of each message, such as the
-// trace that the publisher has put into the attributes "traceparent" and
-// "tracestate" (W3C Trace Context). It must return ctx or a context made of
+// trace that the publisher has put into the attributes or metadata
+// "traceparent" and "tracestate" (W3C Trace Context). It must return ctx or a context made of
 // it, and must not change the attributes.
 func WithContext(add func(ctx context.Context, attributes map[string]string) context.Context) Option {
 	return func(s *settings) error {

@@ -29,7 +29,7 @@ func WithPropagation(ctx context.Context) core.PublishOption {
 }
 
 // Extract returns a context with the trace that [WithPropagation] has put into
-// a message's attributes: spans that begin in it are children of the
+// a message's attributes or metadata: spans that begin in it are children of the
 // publisher's. It replaces a span that ctx has. Without a valid trace in the
 // attributes it returns ctx. It is made for consumers:
 //

@@ -49,22 +49,43 @@ func TestTraceReachesConsumers(t *testing.T) {
 	assert.Equal(t, "north", attributes["region"])
 	assert.Equal(t, "vendor=x", attributes["tracestate"])
 
-	var got trace.SpanContext
+	got := extracted(t, `{"id":7,"attributes":`+string(message.Attributes)+`}`)
+	assert.True(t, got.IsRemote())
+	assert.Equal(t, parent.SpanContext().TraceID(), got.TraceID())
+	assert.Equal(t, parent.SpanContext().SpanID(), got.SpanID())
+	assert.Equal(t, "vendor=x", got.TraceState().String())
+}
+
+// extracted is the span in the context of a consumer that receives a body.
+func extracted(t *testing.T, body string, options ...delivery.Option) (got trace.SpanContext) {
+	t.Helper()
 	handler, err := delivery.New(func(ctx context.Context, _ delivery.Message[map[string]any]) error {
 		got = trace.SpanContextFromContext(ctx)
 		return nil
-	}, delivery.WithContext(otelpo.Extract))
+	}, append(options, delivery.WithContext(otelpo.Extract))...)
 	require.NoError(t, err)
-	body := `{"id":7,"attributes":` + string(message.Attributes) + `}`
 	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	answer := httptest.NewRecorder()
 	handler.ServeHTTP(answer, r)
 	require.Less(t, answer.Code, 300, answer.Body.String())
+	return got
+}
+
+// TestTraceInThePayload has a trace that came as metadata, and one among the
+// attributes beside it, which counts for more.
+func TestTraceInThePayload(t *testing.T) {
+	const first, second = "0af7651916cd43dd8448eb211c80319c", "1af7651916cd43dd8448eb211c80319c"
+	metadata := `{"_postoffice":{"traceparent":"00-` + first + `-b7ad6b7169203331-01","tracestate":"vendor=x"},"id":7`
+	got := extracted(t, metadata+`,"attributes":{}}`)
 	assert.True(t, got.IsRemote())
-	assert.Equal(t, parent.SpanContext().TraceID(), got.TraceID())
-	assert.Equal(t, parent.SpanContext().SpanID(), got.SpanID())
+	assert.Equal(t, first, got.TraceID().String())
+	assert.Equal(t, "b7ad6b7169203331", got.SpanID().String())
 	assert.Equal(t, "vendor=x", got.TraceState().String())
+
+	got = extracted(t, metadata+`,"attributes":{"traceparent":"00-`+second+`-b7ad6b7169203331-01"}}`)
+	assert.Equal(t, second, got.TraceID().String())
+	assert.False(t, extracted(t, metadata+`}`, delivery.WithoutMetadata()).IsValid())
 }
 
 func TestNoTraceAddsNothing(t *testing.T) {
