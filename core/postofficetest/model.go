@@ -3,6 +3,8 @@ package postofficetest
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/postoffice-go/postoffice/core/internal/metadata"
 )
 
 // Types of a consumer.
@@ -92,7 +94,7 @@ type Message struct {
 	// Topic is the message's topic.
 	Topic string
 	// Payload and Attributes are the JSON texts as they came; nil when the
-	// client left them out.
+	// client left them out. The payload includes its Metadata.
 	Payload, Attributes json.RawMessage
 	// Via tells how it came.
 	Via Via
@@ -110,3 +112,11 @@ type Message struct {
 // ThrownAway reports whether the message was accepted and went nowhere,
 // because its topic had no consumer.
 func (m Message) ThrownAway() bool { return len(m.JobIDs) == 0 }
+
+// Metadata returns the metadata that a client has put into the payload, under
+// the key "_postoffice" ([core.MetadataKey]). It is nil if the payload has none.
+func (m Message) Metadata() map[string]string {
+	_, text := metadata.Cut(m.Payload)
+	found, _ := metadata.Parse(text)
+	return found
+}

@@ -98,6 +98,33 @@ func TestAccessorsReturnCopies(t *testing.T) {
 	assert.Equal(t, "application/json", server.Requests()[0].Header.Get("Content-Type"))
 }
 
+// TestMessageMetadata has metadata in the payload, which stays as it came and is
+// delivered so.
+func TestMessageMetadata(t *testing.T) {
+	server := postofficetest.Start(t)
+	addTopic(t, server, "orders", newPeer(t, nil).URL)
+	for payload, want := range map[string]map[string]string{
+		`{"_postoffice":{"message_id":"m-1","tenant":"acme"},"k":1}`: {"message_id": "m-1", "tenant": "acme"},
+		`{"_postoffice":{"a":"first","a":"second"}}`:                 {"a": "first"},
+		`{"_postoffice":{}}`:          {},
+		`{"_postoffice":["foreign"]}`: nil,
+		`{"k":1}`:                     nil,
+		`[]`:                          nil,
+	} {
+		publish(t, server, "orders", payload)
+		messages := server.Messages()
+		message := messages[len(messages)-1]
+		assert.Equal(t, want, message.Metadata(), payload)
+		assert.Equal(t, payload, string(message.Payload))
+	}
+	assert.Nil(t, postofficetest.Message{}.Metadata())
+	require.NoError(t, server.WaitIdle(limited(t)))
+	for _, delivery := range server.Deliveries() {
+		message := server.Messages()[delivery.JobID-1]
+		assert.Equal(t, message.Metadata() != nil, strings.Contains(string(delivery.Body), `"_postoffice":{`), "%s", delivery.Body)
+	}
+}
+
 func TestHistory(t *testing.T) {
 	server := postofficetest.Start(t, postofficetest.WithHistory(5))
 	addTopic(t, server, "orders", newPeer(t, nil).URL)
