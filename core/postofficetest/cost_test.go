@@ -77,6 +77,30 @@ func TestCostIsShared(t *testing.T) {
 	}, realistic)
 }
 
+// TestCostOfWorkersAndPayloads has the Cost that WithCost's documentation shows:
+// 2 workers, each held for 1.5 ms and for 0.12 ms for each payload.
+func TestCostOfWorkersAndPayloads(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, client *http.Client) {
+		took := func(requests int, path, body string) time.Duration {
+			begun := time.Now()
+			var group sync.WaitGroup
+			for range requests {
+				group.Go(func() {
+					assert.Equal(t, 201, send(t, client, http.MethodPost, server.URL()+path, "application/json", body).status)
+				})
+			}
+			group.Wait()
+			return time.Since(begun)
+		}
+		single := message("orders", `{"text":"`+strings.Repeat("x", 10_000)+`"}`)
+		ten := message("orders", `[`+strings.Repeat(`{},`, 9)+`{}]`)
+		assert.Equal(t, 1620*time.Microsecond, took(1, wire.MessagePath, single))
+		assert.Equal(t, 2700*time.Microsecond, took(1, wire.BulkPath, ten))
+		assert.Equal(t, 1620*time.Microsecond, took(2, wire.MessagePath, single), "2 at a time")
+		assert.Equal(t, 3*2700*time.Microsecond, took(5, wire.BulkPath, ten), "the others wait")
+	}, postofficetest.WithCost(postofficetest.Cost{Cores: 2, Request: 1500 * time.Microsecond, Message: 120 * time.Microsecond}))
+}
+
 // TestCostInBubblesByTurns has every bubble begin at the same time.
 func TestCostInBubblesByTurns(t *testing.T) {
 	server := postofficetest.Start(t, postofficetest.WithCost(postofficetest.Cost{Cores: 1, Request: time.Minute}))
