@@ -45,7 +45,7 @@ func busy(t *testing.T) *app {
 	a.insert(6, "parcels.shipped."+strings.Repeat("long", 15))
 	a.insert(7, "orders", dead, func(r *outbox.Record) {
 		r.LastError = "server answered 400 for topic \"orders\": " + strings.Repeat("something is wrong with it; ", 20)
-		r.Payload = json.RawMessage(`{"order":1007,"customer":{"name":"Ada","city":"Málaga"},"text":"` + strings.Repeat("word", 100) + `"}`)
+		r.Payload = json.RawMessage(`{"_postoffice":{"message_id":"0190163d-8694-739b-aea5-966c26f8ad91"},"order":1007,"customer":{"name":"Ada","city":"Málaga"},"text":"` + strings.Repeat("word", 100) + `"}`)
 	})
 	for n := range pageRows {
 		a.insert(100+n, "invoices", func(r *outbox.Record) { r.Payload = json.RawMessage(`{"total":"` + strings.Repeat("9", 100) + `"}`) })

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/metadata"
 	"github.com/postoffice-go/postoffice/core/internal/webpage"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
@@ -22,6 +23,8 @@ type messageBody struct {
 	Hidden              bool
 	Toggle              string
 	Payload, Attributes partBody
+	// Metadata are shown apart from the payload; empty for none.
+	Metadata string
 }
 
 // partBody is a payload or attributes.
@@ -98,7 +101,9 @@ func (p *page) message(w http.ResponseWriter, r *http.Request) {
 		body.Toggle = f.link("message", "id", entry.ID, "after", after, "payloads", toggle)
 	}
 	if !hidden {
-		body.Payload = newPart(f, entry.ID, "payload", entry.Payload, entry.PayloadSize)
+		payload, apart := metadata.Cut(entry.Payload)
+		body.Metadata, _ = webpage.Content(apart, len(apart))
+		body.Payload = newPart(f, entry.ID, "payload", payload, entry.PayloadSize)
 		body.Attributes = newPart(f, entry.ID, "attributes", entry.Attributes, entry.AttributesSize)
 	}
 	render(w, http.StatusOK, "message", content{

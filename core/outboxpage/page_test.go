@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -230,6 +231,35 @@ func TestMessage(t *testing.T) {
 	assert.Equal(t, "text/plain; charset=utf-8", got.header.Get("Content-Type"))
 	assert.JSONEq(t, `{"kind":"attributed"}`, a.get("part?part=attributes&id="+id(1)))
 	assert.Equal(t, 404, a.do("GET", "part?part=error&id="+id(1), nil).status)
+}
+
+// TestMetadata has metadata in the payload: the pages show it apart, also where
+// only the beginning of the payload is read.
+func TestMetadata(t *testing.T) {
+	a := start(t)
+	for n, rest := range map[int]string{1: "", 2: strings.Repeat("long", webpage.ReadContent)} {
+		payload := `{"_postoffice":{"message_id":"m-7","tenant":"<b>"},"order":7,"rest":"` + rest + `"}`
+		a.insert(n, "orders", func(r *outbox.Record) { r.Payload = json.RawMessage(payload) })
+		body := a.get("message?id=" + id(n))
+		parts := regexp.MustCompile(`(?s)<pre tabindex="0" aria-label="(\w+)"><bdi>(.*?)</bdi>`).FindAllStringSubmatch(body, -1)
+		require.Len(t, parts, 3)
+		assert.Equal(t, "Payload", parts[0][1])
+		assert.NotContains(t, parts[0][2], "_postoffice")
+		assert.Contains(t, parts[0][2], "order")
+		assert.Equal(t, "Metadata", parts[1][1])
+		assert.JSONEq(t, `{"message_id":"m-7","tenant":"<b>"}`, html.UnescapeString(parts[1][2]))
+		assert.Equal(t, "Attributes", parts[2][1])
+		assert.Equal(t, payload, a.get("part?part=payload&id="+id(n)), "as it is stored")
+		assert.NotContains(t, a.get("message?payloads=hide&id="+id(n)), "m-7")
+	}
+	list := a.get("?payloads=show")
+	assert.Equal(t, 2, strings.Count(list, "{&#34;order&#34;:7,"), list)
+	assert.NotContains(t, list, "m-7")
+
+	a.insert(3, "orders")
+	assert.NotContains(t, a.get("message?id="+id(3)), "Metadata")
+	a.insert(4, "orders", func(r *outbox.Record) { r.Payload = json.RawMessage(`{"_postoffice":["foreign"]}`) })
+	assert.Contains(t, a.get("message?id="+id(4)), "foreign")
 }
 
 func TestHidePayloads(t *testing.T) {

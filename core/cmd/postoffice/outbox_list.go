@@ -29,6 +29,7 @@ type recordResult struct {
 	LastError string          `json:"last_error,omitempty"`
 	Bytes     int64           `json:"bytes"`
 	Attrs     json.RawMessage `json:"attributes,omitempty"`
+	Metadata  json.RawMessage `json:"metadata,omitempty"`
 	Payload   json.RawMessage `json:"payload,omitempty"`
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/connect"
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
+	"github.com/postoffice-go/postoffice/core/internal/metadata"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -18,8 +19,10 @@ func (a *app) outboxShowCommand() *cobra.Command {
 		Use:   "show ID",
 		Short: "Show a message with its payload",
 		Long: `Shows one message, with its attributes and its payload, which may be private.
+Metadata in the payload, its key "_postoffice", is shown apart from it.
 
-JSON: that of list, and "attributes" and "payload".`,
+JSON: that of list, and "attributes", "payload" without its metadata, and
+"metadata" if it has any.`,
 		Example: "  postoffice outbox show 0197f0f2-6f4e-7c3b-9d57-0d1c5f7a2b11 --outbox outbox.db",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.outboxRun(&flags, func(ctx context.Context, store *connect.Outbox, arguments []string) error {
@@ -28,11 +31,16 @@ JSON: that of list, and "attributes" and "payload".`,
 				return err
 			}
 			result := newRecordResult(entry)
-			result.Attrs, result.Payload = entry.Attributes, entry.Payload
+			result.Attrs = entry.Attributes
+			result.Payload, result.Metadata = metadata.Cut(entry.Payload)
 			return a.result(result, func(w io.Writer) {
-				_, _ = fmt.Fprintf(w, "id          %s\ntopic       %s\nstate       %s\nattempts    %d\ncreated     %s\ndue         %s\ndeliver at  %s\nlast error  %s\nattributes  %s\npayload     %s\n",
+				_, _ = fmt.Fprintf(w, "id          %s\ntopic       %s\nstate       %s\nattempts    %d\ncreated     %s\ndue         %s\ndeliver at  %s\nlast error  %s\nattributes  %s\n",
 					shown(entry.ID), shown(entry.Topic), entry.State, entry.Attempts, timeText(entry.CreatedAt), timeText(entry.DueAt),
-					timeText(entry.DeliverAt), shown(entry.LastError), entry.Attributes, entry.Payload)
+					timeText(entry.DeliverAt), shown(entry.LastError), entry.Attributes)
+				if result.Metadata != nil {
+					_, _ = fmt.Fprintf(w, "metadata    %s\n", result.Metadata)
+				}
+				_, _ = fmt.Fprintf(w, "payload     %s\n", result.Payload)
 			})
 		}),
 	}

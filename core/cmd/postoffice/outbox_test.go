@@ -187,6 +187,24 @@ func TestOutboxLook(t *testing.T) {
 	})
 }
 
+// TestOutboxShowsMetadata has metadata in the payload, shown apart from it.
+func TestOutboxShowsMetadata(t *testing.T) {
+	records := letters(2)
+	records[1].Payload = json.RawMessage(`{"_postoffice":{"message_id":"m-7"},"n":1,"html":"<&>"}`)
+	flags := stands[0].make(t, records)
+	show := func(i int, arguments ...string) result {
+		return run(t, append(append([]string{"outbox", "show", records[i].ID}, arguments...), flags...)...).is(exit.OK)
+	}
+	var got recordResult
+	show(1, "--json").decode(&got)
+	assert.Equal(t, `{"message_id":"m-7"}`, string(got.Metadata))
+	assert.Equal(t, `{"n":1,"html":"<&>"}`, string(got.Payload))
+	assert.Equal(t, `{"a":"1"}`, string(got.Attrs))
+	assert.Contains(t, show(1).stdout, "metadata    {\"message_id\":\"m-7\"}\npayload     {\"n\":1,\"html\":\"<&>\"}\n")
+	assert.NotContains(t, show(0).stdout, "metadata")
+	assert.NotContains(t, show(0, "--json").stdout, "metadata")
+}
+
 func TestOutboxChange(t *testing.T) {
 	eachStand(t, func(t *testing.T, records []outbox.Record, run func(...string) result) {
 		count := func() (c countResult) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/postoffice-go/postoffice/core/internal/metadata"
 )
 
 // Bounds of what a page shows of a text, in characters.
@@ -18,9 +20,9 @@ const (
 
 // How many bytes are read of a text for [Preview] and for [Content]. They hold
 // at least one character more than is shown, so that the page shows that more
-// follows.
+// follows. That of a preview leaves room for metadata, which come first.
 const (
-	ReadPreview = utf8.UTFMax * (MaxPreview + 1)
+	ReadPreview = utf8.UTFMax*(MaxPreview+1) + 2000
 	ReadContent = utf8.UTFMax * (MaxContent + 1)
 )
 
@@ -67,9 +69,10 @@ func deceptive(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
 }
 
-// Preview is the beginning of a text, in a line.
-func Preview(text []byte) string {
-	return Shown(string(text[:min(len(text), ReadPreview)]), MaxPreview)
+// Preview is the beginning of a payload without its metadata, in a line.
+func Preview(payload []byte) string {
+	payload, _ = metadata.Cut(payload[:min(len(payload), ReadPreview)])
+	return Shown(string(payload), MaxPreview)
 }
 
 // Content is a payload or attributes for a page, made readable when it is JSON

@@ -43,7 +43,7 @@ func busy(t *testing.T) (s *running, good, bad *consumer) {
 	s.addTopic("audit")
 	s.addTopicNamed(strings.ReplaceAll(hostile, `"`, `\"`) + strings.Repeat("x", 150))
 	for i := range 3 {
-		s.publish("orders", fmt.Sprintf(`{"order":%d,"customer":{"name":"Ada","city":"Málaga"},"long":%q}`, 1000+i, strings.Repeat("long", 50)))
+		s.publish("orders", fmt.Sprintf(`{"_postoffice":{"message_id":"0190163d-8694-739b-aea5-966c26f8ad91"},"order":%d,"customer":{"name":"Ada","city":"Málaga"},"long":%q}`, 1000+i, strings.Repeat("long", 50)))
 	}
 	s.publish("parcels.shipped", `{"parcel":"PX-1"}`)
 	s.publish("audit", `{"who":"ada"}`)
@@ -140,6 +140,32 @@ func TestBrowserPublishes(t *testing.T) {
 	p.Press("#message-1 a")
 	p.See("h1", "Message 1")
 	p.See("pre", `"order": 17`)
+}
+
+// Metadata in the payload is shown apart from it, in the list and on the page of
+// the message, which has what came all the same.
+func TestBrowserShowsMetadata(t *testing.T) {
+	s := start(t, Options{})
+	s.addTopic("orders", newConsumer(t, 200).URL)
+	const payload = `{"_postoffice":{"message_id":"m-7","traceparent":"00-1-2-01"},"order":17}`
+	s.publish("orders", payload)
+	s.publish("orders", `{"_postoffice":["foreign"],"order":18}`)
+	p := testbrowser.Open(t, s.url)
+	p.See("#message-1", `{"order":17}`)
+	p.See("#message-2", `{"_postoffice":["foreign"],"order":18}`)
+	p.Press("#message-1 a")
+	p.See("h1", "Message 1")
+	texts := func() []string {
+		return testbrowser.Eval[[]string](p, `[...document.querySelectorAll("section:has(pre)")].map((e) => e.querySelector("h2").innerText + " " + e.querySelector("pre").innerText.replace(/\s+/g, ""))`)
+	}
+	assert.Equal(t, []string{
+		`Payload {"order":17}`, `Metadata {"message_id":"m-7","traceparent":"00-1-2-01"}`, `Attributes {"kind":"new"}`,
+	}, texts())
+	p.See("[aria-labelledby=payload-title]", fmt.Sprintf("%d bytes with the metadata", len(payload)))
+	picture(p, "metadata")
+	assert.Equal(t, payload, s.get("/dev/messages/1/payload"))
+	p.Go(s.url + "/dev/messages/2")
+	assert.Equal(t, []string{`Payload {"_postoffice":["foreign"],"order":18}`, `Attributes {"kind":"new"}`}, texts())
 }
 
 func TestBrowserRetriesAndPauses(t *testing.T) {

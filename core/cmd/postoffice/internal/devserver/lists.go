@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/metadata"
 	"github.com/postoffice-go/postoffice/core/internal/webpage"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
@@ -322,9 +323,11 @@ type messageBody struct {
 	At                    webpage.Moment
 	DeliverAt             webpage.Moment
 	Payload, Attributes   text
-	Jobs                  []jobRow
-	ThrownAway            bool
-	Attempts              attemptList
+	// Metadata are shown apart from the payload; empty for none.
+	Metadata   string
+	Jobs       []jobRow
+	ThrownAway bool
+	Attempts   attemptList
 }
 
 // text is a part of a message.
@@ -332,9 +335,9 @@ type text struct {
 	Shown string
 	Bytes int
 	// Cut reports whether Shown is not all of it; Missing whether the message
-	// came without it.
-	Cut, Missing bool
-	Link         string
+	// came without it; Apart whether metadata are shown apart from it.
+	Cut, Missing, Apart bool
+	Link                string
 }
 
 type jobRow struct {
@@ -349,13 +352,16 @@ type jobRow struct {
 
 func (a *app) messageBody(message postofficetest.Message) messageBody {
 	now := time.Now()
+	payload, apart := metadata.Cut(message.Payload)
 	address := "/dev/messages/" + strconv.FormatInt(message.Number, 10)
 	body := messageBody{
 		Number: message.Number, Topic: message.Topic, Via: message.Via.String(), At: momentOf(message.AcceptedAt, now),
-		TopicLink: "/dev/messages?" + url.Values{"topic": {message.Topic}}.Encode(),
-		Payload:   textOf(message.Payload, address+"/payload"), Attributes: textOf(message.Attributes, address+"/attributes"),
+		TopicLink:  "/dev/messages?" + url.Values{"topic": {message.Topic}}.Encode(),
+		Payload:    textOf(payload, len(message.Payload), address+"/payload"),
+		Attributes: textOf(message.Attributes, len(message.Attributes), address+"/attributes"),
 		ThrownAway: message.ThrownAway(), Attempts: a.listAttempts(message.Number, 0, pageRows),
 	}
+	body.Metadata, _ = webpage.Content(apart, len(apart))
 	body.Attempts.paging = paging{}
 	if !message.DeliverAt.IsZero() {
 		body.DeliverAt = momentOf(message.DeliverAt, now)
@@ -379,7 +385,8 @@ func (a *app) messageBody(message postofficetest.Message) messageBody {
 	return body
 }
 
-func textOf(raw []byte, link string) text {
+// textOf is a part of a message, of which so many bytes came.
+func textOf(raw []byte, bytes int, link string) text {
 	shown, cut := webpage.Content(raw, len(raw))
-	return text{Shown: shown, Bytes: len(raw), Missing: raw == nil, Link: link, Cut: cut}
+	return text{Shown: shown, Bytes: bytes, Missing: raw == nil, Apart: len(raw) < bytes, Link: link, Cut: cut}
 }
