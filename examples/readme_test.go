@@ -1,4 +1,4 @@
-// Package examples_test checks that what the README shows works.
+// Package examples_test checks that what the README and core/docs show works.
 package examples_test
 
 import (
@@ -20,30 +20,31 @@ import (
 
 const root = ".."
 
-// block is a fenced block of the README.
-type block struct{ language, text string }
-
-func readme(t *testing.T) []block {
+// pages returns the README and the pages of core/docs.
+func pages(t *testing.T) []string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	docs, err := filepath.Glob(filepath.Join(root, "core", "docs", "*.md"))
 	require.NoError(t, err)
-	var blocks []block
-	for _, match := range regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
-		blocks = append(blocks, block{match[1], match[2]})
-	}
-	require.NotEmpty(t, blocks)
-	return blocks
+	require.NotEmpty(t, docs)
+	return append([]string{filepath.Join(root, "README.md")}, docs...)
 }
 
+// blocksOf returns the fenced blocks of a language on all pages.
 func blocksOf(t *testing.T, language string) []string {
 	t.Helper()
 	var texts []string
-	for _, b := range readme(t) {
-		if b.language == language {
-			texts = append(texts, b.text)
+	for _, page := range pages(t) {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		blocks := regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$").FindAllStringSubmatch(string(text), -1)
+		assert.Equal(t, 2*len(blocks), strings.Count(string(text), "```"), "%s: a block is not found", page)
+		for _, block := range blocks {
+			if block[1] == language {
+				texts = append(texts, block[2])
+			}
 		}
 	}
-	require.NotEmpty(t, texts, "the README has no blocks of %s", language)
+	require.NotEmpty(t, texts, "no page has blocks of %s", language)
 	return texts
 }
 
@@ -97,17 +98,25 @@ func TestGoBlocks(t *testing.T) {
 
 	unformatted, err := exec.CommandContext(t.Context(), "gofmt", "-l", directory).CombinedOutput()
 	require.NoError(t, err)
-	assert.Empty(t, string(unformatted), "the README's Go is formatted")
+	assert.Empty(t, string(unformatted), "the pages' Go is formatted")
 }
 
+// TestJSONBlocks reads blocks that have an address of the server as settings.
 func TestJSONBlocks(t *testing.T) {
+	settings := 0
 	for _, text := range blocksOf(t, "json") {
+		assert.True(t, json.Valid([]byte(text)), text)
+		if !strings.Contains(text, `"URL"`) {
+			continue
+		}
+		settings++
 		config, err := core.ParseSettings(strings.NewReader(text))
 		require.NoError(t, err)
 		client, err := core.NewClient(config)
 		require.NoError(t, err)
 		require.NoError(t, client.Stop(t.Context()))
 	}
+	assert.Positive(t, settings)
 }
 
 func TestCommands(t *testing.T) {
@@ -141,7 +150,7 @@ func TestCommands(t *testing.T) {
 					checkPostoffice(t, command)
 					continue
 				}
-				assert.Fail(t, "nothing checks this command of the README", command)
+				assert.Fail(t, "nothing checks this command of a page", command)
 			}
 		}
 	}
@@ -173,14 +182,16 @@ func checkPostoffice(t *testing.T, line string) {
 }
 
 func TestLinks(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(root, "README.md"))
-	require.NoError(t, err)
-	links := regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(string(text), -1)
-	require.NotEmpty(t, links)
-	for _, link := range links {
-		if !strings.Contains(link[1], "://") {
-			_, err := os.Stat(filepath.Join(root, link[1]))
-			assert.NoError(t, err)
+	for _, page := range pages(t) {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		links := regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(string(text), -1)
+		require.NotEmpty(t, links, page)
+		for _, link := range links {
+			if !strings.Contains(link[1], "://") {
+				_, err := os.Stat(filepath.Join(filepath.Dir(page), link[1]))
+				assert.NoError(t, err, page)
+			}
 		}
 	}
 }
