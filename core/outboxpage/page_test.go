@@ -237,8 +237,9 @@ func TestMessage(t *testing.T) {
 // only the beginning of the payload is read.
 func TestMetadata(t *testing.T) {
 	a := start(t)
+	metadata := `{"message_id":"m-7","tenant":"<b>","tracestate":"` + strings.Repeat("t", 512) + `"}` // the most that W3C asks for
 	for n, rest := range map[int]string{1: "", 2: strings.Repeat("long", webpage.ReadContent)} {
-		payload := `{"_postoffice":{"message_id":"m-7","tenant":"<b>"},"order":7,"rest":"` + rest + `"}`
+		payload := `{"_postoffice":` + metadata + `,"order":7,"rest":"` + rest + `"}`
 		a.insert(n, "orders", func(r *outbox.Record) { r.Payload = json.RawMessage(payload) })
 		body := a.get("message?id=" + id(n))
 		parts := regexp.MustCompile(`(?s)<pre tabindex="0" aria-label="(\w+)"><bdi>(.*?)</bdi>`).FindAllStringSubmatch(body, -1)
@@ -247,7 +248,7 @@ func TestMetadata(t *testing.T) {
 		assert.NotContains(t, parts[0][2], "_postoffice")
 		assert.Contains(t, parts[0][2], "order")
 		assert.Equal(t, "Metadata", parts[1][1])
-		assert.JSONEq(t, `{"message_id":"m-7","tenant":"<b>"}`, html.UnescapeString(parts[1][2]))
+		assert.JSONEq(t, metadata, html.UnescapeString(parts[1][2]))
 		assert.Equal(t, "Attributes", parts[2][1])
 		assert.Equal(t, payload, a.get("part?part=payload&id="+id(n)), "as it is stored")
 		assert.NotContains(t, a.get("message?payloads=hide&id="+id(n)), "m-7")
