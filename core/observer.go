@@ -69,7 +69,7 @@ type Observer struct {
 	// function is called with the outcome; it may be nil. It is for traces.
 	Publish func(ctx context.Context, call PublishCall) (context.Context, func(Receipt, error))
 	// Origin returns the origin of messages that are posted after their call
-	// has returned. Its argument is the context of the call, as returned by
+	// has returned, or in a request that calls share. Its argument is the context of the call, as returned by
 	// Publish. Send receives the origin with these messages. An origin must be
 	// comparable, such as a pointer; nil means none. The outbox does not store
 	// it.

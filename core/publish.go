@@ -23,7 +23,8 @@ type Receipt struct {
 	// particular order: one per message and HTTP consumer, and one per chunk of
 	// a bulk and Pub/Sub consumer. With State Delivered, an empty non-nil list
 	// means that the topic has no consumers and the server discarded the
-	// messages. Nil means that the server did not report jobs.
+	// messages. Nil means that the server did not report jobs, or that the
+	// request was shared with other calls (see Config.PostsPerTopic).
 	Jobs []int64
 }
 
@@ -44,6 +45,9 @@ type Receipt struct {
 // The payload must not be a string, a []byte or nil, and may be nested up to
 // 1000 levels deep. Payload, attributes and topic together are limited to
 // 7,000,000 bytes, and the topic to 255 characters.
+//
+// Concurrent calls share requests, see Config.PostsPerTopic: each has its own
+// result.
 //
 // The call takes at most Config.Timeout, which grows by 2 s per MB of message,
 // plus up to 5 s to store the message. If the server does not know a topic of

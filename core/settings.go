@@ -30,8 +30,9 @@ const maxSettingsBytes = 1 << 20
 //	CONSUMERS                list of objects: topic, target, type, from_now,
 //	                         timeout and retry in seconds
 //
-// This client adds RECOVERY_PATH, ALLOW_OPEN_RECOVERY, BULK_LIMIT and
-// SETUP_REQUIRED, and chunk_size and paused for a consumer.
+// This client adds RECOVERY_PATH, ALLOW_OPEN_RECOVERY, BULK_LIMIT,
+// POSTS_PER_TOPIC, MAX_POSTS and SETUP_REQUIRED, and chunk_size and paused for a
+// consumer.
 //
 // Seconds are numbers or strings, such as 0.5 or "0.5"; Go durations such as
 // "500ms" are accepted, too. A missing key leaves its field zero, which means
@@ -63,6 +64,8 @@ func ParseSettings(r io.Reader) (Config, error) {
 //	POSTOFFICE_TIMEOUT               seconds, or a Go duration such as 500ms
 //	POSTOFFICE_BULK_TIMEOUT          the same
 //	POSTOFFICE_BULK_LIMIT
+//	POSTOFFICE_POSTS_PER_TOPIC
+//	POSTOFFICE_MAX_POSTS
 //	POSTOFFICE_SETUP_REQUIRED        true or false
 //
 // An empty variable counts as not set. Other variables that begin with
@@ -135,6 +138,8 @@ func envVariables() []envVariable {
 		{"POSTOFFICE_TIMEOUT", func(c *Config, v settingValue, text string) { v.secondsText(text, &c.Timeout) }},
 		{"POSTOFFICE_BULK_TIMEOUT", func(c *Config, v settingValue, text string) { v.secondsText(text, &c.BulkTimeout) }},
 		{"POSTOFFICE_BULK_LIMIT", func(c *Config, v settingValue, text string) { v.integerText(text, &c.BulkLimit) }},
+		{"POSTOFFICE_POSTS_PER_TOPIC", func(c *Config, v settingValue, text string) { v.integerText(text, &c.PostsPerTopic) }},
+		{"POSTOFFICE_MAX_POSTS", func(c *Config, v settingValue, text string) { v.integerText(text, &c.MaxPosts) }},
 		{"POSTOFFICE_SETUP_REQUIRED", func(c *Config, v settingValue, text string) { v.boolText(text, &c.SetupRequired) }},
 	}
 }
@@ -157,6 +162,8 @@ func configKeys() []settingKey[Config] {
 		{"TIMEOUT", func(c *Config, v settingValue) { v.seconds(&c.Timeout) }},
 		{"BULK_TIMEOUT", func(c *Config, v settingValue) { v.seconds(&c.BulkTimeout) }},
 		{"BULK_LIMIT", func(c *Config, v settingValue) { v.integer(&c.BulkLimit) }},
+		{"POSTS_PER_TOPIC", func(c *Config, v settingValue) { v.integer(&c.PostsPerTopic) }},
+		{"MAX_POSTS", func(c *Config, v settingValue) { v.integer(&c.MaxPosts) }},
 		{"SETUP_REQUIRED", func(c *Config, v settingValue) { v.bool(&c.SetupRequired) }},
 	}
 }

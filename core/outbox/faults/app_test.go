@@ -64,6 +64,9 @@ type app struct {
 	// Rate is how many messages they publish in a second, together; zero for
 	// as many as they can.
 	Rate int
+	// Posts is how many requests of a topic are in progress before calls share;
+	// zero for the default.
+	Posts int
 	// Lease shortens the leases of the claims, if it is positive.
 	Lease time.Duration
 	// Crash is the point at which the app kills itself, the time after
@@ -176,13 +179,14 @@ func runApp(text string) error {
 // config makes the configuration of the app's client.
 func (a app) config(w *watch, store outbox.Store) core.Config {
 	config := core.Config{
-		URL:         a.Server,
-		Topics:      []string{topic},
-		OriginHost:  "http://user:secret@127.0.0.1:9",
-		BulkLimit:   bulkLimit,
-		BulkTimeout: bulkTimeout,
-		Outbox:      w.store(shorten(store, a.Lease)),
-		Logger:      slog.New(slog.DiscardHandler),
+		URL:           a.Server,
+		Topics:        []string{topic},
+		OriginHost:    "http://user:secret@127.0.0.1:9",
+		BulkLimit:     bulkLimit,
+		BulkTimeout:   bulkTimeout,
+		PostsPerTopic: a.Posts,
+		Outbox:        w.store(shorten(store, a.Lease)),
+		Logger:        slog.New(slog.DiscardHandler),
 	}
 	if w != nil {
 		config.HTTPClient = &http.Client{Transport: w.roundTripper()}

@@ -70,19 +70,33 @@ func TestNetworkFaults(t *testing.T) {
 	for name, cause := range networkFaults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			eachStore(t, nil, func(t *testing.T, k kind) { withNetworkFault(t, k, cause) })
+			eachStore(t, nil, func(t *testing.T, k kind) {
+				withNetworkFault(t, k, cause, app{Publishers: 8, Modes: []core.Mode{core.Off, core.Durable}, Rate: 500})
+			})
 		})
 	}
 }
 
-func withNetworkFault(t *testing.T, k kind, cause func(*office, *proxy)) {
+// TestNetworkFaultsOfSharedRequests is TestNetworkFaults with so many callers that
+// they share requests: what is missing then is an answer for many messages.
+func TestNetworkFaultsOfSharedRequests(t *testing.T) {
+	for _, name := range []string{"reset mid-body", "201 lost", "500, 503 and 429"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := withNetworkFault(t, embedded(), networkFaults[name], app{
+				Publishers: 64, Modes: []core.Mode{core.Off}, Rate: 2000, Posts: 1,
+			})
+			assert.Greater(t, p.sharedCount(), 20, "messages of shared requests")
+		})
+	}
+}
+
+func withNetworkFault(t *testing.T, k kind, cause func(*office, *proxy), a app) *process {
 	length := byForm(20*time.Second, time.Second)
 	place, server, l := k.create(t), newOffice(t), newLedger()
 	way := newProxy(t, strings.TrimPrefix(server.URL(), "http://"))
-	p := start(t, app{
-		Store: k.name, Place: place, Server: "http://" + way.address(), Run: "r", Lease: 10 * time.Second,
-		Publishers: 8, Modes: []core.Mode{core.Off, core.Durable}, Rate: 500, Watched: true,
-	})
+	a.Store, a.Place, a.Server, a.Run, a.Lease, a.Watched = k.name, place, "http://"+way.address(), "r", 10*time.Second, true
+	p := start(t, a)
 	p.await(t, lineStarted)
 	require.NoError(t, server.WaitForMessages(t.Context(), topic, 300))
 	before := p.goroutines(t, server)
@@ -106,4 +120,5 @@ func withNetworkFault(t *testing.T, k kind, cause func(*office, *proxy)) {
 	assert.Empty(t, l.stored)
 	assert.Empty(t, l.tooMany())
 	assert.Greater(t, during, int(length.Seconds()*500)/byForm(4, 20), "the app was not held up")
+	return p
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core"
 )
 
 // patience is how long a test waits for what should happen soon: long, for
@@ -37,6 +39,7 @@ type process struct {
 	claims   int
 	posted   map[string]bool // in flight: posted, and not deleted
 	missing  map[string]int  // how often a request got no answer
+	together map[string]bool // in a request with others
 }
 
 // start runs an app. It is killed when the test ends.
@@ -55,6 +58,7 @@ func start(t *testing.T, a app) *process {
 		lines:    map[string]string{},
 		posted:   map[string]bool{},
 		missing:  map[string]int{},
+		together: map[string]bool{},
 	}
 	// With the race detector a process waits a second before it exits.
 	p.command.Env = append(os.Environ(), appVariable+"="+string(text), "GORACE=atexit_sleep_ms=0")
@@ -100,8 +104,10 @@ func (p *process) note(kind, about string) {
 	case lineClaimed:
 		p.claims++
 	case linePosted:
-		for id := range strings.FieldsSeq(about) {
+		ids := strings.Fields(about)
+		for _, id := range ids {
 			p.posted[id] = true
+			p.together[id] = len(ids) > 1
 		}
 	case lineMissing:
 		for id := range strings.FieldsSeq(about) {
@@ -129,6 +135,20 @@ func (p *process) acceptedCount() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.accepted)
+}
+
+// sharedCount tells how many messages were delivered within their call in a
+// request with messages of other calls.
+func (p *process) sharedCount() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for id, state := range p.accepted {
+		if state == core.Delivered.String() && p.together[id] {
+			n++
+		}
+	}
+	return n
 }
 
 // claimCount tells how often the app has claimed rows so far.
