@@ -132,6 +132,27 @@ type Config struct {
 	// defaults.
 	Batching Batching
 
+	// Marshal encodes payloads in place of encoding/json, for apps with an
+	// encoder of their own such as sonic, goccy/go-json or encoding/json/v2. It
+	// must be safe for concurrent use. The client copies the result before
+	// Publish returns, so Marshal may reuse its memory.
+	//
+	// The result must be one JSON object; surrounding white space is removed.
+	// It is checked like every payload: syntax, UTF-8, NUL, digits of numbers,
+	// depth, size, and the key [MetadataKey]. If Marshal fails or panics, the
+	// call returns ErrInvalidMessage. The error wraps the error of Marshal and
+	// shows its type only, because the text may contain values.
+	//
+	// Options of the encoder: map keys need no order. HTML escaping is
+	// accepted, but enlarges payloads; goccy/go-json escapes by default, sonic
+	// and encoding/json/v2 do not. Text that is not valid UTF-8 is refused when
+	// the encoder passes it on, as sonic does by default. When the encoder
+	// replaces it by U+FFFD, as goccy/go-json does, it is refused in the fields
+	// that encoding/json would encode.
+	//
+	// Defaults to encoding/json without HTML escaping.
+	Marshal func(payload any) ([]byte, error)
+
 	// Outbox stores messages that could not be delivered at once. Defaults to
 	// none: Publish returns an error when delivery fails, and nothing is
 	// stored.
@@ -240,6 +261,7 @@ type settings struct {
 	maxPosts             int // negative: no limit
 	batching             Batching
 
+	marshal       func(any) ([]byte, error) // nil for encoding/json
 	outbox        outbox.Store
 	httpClient    *http.Client // nil for the default
 	logger        *slog.Logger
@@ -278,6 +300,7 @@ func (c Config) resolve() (*settings, error) {
 		bulkLimit:         cmp.Or(c.BulkLimit, DefaultBulkLimit),
 		postsPerTopic:     cmp.Or(c.PostsPerTopic, DefaultPostsPerTopic),
 		maxPosts:          cmp.Or(c.MaxPosts, DefaultMaxPosts),
+		marshal:           c.Marshal,
 		outbox:            c.Outbox,
 		httpClient:        c.HTTPClient,
 		logger:            cmp.Or(c.Logger, slog.Default()),

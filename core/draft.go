@@ -1,6 +1,7 @@
 package core
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -61,12 +62,12 @@ func newDraft(topic string, base map[string]any, options []PublishOption) (draft
 func (d *draft) identified() bool { return d.messageID || d.DedupKey != "" }
 
 // add checks and encodes a payload and adds it as a message.
-func (d *draft) add(path string, payload any) error {
-	encoded, problem := message.EncodePayload(path, payload)
+func (d *draft) add(e *encoder, path string, payload any) error {
+	encoded, problem := e.Encode(path, payload)
 	if problem != nil {
 		return invalidMessage(problem)
 	}
-	m := message.Message{Payload: encoded}
+	m := message.Message{Payload: bytes.Clone(encoded)}
 	if d.identified() {
 		var err error
 		if m.ID, err = message.NewID(); err != nil {
@@ -93,13 +94,13 @@ func (d *draft) add(path string, payload any) error {
 }
 
 // addAll adds the payloads of a bulk call.
-func (d *draft) addAll(payloads []any) error {
+func (d *draft) addAll(e *encoder, payloads []any) error {
 	if d.DedupKey != "" {
 		return invalid(fieldError("WithDedupKey", "names one message, and PublishBulk makes many; use Publish for each"))
 	}
 	d.Messages = make([]message.Message, 0, len(payloads))
 	for i, payload := range payloads {
-		if err := d.add(fmt.Sprintf("payload[%d]", i), payload); err != nil {
+		if err := d.add(e, fmt.Sprintf("payload[%d]", i), payload); err != nil {
 			return err
 		}
 	}
@@ -119,5 +120,5 @@ func fieldOf(problem *message.Problem) *FieldError {
 	if problem == nil {
 		return nil
 	}
-	return &FieldError{Field: problem.Path, Problem: problem.Text}
+	return &FieldError{Field: problem.Path, Problem: problem.Text, Err: problem.Cause}
 }

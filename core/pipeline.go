@@ -21,14 +21,15 @@ import (
 // pipeline executes a call that publishes: it checks and encodes the messages,
 // selects a route, posts, stores or queues them, and returns the receipt.
 type pipeline struct {
-	gate    *gate
-	events  *events
-	office  *office.Office
-	sender  *deliver.Sender
-	sharer  *share.Sharer
-	queue   *queue.Queue
-	relay   *relay.Relay // nil without an outbox
-	storage *storage     // nil without an outbox
+	gate     *gate
+	events   *events
+	encoders *encoders
+	office   *office.Office
+	sender   *deliver.Sender
+	sharer   *share.Sharer
+	queue    *queue.Queue
+	relay    *relay.Relay // nil without an outbox
+	storage  *storage     // nil without an outbox
 	// bulkTimeout is how long after its first request a bulk call with an
 	// outbox may begin another request.
 	bulkTimeout time.Duration
@@ -71,39 +72,46 @@ func (p *pipeline) run(ctx context.Context, k call) (Receipt, error) {
 	} else if !k.bulk && k.publisher.mode() == Memory && k.publisher.options.FlushOn == nil {
 		return p.enqueue(ctx, &k)
 	}
-	d, err := newDraft(k.topic, k.publisher.base(), k.options)
-	if err != nil {
-		return Receipt{}, err
-	}
-	if k.bulk {
-		err = d.addAll(k.payloads)
-	} else {
-		err = d.add("payload", k.payload)
-	}
+	d, err := p.compose(&k)
 	if err != nil {
 		return Receipt{}, err
 	}
 	return p.accept(ctx, &k, &d)
 }
 
+// compose checks and encodes the messages of a call.
+func (p *pipeline) compose(k *call) (draft, error) {
+	encoder := p.encoders.take()
+	defer p.encoders.giveBack(encoder)
+	d, err := newDraft(k.topic, k.publisher.base(), k.options)
+	switch {
+	case err != nil:
+	case k.bulk:
+		err = d.addAll(encoder, k.payloads)
+	default:
+		err = d.add(encoder, "payload", k.payload)
+	}
+	return d, err
+}
+
 // enqueue encodes a message directly into a batch of the queue, without a copy
 // of its own.
 func (p *pipeline) enqueue(ctx context.Context, k *call) (Receipt, error) {
-	encoder := message.NewEncoder()
-	defer encoder.Release()
+	encoder := p.encoders.take()
+	defer p.encoders.giveBack(encoder)
 	like := message.Batch{Topic: k.topic, Attributes: message.NoAttributes}
-	if k.topic == "" || k.topic != encoder.Topic || len(k.options) > 0 || k.publisher.attributes != nil {
+	if k.topic == "" || k.topic != encoder.topic || len(k.options) > 0 || k.publisher.attributes != nil {
 		d, err := newDraft(k.topic, k.publisher.base(), k.options)
 		if err != nil {
 			return Receipt{}, err
 		}
 		if d.identified() {
-			if err := d.add("payload", k.payload); err != nil {
+			if err := d.add(encoder, "payload", k.payload); err != nil {
 				return Receipt{}, err
 			}
 			return p.accept(ctx, k, &d)
 		}
-		encoder.Topic, like = k.topic, d.Batch
+		encoder.topic, like = k.topic, d.Batch
 	}
 	encoded, problem := encoder.Encode("payload", k.payload)
 	if problem == nil {
@@ -114,7 +122,7 @@ func (p *pipeline) enqueue(ctx context.Context, k *call) (Receipt, error) {
 	}
 	if !p.spillsNow() {
 		like.Origins = p.events.origin(ctx)
-		if p.queue.Put(&like, encoded, encoder.Turn) {
+		if p.queue.Put(&like, encoded, encoder.turn) {
 			return Receipt{State: Queued}, nil
 		}
 		like.Origins = nil

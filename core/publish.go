@@ -30,10 +30,10 @@ type Receipt struct {
 
 // Publish posts a message to a topic. The payload is any value that
 // encoding/json encodes as an object: a struct, a map with string keys, a
-// json.RawMessage. The encoding is that of encoding/json: time.Time becomes RFC
-// 3339 text, time.Duration a number of nanoseconds, []byte base64 text, and
-// big.Int a number; decimal types use their own MarshalJSON or MarshalText.
-// Integers are exact and may have 5,000 digits. The server converts other
+// json.RawMessage. The encoding is that of encoding/json, or of Config.Marshal:
+// time.Time becomes RFC 3339 text, time.Duration a number of nanoseconds,
+// []byte base64 text, and big.Int a number; decimal types use their own
+// MarshalJSON or MarshalText. Integers are exact and may have 5,000 digits. The server converts other
 // numbers to double precision, so encode exact decimals as strings. HTTP
 // consumers do not receive a payload's own key "attributes": the server
 // replaces it with the message's attributes.
@@ -42,9 +42,10 @@ type Receipt struct {
 // committed in the outbox. A message that the server refuses permanently is
 // stored as dead. Without an outbox every failure is returned.
 //
-// The payload must not be a string, a []byte or nil, and may be nested up to
-// 1000 levels deep. Payload, attributes and topic together are limited to
-// 7,000,000 bytes, and the topic to 255 characters.
+// The payload must not be a string, a []byte or nil, must not have a top-level
+// key "_postoffice" ([MetadataKey]), and may be nested up to 1000 levels deep.
+// Payload, attributes and topic together are limited to 7,000,000 bytes, and
+// the topic to 255 characters.
 //
 // Concurrent calls share requests, see Config.PostsPerTopic: each has its own
 // result.

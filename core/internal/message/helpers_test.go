@@ -1,5 +1,7 @@
 package message
 
+import "bytes"
+
 // asError makes an error of a problem, nil of none.
 func asError(problem *Problem) error {
 	if problem == nil {
@@ -8,9 +10,12 @@ func asError(problem *Problem) error {
 	return problem
 }
 
+// shared encodes the payloads of the tests that need no other encoder.
+var shared = NewEncoder(nil)
+
 func encodePayload(path string, payload any) ([]byte, error) {
-	encoded, problem := EncodePayload(path, payload)
-	return encoded, asError(problem)
+	encoded, problem := shared.Encode(path, payload)
+	return bytes.Clone(encoded), asError(problem)
 }
 
 func encodeAttributes(sets ...AttributeSet) ([]byte, error) {

@@ -430,7 +430,7 @@ func FuzzNextSpecial(f *testing.F) {
 			return
 		}
 		want := from
-		for want < len(text) && text[want] != '"' && text[want] != '\\' && text[want] < 0x80 {
+		for want < len(text) && text[want] != '"' && text[want] != '\\' && text[want] >= 0x20 && text[want] < 0x80 {
 			want++
 		}
 		if got := nextSpecial(text, from); got != want {

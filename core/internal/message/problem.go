@@ -9,6 +9,9 @@ type Problem struct {
 	Path string
 	// Text describes the problem, never the value.
 	Text string
+	// Cause is the underlying error, if there is one. Its text may contain the
+	// value.
+	Cause error
 }
 
 // Error returns the path and the text.
