@@ -98,8 +98,8 @@ func (c *Client) build(guard guard) (err error) {
 		Office: c.office, BulkLimit: cfg.bulkLimit, Outbox: cfg.outbox != nil, EnsureTopic: c.setup.ensureTopic, Guard: guard.call,
 	})
 	c.pipeline = &pipeline{
-		gate: &c.gate, events: events, encoders: newEncoders(cfg.marshal), office: c.office, sender: sender,
-		bulkTimeout: cfg.bulkTimeout, stopping: c.stopping.Done(),
+		gate: &c.gate, events: events, encoders: newEncoders(cfg.marshal, cfg.metadataInPayload),
+		office: c.office, sender: sender, bulkTimeout: cfg.bulkTimeout, stopping: c.stopping.Done(),
 		sharer: share.New(share.Config{
 			PerGroup: cfg.postsPerTopic, InAll: cfg.maxPosts, Messages: cfg.bulkLimit, Timeout: cfg.timeout, BulkTimeout: cfg.bulkTimeout,
 			Deliver: sender.DeliverInBackground, Delivered: events.delivered, Late: c.office.Late, IsOpen: c.office.IsOpen,

@@ -132,6 +132,21 @@ type Config struct {
 	// defaults.
 	Batching Batching
 
+	// MetadataInPayload makes metadata travel in the payload object, under the
+	// key [MetadataKey], instead of among the attributes: the id of
+	// WithMessageID, the trace of otelpo.WithPropagation, Options.Attributes and
+	// WithMetadata. Messages share a request only if their attributes are equal,
+	// and with the setting messages of different ids and traces do. The key is
+	// the first of the object, its value an object of strings. It counts towards
+	// the size of the payload and stays in the outbox.
+	//
+	// The handlers of core/delivery take the metadata out of the payload and
+	// merge it into the message's attributes, whatever this setting. Consumers
+	// with an older version of this module, or in other languages, see the key
+	// in the payload, so upgrade consumers before publishers. Defaults to false:
+	// metadata is sent as attributes.
+	MetadataInPayload bool
+
 	// Marshal encodes payloads in place of encoding/json, for apps with an
 	// encoder of their own such as sonic, goccy/go-json or encoding/json/v2. It
 	// must be safe for concurrent use. The client copies the result before
@@ -261,12 +276,14 @@ type settings struct {
 	maxPosts             int // negative: no limit
 	batching             Batching
 
-	marshal       func(any) ([]byte, error) // nil for encoding/json
-	outbox        outbox.Store
-	httpClient    *http.Client // nil for the default
-	logger        *slog.Logger
-	observer      Observer
-	setupRequired bool
+	marshal func(any) ([]byte, error) // nil for encoding/json
+	// metadataInPayload puts metadata into payloads.
+	metadataInPayload bool
+	outbox            outbox.Store
+	httpClient        *http.Client // nil for the default
+	logger            *slog.Logger
+	observer          Observer
+	setupRequired     bool
 }
 
 // faults collects the invalid fields of a configuration.
@@ -301,6 +318,7 @@ func (c Config) resolve() (*settings, error) {
 		postsPerTopic:     cmp.Or(c.PostsPerTopic, DefaultPostsPerTopic),
 		maxPosts:          cmp.Or(c.MaxPosts, DefaultMaxPosts),
 		marshal:           c.Marshal,
+		metadataInPayload: c.MetadataInPayload,
 		outbox:            c.Outbox,
 		httpClient:        c.HTTPClient,
 		logger:            cmp.Or(c.Logger, slog.Default()),

@@ -3,57 +3,58 @@ package core
 import (
 	"bytes"
 	"fmt"
-	"slices"
 
 	"github.com/postoffice-go/postoffice/core/internal/message"
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
 // MessageIDAttribute is the name of the attribute that WithMessageID adds.
-const MessageIDAttribute = "message_id"
+const MessageIDAttribute = message.IDName
 
 // MetadataKey is the key of a payload that holds its metadata, an object of
-// strings. It is reserved: a payload that has the key itself is refused.
+// strings; see Config.MetadataInPayload. It is reserved: a payload that has the
+// key itself is refused.
 const MetadataKey = wire.MetadataKey
 
 // draft holds the messages of a call until they are checked and encoded.
 type draft struct {
 	message.Batch
-	// messageID adds an attribute with the ID to each message, besides the
-	// attributes of the call.
-	messageID  bool
-	attributes []message.AttributeSet
+	// messageID adds the ID to each message.
+	messageID bool
+	// attributes are those of each message, but for its ID. metadata travels in
+	// each payload and is valid until the encoder is given back.
+	attributes, metadata message.Object
 }
 
-// newDraft checks the parts that all payloads of a call share.
-func newDraft(topic string, base map[string]any, options []PublishOption) (draft, error) {
-	if problem := message.CheckTopic("topic", topic); problem != nil {
-		return draft{}, invalidMessage(problem)
+// begin checks and encodes the parts that all payloads of a call share.
+func (e *encoder) begin(k *call) (draft, error) {
+	if k.topic == "" || k.topic != e.topic {
+		if problem := message.CheckTopic("topic", k.topic); problem != nil {
+			return draft{}, invalidMessage(problem)
+		}
+		e.topic = k.topic
 	}
-	d := draft{Batch: message.Batch{Topic: topic, Attributes: message.NoAttributes}}
-	if len(options) == 0 && len(base) == 0 {
+	d := draft{Batch: message.Batch{Topic: k.topic, Attributes: message.NoAttributes}}
+	base := k.publisher.base()
+	if base == nil && len(k.options) == 0 {
 		return d, nil
 	}
-	var o publishOptions // on the heap, because the options take its address
-	o.attributes = o.room[:0]
-	if len(base) > 0 {
-		o.attributes = append(o.attributes, message.AttributeSet{Many: base})
-	}
-	for i, option := range options {
+	o := &e.options
+	for i, option := range k.options {
 		if option == nil {
 			return draft{}, invalid(fieldError(fmt.Sprintf("options[%d]", i), "is nil"))
 		}
-		if err := option(&o); err != nil {
+		if err := option(o); err != nil {
 			return draft{}, invalid(err)
 		}
 	}
-	attributes, problem := message.EncodeAttributes(o.attributes...)
-	if problem != nil {
+	var problem *message.Problem
+	if d.attributes, d.metadata, problem = e.EncodeObjects(base, o.attributes, o.messageID); problem != nil {
 		return draft{}, invalidMessage(problem)
 	}
-	d.Attributes, d.DeliverAt, d.messageID, d.attributes = attributes, o.deliverAt, o.messageID, o.attributes
+	d.Attributes, d.DeliverAt, d.messageID = d.attributes.Text, o.deliverAt, o.messageID
 	if o.dedupKey != "" {
-		d.DedupKey = message.KeyID(topic, o.dedupKey)
+		d.DedupKey = message.KeyID(k.topic, o.dedupKey)
 	}
 	return d, nil
 }
@@ -61,34 +62,47 @@ func newDraft(topic string, base map[string]any, options []PublishOption) (draft
 // identified reports whether the messages have IDs before they are stored.
 func (d *draft) identified() bool { return d.messageID || d.DedupKey != "" }
 
+// encode checks and encodes a payload. The text is valid until the encoder is
+// used again. shown is the ID that consumers see, empty for none.
+func (d *draft) encode(e *encoder, path string, payload any) (encoded []byte, id, shown string, err error) {
+	if d.identified() {
+		if id, err = message.NewID(); err != nil {
+			return nil, "", "", fmt.Errorf("%w: %w", ErrNotAccepted, err)
+		}
+	}
+	inPayload := ""
+	if d.messageID {
+		shown = id
+		if d.DedupKey != "" {
+			shown = d.DedupKey
+		}
+		if e.PutsMetadataInPayload() {
+			inPayload = shown
+		}
+	}
+	encoded, problem := e.Encode(path, payload, d.metadata, inPayload)
+	if problem != nil {
+		return nil, "", "", invalidMessage(problem)
+	}
+	return encoded, id, shown, nil
+}
+
 // add checks and encodes a payload and adds it as a message.
 func (d *draft) add(e *encoder, path string, payload any) error {
-	encoded, problem := e.Encode(path, payload)
-	if problem != nil {
-		return invalidMessage(problem)
+	encoded, id, shown, err := d.encode(e, path, payload)
+	if err != nil {
+		return err
 	}
-	m := message.Message{Payload: bytes.Clone(encoded)}
-	if d.identified() {
-		var err error
-		if m.ID, err = message.NewID(); err != nil {
-			return fmt.Errorf("%w: %w", ErrNotAccepted, err)
-		}
-	}
+	m := message.Message{ID: id}
 	size := d.Attributes
-	if d.messageID {
-		value := m.ID
-		if d.DedupKey != "" {
-			value = d.DedupKey
-		}
-		sets := append(slices.Clone(d.attributes), message.AttributeSet{Single: true, Name: MessageIDAttribute, Value: value})
-		if m.Attributes, problem = message.EncodeAttributes(sets...); problem != nil {
-			return invalidMessage(problem)
-		}
+	if shown != "" && !e.PutsMetadataInPayload() {
+		m.Attributes = d.attributes.AppendWithID(nil, shown)
 		size = m.Attributes
 	}
 	if problem := message.CheckSize(path, d.Topic, encoded, size); problem != nil {
 		return invalidMessage(problem)
 	}
+	m.Payload = bytes.Clone(encoded)
 	d.Messages = append(d.Messages, m)
 	return nil
 }

@@ -15,15 +15,17 @@ type encoder struct {
 	// topic is the last topic that was checked. Consecutive messages usually
 	// have the same.
 	topic string
+	// options are those of the call.
+	options publishOptions
 }
 
 // encoders are the encoders of a client that no call uses.
 type encoders struct{ pool sync.Pool }
 
-func newEncoders(marshal func(any) ([]byte, error)) *encoders {
+func newEncoders(marshal func(any) ([]byte, error), metadataInPayload bool) *encoders {
 	var made atomic.Uint32
 	return &encoders{sync.Pool{New: func() any {
-		return &encoder{Encoder: message.NewEncoder(marshal), turn: made.Add(1)}
+		return &encoder{Encoder: message.NewEncoder(marshal, metadataInPayload), turn: made.Add(1)}
 	}}}
 }
 
@@ -34,5 +36,6 @@ func (e *encoders) take() *encoder { return e.pool.Get().(*encoder) }
 // used afterwards.
 func (e *encoders) giveBack(used *encoder) {
 	used.Reset()
+	used.options.reset()
 	e.pool.Put(used)
 }

@@ -13,10 +13,22 @@ type PublishOption func(*publishOptions) error
 
 type publishOptions struct {
 	attributes []message.AttributeSet
-	room       [2]message.AttributeSet // storage for the first of them
 	deliverAt  time.Time
 	messageID  bool
 	dedupKey   string
+}
+
+// maxKeptOptions is the maximum capacity for attributes that is reused.
+const maxKeptOptions = 64
+
+// reset prepares the options for another call, whose attributes reuse the
+// memory.
+func (o *publishOptions) reset() {
+	if cap(o.attributes) > maxKeptOptions {
+		o.attributes = nil
+	}
+	clear(o.attributes)
+	*o = publishOptions{attributes: o.attributes[:0]}
 }
 
 // WithAttributes adds attributes to the message. Values are converted to
@@ -37,6 +49,22 @@ func WithAttributes(attributes map[string]any) PublishOption {
 func WithAttribute(name string, value any) PublishOption {
 	return func(o *publishOptions) error {
 		o.attributes = append(o.attributes, message.AttributeSet{Single: true, Name: name, Value: value})
+		return nil
+	}
+}
+
+// WithMetadata adds an entry to the message's metadata. The value is converted
+// as by WithAttribute. With Config.MetadataInPayload, metadata travels in the
+// payload, so that messages with different metadata share a request; without
+// it, WithMetadata is WithAttribute. Consumers of this module find it among the
+// attributes of the message in both cases.
+//
+// A later entry replaces an earlier one of the same name. With
+// Config.MetadataInPayload, an attribute of the call replaces metadata of its
+// name, in whichever order the options are.
+func WithMetadata(name string, value any) PublishOption {
+	return func(o *publishOptions) error {
+		o.attributes = append(o.attributes, message.AttributeSet{Single: true, Name: name, Value: value, Metadata: true})
 		return nil
 	}
 }
@@ -86,16 +114,18 @@ func DeliverIn(d time.Duration) PublishOption {
 const maxDedupKey = 1024
 
 // WithMessageID gives the message an id and adds it as the attribute
-// "message_id". The id is a UUIDv7 (RFC 9562) and stays the same on every
-// retry, in the outbox and on recovery by the server, so consumers can detect
-// duplicates by it. It replaces an attribute of the same name. Receipt.IDs has
-// the ids of the call, also for messages that are delivered at once. With
-// WithDedupKey, the attribute is derived from the key instead.
+// "message_id", or to its metadata with Config.MetadataInPayload. The id is a
+// UUIDv7 (RFC 9562) and stays the same on every retry, in the outbox and on
+// recovery by the server, so consumers can detect duplicates by it. It replaces
+// an attribute and metadata of the same name. Receipt.IDs has the ids of the
+// call, also for messages that are delivered at once. With WithDedupKey, the
+// attribute is derived from the key instead.
 //
-// Messages share a request only if all their attributes are equal, so a message
-// with its own id needs a request of its own: PublishBulk and the modes that
-// post after the response send each message alone. If consumers can identify
-// messages by the payload, such as by an order number, that is cheaper.
+// Messages share a request only if all their attributes are equal, so without
+// Config.MetadataInPayload a message with its own id needs a request of its
+// own: PublishBulk and the modes that post after the response send each message
+// alone. If consumers can identify messages by the payload, such as by an order
+// number, that is cheaper, too.
 func WithMessageID() PublishOption {
 	return func(o *publishOptions) error {
 		o.messageID = true

@@ -83,7 +83,7 @@ func (p *pipeline) run(ctx context.Context, k call) (Receipt, error) {
 func (p *pipeline) compose(k *call) (draft, error) {
 	encoder := p.encoders.take()
 	defer p.encoders.giveBack(encoder)
-	d, err := newDraft(k.topic, k.publisher.base(), k.options)
+	d, err := encoder.begin(k)
 	switch {
 	case err != nil:
 	case k.bulk:
@@ -99,36 +99,38 @@ func (p *pipeline) compose(k *call) (draft, error) {
 func (p *pipeline) enqueue(ctx context.Context, k *call) (Receipt, error) {
 	encoder := p.encoders.take()
 	defer p.encoders.giveBack(encoder)
-	like := message.Batch{Topic: k.topic, Attributes: message.NoAttributes}
-	if k.topic == "" || k.topic != encoder.topic || len(k.options) > 0 || k.publisher.attributes != nil {
-		d, err := newDraft(k.topic, k.publisher.base(), k.options)
-		if err != nil {
+	d, err := encoder.begin(k)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if d.DedupKey != "" || d.messageID && !encoder.PutsMetadataInPayload() {
+		own := d // d stays on the stack
+		if err := own.add(encoder, "payload", k.payload); err != nil {
 			return Receipt{}, err
 		}
-		if d.identified() {
-			if err := d.add(encoder, "payload", k.payload); err != nil {
-				return Receipt{}, err
-			}
-			return p.accept(ctx, k, &d)
-		}
-		encoder.topic, like = k.topic, d.Batch
+		return p.accept(ctx, k, &own)
 	}
-	encoded, problem := encoder.Encode("payload", k.payload)
-	if problem == nil {
-		problem = message.CheckSize("payload", like.Topic, encoded, like.Attributes)
+	encoded, id, _, err := d.encode(encoder, "payload", k.payload)
+	if err != nil {
+		return Receipt{}, err
 	}
-	if problem != nil {
+	if problem := message.CheckSize("payload", d.Topic, encoded, d.Attributes); problem != nil {
 		return Receipt{}, invalidMessage(problem)
 	}
 	if !p.spillsNow() {
-		like.Origins = p.events.origin(ctx)
-		if p.queue.Put(&like, encoded, encoder.turn) {
-			return Receipt{State: Queued}, nil
+		d.Origins = p.events.origin(ctx)
+		if p.queue.Put(&d.Batch, encoded, id, encoder.turn) {
+			receipt := Receipt{State: Queued}
+			if id != "" {
+				receipt.IDs = []string{id}
+			}
+			return receipt, nil
 		}
-		like.Origins = nil
+		d.Origins = nil
 	}
-	like.Messages = []message.Message{{Payload: bytes.Clone(encoded)}}
-	return p.accept(ctx, k, &draft{Batch: like})
+	own := d
+	own.Messages = []message.Message{{ID: id, Payload: bytes.Clone(encoded)}}
+	return p.accept(ctx, k, &own)
 }
 
 // accept accepts checked messages, in the transaction or in the mode of the

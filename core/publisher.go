@@ -20,8 +20,10 @@ type Options struct {
 	AfterResponse Mode
 
 	// Attributes returns attributes for every message of a request, such as a
-	// request id. Attributes of the Publish call override them. It is called
-	// once per request, at the first publish. Defaults to none.
+	// request id. Attributes and metadata of the Publish call replace those of
+	// the same name. With Config.MetadataInPayload they travel as metadata in
+	// the payload. It is called once per request, at the first publish, and its
+	// result is encoded then. Defaults to none.
 	Attributes func(*http.Request) map[string]any
 
 	// FlushOn decides, when the handler of a request has ended, whether its
@@ -43,7 +45,7 @@ type Options struct {
 type Publisher struct {
 	client     *Client
 	options    Options
-	attributes func() map[string]any // nil for none
+	attributes func() *message.Attributes // nil for none
 
 	mu    sync.Mutex
 	ended bool
@@ -54,7 +56,7 @@ type Publisher struct {
 func (c *Client) newPublisher(r *http.Request, options Options) *Publisher {
 	p := &Publisher{client: c, options: options}
 	if options.Attributes != nil {
-		p.attributes = sync.OnceValue(func() map[string]any { return options.Attributes(r) })
+		p.attributes = sync.OnceValue(func() *message.Attributes { return message.EncodeAttributes(options.Attributes(r)) })
 	}
 	if c != nil && options.FlushOn != nil && options.AfterResponse != Memory {
 		c.events.log.Warn("flush on", "", "FlushOn decides nothing, since AfterResponse is not Memory: messages are accepted for good within the call")
@@ -63,7 +65,7 @@ func (c *Client) newPublisher(r *http.Request, options Options) *Publisher {
 }
 
 // base returns the attributes for every message of the request.
-func (p *Publisher) base() map[string]any {
+func (p *Publisher) base() *message.Attributes {
 	if p == nil || p.attributes == nil {
 		return nil
 	}

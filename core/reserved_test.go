@@ -48,10 +48,12 @@ var taking = roundTripFunc(func(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusCreated, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
 })
 
-// bothSettings runs a test with metadata among the attributes.
+// bothSettings runs a test with metadata among the attributes and in the
+// payload.
 func bothSettings(t *testing.T, test func(t *testing.T, config core.Config)) {
 	t.Helper()
 	t.Run("attributes", func(t *testing.T) { test(t, core.Config{}) })
+	t.Run("payload", func(t *testing.T) { test(t, core.Config{MetadataInPayload: true}) })
 }
 
 func TestReservedKeyIsRefused(t *testing.T) {

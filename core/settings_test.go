@@ -39,7 +39,7 @@ func ExampleParseSettings() {
 
 const allSettings = `{
 	"URL": "http://us:pw@po", "TOPICS": ["a", "b"], "ORIGIN_HOST": "app", "RECOVERY_PATH": "/r/",
-	"RECOVERY_ENABLED": true, "ALLOW_OPEN_RECOVERY": true, "SETUP_REQUIRED": true,
+	"RECOVERY_ENABLED": true, "ALLOW_OPEN_RECOVERY": true, "METADATA_IN_PAYLOAD": true, "SETUP_REQUIRED": true,
 	"TIMEOUT": 0.3, "BULK_TIMEOUT": "500ms", "BULK_LIMIT": 100, "POSTS_PER_TOPIC": -1, "MAX_POSTS": 7,
 	"CONSUMERS": [
 		{"topic": "a", "target": "http://app/a", "type": "http", "from_now": true, "timeout": "10", "retry": 60},
@@ -50,7 +50,7 @@ const allSettings = `{
 func allConfig() core.Config {
 	return core.Config{
 		URL: "http://us:pw@po", Topics: []string{"a", "b"}, OriginHost: "app", RecoveryPath: "/r/",
-		RecoveryEnabled: true, AllowOpenRecovery: true, SetupRequired: true,
+		RecoveryEnabled: true, AllowOpenRecovery: true, MetadataInPayload: true, SetupRequired: true,
 		Timeout: 300 * time.Millisecond, BulkTimeout: 500 * time.Millisecond, BulkLimit: 100, PostsPerTopic: -1, MaxPosts: 7,
 		Consumers: []core.Consumer{
 			{Topic: "a", Target: "http://app/a", Type: core.HTTP, FromNow: true, Timeout: 10 * time.Second, Retry: time.Minute},
@@ -188,7 +188,7 @@ func TestSettingsFromEnv(t *testing.T) {
 
 	for name, value := range map[string]string{
 		"URL": " http://us:pw@po\n", "TOPICS": " a, b,,", "ORIGIN_HOST": "app", "RECOVERY_PATH": "/r/",
-		"RECOVERY_ENABLED": "true", "ALLOW_OPEN_RECOVERY": "1", "SETUP_REQUIRED": "TRUE",
+		"RECOVERY_ENABLED": "true", "ALLOW_OPEN_RECOVERY": "1", "METADATA_IN_PAYLOAD": "t", "SETUP_REQUIRED": "TRUE",
 		"TIMEOUT": "0.3", "BULK_TIMEOUT": "500ms", "BULK_LIMIT": "100", "POSTS_PER_TOPIC": "-1", "MAX_POSTS": "7",
 		"CONSUMERS": `[
 			{"topic": "a", "target": "http://app/a", "type": "http", "from_now": true, "timeout": 10, "retry": 60},
@@ -228,6 +228,7 @@ func TestSettingsFromEnvFaults(t *testing.T) {
 		"POSTOFFICE_CONSUMERS":           {`[{"target": "http://us:SECRET@me", "x": 1}]`, "POSTOFFICE_CONSUMERS[0]", `unknown key "x"`},
 		"POSTOFFICE_RECOVERY_ENABLED":    {"SECRET", "", "must be true or false"},
 		"POSTOFFICE_ALLOW_OPEN_RECOVERY": {"yes", "", "must be true or false"},
+		"POSTOFFICE_METADATA_IN_PAYLOAD": {"on", "", "must be true or false"},
 		"POSTOFFICE_SETUP_REQUIRED":      {"2", "", "must be true or false"},
 		"POSTOFFICE_TIMEOUT":             {"SECRET", "", "must be seconds"},
 		"POSTOFFICE_BULK_TIMEOUT":        {"-1", "", "is negative"},

@@ -8,24 +8,38 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// WithPropagation adds the trace in ctx to the message, so that consumers can
-// go on with it: the attributes "traceparent" and "tracestate" of W3C Trace
-// Context. The parent that consumers see is the span in ctx, that of the
-// caller. Without a span in ctx it adds nothing.
+// WithPropagation adds the trace in ctx to the message's metadata, so that
+// consumers can continue it: the entries "traceparent" and "tracestate" of W3C
+// Trace Context. The parent that consumers see is the span in ctx, that of the
+// caller. Without a span in ctx it adds nothing. Everybody who gets the message
+// sees the ids of the trace.
 //
-// It costs: messages share a request only if their attributes are equal, and
-// the trace is different for every request of an app. With AfterResponse, and
-// from the outbox, such messages are posted by themselves or with the others
-// of their request, instead of hundreds at a time. Everybody who gets the
-// message sees the ids of the trace.
+// Set Config.MetadataInPayload with it. Otherwise the entries are attributes:
+// messages share a request only if their attributes are equal, and the trace is
+// different for every request of an app. With AfterResponse, and from the
+// outbox, such messages are posted by themselves or with the others of their
+// request, instead of hundreds at a time.
 func WithPropagation(ctx context.Context) core.PublishOption {
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)
-	attributes := make(map[string]any, len(carrier))
+	options := make([]core.PublishOption, 0, len(carrier))
 	for name, value := range carrier {
-		attributes[name] = value
+		options = append(options, core.WithMetadata(name, value))
 	}
-	return core.WithAttributes(attributes)
+	return joined(options)
+}
+
+// joined returns an option that applies several. O is core.PublishOption and T
+// the type of its argument, which core does not export.
+func joined[O ~func(T) error, T any](options []O) O {
+	return func(to T) error {
+		for _, option := range options {
+			if err := option(to); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // Extract returns a context with the trace that [WithPropagation] has put into

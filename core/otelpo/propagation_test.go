@@ -88,6 +88,21 @@ func TestTraceInThePayload(t *testing.T) {
 	assert.False(t, extracted(t, metadata+`}`, delivery.WithoutMetadata()).IsValid())
 }
 
+func TestTraceIsMetadata(t *testing.T) {
+	server := newServer(t)
+	client := newClient(t, core.Config{URL: server.URL(), MetadataInPayload: true})
+	state, err := trace.ParseTraceState("vendor=x")
+	require.NoError(t, err)
+	context := trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled, TraceState: state}
+	ctx := trace.ContextWithRemoteSpanContext(t.Context(), trace.NewSpanContext(context))
+	_, err = client.Publish(ctx, "orders", map[string]int{"id": 7}, otelpo.WithPropagation(ctx), core.WithAttribute("region", "north"))
+	require.NoError(t, err)
+	message := server.MessagesOf("orders")[0]
+	assert.Equal(t, `{"region":"north"}`, string(message.Attributes))
+	assert.Equal(t, `{"_postoffice":{"traceparent":"00-01000000000000000000000000000000-0200000000000000-01","tracestate":"vendor=x"},"id":7}`,
+		string(message.Payload))
+}
+
 func TestNoTraceAddsNothing(t *testing.T) {
 	server := newServer(t)
 	client := newClient(t, core.Config{URL: server.URL()})

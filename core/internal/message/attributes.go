@@ -4,10 +4,8 @@ import (
 	"encoding"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,109 +16,24 @@ import (
 // modified; it has no spare capacity, so appending to it copies.
 var NoAttributes = []byte("{}")
 
-// AttributeSet holds attributes that were passed together: Many, or, with
-// Single, one Name and Value.
-type AttributeSet struct {
-	Many   map[string]any
-	Single bool
-	Name   string
-	Value  any
-}
-
-func (s *AttributeSet) len() int {
-	if s.Single {
-		return 1
-	}
-	return len(s.Many)
-}
-
-// EncodeAttributes encodes attributes as a JSON object of strings with sorted
-// keys, so that equal attributes have equal bytes. Later sets override earlier
-// ones. The problem names the attribute, never its value. The result must not
-// be modified.
-func EncodeAttributes(sets ...AttributeSet) ([]byte, *Problem) {
-	count, last := 0, 0
-	for i := range sets {
-		if n := sets[i].len(); n > 0 {
-			count += n
-			last = i
-		}
-	}
-	if count == 0 {
-		return NoAttributes[:2:2], nil
-	}
-	if count == 1 && sets[last].Single {
-		encoded := append(make([]byte, 0, 64), '{')
-		encoded, problem := appendAttribute(encoded, sets[last].Name, sets[last].Value)
-		if problem != nil {
-			return nil, problem
-		}
-		return append(encoded, '}'), nil
-	}
-	all := sets[last].Many
-	if count > len(all) {
-		all = make(map[string]any, count)
-		for _, set := range sets {
-			if set.Single {
-				all[set.Name] = set.Value
-			}
-			maps.Copy(all, set.Many)
-		}
-	}
-	names := make([]string, 0, len(all))
-	for name := range all {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-
-	encoded := make([]byte, 0, 32*len(names))
-	separator := byte('{')
-	for _, name := range names {
-		encoded = append(encoded, separator)
-		separator = ','
-		var problem *Problem
-		if encoded, problem = appendAttribute(encoded, name, all[name]); problem != nil {
-			return nil, problem
-		}
-	}
-	return append(encoded, '}'), nil
-}
-
-// appendAttribute appends an attribute's name and text.
-func appendAttribute(to []byte, name string, value any) ([]byte, *Problem) {
-	text, problem := attributeText(name, value)
-	if problem != nil {
-		return nil, problem
-	}
-	to = append(AppendString(to, name), ':')
-	return AppendString(to, text), nil
-}
-
-// attributeText converts the value of an attribute to a string: strings are
-// kept, booleans become true or false, numbers have no exponent, times are RFC
+// attributeText converts the value of an attribute to a string, or returns the
+// problem with the attribute: strings are kept, booleans become true or false, numbers have no exponent, times are RFC
 // 3339 with nanoseconds, and durations are as in "1.5s". Other values use
 // [encoding.TextMarshaler], [fmt.Stringer] or error, in this order, and
 // pointers are dereferenced. Values without a text form, such as a struct, a
 // list or nil, are a problem.
-func attributeText(name string, value any) (string, *Problem) {
+func attributeText(name string, value any) (text, problem string) {
 	if name == "" {
-		return "", attributeProblem(name, "has an empty name")
+		return "", "has an empty name"
 	}
 	if problem := textProblem(name); problem != "" {
-		return "", attributeProblem(name, "has a name that "+problem)
+		return "", "has a name that " + problem
 	}
-	text, problem := castAttribute(value)
+	text, problem = castAttribute(value)
 	if problem == "" {
 		problem = textProblem(text)
 	}
-	if problem != "" {
-		return "", attributeProblem(name, problem)
-	}
-	return text, nil
-}
-
-func attributeProblem(name, problem string) *Problem {
-	return problemAt(fmt.Sprintf("attributes[%.100q]", name), "%s", problem)
+	return text, problem
 }
 
 // textProblem returns why the server cannot store a text unchanged.

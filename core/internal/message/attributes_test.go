@@ -84,8 +84,8 @@ func TestAttributeText(t *testing.T) {
 		"named pointer":   {new(namedFloat), "0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			text, err := attributeText("a", test.value)
-			require.Nil(t, err)
+			text, problem := attributeText("a", test.value)
+			require.Empty(t, problem)
 			assert.Equal(t, test.want, text)
 		})
 	}
@@ -128,12 +128,17 @@ func TestAttributeTextFaults(t *testing.T) {
 		"NUL of a marshaler":     {textValue{"SECRET\x00"}, "holds a NUL"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := attributeText("user", test.value)
-			assertAttributeFault(t, err, `attributes["user"]`, test.problem)
-			_, err = EncodeAttributes(many(map[string]any{"a": 1, "user": test.value}))
-			assertAttributeFault(t, err, `attributes["user"]`, test.problem)
-			_, err = EncodeAttributes(AttributeSet{Single: true, Name: "user", Value: test.value})
-			assertAttributeFault(t, err, `attributes["user"]`, test.problem)
+			for kind, sets := range map[string][]AttributeSet{
+				kindAttribute: {many(map[string]any{"a": 1, "user": test.value})},
+				kindMetadata:  {{Single: true, Name: "a"}, {Single: true, Name: "a", Value: 1}, {Single: true, Name: "user", Value: test.value, Metadata: true}},
+			} {
+				for _, encoder := range []*Encoder{NewEncoder(nil, false), NewEncoder(nil, true)} {
+					_, _, problem := encoder.EncodeObjects(nil, sets, false)
+					assertAttributeFault(t, problem, kind+`["user"]`, test.problem)
+				}
+			}
+			_, _, problem := plainly.EncodeObjects(EncodeAttributes(map[string]any{"a": 1, "user": test.value}), nil, false)
+			assertAttributeFault(t, problem, `attributes["user"]`, test.problem)
 		})
 	}
 	for name, test := range map[string]struct{ name, field, problem string }{
@@ -142,8 +147,8 @@ func TestAttributeTextFaults(t *testing.T) {
 		"NUL":   {"a\x00", `attributes["a\x00"]`, "has a name that holds a NUL"},
 	} {
 		t.Run("name "+name, func(t *testing.T) {
-			_, err := attributeText(test.name, "SECRET")
-			assertAttributeFault(t, err, test.field, test.problem)
+			_, _, problem := plainly.EncodeObjects(nil, []AttributeSet{{Single: true, Name: test.name, Value: "SECRET"}}, false)
+			assertAttributeFault(t, problem, test.field, test.problem)
 		})
 	}
 }

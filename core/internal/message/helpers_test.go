@@ -10,15 +10,16 @@ func asError(problem *Problem) error {
 	return problem
 }
 
-// shared encodes the payloads of the tests that need no other encoder.
-var shared = NewEncoder(nil)
+// plainly encodes the payloads and attributes of tests that need no other
+// encoder.
+var plainly = NewEncoder(nil, false)
 
 func encodePayload(path string, payload any) ([]byte, error) {
-	encoded, problem := shared.Encode(path, payload)
+	encoded, problem := plainly.Encode(path, payload, Object{}, "")
 	return bytes.Clone(encoded), asError(problem)
 }
 
 func encodeAttributes(sets ...AttributeSet) ([]byte, error) {
-	encoded, problem := EncodeAttributes(sets...)
-	return encoded, asError(problem)
+	encoded, _, problem := plainly.EncodeObjects(nil, sets, false)
+	return encoded.Text, asError(problem)
 }

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"encoding/json"
 	"reflect"
 	"strings"
@@ -43,29 +44,44 @@ type Encoder struct {
 	size   int
 	// marshal is the encoder of the app; nil for encoding/json.
 	marshal func(any) ([]byte, error)
+	// metadataInPayload puts metadata into payloads.
+	metadataInPayload bool
 	// lastType is the type of the last payload, and plain whether it is plain.
 	// Both are cached because consecutive messages are usually alike.
 	lastType reflect.Type
 	plain    bool
+	// Buffers of EncodeObjects.
+	members              []member
+	attributes, metadata []byte
 }
 
 // maxKeptBuffer is the maximum size of a buffer that is reused.
 const maxKeptBuffer = 64 << 10
 
-// NewEncoder returns an encoder that uses marshal, or encoding/json if marshal
-// is nil.
-func NewEncoder(marshal func(any) ([]byte, error)) *Encoder {
-	encoder := &Encoder{marshal: marshal}
+// maxKeptMembers is the maximum capacity of a list of members that is reused.
+const maxKeptMembers = 256
+
+// NewEncoder returns an encoder. It encodes payloads with marshal, or with
+// encoding/json if marshal is nil. With metadataInPayload, metadata travels in
+// the payload, otherwise among the attributes.
+func NewEncoder(marshal func(any) ([]byte, error), metadataInPayload bool) *Encoder {
+	encoder := &Encoder{marshal: marshal, metadataInPayload: metadataInPayload}
 	encoder.json = json.NewEncoder(encoder)
 	encoder.json.SetEscapeHTML(false)
 	return encoder
 }
+
+// PutsMetadataInPayload reports whether metadata travels in the payload.
+func (e *Encoder) PutsMetadataInPayload() bool { return e.metadataInPayload }
 
 // Reset releases large buffers. The encoder's results must not be used
 // afterwards.
 func (e *Encoder) Reset() {
 	if cap(e.buffer) > maxKeptBuffer {
 		e.buffer = nil
+	}
+	if cap(e.members) > maxKeptMembers || cap(e.attributes)+cap(e.metadata) > maxKeptBuffer {
+		e.members, e.attributes, e.metadata = nil, nil, nil
 	}
 }
 
@@ -78,10 +94,13 @@ func (e *Encoder) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// Encode encodes and checks a payload. The path names the payload in the
-// problem. A problem contains types and paths within the payload, never its
-// values. The result is valid until the next Encode or Reset.
-func (e *Encoder) Encode(path string, payload any) ([]byte, *Problem) {
+// Encode encodes and checks a payload. The text begins with the metadata and
+// the ID, empty for none, as the value of the reserved key, if there are any.
+//
+// The path names the payload in the problem. A problem contains types and paths
+// within the payload, never its values. The result is valid until the next
+// Encode or Reset.
+func (e *Encoder) Encode(path string, payload any, metadata Object, id string) ([]byte, *Problem) {
 	switch payload := payload.(type) {
 	case nil:
 		return nil, problemAt(path, "is nil; %s", wantObject)
@@ -93,34 +112,68 @@ func (e *Encoder) Encode(path string, payload any) ([]byte, *Problem) {
 		}
 		return nil, problemAt(path, "is a string; %s", wantObject)
 	}
-	encoded, problem := e.encode(path, payload)
+	e.begin(metadata, id)
+	start := len(e.buffer)
+	problem := e.encode(path, payload)
 	if problem == nil {
-		problem = e.check(path, payload, encoded)
+		problem = e.check(path, payload, e.buffer[start:])
 	}
 	if problem != nil {
 		return nil, problem
 	}
-	return encoded, nil
+	return e.joined(start), nil
 }
 
-// encode encodes a payload into the buffer.
-func (e *Encoder) encode(path string, payload any) ([]byte, *Problem) {
-	e.buffer, e.size = e.buffer[:0], 0
+// begin begins the text with the metadata.
+func (e *Encoder) begin(metadata Object, id string) {
+	e.buffer = e.buffer[:0]
+	if id == "" && metadata.isEmpty() {
+		return
+	}
+	e.buffer = append(e.buffer, `{"`+wire.MetadataKey+`":`...)
+	switch {
+	case id == "":
+		e.buffer = append(e.buffer, metadata.Text...)
+	case metadata.isEmpty():
+		e.buffer = noObject().AppendWithID(e.buffer, id)
+	default:
+		e.buffer = metadata.AppendWithID(e.buffer, id)
+	}
+}
+
+// joined returns the text, in which the payload begins at start, as one object.
+func (e *Encoder) joined(start int) []byte {
+	if start == 0 {
+		return e.buffer
+	}
+	if rest := bytes.TrimLeft(e.buffer[start+len("{"):], " \t\r\n"); rest[0] == '}' {
+		e.buffer = e.buffer[:start+len("}")]
+		e.buffer[start] = '}'
+		return e.buffer
+	}
+	e.buffer[start] = ','
+	return e.buffer
+}
+
+// encode adds a payload to the text.
+func (e *Encoder) encode(path string, payload any) *Problem {
+	e.size = 0
+	start := len(e.buffer)
 	if e.marshal != nil {
 		if problem := e.callMarshal(path, payload); problem != nil {
-			return nil, problem
+			return problem
 		}
 	} else {
-		err := e.json.Encode(payload)
-		if err != nil {
-			return nil, encodingProblem(path, payload, err)
+		if err := e.json.Encode(payload); err != nil {
+			return encodingProblem(path, payload, err)
 		}
 		e.size -= len("\n")
 	}
 	if e.size > MaxBytes {
-		return nil, problemAt(path, "is too large: %d bytes, and the most is %d", e.size, MaxBytes)
+		return problemAt(path, "is too large: %d bytes, and the most is %d", e.size, MaxBytes)
 	}
-	return e.buffer[:e.size], nil
+	e.buffer = e.buffer[:start+e.size]
+	return nil
 }
 
 // check reports what the server refuses or changes in an encoded payload.

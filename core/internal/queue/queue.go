@@ -156,16 +156,16 @@ func New(config Config) *Queue {
 }
 
 // Put reserves capacity for a message and adds it: a payload with the topic,
-// attributes, time of delivery and origins of a batch. It returns false if
-// there is no capacity or the client is stopping. The turn distributes callers
-// over the shards.
-func (q *Queue) Put(like *message.Batch, payload []byte, turn uint32) bool {
+// attributes, time of delivery and origins of a batch, and an ID, empty for
+// none. It returns false if there is no capacity or the client is stopping. The
+// turn distributes callers over the shards.
+func (q *Queue) Put(like *message.Batch, payload []byte, id string, turn uint32) bool {
 	s := q.shard(turn)
 	if s.stopping || !s.reserve(len(payload)) {
 		s.mu.Unlock()
 		return false
 	}
-	full := s.append(like, payload, "", false)
+	full := s.append(like, payload, id, false)
 	s.mu.Unlock()
 	if full {
 		// Callers that publish without a pause could keep the workers from
@@ -244,10 +244,10 @@ func (q *Queue) takeSpare() *office.Collector {
 
 // spares returns the collector of a delivered batch if its body is no longer
 // read: net/http has closed it, and the outbox has not received the batch,
-// which is the case without IDs and failures. Other transports may read a
+// neither before the post nor for its failures. Other transports may read a
 // closed body, so their collectors are not reused.
 func (q *Queue) spares(e *entry, failed []int) *office.Collector {
-	if e.body == nil || !q.config.Reusable || !e.body.Free() || e.unsure || len(e.ids) > 0 ||
+	if e.body == nil || !q.config.Reusable || !e.body.Free() || e.unsure || e.held ||
 		e.body.Size() > maxSpareBytes || len(failed) > 0 {
 		return nil
 	}
