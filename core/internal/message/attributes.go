@@ -16,19 +16,24 @@ import (
 // modified; it has no spare capacity, so appending to it copies.
 var NoAttributes = []byte("{}")
 
-// attributeText converts the value of an attribute to a string, or returns the
-// problem with the attribute: strings are kept, booleans become true or false, numbers have no exponent, times are RFC
-// 3339 with nanoseconds, and durations are as in "1.5s". Other values use
-// [encoding.TextMarshaler], [fmt.Stringer] or error, in this order, and
-// pointers are dereferenced. Values without a text form, such as a struct, a
-// list or nil, are a problem.
-func attributeText(name string, value any) (text, problem string) {
+// nameProblem returns the problem with the name of an attribute.
+func nameProblem(name string) string {
 	if name == "" {
-		return "", "has an empty name"
+		return "has an empty name"
 	}
 	if problem := textProblem(name); problem != "" {
-		return "", "has a name that " + problem
+		return "has a name that " + problem
 	}
+	return ""
+}
+
+// attributeText converts the value of an attribute to a string, or returns the
+// problem with it: strings are kept, booleans become true or false, numbers
+// have no exponent, times are RFC 3339 with nanoseconds, and durations are as
+// in "1.5s". Other values use [encoding.TextMarshaler], [fmt.Stringer] or
+// error, in this order, and pointers are dereferenced. Values without a text
+// form, such as a struct, a list or nil, are a problem.
+func attributeText(value any) (text, problem string) {
 	text, problem = castAttribute(value)
 	if problem == "" {
 		problem = textProblem(text)

@@ -84,7 +84,7 @@ func TestAttributeText(t *testing.T) {
 		"named pointer":   {new(namedFloat), "0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			text, problem := attributeText("a", test.value)
+			text, problem := attributeText(test.value)
 			require.Empty(t, problem)
 			assert.Equal(t, test.want, text)
 		})

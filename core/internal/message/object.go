@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 )
 
 // IDName is the name of the attribute, or of the metadata, with a message's ID.
@@ -20,6 +21,13 @@ type AttributeSet struct {
 	// Metadata is set for metadata. It travels among the attributes, or in the
 	// payload if the encoder puts it there.
 	Metadata bool
+}
+
+func (s *AttributeSet) len() int {
+	if s.Single {
+		return 1
+	}
+	return len(s.Many)
 }
 
 // Object is an encoded JSON object of strings with sorted keys, so that equal
@@ -77,11 +85,19 @@ func (m *member) appendTo(to []byte) ([]byte, *Problem) {
 	case m.text != nil:
 		return append(to, m.text...), nil
 	}
-	text, problem := attributeText(m.name, m.value)
+	text, problem := "", nameProblem(m.name)
+	kind, _, number := plainValue(m.value)
+	whole := kind == intValue || kind == int64Value // whose text needs no string
+	if problem == "" && !whole {
+		text, problem = attributeText(m.value)
+	}
 	if problem != "" {
 		return to, problemAt(fmt.Sprintf("%s[%.100q]", m.kind, m.name), "%s", problem)
 	}
 	to = append(AppendString(to, m.name), ':')
+	if whole {
+		return append(strconv.AppendInt(append(to, '"'), number, 10), '"'), nil
+	}
 	return AppendString(to, text), nil
 }
 
@@ -147,6 +163,10 @@ func (e *Encoder) EncodeObjects(shared *Attributes, sets []AttributeSet, identif
 	if len(sets) == 0 && !identified && !e.metadataInPayload && shared != nil && !shared.faulty {
 		return shared.object, noObject(), nil
 	}
+	if shared == nil && e.repeat.matches(sets, identified) {
+		return e.repeat.attributes, e.repeat.metadata, nil
+	}
+	e.repeat.valid = false // the metadata is overwritten
 	e.collect(shared, sets)
 	defer func() { clear(e.members) }()
 	a, m := append(e.attributes[:0], '{'), append(e.metadata[:0], '{')
@@ -185,7 +205,12 @@ func (e *Encoder) EncodeObjects(shared *Attributes, sets []AttributeSet, identif
 		idAt = len(*withID)
 	}
 	e.attributes, e.metadata = append(a, '}'), append(m, '}')
-	return Object{e.lasting(e.attributes), min(idAt, len(a))}, Object{e.metadata, min(idAt, len(m))}, nil
+	attributes = Object{e.recent.lasting(e.attributes), min(idAt, len(a))}
+	metadata = Object{e.metadata, min(idAt, len(m))}
+	if shared == nil {
+		e.repeat.remember(sets, identified, attributes, metadata)
+	}
+	return attributes, metadata, nil
 }
 
 // collect fills e.members, sorted by name.
@@ -213,10 +238,34 @@ func (e *Encoder) collect(shared *Attributes, sets []AttributeSet) {
 	sortMembers(e.members)
 }
 
-// lasting returns a copy of a text that is never modified.
-func (e *Encoder) lasting(text []byte) []byte {
+// maxRecent is the number of attributes that an encoder remembers, and
+// maxRecentBytes the maximum size of each.
+const (
+	maxRecent      = 4
+	maxRecentBytes = 1 << 10
+)
+
+// recent are the last attributes of an encoder. They are never modified.
+type recent struct {
+	texts [maxRecent][]byte
+	next  int // the oldest of them
+}
+
+// lasting returns a copy of a text that is never modified. Consecutive messages
+// usually have equal attributes, and share one copy.
+func (r *recent) lasting(text []byte) []byte {
 	if len(text) == len("{}") {
 		return NoAttributes
 	}
-	return slices.Clip(bytes.Clone(text))
+	for _, known := range r.texts {
+		if bytes.Equal(known, text) {
+			return known
+		}
+	}
+	text = slices.Clip(bytes.Clone(text))
+	if len(text) <= maxRecentBytes {
+		r.texts[r.next] = text
+		r.next = (r.next + 1) % maxRecent
+	}
+	return text
 }

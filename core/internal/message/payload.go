@@ -53,6 +53,8 @@ type Encoder struct {
 	// Buffers of EncodeObjects.
 	members              []member
 	attributes, metadata []byte
+	recent               recent
+	repeat               repeat
 }
 
 // maxKeptBuffer is the maximum size of a buffer that is reused.
@@ -82,6 +84,7 @@ func (e *Encoder) Reset() {
 	}
 	if cap(e.members) > maxKeptMembers || cap(e.attributes)+cap(e.metadata) > maxKeptBuffer {
 		e.members, e.attributes, e.metadata = nil, nil, nil
+		e.repeat.valid = false
 	}
 }
 
