@@ -160,9 +160,9 @@ type Config struct {
 	//
 	// Options of the encoder: map keys need no order. HTML escaping is
 	// accepted, but enlarges payloads; goccy/go-json escapes by default, sonic
-	// and encoding/json/v2 do not. Text that is not valid UTF-8 is refused when
-	// the encoder passes it on, as sonic does by default. When the encoder
-	// replaces it by U+FFFD, as goccy/go-json does, it is refused in the fields
+	// and encoding/json/v2 do not. Text that is not valid UTF-8 is refused:
+	// encoding/json/v2 reports it, sonic passes it on by default, and where
+	// goccy/go-json replaces it by U+FFFD, the client looks for it in the fields
 	// that encoding/json would encode.
 	//
 	// Defaults to encoding/json without HTML escaping.

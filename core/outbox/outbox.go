@@ -77,8 +77,8 @@ type Record struct {
 	// does not begin and end with its braces; it does not parse the rest.
 	Payload json.RawMessage
 	// Attributes is a JSON object of strings with its keys in order, so that
-	// records with equal attributes have equal bytes. Insert checks it like the
-	// payload.
+	// records with equal attributes have equal bytes. Records may share them:
+	// stores do not modify them. Insert checks it like the payload.
 	Attributes json.RawMessage
 	// DeliverAt is the time before which consumers must not get the message;
 	// zero for as soon as possible. It does not delay the post to the

@@ -42,7 +42,7 @@ const (
 // place of invalid UTF-8.
 func scanPayload(text []byte) (problem string, offset int, replaced bool) {
 	var lists [maxPayloadDepth/64 + 1]uint64 // a bit for each open list
-	depth, state := 0, wantValue
+	depth, state, inList := 0, wantValue, false
 	high := false // whether a string has a non-ASCII byte
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; c {
@@ -58,11 +58,22 @@ func scanPayload(text []byte) (problem string, offset int, replaced bool) {
 			switch state {
 			case wantValue, wantElement:
 				state = wantNext
+				if s.end+1 < len(text) && text[s.end+1] == ',' && depth > 0 { // likewise
+					state = wantKey
+					if inList {
+						state = wantValue
+					}
+					s.end++
+				}
 			case wantKey, wantMember:
 				if depth == 1 && isReserved(text[i+1:s.end], s.escaped) {
 					return problemReserved, i, false
 				}
 				state = wantColon
+				if s.end+1 < len(text) && text[s.end+1] == ':' { // without a turn of the loop
+					state = wantValue
+					s.end++
+				}
 			default:
 				return problemSyntax, i, false
 			}
@@ -78,7 +89,7 @@ func scanPayload(text []byte) (problem string, offset int, replaced bool) {
 				return problemSyntax, i, false
 			}
 			state = wantKey
-			if lists[depth>>6]>>(depth&63)&1 == 1 {
+			if inList {
 				state = wantValue
 			}
 		case '{', '[':
@@ -88,9 +99,9 @@ func scanPayload(text []byte) (problem string, offset int, replaced bool) {
 			if depth++; depth > maxPayloadDepth {
 				return problemDepth, 0, false
 			}
-			state = wantMember
+			state, inList = wantMember, c == '['
 			lists[depth>>6] &^= 1 << (depth & 63)
-			if c == '[' {
+			if inList {
 				state = wantElement
 				lists[depth>>6] |= 1 << (depth & 63)
 			}
@@ -99,12 +110,14 @@ func scanPayload(text []byte) (problem string, offset int, replaced bool) {
 			if c == ']' {
 				empty = wantElement
 			}
-			isList := lists[depth>>6]>>(depth&63)&1 == 1
-			if depth == 0 || state != empty && (state != wantNext || isList != (c == ']')) {
+			if depth == 0 || state != empty && (state != wantNext || inList != (c == ']')) {
 				return problemSyntax, i, false
 			}
 			depth--
-			state = wantNext
+			state, inList = wantNext, lists[depth>>6]>>(depth&63)&1 == 1
+			if depth == 0 {
+				state = wantEnd
+			}
 		default:
 			if state != wantValue && state != wantElement {
 				return problemSyntax, i, false
@@ -116,11 +129,8 @@ func scanPayload(text []byte) (problem string, offset int, replaced bool) {
 			state = wantNext
 			i = end - 1
 		}
-		if depth == 0 && state == wantNext {
-			state = wantEnd
-		}
 	}
-	if state != wantEnd {
+	if state != wantEnd && (state != wantNext || depth > 0) {
 		return problemSyntax, len(text), false
 	}
 	if high {
@@ -279,7 +289,7 @@ func isReserved(key []byte, escaped bool) bool {
 // scanScalar checks the number or literal that begins at i and returns the
 // offset of its end.
 func scanScalar(text []byte, i int) (end int, problem string) {
-	literal := ""
+	var literal string
 	switch text[i] {
 	case 't':
 		literal = "true"
@@ -287,18 +297,20 @@ func scanScalar(text []byte, i int) (end int, problem string) {
 		literal = "false"
 	case 'n':
 		literal = "null"
-	}
-	if literal != "" {
-		if !bytes.HasPrefix(text[i:], []byte(literal)) {
-			return i, problemSyntax
+	default:
+		end, exponent, ok := scanNumber(text, i)
+		if !ok {
+			return end, problemSyntax
 		}
-		return i + len(literal), ""
+		if !exponent && end-i < safeDigits {
+			return end, ""
+		}
+		return end, numberProblem(text[i:end])
 	}
-	end, exponent, ok := scanNumber(text, i)
-	if !ok {
-		return end, problemSyntax
+	if !bytes.HasPrefix(text[i:], []byte(literal)) {
+		return i, problemSyntax
 	}
-	return end, numberProblem(text[i:end], exponent)
+	return i + len(literal), ""
 }
 
 // scanNumber returns the offset of the end of the number that begins at i, and
@@ -339,13 +351,13 @@ func skipDigits(text []byte, i int) int {
 	return i
 }
 
+// safeDigits is a number of digits for which a number without exponent is below
+// 1.8e308.
+const safeDigits = 300
+
 // numberProblem returns why the server cannot read a number, or not fast
 // enough.
-func numberProblem(number []byte, exponent bool) string {
-	const safe = 300 // with up to this many digits and no exponent it is below 1.8e308
-	if !exponent && len(number) < safe {
-		return ""
-	}
+func numberProblem(number []byte) string {
 	integer := number
 	if end := bytes.IndexAny(number, ".eE"); end >= 0 {
 		integer = number[:end]
