@@ -22,11 +22,11 @@ import (
 // have somebody read a batch late.
 
 // publishLetters publishes messages that hold a letter many times, as one batch.
-func publishLetters(t *testing.T, client *core.Client, letter string) {
+func publishLetters(t *testing.T, client *core.Client, letter string, options ...core.PublishOption) {
 	t.Helper()
 	p := publisherIn(t, client, core.Memory)
 	for range 10 {
-		_, err := p.Publish(t.Context(), "orders", map[string]string{"text": strings.Repeat(letter, 1000)})
+		_, err := p.Publish(t.Context(), "orders", map[string]string{"text": strings.Repeat(letter, 1000)}, options...)
 		require.NoError(t, err)
 	}
 	require.NoError(t, client.Flush(t.Context()))
@@ -69,21 +69,31 @@ func (s *keepingStore) Insert(ctx context.Context, delay time.Duration, records 
 }
 
 func TestPayloadsStayAsTheyAreForAnOutbox(t *testing.T) {
-	server := newServer(t, "orders")
-	store := &keepingStore{Store: memory.New()}
-	client := newTestClient(t, core.Config{URL: server.URL(), Outbox: store, Timeout: time.Minute, BulkTimeout: time.Minute,
-		Batching: core.Batching{MaxAge: time.Minute}})
-	server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
-		return http.StatusBadRequest, bytes.Contains(body, []byte(`"poison`))
-	})
-	for i, letter := range letters {
-		p := publisherIn(t, client, core.Memory)
-		_, err := p.Publish(t.Context(), "orders", map[string]string{"text": fmt.Sprint("poison", i)})
-		require.NoError(t, err)
-		publishLetters(t, client, letter)
-	}
-	require.Len(t, store.kept, len(letters))
-	for i, payload := range store.kept {
-		assert.Equal(t, fmt.Sprintf(`{"text":"poison%d"}`, i), string(payload))
+	for name, options := range map[string][]core.PublishOption{"bare": nil, "with ids": {core.WithMessageID()}} {
+		t.Run(name, func(t *testing.T) {
+			server := newServer(t, "orders")
+			store := &keepingStore{Store: memory.New()}
+			client := newTestClient(t, core.Config{URL: server.URL(), Outbox: store, Timeout: time.Minute, BulkTimeout: time.Minute,
+				Batching: core.Batching{MaxAge: time.Minute}, MetadataInPayload: true})
+			server.FailWhen(func(_ *http.Request, body []byte) (int, bool) {
+				return http.StatusBadRequest, bytes.Contains(body, []byte(`"poison`))
+			})
+			var ids []string
+			for i, letter := range letters {
+				p := publisherIn(t, client, core.Memory)
+				receipt, err := p.Publish(t.Context(), "orders", map[string]string{"text": fmt.Sprint("poison", i)}, options...)
+				require.NoError(t, err)
+				ids = append(ids, receipt.IDs...)
+				publishLetters(t, client, letter, options...)
+			}
+			require.Len(t, store.kept, len(letters))
+			for i, payload := range store.kept {
+				metadata, rest := metadataOf(t, string(payload))
+				assert.Equal(t, fmt.Sprintf(`{"text":"poison%d"}`, i), rest)
+				if options != nil {
+					assert.Equal(t, ids[i], metadata[core.MessageIDAttribute])
+				}
+			}
+		})
 	}
 }
