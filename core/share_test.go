@@ -326,6 +326,25 @@ func TestSharedCallsEndInTime(t *testing.T) {
 	}
 }
 
+// A deadline that is short beside the timeout leaves time to wait for others.
+func TestSharedCallsWithAShortDeadline(t *testing.T) {
+	for _, timeout := range []time.Duration{core.DefaultTimeout, 30 * time.Second} {
+		t.Run(timeout.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, _ := bubbleClient(t, &bubbleServer{judge: after(time.Millisecond)}, core.Config{Timeout: timeout})
+				for _, r := range concurrently(10, func(i int) (core.Receipt, error) {
+					ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+					defer cancel()
+					return client.Publish(ctx, "orders", good(i))
+				}) {
+					require.NoError(t, r.err)
+					assert.LessOrEqual(t, r.took, 2*time.Millisecond)
+				}
+			})
+		})
+	}
+}
+
 // Without an outbox a call that had no turn is an error, as one that timed out.
 func TestNoTurnWithoutAnOutbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -19,6 +19,10 @@ type call struct {
 	origins []any
 	since   time.Time // when it began; zero if that is of no interest
 	end     time.Time // when it gives up
+	// latest is the time after which it is not posted any more, and pause how
+	// long it waits for the requests of its group. Both are parts of its time.
+	latest time.Time
+	pause  time.Duration
 	// interrupted means that the deadline of the caller ends the call before its
 	// timeout.
 	interrupted bool
@@ -48,13 +52,16 @@ func (s *Sharer) newCall(ctx context.Context, b *message.Batch, size int) *call 
 	if len(b.Messages) > 1 {
 		timeout = s.config.BulkTimeout
 	}
+	begin := time.Now()
 	c := &call{
 		batch: b, size: size, outcome: make(chan *deliver.Outcome, 1), left: len(b.Messages),
-		origins: s.config.Origin(ctx), since: s.config.Clock(), end: time.Now().Add(office.TimeFor(timeout, size)),
+		origins: s.config.Origin(ctx), since: s.config.Clock(), end: begin.Add(office.TimeFor(timeout, size)),
 	}
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(c.end) {
 		c.end, c.interrupted = deadline, true
 	}
+	short := min(s.config.Timeout, c.end.Sub(begin))
+	c.latest, c.pause = c.end.Add(-short/late), short/patience
 	return c
 }
 
@@ -69,8 +76,7 @@ func (s *Sharer) enqueue(c *call, g *group) {
 // wait waits for the outcome of a call, or for a request of its own, until its
 // time is over.
 func (s *Sharer) wait(c *call) Turn {
-	pause := s.config.Timeout / patience
-	timer := time.NewTimer(min(pause, time.Until(c.end)))
+	timer := time.NewTimer(min(c.pause, time.Until(c.end)))
 	defer timer.Stop()
 	for {
 		select {
@@ -86,7 +92,7 @@ func (s *Sharer) wait(c *call) Turn {
 			return Turn{Outcome: s.leave(c)}
 		}
 		s.hurry(c)
-		timer.Reset(min(pause, left))
+		timer.Reset(min(c.pause, left))
 	}
 }
 

@@ -46,13 +46,13 @@ func (s *Sharer) forget(g *group) {
 }
 
 // take removes the calls of the next request: the oldest, and others that fit. It
-// also removes calls that end before the given time, which wait for their end.
-func (g *group) take(maxMessages int, ends time.Time) []*call {
+// also removes calls for which it is too late, which wait for their end.
+func (g *group) take(maxMessages int, now time.Time) []*call {
 	messages, bytes := 0, 0
 	var taken, left []*call
 	for _, c := range g.calls {
 		switch {
-		case c.end.Before(ends):
+		case c.latest.Before(now):
 		case len(taken) > 0 && (messages+len(c.batch.Messages) > maxMessages || bytes+c.size > maxBytes):
 			left = append(left, c)
 		default:

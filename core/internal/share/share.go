@@ -32,7 +32,8 @@ const (
 	patience = 8
 	// late is the part of its timeout that a call must have left to be posted.
 	// With less it is likely to end before the answer, and its message would
-	// then be both stored and delivered.
+	// then be both stored and delivered. For late and patience, a deadline of
+	// the caller that ends before the timeout takes its place.
 	late = 16
 	// maxGroups is the number of groups above which idle ones are forgotten,
 	// and maxKeptAttributes the size of attributes of an idle group that is
@@ -203,7 +204,7 @@ func (s *Sharer) line(g *group) {
 // start begins a request with calls of a group that wait. A single call posts in
 // its own goroutine. The mutex must be held.
 func (s *Sharer) start(g *group) {
-	calls := g.take(s.config.Messages, time.Now().Add(s.config.Timeout/late))
+	calls := g.take(s.config.Messages, time.Now())
 	if len(g.calls) == 0 {
 		delete(s.waiting, g)
 	}
