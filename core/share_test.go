@@ -214,6 +214,39 @@ func TestBulkCallsShare(t *testing.T) {
 	})
 }
 
+// A message that fails its request, and hangs alone, holds up neighbours no longer
+// than a single message may take.
+func TestBulkCallsShareWithAMessageThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &bubbleServer{judge: func(p post) verdict {
+			switch {
+			case !p.has("poison"):
+				return verdict{status: http.StatusCreated, after: time.Millisecond}
+			case len(p.payloads) > 1:
+				return verdict{status: http.StatusInternalServerError, after: time.Millisecond}
+			}
+			return hangs
+		}}
+		client, _ := bubbleClient(t, server, core.Config{Outbox: memory.New()})
+		results := concurrently(20, func(i int) (core.Receipt, error) {
+			payloads := kinds(9, 0)
+			if i == 5 {
+				payloads[4] = map[string]string{"poison": "yes"}
+			}
+			return client.PublishBulk(t.Context(), "orders", payloads)
+		})
+		for i, r := range results {
+			require.NoError(t, r.err)
+			assert.LessOrEqual(t, r.took, core.DefaultTimeout+100*time.Millisecond)
+			if i == 5 {
+				assert.Len(t, r.receipt.IDs, 1)
+				continue
+			}
+			assert.Equal(t, core.Delivered, r.receipt.State, i)
+		}
+	})
+}
+
 // The others of a shared request neither fail nor wait for long, whatever the
 // server makes of a message.
 func TestPoisonInASharedRequest(t *testing.T) {

@@ -223,7 +223,7 @@ type Terms struct {
 	// Once means that there is no quick retry.
 	Once bool
 	// Timeout replaces the configured timeout; zero for none. It grows with the
-	// body, too.
+	// body, too. For a single message it can only shorten the configured one.
 	Timeout time.Duration
 }
 
@@ -380,6 +380,7 @@ func (o *Office) Post(ctx context.Context, b *message.Batch, index int, terms Te
 	if scheduled {
 		path = wire.SchedulePath
 	}
+	terms.Timeout = min(terms.Timeout, o.config.Timeout)
 	r := posting{
 		path: path, topic: b.Topic, messages: 1, origins: b.Origins, body: body{text: messageBody(b, index, scheduled)}, terms: terms,
 	}
