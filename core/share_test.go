@@ -121,6 +121,9 @@ func TestWhatDoesNotShare(t *testing.T) {
 		"large messages": {core.Config{MaxPosts: 1}, func(client *core.Client, i int) (core.Receipt, error) {
 			return client.Publish(context.Background(), "orders", map[string]string{"good": fmt.Sprint(i), "text": large})
 		}, 10},
+		"large attributes": {core.Config{MaxPosts: 1}, func(client *core.Client, i int) (core.Receipt, error) {
+			return client.Publish(context.Background(), "orders", good(i), core.WithAttribute("text", large))
+		}, 10},
 		"attributes that differ": {core.Config{}, func(client *core.Client, i int) (core.Receipt, error) {
 			return client.Publish(context.Background(), "orders", good(i), core.WithAttribute("caller", i))
 		}, 10},

@@ -14,7 +14,7 @@ import (
 // call is a call that waits for a request, or for its outcome.
 type call struct {
 	batch   *message.Batch
-	size    int // of the payloads
+	size    int // of payloads and attributes
 	group   *group
 	origins []any
 	since   time.Time // when it began; zero if that is of no interest

@@ -126,7 +126,7 @@ func (s *Sharer) Join(ctx context.Context, b *message.Batch) Turn {
 	if s.config.PerGroup <= 0 || s.config.IsOpen() {
 		return Turn{}
 	}
-	size := b.PayloadBytes()
+	size := b.PayloadBytes() + len(b.AttributesOf(0)) // as a request has them
 	together := b.Shares() && !b.Scheduled()
 	single := len(b.Messages) == 1
 	if single && size > maxBytes || !single && (!together || size > maxCallBytes || len(b.Messages) > maxCallMessages) {
