@@ -362,6 +362,39 @@ func TestSharedCallsEndInTime(t *testing.T) {
 	}
 }
 
+// What a call has stored at its deadline is not sent again when the request fails
+// and is cut.
+func TestSharedCallsThatEndBeforeARequestIsCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memory.New()
+		server := &bubbleServer{judge: func(p post) verdict {
+			if len(p.payloads) > 10 {
+				return verdict{status: http.StatusInternalServerError, after: 100 * time.Millisecond}
+			}
+			return verdict{status: http.StatusCreated, after: 10 * time.Millisecond}
+		}}
+		client, _ := bubbleClient(t, server, core.Config{Outbox: store})
+		results := concurrently(22, func(i int) (core.Receipt, error) {
+			if i%2 == 0 {
+				return client.Publish(t.Context(), "orders", good(i))
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 70*time.Millisecond)
+			defer cancel()
+			return client.Publish(ctx, "orders", good(i))
+		})
+		stored := 0
+		for _, r := range results {
+			require.NoError(t, r.err)
+			if r.receipt.State == core.Stored {
+				stored++
+			}
+		}
+		assert.GreaterOrEqual(t, stored, 9)
+		arrivals, _ := server.count("good")
+		assert.Equal(t, 22, arrivals+stored, "each once")
+	})
+}
+
 // A deadline that is short beside the timeout leaves time to wait for others.
 func TestSharedCallsWithAShortDeadline(t *testing.T) {
 	for _, timeout := range []time.Duration{core.DefaultTimeout, 30 * time.Second} {

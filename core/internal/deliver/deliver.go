@@ -33,6 +33,7 @@ const (
 var (
 	ErrOutOfTime = errors.New("no time left to send it")
 	errPanicked  = errors.New("panic")
+	errUnneeded  = errors.New("no longer needed")
 )
 
 // unsent is the failure of messages that were not sent. It remains if the app's
@@ -73,6 +74,9 @@ type Job struct {
 	// GivenUp is called after the first request. An error means that the caller
 	// no longer needs the rest to be sent; nil for never.
 	GivenUp func() error
+	// Unneeded reports, after the first request, that a message no longer needs
+	// to be sent; nil for none.
+	Unneeded func(index int) bool
 	// Awaited means that a caller waits: a failure that is likely the server's
 	// ends the delivery.
 	Awaited bool
@@ -246,7 +250,7 @@ func (d *delivery) run(ctx context.Context) {
 // send delivers as many of the messages with the given indexes as possible.
 func (d *delivery) send(ctx context.Context, indexes []int) {
 	d.size = len(indexes)
-	for len(indexes) > 0 {
+	for indexes = d.skip(indexes); len(indexes) > 0; indexes = d.skip(indexes) {
 		if d.halt == nil {
 			d.halt = d.obstacle(ctx)
 		}
@@ -296,6 +300,28 @@ func (d *delivery) obstacle(ctx context.Context) *office.Failure {
 		d.doubts, d.wellKnown = 0, true
 	}
 	return nil
+}
+
+// skip returns the messages that still need to be sent.
+func (d *delivery) skip(indexes []int) []int {
+	if !d.sent || d.Unneeded == nil {
+		return indexes
+	}
+	var needed, unneeded []int
+	cut := 0
+	for i, index := range indexes {
+		switch {
+		case !d.Unneeded(index):
+			needed = append(needed, index)
+			continue
+		case i < d.cut.left:
+			cut++
+		}
+		unneeded = append(unneeded, index)
+	}
+	d.fail(unneeded, notSent(errUnneeded))
+	d.cut.advance(d, cut, true)
+	return needed
 }
 
 // notSent returns the failure of messages that were not sent.

@@ -139,7 +139,7 @@ func (s *Sharer) leave(c *call) *deliver.Outcome {
 	default:
 	}
 	f := s.config.Late(c.batch.Topic, c.interrupted)
-	p.release(c)
+	c.ended.Store(true)
 	return deliver.All(len(c.batch.Messages), f)
 }
 

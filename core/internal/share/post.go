@@ -2,7 +2,6 @@ package share
 
 import (
 	"context"
-	"sync/atomic"
 
 	"github.com/postoffice-go/postoffice/core/internal/deliver"
 	"github.com/postoffice-go/postoffice/core/internal/message"
@@ -16,8 +15,6 @@ type post struct {
 	batch  message.Batch
 	// owners are the calls of the messages.
 	owners []*call
-	// awaited counts the calls that still wait.
-	awaited atomic.Int32
 }
 
 // newPost returns a delivery for calls of a group. The mutex must be held.
@@ -36,7 +33,6 @@ func newPost(s *Sharer, g *group, calls []*call) *post {
 			p.owners = append(p.owners, c)
 		}
 	}
-	p.awaited.Store(int32(len(calls)))
 	return p
 }
 
@@ -48,7 +44,7 @@ func (p *post) run() {
 		timeout = config.BulkTimeout
 	}
 	outcome := config.Deliver(context.Background(), deliver.Job{
-		Batch: &p.batch, Timeout: timeout, GivenUp: p.givenUp, Delivered: p.delivered,
+		Batch: &p.batch, Timeout: timeout, Unneeded: p.unneeded, Delivered: p.delivered,
 	})
 	p.sharer.end(p.group)
 	first := 0
@@ -56,7 +52,7 @@ func (p *post) run() {
 		failures := outcome.Failures[first : first+len(c.batch.Messages)]
 		first += len(c.batch.Messages)
 		if c.left > 0 {
-			p.answer(c, &deliver.Outcome{Failures: failures})
+			c.answer(&deliver.Outcome{Failures: failures})
 		}
 	}
 }
@@ -74,28 +70,11 @@ func (p *post) delivered(indexes []int, jobs []int64) {
 			end++
 		}
 		if c.delivered(end-begin, jobs, first == last); c.left == 0 {
-			p.answer(c, &deliver.Outcome{})
+			c.answer(&deliver.Outcome{})
 		}
 		begin = end
 	}
 }
 
-func (p *post) answer(c *call, outcome *deliver.Outcome) {
-	p.release(c)
-	c.answer(outcome)
-}
-
-// release records that a call no longer waits.
-func (p *post) release(c *call) {
-	if !c.ended.Swap(true) {
-		p.awaited.Add(-1)
-	}
-}
-
-// givenUp returns an error if no call waits any more.
-func (p *post) givenUp() error {
-	if p.awaited.Load() <= 0 {
-		return errLeft
-	}
-	return nil
-}
+// unneeded reports that the call of a message has ended: it stores the message.
+func (p *post) unneeded(index int) bool { return p.owners[index].ended.Load() }

@@ -8,7 +8,6 @@ package share
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -42,10 +41,7 @@ const (
 	maxKeptAttributes = 1 << 10
 )
 
-var (
-	errNoTurn = fmt.Errorf("other requests to the server took all of its time: %w", context.DeadlineExceeded)
-	errLeft   = errors.New("all calls have ended")
-)
+var errNoTurn = fmt.Errorf("other requests to the server took all of its time: %w", context.DeadlineExceeded)
 
 // Config configures a sharer.
 type Config struct {
