@@ -395,6 +395,38 @@ func TestSharedCallsThatEndBeforeARequestIsCut(t *testing.T) {
 	})
 }
 
+// A request does not outlive the deadlines of all of its calls: it would occupy the
+// place of others.
+func TestSharedRequestsEndWithTheDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hanging atomic.Bool
+		hanging.Store(true)
+		server := &bubbleServer{judge: func(post) verdict {
+			if hanging.Load() {
+				return hangs
+			}
+			return verdict{status: http.StatusCreated, after: time.Millisecond}
+		}}
+		client, _ := bubbleClient(t, server, core.Config{Timeout: 30 * time.Second, MaxPosts: 4})
+		publish := func(i int) (core.Receipt, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			return client.Publish(ctx, "orders", good(i))
+		}
+		for _, r := range concurrently(20, publish) {
+			require.ErrorIs(t, r.err, context.DeadlineExceeded)
+		}
+		hanging.Store(false)
+		start := time.Now()
+		for _, r := range concurrently(20, publish) {
+			require.NoError(t, r.err)
+			assert.LessOrEqual(t, r.took, 2*time.Millisecond)
+		}
+		require.NoError(t, client.Stop(t.Context()))
+		assert.LessOrEqual(t, time.Since(start), 2*time.Millisecond)
+	})
+}
+
 // A deadline that is short beside the timeout leaves time to wait for others.
 func TestSharedCallsWithAShortDeadline(t *testing.T) {
 	for _, timeout := range []time.Duration{core.DefaultTimeout, 30 * time.Second} {

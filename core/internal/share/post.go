@@ -2,6 +2,7 @@ package share
 
 import (
 	"context"
+	"time"
 
 	"github.com/postoffice-go/postoffice/core/internal/deliver"
 	"github.com/postoffice-go/postoffice/core/internal/message"
@@ -43,7 +44,9 @@ func (p *post) run() {
 	if p.group.key.bulk {
 		timeout = config.BulkTimeout
 	}
-	outcome := config.Deliver(context.Background(), deliver.Job{
+	ctx, cancel := p.context()
+	defer cancel()
+	outcome := config.Deliver(ctx, deliver.Job{
 		Batch: &p.batch, Timeout: timeout, Unneeded: p.unneeded, Delivered: p.delivered,
 	})
 	p.sharer.end(p.group)
@@ -55,6 +58,21 @@ func (p *post) run() {
 			c.answer(&deliver.Outcome{Failures: failures})
 		}
 	}
+}
+
+// context returns the context of the requests. It ends with the last call if
+// deadlines of the callers end all of them, as the request of a single call would.
+func (p *post) context() (context.Context, context.CancelFunc) {
+	var last time.Time
+	for _, c := range p.calls {
+		if !c.interrupted {
+			return context.Background(), func() {}
+		}
+		if c.end.After(last) {
+			last = c.end
+		}
+	}
+	return context.WithDeadline(context.Background(), last)
 }
 
 // delivered ends the calls whose messages the server has accepted, so that they
