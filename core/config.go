@@ -108,8 +108,8 @@ type Config struct {
 	// own result, and none takes longer than without sharing: what has not been
 	// answered within Timeout, waiting included, is stored in the outbox or
 	// returned as an error. PublishBulk with at most 100 payloads and 16 kB
-	// shares with others of its kind. Messages over 64 kB are posted by
-	// themselves.
+	// shares with others of its kind. Messages over 64 kB, attributes included,
+	// are posted by themselves.
 	//
 	// A shared request does not have the values of a call's context. A negative
 	// number means that calls neither share nor wait: needed if the Transport of
@@ -119,7 +119,9 @@ type Config struct {
 	// MaxPosts is the number of requests of Publish in progress, whatever their
 	// topics and attributes, before further calls wait for one to end. It keeps
 	// many callers from overloading the server. Large messages and PublishBulk
-	// with many payloads do not count. Negative means no limit. Defaults to 32.
+	// with many payloads do not count, nor does a request that has taken longer
+	// than an eighth of Timeout: it may hang. Negative means no limit. Defaults
+	// to 32.
 	MaxPosts int
 
 	// BulkLimit is the maximum number of payloads in one bulk request, at most

@@ -446,11 +446,60 @@ func TestSharedCallsWithAShortDeadline(t *testing.T) {
 	}
 }
 
+// A server that is slow with everything, but in time, gets all messages, as it does
+// without bounds.
+func TestSlowServerAndRequestsInProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, changes := bubbleClient(t, &bubbleServer{judge: after(300 * time.Millisecond)}, core.Config{Outbox: memory.New()})
+		results := concurrently(64, func(i int) (core.Receipt, error) {
+			for n := range 5 {
+				receipt, err := client.Publish(t.Context(), "orders", good(i*5+n), core.WithMessageID())
+				if err != nil || receipt.State != core.Delivered {
+					return receipt, err
+				}
+			}
+			return core.Receipt{State: core.Delivered}, nil
+		})
+		for _, r := range results {
+			require.NoError(t, r.err)
+			assert.Equal(t, core.Delivered, r.receipt.State)
+		}
+		assert.Empty(t, changes.all())
+	})
+}
+
+// A topic that hangs does not keep the requests of others from beginning.
+func TestHangingTopicBesideOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &bubbleServer{judge: func(p post) verdict {
+			if p.topic == "hanging" {
+				return hangs
+			}
+			return verdict{status: http.StatusCreated, after: time.Millisecond}
+		}}
+		client, _ := bubbleClient(t, server, core.Config{Outbox: memory.New(), MaxPosts: 4})
+		var group sync.WaitGroup
+		for range 8 {
+			group.Go(func() {
+				_, err := client.Publish(t.Context(), "hanging", good(1), core.WithMessageID())
+				assert.NoError(t, err)
+			})
+		}
+		synctest.Wait()
+		for _, r := range concurrently(20, func(i int) (core.Receipt, error) { return client.Publish(t.Context(), "fine", good(i)) }) {
+			require.NoError(t, r.err)
+			assert.Equal(t, core.Delivered, r.receipt.State)
+			assert.LessOrEqual(t, r.took, core.DefaultTimeout*3/8)
+		}
+		group.Wait()
+	})
+}
+
 // Without an outbox a call that had no turn is an error, as one that timed out.
 func TestNoTurnWithoutAnOutbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, _ := bubbleClient(t, &bubbleServer{judge: func(post) verdict { return hangs }}, core.Config{MaxPosts: 1})
-		results := concurrently(3, func(i int) (core.Receipt, error) { return client.Publish(t.Context(), fmt.Sprint("t", i), good(i)) })
+		results := concurrently(20, func(i int) (core.Receipt, error) { return client.Publish(t.Context(), fmt.Sprint("t", i), good(i)) })
 		waited := 0
 		for _, r := range results {
 			require.ErrorIs(t, r.err, core.ErrNotAccepted)
@@ -459,7 +508,7 @@ func TestNoTurnWithoutAnOutbox(t *testing.T) {
 				waited++
 			}
 		}
-		assert.Equal(t, 2, waited)
+		assert.Equal(t, 12, waited, "one gets a turn at once, and one each eighth of the timeout")
 	})
 }
 

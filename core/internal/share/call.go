@@ -32,6 +32,7 @@ type call struct {
 	// granted means that the call occupies a request and is to post by itself.
 	// The mutex of the sharer guards it.
 	granted bool
+	slot    int // if granted
 	// outcome is sent at most once; nil if the request is granted.
 	outcome chan *deliver.Outcome
 	// ended means that the call no longer waits for the request.
@@ -82,7 +83,7 @@ func (s *Sharer) wait(c *call) Turn {
 		select {
 		case outcome := <-c.outcome:
 			if outcome == nil {
-				return Turn{Timeout: s.timeLeft(c), sharer: s, group: c.group}
+				return Turn{Timeout: s.timeLeft(c), sharer: s, group: c.group, slot: c.slot}
 			}
 			return Turn{Outcome: outcome}
 		case <-timer.C:
@@ -106,11 +107,12 @@ func (s *Sharer) timeLeft(c *call) time.Duration {
 }
 
 // hurry begins another request for a call that still waits, because those in
-// progress may hang.
+// progress may hang. Groups in line go first.
 func (s *Sharer) hurry(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for slices.Contains(c.group.calls, c) && s.capacity() {
+	s.startReady()
+	for s.slots.free() && slices.Contains(c.group.calls, c) {
 		s.start(c.group)
 	}
 }
@@ -128,7 +130,7 @@ func (s *Sharer) leave(c *call) *deliver.Outcome {
 	}
 	s.mu.Unlock()
 	if granted {
-		s.end(c.group) // it came too late
+		s.end(c.group, c.slot) // it came too late
 	}
 	if p == nil {
 		return deliver.All(len(c.batch.Messages), &office.Failure{Class: office.Transient, Cause: errNoTurn, Untried: true})

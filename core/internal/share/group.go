@@ -37,7 +37,7 @@ func (s *Sharer) group(b *message.Batch) *group {
 // forget removes an idle group, unless it is likely to be used again. The mutex
 // must be held.
 func (s *Sharer) forget(g *group) {
-	if g.posts > 0 || len(g.calls) > 0 {
+	if g.posts > 0 || len(g.calls) > 0 || s.groups[g.key] != g {
 		return
 	}
 	if len(s.groups) > maxGroups || len(g.key.attributes) > maxKeptAttributes {

@@ -12,6 +12,7 @@ import (
 type post struct {
 	sharer *Sharer
 	group  *group
+	slot   int
 	calls  []*call
 	batch  message.Batch
 	// owners are the calls of the messages.
@@ -19,9 +20,9 @@ type post struct {
 }
 
 // newPost returns a delivery for calls of a group. The mutex must be held.
-func newPost(s *Sharer, g *group, calls []*call) *post {
+func newPost(s *Sharer, g *group, slot int, calls []*call) *post {
 	first := calls[0].batch
-	p := &post{sharer: s, group: g, calls: calls, batch: message.Batch{
+	p := &post{sharer: s, group: g, slot: slot, calls: calls, batch: message.Batch{
 		Topic: first.Topic, Attributes: first.Attributes, DeliverAt: first.DeliverAt,
 		Messages: make([]message.Message, 0, len(calls)),
 	}}
@@ -49,7 +50,7 @@ func (p *post) run() {
 	outcome := config.Deliver(ctx, deliver.Job{
 		Batch: &p.batch, Timeout: timeout, Unneeded: p.unneeded, Delivered: p.delivered,
 	})
-	p.sharer.end(p.group)
+	p.sharer.end(p.group, p.slot)
 	first := 0
 	for _, c := range p.calls {
 		failures := outcome.Failures[first : first+len(c.batch.Messages)]

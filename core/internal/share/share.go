@@ -50,7 +50,8 @@ type Config struct {
 	// neither share nor wait.
 	PerGroup int
 	// InAll is the number of requests in progress from which on calls wait,
-	// whatever their topics; zero and less for no limit.
+	// whatever their topics; zero and less for no limit. Requests that take long
+	// do not count.
 	InAll int
 	// Messages is the maximum number of messages of a request.
 	Messages int
@@ -82,7 +83,7 @@ type Sharer struct {
 
 	mu     sync.Mutex
 	groups map[key]*group
-	posts  int // in progress
+	slots  slots
 	// ready are the groups that wait only because too many requests are in
 	// progress in all, in the order of their turns.
 	ready []*group
@@ -92,7 +93,10 @@ type Sharer struct {
 
 // New returns a sharer.
 func New(config Config) *Sharer {
-	return &Sharer{config: config, groups: map[key]*group{}, waiting: map[*group]struct{}{}}
+	return &Sharer{
+		config: config, groups: map[key]*group{}, waiting: map[*group]struct{}{},
+		slots: slots{limit: config.InAll, patience: config.Timeout / patience},
+	}
 }
 
 // Turn is the result of [Sharer.Join].
@@ -106,12 +110,13 @@ type Turn struct {
 
 	sharer *Sharer
 	group  *group // nil if the caller occupies no post
+	slot   int
 }
 
 // End frees the post of a caller that has posted by itself.
 func (t Turn) End() {
 	if t.group != nil {
-		t.sharer.end(t.group)
+		t.sharer.end(t.group, t.slot)
 	}
 }
 
@@ -128,19 +133,19 @@ func (s *Sharer) Join(ctx context.Context, b *message.Batch) Turn {
 	if single && size > maxBytes || !single && (!together || size > maxCallBytes || len(b.Messages) > maxCallMessages) {
 		return Turn{}
 	}
-	if g := s.admit(b, together, nil); g != nil {
-		return Turn{sharer: s, group: g}
+	if g, slot := s.admit(b, together, nil); g != nil {
+		return Turn{sharer: s, group: g, slot: slot}
 	}
 	c := s.newCall(ctx, b, size) // calls functions of the app
-	if g := s.admit(b, together, c); g != nil {
-		return Turn{sharer: s, group: g}
+	if g, slot := s.admit(b, together, c); g != nil {
+		return Turn{sharer: s, group: g, slot: slot}
 	}
 	return s.wait(c)
 }
 
-// admit begins a request of a batch, if one is free, and returns its group.
-// Otherwise it enqueues the call, if there is one.
-func (s *Sharer) admit(b *message.Batch, together bool, c *call) *group {
+// admit begins a request of a batch, if one is free, and returns its group and
+// slot. Otherwise it enqueues the call, if there is one.
+func (s *Sharer) admit(b *message.Batch, together bool, c *call) (*group, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var g *group
@@ -149,33 +154,37 @@ func (s *Sharer) admit(b *message.Batch, together bool, c *call) *group {
 	} else {
 		g = &group{} // of this call alone
 	}
-	if len(g.calls) == 0 && g.posts < s.config.PerGroup && s.capacity() {
-		s.begin(g)
-		return g
+	s.startReady() // slots may have become free because their requests take long
+	if len(g.calls) == 0 && g.posts < s.config.PerGroup && s.slots.free() {
+		return g, s.begin(g)
 	}
 	if c != nil {
 		s.enqueue(c, g)
 	}
-	return nil
+	return nil, 0
 }
 
-// capacity reports whether another request may begin.
-func (s *Sharer) capacity() bool { return s.config.InAll <= 0 || s.posts < s.config.InAll }
-
-// begin counts a request of a group. The mutex must be held.
-func (s *Sharer) begin(g *group) {
+// begin counts a request of a group and returns its slot. The mutex must be held.
+func (s *Sharer) begin(g *group) int {
 	g.posts++
-	s.posts++
+	return s.slots.begin()
 }
 
 // end frees the post of a request and gives it to calls that wait.
-func (s *Sharer) end(g *group) {
+func (s *Sharer) end(g *group, slot int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g.posts--
-	s.posts--
+	s.slots.end(slot)
 	s.line(g)
-	for len(s.ready) > 0 && s.capacity() {
+	s.startReady()
+	s.forget(g)
+}
+
+// startReady begins requests of the groups in line while there are free slots. The
+// mutex must be held.
+func (s *Sharer) startReady() {
+	for len(s.ready) > 0 && s.slots.free() {
 		next := s.ready[0]
 		s.ready[0] = nil
 		s.ready = s.ready[1:]
@@ -184,8 +193,8 @@ func (s *Sharer) end(g *group) {
 			s.start(next)
 			s.line(next)
 		}
+		s.forget(next)
 	}
-	s.forget(g)
 }
 
 // line puts a group in line for a free post, if it waits for one. The mutex must
@@ -207,13 +216,13 @@ func (s *Sharer) start(g *group) {
 	if len(calls) == 0 {
 		return // it is too late for all of them
 	}
-	s.begin(g)
+	slot := s.begin(g)
 	if len(calls) == 1 {
-		calls[0].granted = true
+		calls[0].granted, calls[0].slot = true, slot
 		calls[0].outcome <- nil
 		return
 	}
-	s.config.Go(newPost(s, g, calls).run)
+	s.config.Go(newPost(s, g, slot, calls).run)
 }
 
 // Refuse ends the calls that wait, with a failure: the circuit breaker has
@@ -224,6 +233,7 @@ func (s *Sharer) Refuse(f *office.Failure) {
 	for g := range s.waiting {
 		refused = append(refused, g.calls...)
 		g.calls = nil
+		s.forget(g)
 	}
 	clear(s.waiting)
 	s.mu.Unlock()
