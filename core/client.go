@@ -102,7 +102,7 @@ func (c *Client) build(guard guard) (err error) {
 		office: c.office, sender: sender, bulkTimeout: cfg.bulkTimeout, stopping: c.stopping.Done(),
 		sharer: share.New(share.Config{
 			PerGroup: cfg.postsPerTopic, InAll: cfg.maxPosts, Messages: cfg.bulkLimit, Timeout: cfg.timeout, BulkTimeout: cfg.bulkTimeout,
-			Deliver: sender.DeliverInBackground, Delivered: events.delivered, Late: c.office.Late, IsOpen: c.office.IsOpen,
+			TakesFew: sender.TakesFew, Deliver: sender.DeliverInBackground, Delivered: events.delivered, Late: c.office.Late, IsOpen: c.office.IsOpen,
 			Origin: events.origin, Clock: events.clock, Go: c.background.Go,
 		}),
 	}

@@ -104,12 +104,13 @@ type Config struct {
 	// progress for one topic and one set of attributes before concurrent calls
 	// share requests. A call that finds so many in progress waits, and goes
 	// together with all others that wait in one request as soon as one ends, or
-	// after an eighth of Timeout. No call waits for company. Each call has its
-	// own result, and none takes longer than without sharing: what has not been
-	// answered within Timeout, waiting included, is stored in the outbox or
-	// returned as an error. PublishBulk with at most 100 payloads and 16 kB
-	// shares with others of its kind. Messages over 64 kB, attributes included,
-	// are posted by themselves.
+	// after an eighth of Timeout. No call waits for company, nor for a server
+	// that needs most of Timeout for each request. Each call has its own result,
+	// within Timeout, waiting included: what has not been answered then is
+	// stored in the outbox or returned as an error. PublishBulk with at most 100
+	// payloads and 16 kB shares with others of its kind. Messages over 64 kB,
+	// attributes included, are posted by themselves, and so are messages of a
+	// topic that the server takes only one by one.
 	//
 	// A shared request does not have the values of a call's context. A negative
 	// number means that calls neither share nor wait: needed if the Transport of
@@ -120,8 +121,9 @@ type Config struct {
 	// topics and attributes, before further calls wait for one to end. It keeps
 	// many callers from overloading the server. Large messages and PublishBulk
 	// with many payloads do not count, nor does a request that has taken longer
-	// than an eighth of Timeout: it may hang. Negative means no limit. Defaults
-	// to 32.
+	// than an eighth of Timeout: it may hang. Calls that cannot share are thus
+	// limited to MaxPosts divided by the time of a request: 32 of 10 ms are 3,200
+	// messages a second. Negative means no limit. Defaults to 32.
 	MaxPosts int
 
 	// BulkLimit is the maximum number of payloads in one bulk request, at most

@@ -3,6 +3,8 @@ package core
 import (
 	"context"
 	"errors"
+	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -51,10 +53,15 @@ func (e *events) origin(ctx context.Context) []any {
 	if e.observer.Origin == nil {
 		return nil
 	}
-	if origin := e.observer.Origin(ctx); origin != nil {
-		return []any{origin}
+	origin := e.observer.Origin(ctx)
+	switch {
+	case origin == nil:
+		return nil
+	case !reflect.ValueOf(origin).Comparable():
+		e.log.Error("origin", "", "Observer.Origin has returned a value that cannot be compared", "type", fmt.Sprintf("%T", origin))
+		return nil
 	}
-	return nil
+	return []any{origin}
 }
 
 // send adapts [Observer.Send] for the office; nil if it is not set.

@@ -193,11 +193,16 @@ func (p *pipeline) now(ctx context.Context, b *message.Batch) (Receipt, error) {
 // delivered.
 func (p *pipeline) post(ctx, caller context.Context, b *message.Batch, turn share.Turn) ([]int64, *deliver.Outcome) {
 	defer turn.End()
+	if !turn.Until.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, turn.Until)
+		defer cancel()
+	}
 	since := p.events.clock()
 	if len(b.Messages) > 1 {
-		return nil, p.sendAll(ctx, caller, *b, since, turn.Timeout)
+		return nil, p.sendAll(ctx, caller, *b, since)
 	}
-	jobs, f := p.sender.One(ctx, b, turn.Timeout)
+	jobs, f := p.sender.One(ctx, b)
 	if f != nil {
 		return nil, deliver.All(1, f)
 	}
@@ -206,8 +211,8 @@ func (p *pipeline) post(ctx, caller context.Context, b *message.Batch, turn shar
 }
 
 // sendAll sends several messages.
-func (p *pipeline) sendAll(ctx, caller context.Context, b message.Batch, since time.Time, timeout time.Duration) *deliver.Outcome {
-	job := deliver.Job{Batch: &b, GivenUp: caller.Err, Awaited: true, Timeout: timeout, Delivered: func(indexes []int, jobs []int64) {
+func (p *pipeline) sendAll(ctx, caller context.Context, b message.Batch, since time.Time) *deliver.Outcome {
+	job := deliver.Job{Batch: &b, GivenUp: caller.Err, Awaited: true, Delivered: func(indexes []int, jobs []int64) {
 		p.events.delivered(deliver.Delivered{Topic: b.Topic, Messages: len(indexes), Attempts: 1, Since: since, Jobs: jobs})
 	}}
 	if p.storage != nil {

@@ -767,3 +767,87 @@ func TestPostsInProgressAreSettings(t *testing.T) {
 		assert.Equal(t, []int{1, 7}, []int{bulk, single})
 	})
 }
+
+// A server that needs most of the timeout for each request leaves no time to wait.
+func TestCallsDoNotWaitForASlowServer(t *testing.T) {
+	for name, option := range map[string]func(i int) []core.PublishOption{
+		"shared": func(int) []core.PublishOption { return nil },
+		"ids":    func(int) []core.PublishOption { return []core.PublishOption{core.WithMessageID()} },
+	} {
+		for _, latency := range []time.Duration{300 * time.Millisecond, 400 * time.Millisecond, 450 * time.Millisecond, 490 * time.Millisecond} {
+			t.Run(fmt.Sprintf("%s/%v", name, latency), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					store := memory.New()
+					server := &bubbleServer{judge: after(latency)}
+					client, changes := bubbleClient(t, server, core.Config{Outbox: store})
+					var stored [6]int
+					for round := range 6 {
+						for _, r := range concurrently(64, func(i int) (core.Receipt, error) {
+							return client.Publish(t.Context(), "orders", good(i), option(i)...)
+						}) {
+							require.NoError(t, r.err)
+							if r.receipt.State != core.Delivered {
+								stored[round]++
+							}
+						}
+					}
+					assert.Equal(t, [3]int{}, [3]int(stored[3:]), "stored in each round: %v", stored)
+					assert.Empty(t, changes.all())
+				})
+			})
+		}
+	}
+}
+
+// Calls stop sharing requests of a topic if the server, or a proxy, takes its
+// messages only one by one or a few at a time.
+func TestServersWithoutBulks(t *testing.T) {
+	for name, judge := range map[string]func(post) int{
+		"404": func(post) int { return http.StatusNotFound },
+		"413": func(post) int { return http.StatusRequestEntityTooLarge },
+		"502": func(post) int { return http.StatusBadGateway },
+		"500 above 4": func(p post) int {
+			if len(p.payloads) <= 4 {
+				return http.StatusCreated
+			}
+			return http.StatusInternalServerError
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := &bubbleServer{judge: func(p post) verdict {
+					v := verdict{status: http.StatusCreated, after: 10 * time.Millisecond}
+					if strings.Contains(p.path, "bulk") && len(p.payloads) > 0 {
+						v.status = judge(p)
+					}
+					return v
+				}}
+				client, changes := bubbleClient(t, server, core.Config{Outbox: memory.New()})
+				for round := range 5 {
+					for _, r := range concurrently(20, func(i int) (core.Receipt, error) { return client.Publish(t.Context(), "orders", good(i)) }) {
+						require.NoError(t, r.err)
+						if round > 0 {
+							assert.Equal(t, core.Delivered, r.receipt.State)
+							assert.LessOrEqual(t, r.took, 20*time.Millisecond)
+						}
+					}
+				}
+				assert.Empty(t, changes.all())
+			})
+		})
+	}
+}
+
+// An origin that cannot be compared is left out, and harms nobody.
+func TestOriginThatCannotBeCompared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &bubbleServer{judge: after(time.Millisecond)}
+		client, _ := bubbleClient(t, server, core.Config{Observer: core.Observer{
+			Origin: func(context.Context) any { return []int{1} },
+		}})
+		for _, r := range concurrently(20, func(i int) (core.Receipt, error) { return client.Publish(t.Context(), "orders", good(i)) }) {
+			require.NoError(t, r.err)
+			require.Nil(t, r.panic)
+		}
+	})
+}

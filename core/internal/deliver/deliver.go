@@ -65,6 +65,10 @@ func NewSender(config Config) *Sender {
 	return &Sender{Config: config, limits: newLimits(config.BulkLimit, MaxBytes)}
 }
 
+// TakesFew reports whether the server is known to take only few small messages in
+// one request of the topic.
+func (s *Sender) TakesFew(topic string) bool { return s.limits.few(topic) }
+
 // Job describes a batch to send.
 type Job struct {
 	Batch *message.Batch
@@ -146,13 +150,11 @@ func All(messages int, f *office.Failure) *Outcome {
 }
 
 // One sends the only message of a batch. If the server does not know a topic of
-// the app, One creates it and sends the message again. A timeout other than zero
-// replaces the configured one.
-func (s *Sender) One(ctx context.Context, b *message.Batch, timeout time.Duration) ([]int64, *office.Failure) {
-	terms := office.Terms{Timeout: timeout}
-	jobs, f := s.Office.Post(ctx, b, 0, terms)
+// the app, One creates it and sends the message again.
+func (s *Sender) One(ctx context.Context, b *message.Batch) ([]int64, *office.Failure) {
+	jobs, f := s.Office.Post(ctx, b, 0, office.Terms{})
 	if f != nil && f.Class == office.UnknownTopic && s.EnsureTopic(ctx, b.Topic) {
-		jobs, f = s.Office.Post(ctx, b, 0, terms)
+		jobs, f = s.Office.Post(ctx, b, 0, office.Terms{})
 	}
 	if f != nil {
 		f.OfOne()

@@ -9,6 +9,13 @@ import (
 // tried again: its cause may have changed, or may have been another one.
 const limitMemory = 10 * time.Minute
 
+// fewPayloads and fewBytes are limits of a request below which calls do not share
+// requests.
+const (
+	fewPayloads = 16
+	fewBytes    = 8 << 10
+)
+
 // limits holds the learned limits of bulk requests, based on what the server
 // refused.
 type limits struct {
@@ -48,6 +55,19 @@ func (l *limits) of(topic string) (payloads, bytes int) {
 	now := time.Now()
 	payloads = l.byTopic[topic].or(l.all.or(l.payloads, now), now)
 	return payloads, l.size.or(l.bytes, now)
+}
+
+// few reports whether the server takes so few small messages in a request of the
+// topic that sharing gains nothing. A limit that grows again does not count.
+func (l *limits) few(topic string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	return l.byTopic[topic].isFew(now) || l.all.isFew(now) || now.Before(l.size.until) && l.size.most < fewBytes
+}
+
+func (l limit) isFew(now time.Time) bool {
+	return now.Before(l.until) && !l.grows && l.most < fewPayloads
 }
 
 // learnTopic records the maximum of payloads in requests of a topic.

@@ -63,6 +63,9 @@ func (s *Sharer) newCall(ctx context.Context, b *message.Batch, size int) *call 
 	}
 	short := min(s.config.Timeout, c.end.Sub(begin))
 	c.latest, c.pause = c.end.Add(-short/late), short/patience
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.pause = min(c.pause, s.slots.patience)
 	return c
 }
 
@@ -83,7 +86,7 @@ func (s *Sharer) wait(c *call) Turn {
 		select {
 		case outcome := <-c.outcome:
 			if outcome == nil {
-				return Turn{Timeout: s.timeLeft(c), sharer: s, group: c.group, slot: c.slot}
+				return Turn{Until: c.end, sharer: s, group: c.group, slot: c.slot, begin: time.Now()}
 			}
 			return Turn{Outcome: outcome}
 		case <-timer.C:
@@ -93,17 +96,8 @@ func (s *Sharer) wait(c *call) Turn {
 			return Turn{Outcome: s.leave(c)}
 		}
 		s.hurry(c)
-		timer.Reset(min(c.pause, left))
+		timer.Reset(min(max(c.pause, minPause), left))
 	}
-}
-
-// timeLeft returns the timeout of a small message for a call that posts by itself
-// now; zero if the deadline of the caller ends it.
-func (s *Sharer) timeLeft(c *call) time.Duration {
-	if c.interrupted {
-		return 0
-	}
-	return max(time.Until(c.end)-office.TimeFor(0, c.size), s.config.Timeout/late)
 }
 
 // hurry begins another request for a call that still waits, because those in
@@ -130,7 +124,7 @@ func (s *Sharer) leave(c *call) *deliver.Outcome {
 	}
 	s.mu.Unlock()
 	if granted {
-		s.end(c.group, c.slot) // it came too late
+		s.end(c.group, c.slot, time.Time{}) // it came too late
 	}
 	if p == nil {
 		return deliver.All(len(c.batch.Messages), &office.Failure{Class: office.Transient, Cause: errNoTurn, Untried: true})

@@ -2,10 +2,12 @@ package share
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/postoffice-go/postoffice/core/internal/deliver"
 	"github.com/postoffice-go/postoffice/core/internal/message"
+	"github.com/postoffice-go/postoffice/core/internal/office"
 )
 
 // post is a delivery shared by calls: one request, or several if it fails.
@@ -17,7 +19,13 @@ type post struct {
 	batch  message.Batch
 	// owners are the calls of the messages.
 	owners []*call
+	// largest is the size of the largest request that the server has taken, and
+	// singles the number of those with one message.
+	largest, singles int
 }
+
+// unsent is the failure of messages that were not sent.
+var unsent = &office.Failure{Class: office.Transient, Cause: errors.New("request was not made")}
 
 // newPost returns a delivery for calls of a group. The mutex must be held.
 func newPost(s *Sharer, g *group, slot int, calls []*call) *post {
@@ -47,10 +55,20 @@ func (p *post) run() {
 	}
 	ctx, cancel := p.context()
 	defer cancel()
-	outcome := config.Deliver(ctx, deliver.Job{
+	begin := time.Now()
+	outcome := deliver.All(len(p.batch.Messages), unsent)
+	defer func() { p.end(outcome, begin) }() // also if the app's transport ends the goroutine
+	outcome = config.Deliver(ctx, deliver.Job{
 		Batch: &p.batch, Timeout: timeout, Unneeded: p.unneeded, Delivered: p.delivered,
 	})
-	p.sharer.end(p.group, p.slot)
+}
+
+// end frees the slot and ends the calls.
+func (p *post) end(outcome *deliver.Outcome, begin time.Time) {
+	if p.singles > 1 && p.largest == 1 {
+		p.sharer.setApart(p.batch.Topic)
+	}
+	p.sharer.end(p.group, p.slot, begin)
 	first := 0
 	for _, c := range p.calls {
 		failures := outcome.Failures[first : first+len(c.batch.Messages)]
@@ -82,6 +100,9 @@ func (p *post) delivered(indexes []int, jobs []int64) {
 	first, last := p.owners[indexes[0]], p.owners[indexes[len(indexes)-1]]
 	event := deliver.Delivered{Topic: p.batch.Topic, Messages: len(indexes), Attempts: 1, Jobs: jobs, Since: first.since}
 	p.sharer.config.Delivered(event)
+	if p.largest = max(p.largest, len(indexes)); len(indexes) == 1 {
+		p.singles++
+	}
 	for begin := 0; begin < len(indexes); {
 		c := p.owners[indexes[begin]]
 		end := begin

@@ -34,6 +34,8 @@ const (
 	// then be both stored and delivered. For late and patience, a deadline of
 	// the caller that ends before the timeout takes its place.
 	late = 16
+	// minPause is the pause after which a call that still waits looks again.
+	minPause = time.Millisecond
 	// maxGroups is the number of groups above which idle ones are forgotten,
 	// and maxKeptAttributes the size of attributes of an idle group that is
 	// kept.
@@ -58,6 +60,9 @@ type Config struct {
 	// Timeout bounds a call with one small message, BulkTimeout a call with
 	// several, waiting included.
 	Timeout, BulkTimeout time.Duration
+	// TakesFew reports whether the server is known to take only few messages in
+	// one request of a topic.
+	TakesFew func(topic string) bool
 	// Deliver posts a batch. It must not panic.
 	Deliver func(ctx context.Context, job deliver.Job) *deliver.Outcome
 	// Delivered is called for each shared request that the server accepted.
@@ -89,12 +94,17 @@ type Sharer struct {
 	ready []*group
 	// waiting are the groups with calls that wait.
 	waiting map[*group]struct{}
+	// latency is the average time of requests that ended in time.
+	latency time.Duration
+	// apart are the topics whose messages the server takes only one by one, and
+	// until when they do not share requests.
+	apart map[string]time.Time
 }
 
 // New returns a sharer.
 func New(config Config) *Sharer {
 	return &Sharer{
-		config: config, groups: map[key]*group{}, waiting: map[*group]struct{}{},
+		config: config, groups: map[key]*group{}, waiting: map[*group]struct{}{}, apart: map[string]time.Time{},
 		slots: slots{limit: config.InAll, patience: config.Timeout / patience},
 	}
 }
@@ -104,19 +114,20 @@ type Turn struct {
 	// Outcome is that of the call's messages in a shared request. If it is nil,
 	// the caller posts them now, and calls End afterwards.
 	Outcome *deliver.Outcome
-	// Timeout replaces the timeout of a small message for a caller that has
-	// waited; zero for one that has not.
-	Timeout time.Duration
+	// Until is the deadline of a caller that has waited; zero for one that has
+	// not. That its time is over then says little about the server.
+	Until time.Time
 
 	sharer *Sharer
 	group  *group // nil if the caller occupies no post
 	slot   int
+	begin  time.Time
 }
 
 // End frees the post of a caller that has posted by itself.
 func (t Turn) End() {
 	if t.group != nil {
-		t.sharer.end(t.group, t.slot)
+		t.sharer.end(t.group, t.slot, t.begin)
 	}
 }
 
@@ -128,40 +139,40 @@ func (s *Sharer) Join(ctx context.Context, b *message.Batch) Turn {
 		return Turn{}
 	}
 	size := b.PayloadBytes() + len(b.AttributesOf(0)) // as a request has them
-	together := b.Shares() && !b.Scheduled()
+	together := b.Shares() && !b.Scheduled() && !s.config.TakesFew(b.Topic)
 	single := len(b.Messages) == 1
 	if single && size > maxBytes || !single && (!together || size > maxCallBytes || len(b.Messages) > maxCallMessages) {
 		return Turn{}
 	}
-	if g, slot := s.admit(b, together, nil); g != nil {
-		return Turn{sharer: s, group: g, slot: slot}
+	if turn := s.admit(b, together, nil); turn.group != nil {
+		return turn
 	}
 	c := s.newCall(ctx, b, size) // calls functions of the app
-	if g, slot := s.admit(b, together, c); g != nil {
-		return Turn{sharer: s, group: g, slot: slot}
+	if turn := s.admit(b, together, c); turn.group != nil {
+		return turn
 	}
 	return s.wait(c)
 }
 
-// admit begins a request of a batch, if one is free, and returns its group and
-// slot. Otherwise it enqueues the call, if there is one.
-func (s *Sharer) admit(b *message.Batch, together bool, c *call) (*group, int) {
+// admit begins a request of a batch, if one is free. Otherwise it enqueues the
+// call, if there is one.
+func (s *Sharer) admit(b *message.Batch, together bool, c *call) Turn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var g *group
-	if together {
+	if together && !s.isApart(b.Topic) {
 		g = s.group(b)
 	} else {
 		g = &group{} // of this call alone
 	}
 	s.startReady() // slots may have become free because their requests take long
 	if len(g.calls) == 0 && g.posts < s.config.PerGroup && s.slots.free() {
-		return g, s.begin(g)
+		return Turn{sharer: s, group: g, slot: s.begin(g), begin: time.Now()}
 	}
 	if c != nil {
 		s.enqueue(c, g)
 	}
-	return nil, 0
+	return Turn{}
 }
 
 // begin counts a request of a group and returns its slot. The mutex must be held.
@@ -171,9 +182,10 @@ func (s *Sharer) begin(g *group) int {
 }
 
 // end frees the post of a request and gives it to calls that wait.
-func (s *Sharer) end(g *group, slot int) {
+func (s *Sharer) end(g *group, slot int, begin time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.learn(time.Since(begin))
 	g.posts--
 	s.slots.end(slot)
 	s.line(g)
