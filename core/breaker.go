@@ -1,6 +1,6 @@
 package core
 
-import "github.com/postoffice-go/postoffice/core/internal/office"
+import "github.com/postoffice-go/postoffice/core/internal/circuit"
 
 // BreakerState is the state of the circuit breaker in front of the server. The
 // breaker opens after 5 consecutive failures, or when half of at least 20
@@ -14,14 +14,17 @@ import "github.com/postoffice-go/postoffice/core/internal/office"
 // such failures only timeouts count toward the failed half. This protection
 // ends when 1,000 messages have failed for the first time and the server has
 // accepted none in between.
+//
+// The circuit breaker of the outbox has the same states, see
+// Stats.OutboxBreaker.
 type BreakerState string
 
 // States of the circuit breaker.
 const (
 	// BreakerClosed lets all requests pass.
-	BreakerClosed BreakerState = BreakerState(office.Closed)
+	BreakerClosed BreakerState = BreakerState(circuit.Closed)
 	// BreakerHalfOpen lets one request pass, which probes the server.
-	BreakerHalfOpen BreakerState = BreakerState(office.HalfOpen)
+	BreakerHalfOpen BreakerState = BreakerState(circuit.HalfOpen)
 	// BreakerOpen blocks all requests: messages go to the outbox at once.
-	BreakerOpen BreakerState = BreakerState(office.Open)
+	BreakerOpen BreakerState = BreakerState(circuit.Open)
 )

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/circuit"
 	"github.com/postoffice-go/postoffice/core/internal/deliver"
 	"github.com/postoffice-go/postoffice/core/internal/loglimit"
 	"github.com/postoffice-go/postoffice/core/internal/message"
@@ -14,6 +15,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/queue"
 	"github.com/postoffice-go/postoffice/core/internal/relay"
 	"github.com/postoffice-go/postoffice/core/internal/share"
+	"github.com/postoffice-go/postoffice/core/internal/storeguard"
 )
 
 // stopMargin is how long before the deadline of Stop the requests in progress
@@ -28,7 +30,8 @@ type Client struct {
 	events    *events
 	office    *office.Office
 	queue     *queue.Queue
-	relay     *relay.Relay // nil without an outbox
+	relay     *relay.Relay      // nil without an outbox
+	outbox    *storeguard.Store // nil without an outbox
 	pipeline  *pipeline
 	setup     *setup
 	recovery  *recovery
@@ -80,12 +83,12 @@ func (c *Client) build(guard guard) (err error) {
 		URL: cfg.baseURL, Authorization: cfg.authorization, Transport: cfg.transport(),
 		Timeout: cfg.timeout, BulkTimeout: cfg.bulkTimeout,
 		ErrorOf: errorOf, Explain: strangers.explain, Observe: events.send(),
-		Changed: func(state office.State) {
+		Changed: func(state circuit.State) {
 			events.breaker(BreakerState(state), cfg.outbox != nil)
 			switch state {
-			case office.Closed:
+			case circuit.Closed:
 				c.relay.Wake()
-			case office.Open:
+			case circuit.Open:
 				c.pipeline.sharer.Refuse(office.Refused())
 			}
 		},
@@ -128,7 +131,14 @@ func (c *Client) build(guard guard) (err error) {
 // buildStorage creates the parts of a client with an outbox, and the outbox
 // functions of the queue.
 func (c *Client) buildStorage(guard guard, sender *deliver.Sender) *queue.Outbox {
-	store, events := c.cfg.outbox, c.events
+	events := c.events
+	store := storeguard.New(c.cfg.outbox, func(state circuit.State) {
+		events.outboxBreaker(BreakerState(state))
+		if state == circuit.Closed {
+			c.relay.Wake()
+		}
+	})
+	c.outbox = store
 	settler := relay.NewSettler(store, guard.call, events.log, relay.Tell{Failed: events.failed, Dead: events.dead})
 	c.relay = relay.New(relay.Config{
 		Store: store, Settler: settler, Deliver: sender.DeliverInBackground, Delivered: events.delivered,

@@ -202,6 +202,19 @@ func (e *events) wait(topic string, messages int, cause error) {
 	emit(e.observer.Stored, Event{Topic: topic, Messages: messages, Err: cause})
 }
 
+// outboxBreaker reports a state change of the circuit breaker of the outbox.
+func (e *events) outboxBreaker(state BreakerState) {
+	switch state {
+	case BreakerOpen:
+		e.log.Warn("outbox breaker", "open", "outbox does not answer: Durable messages are posted at once, and messages that the server does not take are not accepted")
+	case BreakerClosed:
+		e.log.Info("outbox breaker", "closed", "outbox answers again")
+	}
+	if e.observer.OutboxBreaker != nil {
+		e.observer.OutboxBreaker(state)
+	}
+}
+
 // breaker reports a state change of the circuit breaker.
 func (e *events) breaker(state BreakerState, hasOutbox bool) {
 	switch state {

@@ -48,6 +48,7 @@ func guardObserver(o Observer, report func(doing string, reason any)) Observer {
 	o.Listed = guardCall("Observer.Listed", o.Listed, report)
 	o.Recovered = guardCall("Observer.Recovered", o.Recovered, report)
 	o.Breaker = guardCall("Observer.Breaker", o.Breaker, report)
+	o.OutboxBreaker = guardCall("Observer.OutboxBreaker", o.OutboxBreaker, report)
 	o.Setup = guardCall("Observer.Setup", o.Setup, report)
 	if send := o.Send; send != nil {
 		o.Send = func(ctx context.Context, call SendCall) (sending context.Context, end func(error)) {

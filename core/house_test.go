@@ -106,18 +106,19 @@ func TestFewTypesHoldAClient(t *testing.T) {
 // The parts know nothing of the client that is made of them.
 func TestInternalPackagesDoNotKnowCore(t *testing.T) {
 	list, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./internal/message", "./internal/office", "./internal/deliver",
-		"./internal/queue", "./internal/relay", "./internal/share").Output()
+		"./internal/queue", "./internal/relay", "./internal/share", "./internal/storeguard").Output()
 	require.NoError(t, err)
 	packages := strings.Fields(string(list))
 	assert.Contains(t, packages, module+"core/internal/office")
 	assert.NotContains(t, packages, module+"core")
 	for name, knows := range map[string][]string{
-		"message": {"wire"},
-		"office":  {"message", "wire"},
-		"deliver": {"message", "office", "wire"},
-		"share":   {"deliver", "message", "office", "wire"},
-		"queue":   {"bound", "deliver", "loglimit", "message", "office", "wire"},
-		"relay":   {"bound", "deliver", "loglimit", "message", "office", "wire"},
+		"message":    {"wire"},
+		"office":     {"circuit", "message", "wire"},
+		"deliver":    {"circuit", "message", "office", "wire"},
+		"share":      {"circuit", "deliver", "message", "office", "wire"},
+		"queue":      {"bound", "circuit", "deliver", "loglimit", "message", "office", "wire"},
+		"relay":      {"bound", "circuit", "deliver", "loglimit", "message", "office", "wire"},
+		"storeguard": {"bound", "circuit"},
 	} {
 		list, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./internal/"+name).Output()
 		require.NoError(t, err)

@@ -59,6 +59,9 @@ type Observer struct {
 	// Breaker is called when the circuit breaker of the server changes its
 	// state.
 	Breaker func(BreakerState)
+	// OutboxBreaker is called when the circuit breaker of the outbox changes its
+	// state, see Stats.OutboxBreaker.
+	OutboxBreaker func(BreakerState)
 	// Setup is called with the outcome of each attempt to create a topic or a
 	// consumer.
 	Setup func(SetupResult)

@@ -16,21 +16,22 @@ func JoinObservers(observers ...Observer) Observer {
 
 func joinTwo(a, b Observer) Observer {
 	return Observer{
-		Published:  joinCalls(a.Published, b.Published),
-		Delivered:  joinCalls(a.Delivered, b.Delivered),
-		Stored:     joinCalls(a.Stored, b.Stored),
-		Spilled:    joinCalls(a.Spilled, b.Spilled),
-		Failed:     joinCalls(a.Failed, b.Failed),
-		Dead:       joinCalls(a.Dead, b.Dead),
-		NoConsumer: joinCalls(a.NoConsumer, b.NoConsumer),
-		Discarded:  joinCalls(a.Discarded, b.Discarded),
-		Listed:     joinCalls(a.Listed, b.Listed),
-		Recovered:  joinCalls(a.Recovered, b.Recovered),
-		Breaker:    joinCalls(a.Breaker, b.Breaker),
-		Setup:      joinCalls(a.Setup, b.Setup),
-		Publish:    joinPublish(a.Publish, b.Publish),
-		Origin:     joinOrigin(a, b),
-		Send:       joinSend(a, b),
+		Published:     joinCalls(a.Published, b.Published),
+		Delivered:     joinCalls(a.Delivered, b.Delivered),
+		Stored:        joinCalls(a.Stored, b.Stored),
+		Spilled:       joinCalls(a.Spilled, b.Spilled),
+		Failed:        joinCalls(a.Failed, b.Failed),
+		Dead:          joinCalls(a.Dead, b.Dead),
+		NoConsumer:    joinCalls(a.NoConsumer, b.NoConsumer),
+		Discarded:     joinCalls(a.Discarded, b.Discarded),
+		Listed:        joinCalls(a.Listed, b.Listed),
+		Recovered:     joinCalls(a.Recovered, b.Recovered),
+		Breaker:       joinCalls(a.Breaker, b.Breaker),
+		OutboxBreaker: joinCalls(a.OutboxBreaker, b.OutboxBreaker),
+		Setup:         joinCalls(a.Setup, b.Setup),
+		Publish:       joinPublish(a.Publish, b.Publish),
+		Origin:        joinOrigin(a, b),
+		Send:          joinSend(a, b),
 	}
 }
 

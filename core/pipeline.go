@@ -288,10 +288,10 @@ func (p *pipeline) inMemory(ctx context.Context, publisher *Publisher, b *messag
 	holds := publisher.holds()
 	if p.spillsNow() && !holds && !p.storage.waitlist.blocks(loadOf(b)) {
 		receipt, err := p.spill(ctx, b, ErrBreakerOpen)
-		if !errors.Is(err, ErrOutboxFull) {
+		if err == nil || errors.Is(err, outbox.ErrNeverFits) {
 			return receipt, err
 		}
-	}
+	} // otherwise, and if the outbox cannot take them, they wait in memory
 	if holds {
 		return p.hold(publisher, b)
 	}
@@ -392,7 +392,7 @@ func (p *pipeline) durably(ctx context.Context, b *message.Batch) (Receipt, erro
 		records, err = recordsOf(b, 0, nil)
 	}
 	if err == nil {
-		err = p.storage.insertNow(ctx, delay, records)
+		err = p.storage.insertNow(ctx, p.storage.store.Patience(), delay, records)
 	}
 	if fits && (err != nil || !held) {
 		p.queue.ReleaseSafe(b)
@@ -402,6 +402,9 @@ func (p *pipeline) durably(ctx context.Context, b *message.Batch) (Receipt, erro
 		receipt, sendErr := p.now(ctx, b)
 		if sendErr != nil {
 			return receipt, fmt.Errorf("%w; %w", sendErr, ofOutbox(err))
+		}
+		if receipt.State == Delivered && errors.Is(err, context.DeadlineExceeded) {
+			p.relay.RemoveLater(b.IDs()) // the outbox may have stored it
 		}
 		return receipt, nil
 	}
@@ -432,10 +435,7 @@ func (p *pipeline) admit(ctx context.Context, d *draft) (Receipt, error) {
 
 // checkTx checks the transaction of a call.
 func (p *pipeline) checkTx(tx outbox.Tx) error {
-	if p.storage == nil {
-		return ErrNoTransactions
-	}
-	if _, ok := p.storage.store.(outbox.TxStore); !ok {
+	if p.storage == nil || p.storage.tx == nil {
 		return ErrNoTransactions
 	}
 	if typednil.Is(tx) {
@@ -447,7 +447,7 @@ func (p *pipeline) checkTx(tx outbox.Tx) error {
 // insertTx stores messages as part of a transaction. After an error the
 // transaction must be rolled back.
 func (p *pipeline) insertTx(ctx context.Context, tx outbox.Tx, d *draft) (Receipt, error) {
-	store := p.storage.store.(outbox.TxStore)
+	store := p.storage.tx
 	records, err := recordsOf(&d.Batch, 0, nil)
 	if err == nil {
 		err = store.InsertTx(ctx, tx, records...)

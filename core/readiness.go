@@ -9,7 +9,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/postoffice-go/postoffice/core/internal/office"
+	"github.com/postoffice-go/postoffice/core/internal/circuit"
+	"github.com/postoffice-go/postoffice/core/internal/storeguard"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -62,8 +63,11 @@ func (c *Client) Ready(ctx context.Context) error {
 		return fmt.Errorf("%s%d messages are in memory alone, the oldest for %v: the outbox does not take them: %w",
 			prefix, messages, age.Round(time.Millisecond), cmp.Or(err, errAged))
 	}
-	if c.office.State() == office.Closed {
+	if c.office.State() == circuit.Closed {
 		return nil
+	}
+	if c.outbox.IsOpen() {
+		return fmt.Errorf("postoffice: the server fails, and the outbox cannot be used: %w", storeguard.ErrOpen)
 	}
 	if err := c.readiness.check(ctx, probeOf(c.cfg.outbox)); err != nil {
 		return fmt.Errorf("postoffice: the server fails, and the outbox cannot be used: %w", err)

@@ -19,8 +19,24 @@ type Stats struct {
 	// stays below Batching.MaxAge while the outbox works.
 	AtRisk    int
 	AtRiskFor time.Duration
-	// Breaker is the state of the circuit breaker.
+	// Breaker is the state of the circuit breaker of the server.
 	Breaker BreakerState
+	// OutboxBreaker is the state of the circuit breaker of the outbox; empty
+	// without an outbox. It opens after 3 consecutive calls to the outbox that
+	// ran out of time, and one call in a second probes the outbox then. While it
+	// is open, messages of [Durable] are posted within the call, and messages
+	// that the server does not accept either are refused at once with
+	// ErrNotAccepted or, with [Memory], stay in memory.
+	OutboxBreaker BreakerState
+}
+
+// outboxBreaker returns the state of the circuit breaker of the outbox, empty
+// without an outbox.
+func (c *Client) outboxBreaker() BreakerState {
+	if c.outbox == nil {
+		return ""
+	}
+	return BreakerState(c.outbox.State())
 }
 
 // Stats returns statistics about the messages in memory. It queries neither the
@@ -36,6 +52,6 @@ func (c *Client) Stats() Stats {
 		Queued: messages, QueuedBytes: bytes,
 		AtRisk: atRisk, AtRiskFor: age,
 		MaxQueued: c.cfg.batching.MaxMessages, MaxQueuedBytes: c.cfg.batching.MaxBytes,
-		Breaker: BreakerState(c.office.State()),
+		Breaker: BreakerState(c.office.State()), OutboxBreaker: c.outboxBreaker(),
 	}
 }

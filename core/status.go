@@ -7,6 +7,9 @@ import "sync"
 type Status struct {
 	// Breaker is the state of the circuit breaker in front of the server.
 	Breaker BreakerState
+	// OutboxBreaker is the state of the circuit breaker of the outbox, see
+	// Stats.OutboxBreaker; empty without an outbox.
+	OutboxBreaker BreakerState
 	// Setup has the latest outcome of each configured topic and consumer, in
 	// the order of the Config, from Start, Setup or a retry in the background.
 	// Topics and consumers that were not attempted yet are missing.
@@ -28,7 +31,7 @@ func (c *Client) Status() Status {
 	for _, consumer := range c.cfg.consumers {
 		consumers = append(consumers, resultOf(consumer))
 	}
-	status := Status{Breaker: BreakerState(c.office.State())}
+	status := Status{Breaker: BreakerState(c.office.State()), OutboxBreaker: c.outboxBreaker()}
 	status.Setup = SetupReport{Topics: c.setup.outcomes.of(topics), Consumers: c.setup.outcomes.of(consumers)}
 	status.Untried = len(topics) + len(consumers) - len(status.Setup.Topics) - len(status.Setup.Consumers)
 	return status

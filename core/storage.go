@@ -10,12 +10,15 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/office"
 	"github.com/postoffice-go/postoffice/core/internal/queue"
 	"github.com/postoffice-go/postoffice/core/internal/relay"
+	"github.com/postoffice-go/postoffice/core/internal/storeguard"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
 // storage stores messages in the outbox. Calls wait there for capacity.
 type storage struct {
-	store    outbox.Store
+	store *storeguard.Store
+	// tx is the outbox if it can join transactions of callers; otherwise nil.
+	tx       outbox.TxStore
 	waitlist waitlist
 	// token is the lease token of messages that are stored and posted from
 	// memory.
@@ -24,14 +27,15 @@ type storage struct {
 	stopping <-chan struct{}
 }
 
-func newStorage(store outbox.Store, stopping <-chan struct{}) *storage {
-	return &storage{store: store, token: uuid.NewString(), stopping: stopping}
+func newStorage(store *storeguard.Store, stopping <-chan struct{}) *storage {
+	tx, _ := store.Store.(outbox.TxStore)
+	return &storage{store: store, tx: tx, token: uuid.NewString(), stopping: stopping}
 }
 
 // insert stores records in the outbox. While the outbox is full, it waits for
 // capacity until patience ends or the client is stopped.
 func (s *storage) insert(ctx, patience context.Context, delay time.Duration, records ...outbox.Record) error {
-	ask := func() error { return s.insertNow(ctx, delay, records) }
+	ask := func() error { return s.insertNow(ctx, relay.StoreTimeout, delay, records) }
 	needed := loadOfRecords(records)
 	if patience.Err() != nil || !s.waitlist.blocks(needed) {
 		if err := ask(); patience.Err() != nil || !waitsForCapacity(err) {
@@ -43,8 +47,9 @@ func (s *storage) insert(ctx, patience context.Context, delay time.Duration, rec
 	return w.wait(patience, s.stopping, ask)
 }
 
-func (s *storage) insertNow(ctx context.Context, delay time.Duration, records []outbox.Record) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), relay.StoreTimeout)
+// insertNow stores records within a timeout.
+func (s *storage) insertNow(ctx context.Context, timeout, delay time.Duration, records []outbox.Record) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	return s.store.Insert(ctx, delay, records...)
 }
@@ -59,7 +64,7 @@ func (s *storage) hold(ctx context.Context, lease time.Duration, batches []queue
 		}
 		all = append(all, records...)
 	}
-	return s.insertNow(ctx, lease, all)
+	return s.insertNow(ctx, relay.StoreTimeout, lease, all)
 }
 
 // held returns the records of a batch of the queue, leased with the queue's

@@ -53,7 +53,8 @@
 //     memory; postoffice.queue.at_risk.age in s: how old the oldest message is
 //     that is in memory alone.
 //   - postoffice.breaker.state: 1 for the state of the attribute
-//     postoffice.breaker.state that the circuit breaker is in, 0 for others.
+//     postoffice.breaker.state that the circuit breaker of the server is in, 0
+//     for others; postoffice.outbox.breaker.state is that of the outbox.
 //   - postoffice.outbox.messages, by postoffice.outbox.state ("pending",
 //     "dead"), postoffice.outbox.bytes, and postoffice.outbox.oldest.age in s.
 //

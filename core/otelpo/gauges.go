@@ -51,6 +51,9 @@ func Gauges(client *core.Client, options ...Option) (stop func() error, err erro
 	breaker, err := meter.Int64ObservableGauge("postoffice.breaker.state", metric.WithUnit("1"),
 		metric.WithDescription("1 for the state that the circuit breaker is in, 0 for the others."))
 	errs = append(errs, err)
+	outboxBreaker, err := meter.Int64ObservableGauge("postoffice.outbox.breaker.state", metric.WithUnit("1"),
+		metric.WithDescription("1 for the state that the circuit breaker of the outbox is in, 0 for the others."))
+	errs = append(errs, err)
 	oldest, err := meter.Float64ObservableGauge("postoffice.outbox.oldest.age", metric.WithUnit("s"),
 		metric.WithDescription("Age of the oldest message in the outbox that waits to be delivered; 0 if none does."))
 	errs = append(errs, err)
@@ -79,6 +82,13 @@ func Gauges(client *core.Client, options ...Option) (stop func() error, err erro
 				is = 1
 			}
 			to.ObserveInt64(breaker, is, option)
+			if stats.OutboxBreaker != "" {
+				is = 0
+				if state == stats.OutboxBreaker {
+					is = 1
+				}
+				to.ObserveInt64(outboxBreaker, is, option)
+			}
 		}
 		seen, ok := look.stats(ctx)
 		if !ok {
@@ -89,7 +99,7 @@ func Gauges(client *core.Client, options ...Option) (stop func() error, err erro
 		to.ObserveInt64(storedBytes, seen.bytes, all)
 		to.ObserveFloat64(oldest, seen.age.Seconds(), all)
 		return nil
-	}, queued, queuedBytes, atRisk, stored, storedBytes, breaker, oldest)
+	}, queued, queuedBytes, atRisk, stored, storedBytes, breaker, outboxBreaker, oldest)
 	if err != nil {
 		return nil, err
 	}

@@ -61,6 +61,7 @@ func TestGauges(t *testing.T) {
 		assert.Equal(t, map[string]float64{"": 0}, seen.points("postoffice.queue.at_risk.age"))
 		assert.Equal(t, map[string]float64{"postoffice.breaker.state=closed": 1, "postoffice.breaker.state=half-open": 0, "postoffice.breaker.state=open": 0},
 			seen.points("postoffice.breaker.state"))
+		assert.Equal(t, seen.points("postoffice.breaker.state"), seen.points("postoffice.outbox.breaker.state"))
 
 		require.NoError(t, stop())
 		assert.Empty(t, seen.points("postoffice.outbox.messages"))

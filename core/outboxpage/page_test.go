@@ -470,6 +470,42 @@ func TestServer(t *testing.T) {
 		require.NoError(t, err)
 	}
 	assert.Contains(t, a.get(""), "open: messages go to the outbox")
+	assert.NotContains(t, a.get(""), "breaker of the outbox")
+}
+
+// unreachable is a server that nobody reaches.
+type unreachable struct{}
+
+func (unreachable) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("unreachable")
+}
+
+// silent is an outbox whose inserts get no answer.
+type silent struct{ outbox.Store }
+
+func (silent) Insert(ctx context.Context, _ time.Duration, _ ...outbox.Record) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestOutboxThatDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, err := core.NewClient(core.Config{
+			URL: "http://postoffice.test", Outbox: silent{memory.New()}, Logger: quiet,
+			HTTPClient: &http.Client{Transport: unreachable{}},
+		})
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, client.Stop(context.WithoutCancel(t.Context()))) })
+		handler, err := Handler(client, Options{Authorize: func(*http.Request) bool { return true }})
+		require.NoError(t, err)
+		for range 3 {
+			_, err := client.Publish(t.Context(), "orders", map[string]any{})
+			require.ErrorIs(t, err, core.ErrNotAccepted)
+		}
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, DefaultPath, nil))
+		assert.Contains(t, w.Body.String(), "open: the outbox does not answer")
+	})
 }
 
 // The server is asked once for many viewers, and the page comes though it

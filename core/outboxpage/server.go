@@ -19,9 +19,11 @@ type serverBody struct {
 	HealthReason string
 	Asked        webpage.Moment
 	Breaker      webpage.Badge
-	Setup        webpage.Badge
-	Failures     []string
-	More         int
+	// OutboxBreaker is the circuit breaker of the outbox, if it is not closed.
+	OutboxBreaker *webpage.Badge
+	Setup         webpage.Badge
+	Failures      []string
+	More          int
 }
 
 // server tells how the server and the client are.
@@ -39,6 +41,9 @@ func (p *page) server(ctx context.Context) serverBody {
 	}
 	status := p.client.Status()
 	body.Breaker = breakerBadge(status.Breaker)
+	if badge := outboxBreakerBadge(status.OutboxBreaker); badge.Text != "" {
+		body.OutboxBreaker = &badge
+	}
 	body.Setup = setupBadge(status)
 	for _, result := range status.Setup.Failed() {
 		if len(body.Failures) == maxFailures {
@@ -58,6 +63,18 @@ func breakerBadge(state core.BreakerState) webpage.Badge {
 		return webpage.Busy("half-open: the server is being tried")
 	default:
 		return webpage.Good("closed: messages go to the server")
+	}
+}
+
+// outboxBreakerBadge returns an empty badge while the outbox answers.
+func outboxBreakerBadge(state core.BreakerState) webpage.Badge {
+	switch state {
+	case core.BreakerOpen:
+		return webpage.Bad("open: the outbox does not answer")
+	case core.BreakerHalfOpen:
+		return webpage.Busy("half-open: the outbox is being tried")
+	default:
+		return webpage.Badge{}
 	}
 }
 

@@ -2,11 +2,12 @@ package office
 
 import (
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/postoffice-go/postoffice/core/internal/circuit"
 )
 
 // Limits of the circuit breaker.
@@ -24,16 +25,6 @@ const (
 	breakerMinRequests = 20
 )
 
-// State is the state of the circuit breaker.
-type State string
-
-// States of the circuit breaker.
-const (
-	Closed   State = "closed"
-	HalfOpen State = "half-open"
-	Open     State = "open"
-)
-
 // ErrBreakerOpen is the cause of a request that the breaker blocked.
 var ErrBreakerOpen = errors.New("circuit breaker is open: the server failed repeatedly")
 
@@ -49,7 +40,7 @@ var errPanicked = errors.New("panic")
 // s failed.
 type breaker struct {
 	circuit *gobreaker.TwoStepCircuitBreaker[struct{}]
-	changed func(State)
+	changes *circuit.Changes
 
 	// row counts the consecutive failures. doubtful means that the last one may
 	// be caused by a message. asking means that the server is being checked.
@@ -58,22 +49,11 @@ type breaker struct {
 	// blamed counts the messages that failed for the first time since the
 	// server last accepted one.
 	blamed atomic.Int32
-
-	closed  atomic.Bool // without a query of the circuit breaker
-	changes atomic.Bool // changes wait to be reported
-	mu      sync.Mutex
-	// list holds the changes to report once gobreaker has released its lock,
-	// which it holds while it calls back.
-	list []State
-	// reporting means that a goroutine is reporting. It also reports changes
-	// that are added later, so changes are reported in order.
-	reporting bool
 }
 
 // newBreaker returns a breaker that reports its changes.
-func newBreaker(changed func(State)) *breaker {
-	b := &breaker{changed: changed}
-	b.closed.Store(true)
+func newBreaker(changed func(circuit.State)) *breaker {
+	b := &breaker{changes: circuit.NewChanges(changed)}
 	b.circuit = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests:  1,
 		Interval:     breakerWindow,
@@ -94,13 +74,7 @@ func newBreaker(changed func(State)) *breaker {
 			f := AsFailure(err)
 			return f.Interrupted || f.doubtful() && !f.TimedOut && !b.barren()
 		},
-		OnStateChange: func(_ string, _, to gobreaker.State) {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			b.closed.Store(to == gobreaker.StateClosed)
-			b.list = append(b.list, breakerState(to))
-			b.changes.Store(true)
-		},
+		OnStateChange: func(_ string, _, to gobreaker.State) { b.changes.Add(circuit.StateOf(to)) },
 	})
 	return b
 }
@@ -115,7 +89,7 @@ func Refused() *Failure {
 func (b *breaker) allow() (done func(*Failure), refused *Failure) {
 	report, err := b.circuit.Allow()
 	if err != nil {
-		b.report()
+		b.changes.Report()
 		return nil, Refused()
 	}
 	told := false
@@ -126,10 +100,10 @@ func (b *breaker) allow() (done func(*Failure), refused *Failure) {
 			report(&Failure{Interrupted: true, Cause: errPanicked})
 		}
 	}()
-	b.report()
+	b.changes.Report()
 	told = true
 	return func(f *Failure) {
-		defer b.report()
+		defer b.changes.Report()
 		b.count(f)
 		report(f.asError())
 	}, nil
@@ -180,50 +154,11 @@ func (b *breaker) barren() bool { return b.blamed.Load() >= maxBlamed }
 
 // state returns the state. The query turns an open breaker half-open when its
 // pause is over.
-func (b *breaker) state() State {
-	defer b.report()
-	return breakerState(b.circuit.State())
+func (b *breaker) state() circuit.State {
+	defer b.changes.Report()
+	return circuit.StateOf(b.circuit.State())
 }
 
 // isOpen reports whether the breaker is open. It is cheap while the server
 // works.
-func (b *breaker) isOpen() bool { return !b.closed.Load() && b.state() == Open }
-
-// report reports the changes since the last report.
-func (b *breaker) report() {
-	if !b.changes.Load() {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.reporting {
-		return
-	}
-	b.reporting = true
-	defer func() { b.reporting = false }() // also when the observer panics
-	for len(b.list) > 0 {
-		state := b.list[0]
-		b.list = b.list[1:]
-		b.changes.Store(len(b.list) > 0)
-		b.tell(state)
-	}
-}
-
-// tell reports a change. The caller holds the mutex; tell releases it during
-// the call, because the observer may query the state.
-func (b *breaker) tell(state State) {
-	b.mu.Unlock()
-	defer b.mu.Lock()
-	b.changed(state)
-}
-
-func breakerState(state gobreaker.State) State {
-	switch state {
-	case gobreaker.StateOpen:
-		return Open
-	case gobreaker.StateHalfOpen:
-		return HalfOpen
-	default:
-		return Closed
-	}
-}
+func (b *breaker) isOpen() bool { return !b.changes.Closed() && b.state() == circuit.Open }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core/internal/circuit"
 )
 
 var (
@@ -19,9 +21,9 @@ var (
 )
 
 // watchedBreaker makes a breaker and the list of its changes.
-func watchedBreaker() (*breaker, *[]State) {
-	var changes []State
-	return newBreaker(func(state State) { changes = append(changes, state) }), &changes
+func watchedBreaker() (*breaker, *[]circuit.State) {
+	var changes []circuit.State
+	return newBreaker(func(state circuit.State) { changes = append(changes, state) }), &changes
 }
 
 func outcome(t *testing.T, b *breaker, f *Failure) {
@@ -41,14 +43,14 @@ func TestBreakerOpensAfterFailuresInARow(t *testing.T) {
 		for range 4 {
 			outcome(t, b, errTooMany)
 		}
-		assert.Equal(t, Closed, b.state(), "a success ends the row")
+		assert.Equal(t, circuit.Closed, b.state(), "a success ends the row")
 		outcome(t, b, errDown)
-		assert.Equal(t, Open, b.state())
+		assert.Equal(t, circuit.Open, b.state())
 
 		_, f := b.allow()
 		assert.True(t, f.Untried)
 		assert.ErrorIs(t, f.Cause, ErrBreakerOpen)
-		assert.Equal(t, []State{Open}, *changes)
+		assert.Equal(t, []circuit.State{circuit.Open}, *changes)
 	})
 }
 
@@ -56,14 +58,14 @@ func TestBreakerOpensWhenHalfOfTwentyFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _ := watchedBreaker()
 		for i := range 20 {
-			require.Equal(t, Closed, b.state(), "after %d", i)
+			require.Equal(t, circuit.Closed, b.state(), "after %d", i)
 			if i%2 == 0 {
 				outcome(t, b, nil)
 			} else {
 				outcome(t, b, errDown)
 			}
 		}
-		assert.Equal(t, Open, b.state())
+		assert.Equal(t, circuit.Open, b.state())
 	})
 }
 
@@ -79,7 +81,7 @@ func TestBreakerForgetsAfterItsWindow(t *testing.T) {
 		for range 8 {
 			outcome(t, b, nil)
 		}
-		assert.Equal(t, Closed, b.state())
+		assert.Equal(t, circuit.Closed, b.state())
 	})
 }
 
@@ -91,7 +93,7 @@ func TestBreakerCountsOnlyFailuresOfTheServer(t *testing.T) {
 				outcome(t, b, err)
 			}
 		}
-		assert.Equal(t, Closed, b.state())
+		assert.Equal(t, circuit.Closed, b.state())
 		assert.Empty(t, *changes)
 	})
 }
@@ -103,39 +105,39 @@ func TestBreakerProbesWithOneRequest(t *testing.T) {
 			outcome(t, b, errDown)
 		}
 		time.Sleep(Pause + time.Millisecond)
-		assert.Equal(t, HalfOpen, b.state())
+		assert.Equal(t, circuit.HalfOpen, b.state())
 
 		probe, err := b.allow()
 		require.Nil(t, err)
 		_, err = b.allow()
 		require.NotNil(t, err, "only one request may probe")
 		probe(errHurried)
-		assert.Equal(t, HalfOpen, b.state(), "a caller that gave up says nothing of the server")
+		assert.Equal(t, circuit.HalfOpen, b.state(), "a caller that gave up says nothing of the server")
 
 		outcome(t, b, errDown)
-		assert.Equal(t, Open, b.state())
+		assert.Equal(t, circuit.Open, b.state())
 		time.Sleep(Pause + time.Millisecond)
 		outcome(t, b, nil)
-		assert.Equal(t, Closed, b.state())
-		assert.Equal(t, []State{Open, HalfOpen, Open, HalfOpen, Closed}, *changes)
+		assert.Equal(t, circuit.Closed, b.state())
+		assert.Equal(t, []circuit.State{circuit.Open, circuit.HalfOpen, circuit.Open, circuit.HalfOpen, circuit.Closed}, *changes)
 	})
 }
 
 func TestBreakerMayBeUsedWhereItsChangesAreReported(t *testing.T) {
 	var b *breaker
-	var seen []State
-	b = newBreaker(func(State) { seen = append(seen, b.state()) })
+	var seen []circuit.State
+	b = newBreaker(func(circuit.State) { seen = append(seen, b.state()) })
 	for range breakerConsecutive {
 		outcome(t, b, errDown)
 	}
-	assert.Equal(t, []State{Open}, seen)
+	assert.Equal(t, []circuit.State{circuit.Open}, seen)
 }
 
 // A panic of the observer leaves the breaker able to close again.
 func TestBreakerSurvivesPanicsOfTheObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		panics := false
-		b := newBreaker(func(State) {
+		b := newBreaker(func(circuit.State) {
 			if panics {
 				panics = false
 				panic("observer")
@@ -146,23 +148,23 @@ func TestBreakerSurvivesPanicsOfTheObserver(t *testing.T) {
 			require.Nil(t, err)
 			done(&Failure{Class: Transient, Cause: errors.New("down")})
 		}
-		require.Equal(t, Open, b.state())
+		require.Equal(t, circuit.Open, b.state())
 		time.Sleep(Pause + time.Millisecond)
 		panics = true
 		assert.Panics(t, func() { _, _ = b.allow() }, "as it begins to probe the server")
 		done, err := b.allow()
 		require.Nil(t, err, "the next message probes it")
 		done(nil)
-		assert.Equal(t, Closed, b.state())
+		assert.Equal(t, circuit.Closed, b.state())
 	})
 }
 
 // Changes are told in their order, though one takes long to be told of.
 func TestBreakerTellsChangesInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told []State
-		b := newBreaker(func(state State) {
-			if state == Open {
+		var told []circuit.State
+		b := newBreaker(func(state circuit.State) {
+			if state == circuit.Open {
 				time.Sleep(3 * Pause)
 			}
 			told = append(told, state)
@@ -182,6 +184,6 @@ func TestBreakerTellsChangesInOrder(t *testing.T) {
 		done(nil)
 		time.Sleep(3 * Pause)
 		synctest.Wait()
-		assert.Equal(t, []State{Open, HalfOpen, Closed}, told)
+		assert.Equal(t, []circuit.State{circuit.Open, circuit.HalfOpen, circuit.Closed}, told)
 	})
 }

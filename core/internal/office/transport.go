@@ -16,6 +16,7 @@ import (
 
 	"github.com/avast/retry-go/v4"
 
+	"github.com/postoffice-go/postoffice/core/internal/circuit"
 	"github.com/postoffice-go/postoffice/core/internal/message"
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
@@ -60,7 +61,7 @@ type Config struct {
 	Explain func(topic string, f *Failure)
 	// Changed is called with each state change of the circuit breaker, in
 	// order.
-	Changed func(State)
+	Changed func(circuit.State)
 	// Observe is called for each request with messages; nil for none. The
 	// returned function, if not nil, is called with the outcome.
 	Observe func(ctx context.Context, topic string, messages int, origins []any) (context.Context, func(error))
@@ -118,7 +119,7 @@ func New(config Config) (*Office, error) {
 func (o *Office) Owned() bool { return o.owned != nil }
 
 // State returns the state of the circuit breaker.
-func (o *Office) State() State { return o.breaker.state() }
+func (o *Office) State() circuit.State { return o.breaker.state() }
 
 // IsOpen reports whether the circuit breaker is open. It is cheap while the
 // server works.

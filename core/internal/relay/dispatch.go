@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/circuit"
 	"github.com/postoffice-go/postoffice/core/internal/deliver"
 	"github.com/postoffice-go/postoffice/core/internal/office"
 	"github.com/postoffice-go/postoffice/core/outbox"
@@ -60,11 +61,11 @@ func (d *dispatcher) turn() (time.Duration, error) {
 		return 0, err
 	}
 	state := d.Breaker()
-	if state == office.Open {
+	if state == circuit.Open {
 		d.nextLook = time.Time{}
 		return office.Pause / 4, nil
 	}
-	if state == office.HalfOpen {
+	if state == circuit.HalfOpen {
 		if left := time.Until(d.probeAfter); left > 0 {
 			return left, nil
 		}
@@ -87,18 +88,18 @@ func (d *dispatcher) turn() (time.Duration, error) {
 	switch {
 	case d.free == 0:
 		return poll, nil
-	case state == office.HalfOpen: // rows in hand may be unable to run
+	case state == circuit.HalfOpen: // rows in hand may be unable to run
 		return max(time.Until(d.nextLook), office.Pause/4), nil
 	}
 	return max(time.Until(d.nextLook), expectMin), nil
 }
 
 // claims reports whether to claim now.
-func (d *dispatcher) claims(state office.State) bool {
+func (d *dispatcher) claims(state circuit.State) bool {
 	switch {
 	case d.stopping.Err() != nil, d.free == 0, d.backlogged():
 		return false
-	case state == office.HalfOpen && (d.probing || d.rows > 0):
+	case state == circuit.HalfOpen && (d.probing || d.rows > 0):
 		return false
 	case !time.Now().Before(d.nextLook):
 		return true
@@ -152,7 +153,7 @@ func (d *dispatcher) makeRoom() {
 
 // claim claims due rows for the free slots, topic by topic, beginning after the
 // last topic of the previous claim. It returns their number.
-func (d *dispatcher) claim(state office.State) (int, error) {
+func (d *dispatcher) claim(state circuit.State) (int, error) {
 	if d.makeRoom(); d.full() {
 		return 0, nil // what is in hand comes first
 	}
@@ -160,7 +161,7 @@ func (d *dispatcher) claim(state office.State) (int, error) {
 		Limit: d.free * d.BulkLimit, MaxBytes: max(maxBytes-d.bytes, deliver.MaxBytes),
 		Lease: d.Lease(), PerTopic: d.BulkLimit, AfterTopic: d.after,
 	}
-	if state == office.HalfOpen {
+	if state == circuit.HalfOpen {
 		options.Limit = 1
 	}
 	for name, t := range d.topics {

@@ -10,9 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/circuit"
 	"github.com/postoffice-go/postoffice/core/internal/deliver"
 	"github.com/postoffice-go/postoffice/core/internal/loglimit"
-	"github.com/postoffice-go/postoffice/core/internal/office"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -66,7 +66,7 @@ type Config struct {
 	// Delivered is called with the rows that the server has accepted.
 	Delivered func(deliver.Delivered)
 	// Breaker returns the state of the circuit breaker.
-	Breaker func() office.State
+	Breaker func() circuit.State
 	// MaxTime is the maximum time of one request.
 	MaxTime time.Duration
 	// BulkLimit is the maximum number of rows of a topic in one claim, for one
@@ -104,6 +104,10 @@ func (r *Relay) Wake() {
 	default:
 	}
 }
+
+// RemoveLater deletes messages before the next claim that were delivered, and that
+// the outbox may have stored.
+func (r *Relay) RemoveLater(ids []string) { r.Settler.removeLater(ids) }
 
 // Expect makes the relay poll for a message that a transaction is about to
 // commit: at once, and then at growing intervals.

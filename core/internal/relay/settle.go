@@ -154,9 +154,13 @@ func (s *Settler) Remove(ctx context.Context, ids []string) {
 		_, err := s.store.Delete(ctx, ids...)
 		return err
 	})
-	if err == nil {
-		return
+	if err != nil {
+		s.removeLater(ids)
 	}
+}
+
+// removeLater deletes delivered messages before the next claim.
+func (s *Settler) removeLater(ids []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, id := range ids {

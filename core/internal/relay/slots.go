@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/circuit"
 	"github.com/postoffice-go/postoffice/core/internal/office"
 )
 
@@ -72,9 +73,9 @@ func (d *dispatcher) enqueue(t *topic) {
 }
 
 // start assigns free slots to topics in turn.
-func (d *dispatcher) start(state office.State) {
+func (d *dispatcher) start(state circuit.State) {
 	for d.free > 0 {
-		if state == office.HalfOpen && d.probing {
+		if state == circuit.HalfOpen && d.probing {
 			return // one post probes the server
 		}
 		i := slices.IndexFunc(d.queue, d.mayRun)
@@ -84,7 +85,7 @@ func (d *dispatcher) start(state office.State) {
 		t := d.queue[i]
 		d.queue = slices.Delete(d.queue, i, i+1)
 		t.queued = false
-		d.post(t, state == office.HalfOpen)
+		d.post(t, state == circuit.HalfOpen)
 		d.enqueue(t)
 	}
 }

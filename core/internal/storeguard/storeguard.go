@@ -1,0 +1,168 @@
+// Package storeguard protects callers from an outbox that hangs: a circuit
+// breaker around the calls that insert, claim and settle rows. It knows the
+// outbox.Store and nothing of messages.
+package storeguard
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+
+	"github.com/postoffice-go/postoffice/core/internal/circuit"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+const (
+	// timeouts is the number of consecutive calls that must run out of time to
+	// open the breaker.
+	timeouts = 3
+	// pause is how long the breaker stays open before one call probes the
+	// outbox.
+	pause = time.Second
+	// minPatience and maxPatience bound the time for a call whose caller has
+	// another way, and usualTimes is how many times longer than an average
+	// insert it may take.
+	minPatience = 700 * time.Millisecond
+	maxPatience = 5 * time.Second
+	usualTimes  = 20
+	// probeTime is the time for a call that probes the outbox. Together with the
+	// pause it bounds how late the client uses an outbox that is back.
+	probeTime = 1500 * time.Millisecond
+)
+
+// ErrOpen is the error of a call that the breaker blocks.
+var ErrOpen = errors.New("outbox does not answer: its last calls ran out of time")
+
+// Store is an outbox behind a circuit breaker. The breaker opens when calls run
+// out of time one after the other, and one call in a second probes the outbox
+// then. Errors that come in time do not open it. Calls that only read for
+// people, and transactions of callers, do not pass through it.
+type Store struct {
+	outbox.Store
+	circuit *gobreaker.TwoStepCircuitBreaker[struct{}]
+	changes *circuit.Changes
+
+	mu      sync.Mutex
+	average time.Duration // of inserts; zero before the first
+}
+
+// New returns a guarded store. changed is called with each state change, in
+// order.
+func New(store outbox.Store, changed func(circuit.State)) *Store {
+	s := &Store{Store: store, changes: circuit.NewChanges(changed)}
+	s.circuit = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		MaxRequests:   1,
+		Timeout:       pause,
+		ReadyToTrip:   func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= timeouts },
+		OnStateChange: func(_ string, _, to gobreaker.State) { s.changes.Add(circuit.StateOf(to)) },
+	})
+	return s
+}
+
+// State returns the state of the breaker.
+func (s *Store) State() circuit.State {
+	defer s.changes.Report()
+	return circuit.StateOf(s.circuit.State())
+}
+
+// IsOpen reports whether the breaker is open. It is cheap while the outbox
+// works.
+func (s *Store) IsOpen() bool { return !s.changes.Closed() && s.State() == circuit.Open }
+
+// Patience returns how long an insert may take for a caller that has another
+// way: much longer than usual.
+func (s *Store) Patience() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.average == 0 {
+		return maxPatience
+	}
+	return min(max(usualTimes*s.average, minPatience), maxPatience)
+}
+
+// learn updates the average time of an insert.
+func (s *Store) learn(took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.average == 0 {
+		s.average = took
+		return
+	}
+	s.average += (took - s.average) / 8
+}
+
+// call makes a call unless the breaker blocks it. Only a call that has run out of
+// its time is a failure: an error that comes in time holds up nobody.
+func (s *Store) call(ctx context.Context, do func(context.Context) error) error {
+	probes := !s.changes.Closed()
+	done, err := s.circuit.Allow()
+	s.changes.Report()
+	if err != nil {
+		return ErrOpen
+	}
+	if probes {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, probeTime)
+		defer cancel()
+	}
+	outcome := context.DeadlineExceeded // if the store panics
+	defer func() {
+		done(outcome)
+		s.changes.Report()
+	}()
+	err = do(ctx)
+	outcome = nil
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		outcome = ctx.Err()
+	}
+	return err
+}
+
+// Insert implements [outbox.Store].
+func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
+	began := time.Now()
+	err := s.call(ctx, func(ctx context.Context) error { return s.Store.Insert(ctx, delay, records...) })
+	if err == nil {
+		s.learn(time.Since(began))
+	}
+	return err
+}
+
+// Claim implements [outbox.Store].
+func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) (records []outbox.Record, err error) {
+	err = s.call(ctx, func(ctx context.Context) error {
+		records, err = s.Store.Claim(ctx, options)
+		return err
+	})
+	return records, err
+}
+
+// Delete implements [outbox.Store].
+func (s *Store) Delete(ctx context.Context, ids ...string) (n int, err error) {
+	err = s.call(ctx, func(ctx context.Context) error {
+		n, err = s.Store.Delete(ctx, ids...)
+		return err
+	})
+	return n, err
+}
+
+// Reschedule implements [outbox.Store].
+func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (n int, err error) {
+	err = s.call(ctx, func(ctx context.Context) error {
+		n, err = s.Store.Reschedule(ctx, changes...)
+		return err
+	})
+	return n, err
+}
+
+// Next implements [outbox.Store].
+func (s *Store) Next(ctx context.Context) (after time.Duration, ok bool, err error) {
+	err = s.call(ctx, func(ctx context.Context) error {
+		after, ok, err = s.Store.Next(ctx)
+		return err
+	})
+	return after, ok, err
+}
