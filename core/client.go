@@ -142,7 +142,7 @@ func (c *Client) buildStorage(guard guard, sender *deliver.Sender) *queue.Outbox
 	settler := relay.NewSettler(store, guard.call, events.log, relay.Tell{Failed: events.failed, Dead: events.dead})
 	c.relay = relay.New(relay.Config{
 		Store: store, Settler: settler, Deliver: sender.DeliverInBackground, Delivered: events.delivered,
-		Breaker: c.office.State, MaxTime: c.office.MaxTime(), BulkLimit: c.cfg.bulkLimit, Guard: guard.call, Log: events.log,
+		Breaker: c.office.State, MaxTime: c.office.MaxTime(), BulkLimit: c.cfg.bulkLimit, Rate: c.cfg.relayRate, Guard: guard.call, Log: events.log,
 	})
 	storage := newStorage(store, c.stopping.Done())
 	c.pipeline.relay, c.pipeline.storage = c.relay, storage

@@ -177,6 +177,13 @@ type Config struct {
 	// stored.
 	Outbox outbox.Store
 
+	// RelayRate is the maximum number of messages that this client delivers from
+	// the outbox in a second, retries included. With several replicas, each has
+	// its own. It protects the server when a long outage has left many messages:
+	// messages that are published meanwhile are not limited. A fourth of it may
+	// go at once after a pause. Defaults to no limit.
+	RelayRate int
+
 	// HTTPClient is the client whose Transport sends the requests. Its other
 	// fields are not used: redirects are never followed, there are no cookies,
 	// and the timeouts are those of this Config. After a request during which
@@ -288,6 +295,7 @@ type settings struct {
 	logger            *slog.Logger
 	observer          Observer
 	setupRequired     bool
+	relayRate         int // zero for no limit
 }
 
 // faults collects the invalid fields of a configuration.
@@ -324,6 +332,7 @@ func (c Config) resolve() (*settings, error) {
 		marshal:           c.Marshal,
 		metadataInPayload: c.MetadataInPayload,
 		outbox:            c.Outbox,
+		relayRate:         c.RelayRate,
 		httpClient:        c.HTTPClient,
 		logger:            cmp.Or(c.Logger, slog.Default()),
 		observer:          c.Observer,
@@ -353,6 +362,9 @@ func (c Config) resolve() (*settings, error) {
 		bad.add(fieldError("BulkLimit", "is negative"))
 	case c.BulkLimit > MaxBulkLimit:
 		bad.add(fieldError("BulkLimit", "is %d; the server takes at most %d", c.BulkLimit, MaxBulkLimit))
+	}
+	if c.RelayRate < 0 {
+		bad.add(fieldError("RelayRate", "is negative"))
 	}
 	s.batching = c.Batching.resolve(s.bulkLimit, c.Outbox != nil, &bad)
 	if err := bad.err(); err != nil {

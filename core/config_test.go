@@ -299,6 +299,7 @@ func TestFaultsOfAConfig(t *testing.T) {
 		"chunk negative":           {consumer(func(c *core.Consumer) { c.ChunkSize = -1 }), "Consumers[0].ChunkSize", "is negative"},
 		"timeout":                  {with(func(c *core.Config) { c.Timeout = -1 }), "Timeout", "is negative"},
 		"bulk timeout":             {with(func(c *core.Config) { c.BulkTimeout = -1 }), "BulkTimeout", "is negative"},
+		"relay rate":               {with(func(c *core.Config) { c.RelayRate = -1 }), "RelayRate", "is negative"},
 		"bulk limit negative":      {with(func(c *core.Config) { c.BulkLimit = -1 }), "BulkLimit", "is negative"},
 		"bulk limit too large":     {with(func(c *core.Config) { c.BulkLimit = 3001 }), "BulkLimit", "is 3001; the server takes at most 3000"},
 		"recovery, no credentials": {core.Config{URL: "http://po", OriginHost: "app:8080", RecoveryEnabled: true}, "OriginHost",

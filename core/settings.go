@@ -31,8 +31,8 @@ const maxSettingsBytes = 1 << 20
 //	                         timeout and retry in seconds
 //
 // This client adds RECOVERY_PATH, ALLOW_OPEN_RECOVERY, BULK_LIMIT,
-// POSTS_PER_TOPIC, MAX_POSTS, METADATA_IN_PAYLOAD and SETUP_REQUIRED, and
-// chunk_size and paused for a consumer.
+// POSTS_PER_TOPIC, MAX_POSTS, RELAY_RATE, METADATA_IN_PAYLOAD and SETUP_REQUIRED,
+// and chunk_size and paused for a consumer.
 //
 // Seconds are numbers or strings, such as 0.5 or "0.5"; Go durations such as
 // "500ms" are accepted, too. A missing key leaves its field zero, which means
@@ -67,6 +67,7 @@ func ParseSettings(r io.Reader) (Config, error) {
 //	POSTOFFICE_POSTS_PER_TOPIC
 //	POSTOFFICE_MAX_POSTS
 //	POSTOFFICE_METADATA_IN_PAYLOAD   true or false
+//	POSTOFFICE_RELAY_RATE            messages in a second
 //	POSTOFFICE_SETUP_REQUIRED        true or false
 //
 // An empty variable counts as not set. Other variables that begin with
@@ -142,6 +143,7 @@ func envVariables() []envVariable {
 		{"POSTOFFICE_POSTS_PER_TOPIC", func(c *Config, v settingValue, text string) { v.integerText(text, &c.PostsPerTopic) }},
 		{"POSTOFFICE_MAX_POSTS", func(c *Config, v settingValue, text string) { v.integerText(text, &c.MaxPosts) }},
 		{"POSTOFFICE_METADATA_IN_PAYLOAD", func(c *Config, v settingValue, text string) { v.boolText(text, &c.MetadataInPayload) }},
+		{"POSTOFFICE_RELAY_RATE", func(c *Config, v settingValue, text string) { v.integerText(text, &c.RelayRate) }},
 		{"POSTOFFICE_SETUP_REQUIRED", func(c *Config, v settingValue, text string) { v.boolText(text, &c.SetupRequired) }},
 	}
 }
@@ -165,6 +167,7 @@ func configKeys() []settingKey[Config] {
 		{"BULK_TIMEOUT", func(c *Config, v settingValue) { v.seconds(&c.BulkTimeout) }},
 		{"BULK_LIMIT", func(c *Config, v settingValue) { v.integer(&c.BulkLimit) }},
 		{"POSTS_PER_TOPIC", func(c *Config, v settingValue) { v.integer(&c.PostsPerTopic) }},
+		{"RELAY_RATE", func(c *Config, v settingValue) { v.integer(&c.RelayRate) }},
 		{"MAX_POSTS", func(c *Config, v settingValue) { v.integer(&c.MaxPosts) }},
 		{"METADATA_IN_PAYLOAD", func(c *Config, v settingValue) { v.bool(&c.MetadataInPayload) }},
 		{"SETUP_REQUIRED", func(c *Config, v settingValue) { v.bool(&c.SetupRequired) }},

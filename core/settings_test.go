@@ -40,7 +40,7 @@ func ExampleParseSettings() {
 const allSettings = `{
 	"URL": "http://us:pw@po", "TOPICS": ["a", "b"], "ORIGIN_HOST": "app", "RECOVERY_PATH": "/r/",
 	"RECOVERY_ENABLED": true, "ALLOW_OPEN_RECOVERY": true, "METADATA_IN_PAYLOAD": true, "SETUP_REQUIRED": true,
-	"TIMEOUT": 0.3, "BULK_TIMEOUT": "500ms", "BULK_LIMIT": 100, "POSTS_PER_TOPIC": -1, "MAX_POSTS": 7,
+	"TIMEOUT": 0.3, "BULK_TIMEOUT": "500ms", "BULK_LIMIT": 100, "POSTS_PER_TOPIC": -1, "MAX_POSTS": 7, "RELAY_RATE": 200,
 	"CONSUMERS": [
 		{"topic": "a", "target": "http://app/a", "type": "http", "from_now": true, "timeout": "10", "retry": 60},
 		{"topic": "b", "target": "b", "type": "pubsub", "from_now": false, "chunk_size": 20, "paused": true}
@@ -51,7 +51,7 @@ func allConfig() core.Config {
 	return core.Config{
 		URL: "http://us:pw@po", Topics: []string{"a", "b"}, OriginHost: "app", RecoveryPath: "/r/",
 		RecoveryEnabled: true, AllowOpenRecovery: true, MetadataInPayload: true, SetupRequired: true,
-		Timeout: 300 * time.Millisecond, BulkTimeout: 500 * time.Millisecond, BulkLimit: 100, PostsPerTopic: -1, MaxPosts: 7,
+		Timeout: 300 * time.Millisecond, BulkTimeout: 500 * time.Millisecond, BulkLimit: 100, PostsPerTopic: -1, MaxPosts: 7, RelayRate: 200,
 		Consumers: []core.Consumer{
 			{Topic: "a", Target: "http://app/a", Type: core.HTTP, FromNow: true, Timeout: 10 * time.Second, Retry: time.Minute},
 			{Topic: "b", Target: "b", Type: core.PubSub, ChunkSize: 20, Paused: true},
@@ -189,7 +189,7 @@ func TestSettingsFromEnv(t *testing.T) {
 	for name, value := range map[string]string{
 		"URL": " http://us:pw@po\n", "TOPICS": " a, b,,", "ORIGIN_HOST": "app", "RECOVERY_PATH": "/r/",
 		"RECOVERY_ENABLED": "true", "ALLOW_OPEN_RECOVERY": "1", "METADATA_IN_PAYLOAD": "t", "SETUP_REQUIRED": "TRUE",
-		"TIMEOUT": "0.3", "BULK_TIMEOUT": "500ms", "BULK_LIMIT": "100", "POSTS_PER_TOPIC": "-1", "MAX_POSTS": "7",
+		"TIMEOUT": "0.3", "BULK_TIMEOUT": "500ms", "BULK_LIMIT": "100", "POSTS_PER_TOPIC": "-1", "MAX_POSTS": "7", "RELAY_RATE": "200",
 		"CONSUMERS": `[
 			{"topic": "a", "target": "http://app/a", "type": "http", "from_now": true, "timeout": 10, "retry": 60},
 			{"topic": "b", "target": "b", "type": "pubsub", "chunk_size": 20, "paused": true}]`,

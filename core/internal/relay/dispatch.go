@@ -45,12 +45,13 @@ type dispatcher struct {
 	// nextLook is the time of the next claim, unless a topic is hungry.
 	nextLook time.Time
 	failing  bool // the last call to the outbox has failed
+	rate     rate
 }
 
 func newDispatcher(stopping, force context.Context, r *Relay) *dispatcher {
 	return &dispatcher{
 		Relay: r, stopping: stopping, force: force, free: slots, topics: map[string]*topic{}, hungry: map[*topic]bool{},
-		done: make(chan *post, slots), settlements: make(chan Settlement, maxTogether),
+		done: make(chan *post, slots), settlements: make(chan Settlement, maxTogether), rate: newRate(r.Rate),
 	}
 }
 
@@ -91,13 +92,13 @@ func (d *dispatcher) turn() (time.Duration, error) {
 	case state == circuit.HalfOpen: // rows in hand may be unable to run
 		return max(time.Until(d.nextLook), office.Pause/4), nil
 	}
-	return max(time.Until(d.nextLook), expectMin), nil
+	return max(time.Until(d.nextLook), d.rate.wait(), expectMin), nil
 }
 
 // claims reports whether to claim now.
 func (d *dispatcher) claims(state circuit.State) bool {
 	switch {
-	case d.stopping.Err() != nil, d.free == 0, d.backlogged():
+	case d.stopping.Err() != nil, d.free == 0, d.backlogged(), d.rate.admits(1) == 0:
 		return false
 	case state == circuit.HalfOpen && (d.probing || d.rows > 0):
 		return false
@@ -161,6 +162,7 @@ func (d *dispatcher) claim(state circuit.State) (int, error) {
 		Limit: d.free * d.BulkLimit, MaxBytes: max(maxBytes-d.bytes, deliver.MaxBytes),
 		Lease: d.Lease(), PerTopic: d.BulkLimit, AfterTopic: d.after,
 	}
+	options.Limit = d.rate.admits(options.Limit)
 	if state == circuit.HalfOpen {
 		options.Limit = 1
 	}
@@ -180,6 +182,7 @@ func (d *dispatcher) claim(state circuit.State) (int, error) {
 	}
 	d.failing = false
 	n := len(records)
+	d.rate.spend(n)
 	d.take(d.Settler.take(records), options, d.PostUntil(claimed))
 	if n > 0 {
 		d.nextLook = time.Time{} // there may be topics that the claim did not reach

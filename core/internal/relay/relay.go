@@ -72,6 +72,8 @@ type Config struct {
 	// BulkLimit is the maximum number of rows of a topic in one claim, for one
 	// slot.
 	BulkLimit int
+	// Rate is the maximum number of rows to claim in a second; zero for no limit.
+	Rate int
 	// Guard calls a function and returns an error if it panics.
 	Guard func(doing string, call func() error) error
 	Log   *loglimit.Logger

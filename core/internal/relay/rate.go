@@ -1,0 +1,54 @@
+package relay
+
+import "time"
+
+// burst is the part of a second whose rows a rate admits at once.
+const burst = 4
+
+// rate limits the rows that are claimed in a second. The zero rate admits all.
+// It belongs to one goroutine.
+type rate struct {
+	perSecond float64
+	left      float64 // rows admitted now
+	at        time.Time
+}
+
+func newRate(perSecond int) rate {
+	return rate{perSecond: float64(perSecond), left: most(perSecond), at: time.Now()}
+}
+
+// most returns how many rows are admitted at once after a rest.
+func most(perSecond int) float64 { return max(float64(perSecond)/burst, 1) }
+
+// limited reports whether there is a limit.
+func (r *rate) limited() bool { return r.perSecond > 0 }
+
+// admits returns how many rows may be claimed now, at most n. While few are
+// admitted it returns none, so that claims are not small.
+func (r *rate) admits(n int) int {
+	if !r.limited() {
+		return n
+	}
+	now := time.Now()
+	r.left = min(r.left+now.Sub(r.at).Seconds()*r.perSecond, most(int(r.perSecond)))
+	r.at = now
+	if r.left < r.enough() {
+		return 0
+	}
+	return min(n, int(r.left))
+}
+
+// enough is the number of rows from which on a claim is worth its cost.
+func (r *rate) enough() float64 { return max(most(int(r.perSecond))/2, 1) }
+
+// wait returns how long it takes until rows are admitted again.
+func (r *rate) wait() time.Duration {
+	missing := r.enough() - r.left
+	if !r.limited() || missing <= 0 {
+		return 0
+	}
+	return time.Duration(missing/r.perSecond*float64(time.Second)) + time.Microsecond
+}
+
+// spend counts claimed rows.
+func (r *rate) spend(n int) { r.left -= float64(n) }
