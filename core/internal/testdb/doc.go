@@ -19,7 +19,10 @@
 // server for one test, which takes about a second; it can be killed, stopped
 // and started again, and [WithClock] gives it a clock that the test moves.
 //
-// [PgBouncer] starts a connection pooler in front of a PostgreSQL database.
+// [NewPostgresPair] starts a primary and its standby, whose roles a test exchanges,
+// and [NewGalera] a cluster of MariaDB. [NewPgBouncer] starts a connection pooler
+// in front of a PostgreSQL database, and [NewProxy] a load balancer that leads to
+// other servers when a test says so.
 //
 // A test is skipped where its database is not installed. With the environment
 // variable POSTOFFICE_CI=1 it fails instead.

@@ -13,16 +13,22 @@ import (
 	"time"
 )
 
-// PgBouncer starts a connection pooler for one test, in front of a database
-// that [Server.Create] of a PostgreSQL server returned, and returns the data
-// source name by which it is reached. The pooler gives each transaction the one
-// connection that it has to the server, so that what a client leaves in a
-// session is there for others: the mode "transaction" with a pool of one. It
-// knows nothing of prepared statements. It ends with the test. Where PgBouncer is not installed the test is skipped;
-// with POSTOFFICE_CI=1 it fails.
+// PgBouncer is [NewPgBouncer] with one connection to the server, so that what a
+// client leaves in a session is there for others.
 func PgBouncer(tb testing.TB, dsn string) string {
 	tb.Helper()
-	pooled, stop, err := startPgBouncer(tb.Context(), dsn)
+	return NewPgBouncer(tb, dsn, 1)
+}
+
+// NewPgBouncer starts a connection pooler for one test, in front of a database
+// that [Server.Create] of a PostgreSQL server returned, perhaps through a [Proxy],
+// and returns the data source name by which it is reached. The pooler gives each
+// transaction one of its connections to the server: the mode "transaction". It
+// knows nothing of prepared statements. It ends with the test. Where PgBouncer is
+// not installed the test is skipped; with POSTOFFICE_CI=1 it fails.
+func NewPgBouncer(tb testing.TB, dsn string, connections int) string {
+	tb.Helper()
+	pooled, stop, err := startPgBouncer(tb.Context(), dsn, connections)
 	need(tb, err)
 	tb.Cleanup(func() {
 		if err := stop(); err != nil {
@@ -33,7 +39,8 @@ func PgBouncer(tb testing.TB, dsn string) string {
 }
 
 // pgBouncer is the pooler's configuration: the port of the server, its own port,
-// the file of users, and more settings.
+// the file of users, the number of its connections, and more settings. It tries a
+// server that was away again after a second instead of 15.
 const pgBouncer = `[databases]
 * = host=127.0.0.1 port=%s
 [pgbouncer]
@@ -43,7 +50,9 @@ unix_socket_dir =
 auth_type = trust
 auth_file = %s
 pool_mode = transaction
-default_pool_size = 1
+default_pool_size = %d
+max_client_conn = 500
+server_login_retry = 1
 ignore_startup_parameters = extra_float_digits
 %s
 `
@@ -52,7 +61,7 @@ ignore_startup_parameters = extra_float_digits
 // prepared statements alone.
 const unprepared = "max_prepared_statements = 0"
 
-func startPgBouncer(ctx context.Context, dsn string) (pooled string, stop func() error, err error) {
+func startPgBouncer(ctx context.Context, dsn string, connections int) (pooled string, stop func() error, err error) {
 	binary, err := program("pgbouncer", "/usr/sbin", "/usr/local/sbin")
 	if err != nil {
 		return "", nil, fmt.Errorf("needs PgBouncer: %w", err)
@@ -83,7 +92,7 @@ func startPgBouncer(ctx context.Context, dsn string) (pooled string, stop func()
 		}
 		address.Host = "127.0.0.1:" + strconv.Itoa(port)
 		configuration := filepath.Join(dir.path, "pgbouncer.ini")
-		if err := os.WriteFile(configuration, fmt.Appendf(nil, pgBouncer, server, port, users, more), 0o644); err != nil {
+		if err := os.WriteFile(configuration, fmt.Appendf(nil, pgBouncer, server, port, users, connections, more), 0o644); err != nil {
 			return "", nil, err
 		}
 		p, err := launch(dir, syscall.SIGKILL, filepath.Join(dir.path, "log"), environment(), binary, configuration)

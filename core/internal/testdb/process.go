@@ -107,6 +107,7 @@ func (p *process) end(ctx context.Context, signal syscall.Signal) error {
 	if err := p.command.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
+	proceed(p.pid()) // it may be paused
 	select {
 	case <-p.done:
 		return nil
@@ -119,31 +120,7 @@ func (p *process) end(ctx context.Context, signal syscall.Signal) error {
 // killAll ends the program and its descendants at once and waits until they
 // are gone.
 func (p *process) killAll() error {
-	deadline := time.After(patience)
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
-	wait := func(condition func(map[int]entry) bool) error {
-		for {
-			table, err := processTable()
-			if err != nil || condition(table) {
-				return err
-			}
-			select {
-			case <-ticker.C:
-			case <-deadline:
-				return errors.New("the processes of the server do not end")
-			}
-		}
-	}
-
-	// A stopped process makes no more children. They would not be found by
-	// their process group: each makes its own.
-	var doomed []int
-	pause(p.pid())
-	err := wait(func(table map[int]entry) bool {
-		doomed = descendants(table, p.pid())
-		return !p.running() || table[p.pid()].state == 'T'
-	})
+	doomed, err := p.freeze()
 	if err != nil {
 		return err
 	}
@@ -151,7 +128,7 @@ func (p *process) killAll() error {
 		kill(pid)
 	}
 	p.kill()
-	return wait(func(table map[int]entry) bool {
+	return awaitTable(func(table map[int]entry) bool {
 		for _, pid := range doomed {
 			// A zombie waits for its new parent and holds nothing.
 			if entry, found := table[pid]; found && entry.state != 'Z' {
@@ -160,6 +137,54 @@ func (p *process) killAll() error {
 		}
 		return true
 	})
+}
+
+// freeze stops the program and returns its descendants. A stopped process makes
+// no more children. They would not be found by their process group: each makes
+// its own.
+func (p *process) freeze() (children []int, err error) {
+	pause(p.pid())
+	err = awaitTable(func(table map[int]entry) bool {
+		children = descendants(table, p.pid())
+		return !p.running() || table[p.pid()].state == 'T'
+	})
+	return children, err
+}
+
+// pauseAll stops the program and its descendants.
+func (p *process) pauseAll() error {
+	children, err := p.freeze()
+	for _, pid := range children {
+		pause(pid)
+	}
+	return err
+}
+
+// continueAll has the program and its descendants go on.
+func (p *process) continueAll() error {
+	table, err := processTable()
+	for _, pid := range append(descendants(table, p.pid()), p.pid()) {
+		proceed(pid)
+	}
+	return err
+}
+
+// awaitTable waits until the process table meets a condition.
+func awaitTable(condition func(map[int]entry) bool) error {
+	deadline := time.After(patience)
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	for {
+		table, err := processTable()
+		if err != nil || condition(table) {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			return errors.New("the processes of the server do not end")
+		}
+	}
 }
 
 // entry is what the process table says of a process.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -45,6 +46,8 @@ type Option func(*options)
 type options struct {
 	settings [][2]string
 	clock    bool
+	// initialise makes the data directory; nil for an empty one.
+	initialise func(context.Context, *Server) error
 }
 
 // WithSetting sets a setting of the server, named as in its manual:
@@ -69,13 +72,17 @@ func NewMariaDB(tb testing.TB, options ...Option) *Server {
 	return newOwn(tb, mariadb{}, options)
 }
 
-func newOwn(tb testing.TB, e engine, changes []Option) *Server {
-	tb.Helper()
+func newOptions(changes []Option) options {
 	var o options
 	for _, change := range changes {
 		change(&o)
 	}
-	server, err := newServer(tb.Context(), e, o)
+	return o
+}
+
+func newOwn(tb testing.TB, e engine, changes []Option) *Server {
+	tb.Helper()
+	server, err := newServer(tb.Context(), e, newOptions(changes))
 	need(tb, err)
 	tb.Cleanup(func() {
 		if err := server.discard(); err != nil {
@@ -88,6 +95,9 @@ func newOwn(tb testing.TB, e engine, changes []Option) *Server {
 // newServer makes an empty data directory and starts a server on it, which
 // outlives the context.
 func newServer(ctx context.Context, e engine, o options) (_ *Server, err error) {
+	if o.initialise == nil {
+		o.initialise = func(ctx context.Context, s *Server) error { return s.initialise(ctx) }
+	}
 	s := &Server{engine: e, options: o}
 	if s.programs, err = e.find(); err != nil {
 		return nil, fmt.Errorf("needs %s: %w", e.name(), err)
@@ -105,7 +115,7 @@ func newServer(ctx context.Context, e engine, o options) (_ *Server, err error) 
 			return nil, err
 		}
 	}
-	if err := s.initialise(ctx); err != nil {
+	if err := o.initialise(ctx, s); err != nil {
 		return nil, err
 	}
 	// Somebody else may take a port before the server does.
@@ -122,10 +132,16 @@ func newServer(ctx context.Context, e engine, o options) (_ *Server, err error) 
 
 func (s *Server) logFile() string { return filepath.Join(s.directory.path, "log") }
 
+// initialise makes an empty data directory.
 func (s *Server) initialise(ctx context.Context) error {
+	return s.run(ctx, s.programs.initialise, s.engine.initialise(s.directory.data())...)
+}
+
+// run runs a program that makes the data directory, as the user of the server.
+func (s *Server) run(ctx context.Context, program string, arguments ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	p, err := launch(s.directory, syscall.SIGKILL, s.logFile(), environment(), s.programs.initialise, s.engine.initialise(s.directory.data())...)
+	p, err := launch(s.directory, syscall.SIGKILL, s.logFile(), environment(), program, arguments...)
 	if err != nil {
 		return err
 	}
@@ -246,6 +262,23 @@ func (s *Server) Start(tb testing.TB) {
 	tb.Helper()
 	s.change(tb, "started", false, s.start)
 }
+
+// Pause stops the server and its child processes by SIGSTOP: the kernel goes on
+// accepting connections for it, and nothing is answered. It fails the test if the
+// server is shared or does not run.
+func (s *Server) Pause(tb testing.TB) {
+	tb.Helper()
+	s.change(tb, "paused", true, func(context.Context) error { return s.process.pauseAll() })
+}
+
+// Continue has the server go on after Pause.
+func (s *Server) Continue(tb testing.TB) {
+	tb.Helper()
+	s.change(tb, "continued", true, func(context.Context) error { return s.process.continueAll() })
+}
+
+// Address is where the server listens: 127.0.0.1 and a port.
+func (s *Server) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
 // change starts or ends the server of one test.
 func (s *Server) change(tb testing.TB, what string, running bool, do func(context.Context) error) {

@@ -23,4 +23,5 @@ func lockDirectory(string) (*os.File, error)                   { return nil, err
 func processTable() (map[int]entry, error)                     { return nil, errors.ErrUnsupported }
 func attributes(*account, syscall.Signal) *syscall.SysProcAttr { return nil }
 func pause(int)                                                {}
+func proceed(int)                                              {}
 func kill(int)                                                 {}

@@ -54,5 +54,8 @@ func lockDirectory(path string) (*os.File, error) {
 // pause stops a process until it is killed. It may have ended already.
 func pause(pid int) { _ = syscall.Kill(pid, syscall.SIGSTOP) }
 
+// proceed has a process go on that is stopped.
+func proceed(pid int) { _ = syscall.Kill(pid, syscall.SIGCONT) }
+
 // kill ends a process at once. It may have ended already.
 func kill(pid int) { _ = syscall.Kill(pid, syscall.SIGKILL) }
