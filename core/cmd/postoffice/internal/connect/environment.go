@@ -20,6 +20,10 @@ var variables = map[string]func(into, from *core.Config){
 	"POSTOFFICE_TIMEOUT":             func(into, from *core.Config) { into.Timeout = from.Timeout },
 	"POSTOFFICE_BULK_TIMEOUT":        func(into, from *core.Config) { into.BulkTimeout = from.BulkTimeout },
 	"POSTOFFICE_BULK_LIMIT":          func(into, from *core.Config) { into.BulkLimit = from.BulkLimit },
+	"POSTOFFICE_POSTS_PER_TOPIC":     func(into, from *core.Config) { into.PostsPerTopic = from.PostsPerTopic },
+	"POSTOFFICE_MAX_POSTS":           func(into, from *core.Config) { into.MaxPosts = from.MaxPosts },
+	"POSTOFFICE_METADATA_IN_PAYLOAD": func(into, from *core.Config) { into.MetadataInPayload = from.MetadataInPayload },
+	"POSTOFFICE_RELAY_RATE":          func(into, from *core.Config) { into.RelayRate = from.RelayRate },
 	"POSTOFFICE_SETUP_REQUIRED":      func(into, from *core.Config) { into.SetupRequired = from.SetupRequired },
 }
 
