@@ -16,6 +16,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/relay"
 	"github.com/postoffice-go/postoffice/core/internal/share"
 	"github.com/postoffice-go/postoffice/core/internal/storeguard"
+	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
 // stopMargin is how long before the deadline of Stop the requests in progress
@@ -188,6 +189,11 @@ func (c *Client) Start(ctx context.Context) error {
 	if c.cfg.outbox != nil {
 		if err := c.cfg.outbox.Check(ctx); err != nil {
 			return outboxError(err)
+		}
+		if warner, ok := c.cfg.outbox.(outbox.Warner); ok {
+			for _, warning := range warner.Warnings(ctx) {
+				c.events.log.Warn("outbox", warning, "outbox works, but "+warning)
+			}
 		}
 	}
 	report, err := c.Setup(ctx)

@@ -65,3 +65,43 @@ func TestRetryOfTheRelayComesWhenItIsDue(t *testing.T) {
 		assert.Equal(t, 1, arrived)
 	})
 }
+
+// lateOutbox is a node of a cluster that gets to know a row late: the first delete
+// does not find it.
+type lateOutbox struct {
+	outbox.Store
+	deletes atomic.Int32
+}
+
+func (s *lateOutbox) Delete(ctx context.Context, ids ...string) (int, error) {
+	if s.deletes.Add(1) == 1 {
+		return 0, nil
+	}
+	return s.Store.Delete(ctx, ids...)
+}
+
+// Warnings implements [outbox.Warner].
+func (s *lateOutbox) Warnings(context.Context) []string { return []string{"a node is late."} }
+
+func TestRowsThatADeleteDoesNotFindAreDeletedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &bubbleServer{}
+		store := &lateOutbox{Store: memory.New()}
+		insert(t, store, "orders", 3)
+		var log logText
+		client := newTestClient(t, core.Config{
+			URL: "http://postoffice.test", HTTPClient: &http.Client{Transport: server}, Outbox: store, Logger: log.logger(),
+		})
+		require.NoError(t, client.Start(t.Context()))
+		assert.Contains(t, log.String(), "a node is late.")
+		synctest.Wait()
+		assert.Equal(t, 3, stillStored(t, store))
+		time.Sleep(10 * time.Second) // the lease has not ended yet
+		assert.Zero(t, stillStored(t, store))
+		arrivals, _ := server.count("")
+		assert.Equal(t, 3, arrivals)
+		deletes := store.deletes.Load()
+		time.Sleep(time.Minute)
+		assert.Equal(t, deletes, store.deletes.Load(), "and then no more")
+	})
+}

@@ -307,6 +307,14 @@ type Store interface {
 	Discard(ctx context.Context, selection Selection) (int, error)
 }
 
+// Warner is a store that can work and be set up in a way that an operator should
+// know of.
+type Warner interface {
+	// Warnings returns what is to be said of a store on which Check has found no
+	// fault, a sentence each. The client logs them at its start.
+	Warnings(ctx context.Context) []string
+}
+
 // Prober is a store with a check that is cheap enough to be made every second.
 type Prober interface {
 	// Probe reports whether the store can be used, like Check, but only looks:

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +19,9 @@ const (
 	// storeTries is the number of consecutive attempts to write a result to the
 	// outbox.
 	storeTries = 3
+	// missingPause is how long after a delete that has not found all rows they
+	// are deleted again.
+	missingPause = time.Second
 )
 
 // Row identifies a posted message in the outbox.
@@ -48,8 +50,9 @@ type Settler struct {
 	tell  Tell
 
 	mu sync.Mutex
-	// delivered holds the IDs of delivered rows that could not be deleted yet.
-	delivered map[string]bool
+	// delivered holds the IDs of delivered rows that could not be deleted yet, or
+	// were not found, and when to delete them (again).
+	delivered map[string]time.Time
 	// inHand holds the IDs of claimed rows that are not settled or given back yet.
 	inHand map[string]bool
 }
@@ -57,7 +60,7 @@ type Settler struct {
 // NewSettler returns a settler. guard calls a function and returns an error if
 // it panics.
 func NewSettler(store outbox.Store, guard func(doing string, call func() error) error, log *loglimit.Logger, tell Tell) *Settler {
-	return &Settler{store: store, guard: guard, log: log, tell: tell, delivered: map[string]bool{}, inHand: map[string]bool{}}
+	return &Settler{store: store, guard: guard, log: log, tell: tell, delivered: map[string]time.Time{}, inHand: map[string]bool{}}
 }
 
 // Settlement holds posted rows of one topic and their outcome.
@@ -148,23 +151,29 @@ func refusalOf(settlement Settlement) (cause error) {
 	return cause
 }
 
-// Remove deletes delivered messages at once, or later if that fails.
+// Remove deletes delivered messages at once, or later if that fails. If some were
+// not found, it deletes them once more: a node of a cluster may not have yet what was
+// inserted on another one.
 func (s *Settler) Remove(ctx context.Context, ids []string) {
-	err := s.write(ctx, len(ids), func(ctx context.Context) error {
-		_, err := s.store.Delete(ctx, ids...)
+	n := 0
+	err := s.write(ctx, len(ids), func(ctx context.Context) (err error) {
+		n, err = s.store.Delete(ctx, ids...)
 		return err
 	})
-	if err != nil {
-		s.removeLater(ids)
+	switch {
+	case err != nil:
+		s.removeLater(ids, 0)
+	case n < len(ids):
+		s.removeLater(ids, missingPause)
 	}
 }
 
-// removeLater deletes delivered messages before the next claim.
-func (s *Settler) removeLater(ids []string) {
+// removeLater deletes delivered messages before a claim, after a pause.
+func (s *Settler) removeLater(ids []string, pause time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, id := range ids {
-		s.delivered[id] = true
+		s.delivered[id] = time.Now().Add(pause)
 	}
 }
 
@@ -209,7 +218,7 @@ func (s *Settler) take(records []outbox.Record) []outbox.Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.DeleteFunc(records, func(record outbox.Record) bool {
-		if s.delivered[record.ID] || s.inHand[record.ID] {
+		if _, delivered := s.delivered[record.ID]; delivered || s.inHand[record.ID] {
 			return true
 		}
 		s.inHand[record.ID] = true
@@ -234,10 +243,17 @@ func recordIDs(records []outbox.Record) []string {
 	return ids
 }
 
-// removeDelivered deletes delivered rows whose deletion failed before.
+// removeDelivered deletes delivered rows whose deletion failed before, or that were
+// not found.
 func (s *Settler) removeDelivered(ctx context.Context) error {
 	s.mu.Lock()
-	ids := slices.Collect(maps.Keys(s.delivered))
+	now := time.Now()
+	var ids []string
+	for id, at := range s.delivered {
+		if !now.Before(at) {
+			ids = append(ids, id)
+		}
+	}
 	s.mu.Unlock()
 	if len(ids) == 0 {
 		return nil

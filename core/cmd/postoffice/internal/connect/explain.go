@@ -20,6 +20,7 @@ var places = map[string]string{
 	"RecoveryEnabled": "--recovery, POSTOFFICE_RECOVERY_ENABLED, or RECOVERY_ENABLED in the settings file",
 	"Timeout":         "--timeout, POSTOFFICE_TIMEOUT, or TIMEOUT in the settings file",
 	"BulkTimeout":     "--bulk-timeout, POSTOFFICE_BULK_TIMEOUT, or BULK_TIMEOUT in the settings file",
+	"RelayRate":       "POSTOFFICE_RELAY_RATE, or RELAY_RATE in the settings file",
 	"BulkLimit":       "--bulk-limit, POSTOFFICE_BULK_LIMIT, or BULK_LIMIT in the settings file",
 }
 
