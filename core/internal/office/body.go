@@ -3,6 +3,7 @@ package office
 import (
 	"bytes"
 	"io"
+	"slices"
 	"sync/atomic"
 
 	"github.com/postoffice-go/postoffice/core/internal/message"
@@ -39,6 +40,7 @@ type Collector struct {
 	head int
 	// ends are the offsets of the ends of the payloads; a comma follows each.
 	ends      []int
+	messages  []message.Message
 	collected Collected
 }
 
@@ -46,6 +48,15 @@ type Collector struct {
 func (c *Collector) Begin(topic string) {
 	c.text = appendBulkHead(c.text[:0], topic)
 	c.head, c.ends = len(c.text), c.ends[:0]
+}
+
+// Size returns the size of the body so far and its number of payloads.
+func (c *Collector) Size() (bytes, payloads int) { return len(c.text), len(c.ends) }
+
+// Grow makes room for a body of the given size, as reported by Size.
+func (c *Collector) Grow(bytes, payloads int) {
+	c.text = slices.Grow(c.text, max(bytes-len(c.text), 0))
+	c.ends = slices.Grow(c.ends, max(payloads-len(c.ends), 0))
 }
 
 // Add adds a copy of a payload.
@@ -57,12 +68,13 @@ func (c *Collector) Add(payload []byte) {
 // Finish adds the payloads, at least one, to the batch as messages, and sets
 // the body of the batch.
 func (c *Collector) Finish(b *message.Batch) *Collected {
-	b.Messages = make([]message.Message, len(c.ends))
+	c.messages = slices.Grow(c.messages[:0], len(c.ends))
 	start := c.head
-	for i, end := range c.ends {
-		b.Messages[i].Payload = c.text[start:end:end]
+	for _, end := range c.ends {
+		c.messages = append(c.messages, message.Message{Payload: c.text[start:end:end]})
 		start = end + len(",")
 	}
+	b.Messages = c.messages
 	c.text = appendBulkTail(c.text, b.Attributes)
 	c.collected.text = c.text
 	b.Body = &c.collected

@@ -175,11 +175,17 @@ func (q *Queue) Put(like *message.Batch, payload []byte, id string, turn uint32)
 	return true
 }
 
-// shard locks and returns the shard to use.
+// shard locks and returns the shard to use. Under load, a caller takes another
+// shard rather than wait for one: whoever holds it may have been preempted.
 func (q *Queue) shard(turn uint32) *shard {
 	s := &q.shards[0]
 	if q.busy.Load() {
-		s = &q.shards[turn%uint32(len(q.shards))]
+		shards := uint32(len(q.shards))
+		for i := range shards {
+			if s = &q.shards[(turn+i)%shards]; s.mu.TryLock() {
+				return s
+			}
+		}
 	}
 	s.mu.Lock()
 	return s
@@ -212,7 +218,6 @@ func (q *Queue) expect(e *entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	e.collector = q.takeSpare()
-	e.collector.Begin(e.batch.Topic)
 	q.unfinished[e] = struct{}{}
 	if !e.held {
 		e.age = q.aging.PushBack(e)

@@ -27,6 +27,11 @@ type shard struct {
 	// spareMessages and spareBytes are capacity reserved ahead. A shard has
 	// some only while it has an open batch.
 	spareMessages, spareBytes int
+	// fullKey is the key of the last batch that became full, unless one was
+	// sealed by its age since then. fullBytes and fullPayloads are the size of
+	// its body, for which the next one with the key allocates at once.
+	fullKey                 key
+	fullBytes, fullPayloads int
 
 	_ [falseSharing]byte
 }
@@ -89,6 +94,11 @@ func (s *shard) append(like *message.Batch, payload []byte, id string, stored bo
 	config := &s.queue.config
 	full = e.messages >= config.Payloads || e.bytes >= config.Bytes
 	if full {
+		s.fullKey = e.key
+		s.fullBytes, s.fullPayloads = e.collector.Size()
+		if s.fullBytes > maxSpareBytes {
+			s.fullKey = key{}
+		}
 		s.queue.fills(e, true)
 		s.seal(e)
 	}
@@ -108,6 +118,10 @@ func (s *shard) begin(like *message.Batch, k key) *entry {
 		settlement: newSettlement(),
 	}
 	s.queue.expect(e)
+	e.collector.Begin(like.Topic)
+	if k == s.fullKey {
+		e.collector.Grow(s.fullBytes+s.fullBytes/32, s.fullPayloads) // sizes vary
+	}
 	s.open[k] = e
 	s.order = append(s.order, e)
 	if len(s.order) == 1 {
@@ -157,6 +171,7 @@ func (s *shard) sealOld() {
 				s.setTimer(left)
 				return
 			}
+			s.fullKey = key{}
 			s.queue.fills(e, false)
 			s.seal(e)
 		}
