@@ -116,6 +116,7 @@ func (q *Queue) takeOld() (group []*entry, pause time.Duration, done bool) {
 		return nil, left, false
 	}
 	pause = -1
+	maxMessages, maxBytes := q.allowance.commit()
 	messages, bytes := 0, 0
 	for element := q.aging.Front(); element != nil; element = element.Next() {
 		e := element.Value.(*entry)
@@ -128,7 +129,7 @@ func (q *Queue) takeOld() (group []*entry, pause time.Duration, done bool) {
 		} else if !e.ready {
 			continue // it is about to be sealed
 		}
-		if len(group) > 0 && (messages+e.messages > commitMessages || bytes+e.bytes > commitBytes) {
+		if len(group) > 0 && (messages+e.messages > maxMessages || bytes+e.bytes > maxBytes) {
 			break
 		}
 		messages, bytes = messages+e.messages, bytes+e.bytes

@@ -53,6 +53,13 @@ func (a *allowance) learn(messages, bytes int, took time.Duration) {
 	learn(&a.bytes, bytes)
 }
 
+// commit returns the bounds of one commit: what takes half of the window. The
+// messages of a commit may have waited for the end of the one before it, and
+// callers that wait for capacity get some sooner.
+func (a *allowance) commit() (messages, bytes int) {
+	return min(int(a.messages.Load()/2), commitMessages), min(int(a.bytes.Load()/2), commitBytes)
+}
+
 // limits returns the bounds of memory. With an outbox, the allowance bounds the
 // messages that are in memory alone.
 func (q *Queue) limits() (messages, bytes int) {
