@@ -67,7 +67,10 @@ func outageScenarios(loader *helper, limit time.Duration, states ...string) []sc
 		for _, mode := range []core.Mode{core.Off, core.Memory, core.Durable} {
 			sc.sides = append(sc.sides, side{mode.String(), func(testing.TB) job {
 				return job{run: func(tb testing.TB, _ int) figures {
-					a := publish(tb, state, mode)
+					a := publish(tb, "0ms", mode)
+					loadApp(tb, loader, a.address, 1000, forever)
+					require.NoError(tb, a.client.Flush(tb.Context()))
+					a.set(tb, state)
 					result := loadApp(tb, loader, a.address, unlimited, limit)
 					a.published = int(result["requests"])
 					a.close(tb)
@@ -129,6 +132,7 @@ func loadApp(tb testing.TB, loader *helper, address string, n int, limit time.Du
 		"cpu-ns/req": float64((after - before).Nanoseconds()) / requests,
 		"p50-ns":     result.P50,
 		"p99-ns":     result.P99,
+		"max-ns":     result.Max,
 	}
 }
 
@@ -169,6 +173,13 @@ func publish(tb testing.TB, state string, mode core.Mode) *publishingApp {
 			}
 			answerOK(w, r)
 		})))
+	a.set(tb, state)
+	return a
+}
+
+// set changes the state of the server.
+func (a *publishingApp) set(tb testing.TB, state string) {
+	a.up = false
 	switch state {
 	case "refused":
 		a.server.ask(tb, "refuse")
@@ -178,7 +189,6 @@ func publish(tb testing.TB, state string, mode core.Mode) *publishingApp {
 		a.up = true
 		a.server.ask(tb, "delay", state)
 	}
-	return a
 }
 
 // close stops the app and checks that no message is lost.

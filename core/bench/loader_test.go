@@ -17,8 +17,9 @@ type loadResult struct {
 	Requests int
 	// Seconds is how long all requests took together.
 	Seconds float64
-	// P50 and P99 are percentiles of the time of a request in nanoseconds.
-	P50, P99 float64
+	// P50 and P99 are percentiles of the time of a request in nanoseconds, and
+	// Max is the longest one.
+	P50, P99, Max float64
 }
 
 // load sends requests to an app over a number of connections that are kept
@@ -43,7 +44,7 @@ func load(address string, connections, requests int, limit time.Duration) (loadR
 	}
 	all := slices.Concat(times...)
 	slices.Sort(all)
-	return loadResult{Requests: len(all), Seconds: elapsed.Seconds(), P50: percentile(all, 50), P99: percentile(all, 99)}, nil
+	return loadResult{Requests: len(all), Seconds: elapsed.Seconds(), P50: percentile(all, 50), P99: percentile(all, 99), Max: percentile(all, 100)}, nil
 }
 
 // loadOne sends requests over one connection and returns their times. None
