@@ -38,8 +38,8 @@
 //     never answering; the last two once the circuit breaker has opened.
 //     Floor: the same app without middleware, whose handler publishes
 //     nothing.
-//   - Outage: the same in the first 4 seconds after the server has gone down,
-//     before and after the circuit breaker opens.
+//   - Outage: the same in the first 4 seconds after a server that has worked
+//     goes down, before and after the circuit breaker opens.
 //   - Durable: [core.Publisher.Publish] with AfterResponse Durable from 32
 //     goroutines, until all rows are posted and deleted. Floor: a writer of
 //     SQLite by hand that inserts the same rows, all that wait in one
@@ -58,12 +58,12 @@
 // request holds one of 2 workers for 1.5 ms, and for 0.12 ms more for each
 // payload; what waits is served in the order of arrival.
 //
-// Figures: msgs/s and req/s are throughput; cpu-ns/msg is the time on the
-// processor of this process, garbage collection included, server-ns/msg that
-// of the server, and posts/msg the number of requests; allocs/msg and
-// B/msg count all allocations of this process; p50-ns and p99-ns are
-// percentiles of single calls or requests; heap-B is the most heap seen in
-// use; delivered-% is how many messages the server took within their calls, the
-// others being stored. Compare the two sides of one run only: the rest depends on the machine
-// and its other load.
+// Figures: msgs/s and req/s are throughput; cpu-ns/msg and cpu-ns/req are the
+// time on the processor of this process, garbage collection included, and
+// server-ns/msg that of the server; posts/msg is the number of requests that
+// the server got; delivered-% is the share of messages that it took within
+// their calls, the others being stored; allocs/msg and B/msg count all
+// allocations of this process; p50-ns, p99-ns and max-ns are percentiles of
+// single calls or requests; heap-B is the most heap seen in use. Compare the two
+// sides of one run only: the rest depends on the machine and its other load.
 package bench
