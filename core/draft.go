@@ -2,7 +2,9 @@ package core
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/postoffice-go/postoffice/core/internal/message"
 	"github.com/postoffice-go/postoffice/core/internal/wire"
@@ -15,6 +17,9 @@ const MessageIDAttribute = message.IDName
 // strings; see Config.MetadataInPayload. It is reserved: a payload that has the
 // key itself is refused.
 const MetadataKey = wire.MetadataKey
+
+// payloadField is the field of a payload in errors.
+const payloadField = "payload"
 
 // draft holds the messages of a call until they are checked and encoded.
 type draft struct {
@@ -64,7 +69,7 @@ func (d *draft) identified() bool { return d.messageID || d.DedupKey != "" }
 
 // encode checks and encodes a payload. The text is valid until the encoder is
 // used again. shown is the ID that consumers see, empty for none.
-func (d *draft) encode(e *encoder, path string, payload any) (encoded []byte, id, shown string, err error) {
+func (d *draft) encode(e *encoder, payload any) (encoded []byte, id, shown string, err error) {
 	if d.identified() {
 		if id, err = message.NewID(); err != nil {
 			return nil, "", "", fmt.Errorf("%w: %w", ErrNotAccepted, err)
@@ -80,7 +85,7 @@ func (d *draft) encode(e *encoder, path string, payload any) (encoded []byte, id
 			inPayload = shown
 		}
 	}
-	encoded, problem := e.Encode(path, payload, d.metadata, inPayload)
+	encoded, problem := e.Encode(payloadField, payload, d.metadata, inPayload)
 	if problem != nil {
 		return nil, "", "", invalidMessage(problem)
 	}
@@ -88,8 +93,8 @@ func (d *draft) encode(e *encoder, path string, payload any) (encoded []byte, id
 }
 
 // add checks and encodes a payload and adds it as a message.
-func (d *draft) add(e *encoder, path string, payload any) error {
-	encoded, id, shown, err := d.encode(e, path, payload)
+func (d *draft) add(e *encoder, payload any) error {
+	encoded, id, shown, err := d.encode(e, payload)
 	if err != nil {
 		return err
 	}
@@ -99,7 +104,7 @@ func (d *draft) add(e *encoder, path string, payload any) error {
 		m.Attributes = d.attributes.AppendWithID(nil, shown)
 		size = m.Attributes
 	}
-	if problem := message.CheckSize(path, d.Topic, encoded, size); problem != nil {
+	if problem := message.CheckSize(payloadField, d.Topic, encoded, size); problem != nil {
 		return invalidMessage(problem)
 	}
 	m.Payload = bytes.Clone(encoded)
@@ -114,7 +119,12 @@ func (d *draft) addAll(e *encoder, payloads []any) error {
 	}
 	d.Messages = make([]message.Message, 0, len(payloads))
 	for i, payload := range payloads {
-		if err := d.add(e, fmt.Sprintf("payload[%d]", i), payload); err != nil {
+		if err := d.add(e, payload); err != nil {
+			if fault, ok := errors.AsType[*FieldError](err); ok {
+				if within, ok := strings.CutPrefix(fault.Field, payloadField); ok {
+					fault.Field = fmt.Sprintf("%s[%d]%s", payloadField, i, within)
+				}
+			}
 			return err
 		}
 	}

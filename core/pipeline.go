@@ -89,7 +89,7 @@ func (p *pipeline) compose(k *call) (draft, error) {
 	case k.bulk:
 		err = d.addAll(encoder, k.payloads)
 	default:
-		err = d.add(encoder, "payload", k.payload)
+		err = d.add(encoder, k.payload)
 	}
 	return d, err
 }
@@ -105,16 +105,16 @@ func (p *pipeline) enqueue(ctx context.Context, k *call) (Receipt, error) {
 	}
 	if d.DedupKey != "" || d.messageID && !encoder.PutsMetadataInPayload() {
 		own := d // d stays on the stack
-		if err := own.add(encoder, "payload", k.payload); err != nil {
+		if err := own.add(encoder, k.payload); err != nil {
 			return Receipt{}, err
 		}
 		return p.accept(ctx, k, &own)
 	}
-	encoded, id, _, err := d.encode(encoder, "payload", k.payload)
+	encoded, id, _, err := d.encode(encoder, k.payload)
 	if err != nil {
 		return Receipt{}, err
 	}
-	if problem := message.CheckSize("payload", d.Topic, encoded, d.Attributes); problem != nil {
+	if problem := message.CheckSize(payloadField, d.Topic, encoded, d.Attributes); problem != nil {
 		return Receipt{}, invalidMessage(problem)
 	}
 	if !p.spillsNow() {

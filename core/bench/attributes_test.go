@@ -21,6 +21,9 @@ const (
 	usual attributes = "usual"
 	// mapped messages have the same as usual ones, set by WithAttributes.
 	mapped attributes = "mapped"
+	// identified messages have two that are the same for all, and an id each, which
+	// travels in the payload.
+	identified attributes = "ids"
 	// ownAttributes messages have two, of which one differs from caller to
 	// caller.
 	ownAttributes attributes = "own"
@@ -40,6 +43,8 @@ func (a attributes) options(worker, i int) []core.PublishOption {
 	switch a {
 	case usual:
 		return []core.PublishOption{core.WithAttribute(tenant, "acme"), core.WithAttribute(source, "web")}
+	case identified:
+		return append(usual.options(worker, i), core.WithMessageID())
 	case mapped:
 		return []core.PublishOption{core.WithAttributes(map[string]any{tenant: "acme", source: "web"})}
 	case ownAttributes:
@@ -54,7 +59,7 @@ func (a attributes) options(worker, i int) []core.PublishOption {
 // byHand are the attributes of a worker's i-th message as the server gets them.
 func (a attributes) byHand(worker, i int) map[string]string {
 	switch a {
-	case usual, mapped:
+	case usual, mapped, identified:
 		return map[string]string{tenant: "acme", source: "web"}
 	case ownAttributes:
 		return map[string]string{tenant: "acme", source: strconv.Itoa(worker)}

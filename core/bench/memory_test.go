@@ -27,6 +27,8 @@ func memoryScenarios(server *helper) []scenario {
 		{bare, 16},
 		{bare, 64},
 		{mapped, 16},
+		{identified, 16},
+		{identified, 64},
 		{uniqueAttributes, 16},
 	} {
 		scenarios = append(scenarios, scenario{
@@ -58,7 +60,11 @@ func bulkByHand(server *helper, attributes attributes, concurrency int) job {
 					end := int(next.Add(core.DefaultBulkLimit))
 					orders = orders[:0]
 					for i := end - core.DefaultBulkLimit; i < min(end, n); i++ {
-						orders = append(orders, newOrder(i))
+						o := newOrder(i)
+						if attributes == identified {
+							o.Metadata = handmade
+						}
+						orders = append(orders, o)
 					}
 					if len(orders) == 0 {
 						return
@@ -87,7 +93,7 @@ func singlyByHand(server *helper, attributes attributes) job {
 
 // publishInMemory publishes with AfterResponse Memory, and flushes.
 func publishInMemory(tb testing.TB, server *helper, attributes attributes, concurrency int) job {
-	client := newClient(tb, server, core.Config{})
+	client := newClient(tb, server, core.Config{MetadataInPayload: attributes == identified})
 	run := func(tb testing.TB, n int) figures {
 		watch := newStopwatch(concurrency, n, sampled)
 		result := counted(tb, server, n, func() {

@@ -46,7 +46,7 @@ func TestPutTakesAnotherShardUnderLoad(t *testing.T) {
 	for turn := range uint32(2) {
 		s := &q.shards[turn]
 		s.mu.Lock()
-		assert.True(t, q.Put(&message.Batch{Topic: "orders"}, []byte("{}"), turn), "the shard of the turn is held")
+		assert.True(t, q.Put(&message.Batch{Topic: "orders"}, []byte("{}"), "", turn), "the shard of the turn is held")
 		s.mu.Unlock()
 	}
 	assert.Len(t, q.shards[0].open, 1)
@@ -59,7 +59,7 @@ func TestFullBatchesAreAllocatedOnce(t *testing.T) {
 	like, payload := &message.Batch{Topic: "orders"}, make([]byte, 300)
 	put := func(n int) {
 		for range n {
-			assert.True(t, q.Put(like, payload, 0))
+			assert.True(t, q.Put(like, payload, "", 0))
 		}
 	}
 	put(100)
