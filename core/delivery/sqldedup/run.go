@@ -2,12 +2,13 @@ package sqldedup
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 )
 
 // change runs a statement and returns how many rows it changed.
 func (s *Store) change(ctx context.Context, statement string) (n int, err error) {
-	err = s.table.Retry(ctx, func() error {
+	err = s.db.Retry(ctx, func() error {
 		result, err := s.db.ExecContext(ctx, statement)
 		if err != nil {
 			return err
@@ -17,6 +18,13 @@ func (s *Store) change(ctx context.Context, statement string) (n int, err error)
 		return err
 	})
 	return n, err
+}
+
+// first runs a query for one row.
+func (s *Store) first(ctx context.Context, query string, into ...any) error {
+	return s.db.Retry(ctx, func() error {
+		return s.db.Use(ctx, func(conn *sql.Conn) error { return conn.QueryRowContext(ctx, query).Scan(into...) })
+	})
 }
 
 // wrap says what failed. If the context has ended, that is the reason,

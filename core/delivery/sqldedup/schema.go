@@ -63,22 +63,24 @@ func Migrate(ctx context.Context, db *sql.DB, dialect sqlstore.Dialect, options 
 	if err != nil {
 		return err
 	}
-	if err := s.table.Retry(ctx, func() error { return s.migrate(ctx, text) }); err != nil {
+	if err := s.db.Retry(ctx, func() error { return s.migrate(ctx, text) }); err != nil {
 		return s.wrap(ctx, "migrate", err)
 	}
 	return s.Check(ctx)
 }
 
 func (s *Store) migrate(ctx context.Context, text string) error {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // no effect after Commit
-	if err := s.table.Create(ctx, tx, lockKey, text); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return s.db.Use(ctx, func(conn *sql.Conn) error {
+		tx, err := conn.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback() }() // no effect after Commit
+		if err := s.table.Create(ctx, tx, lockKey, text); err != nil {
+			return err
+		}
+		return tx.Commit()
+	})
 }
 
 // Check reports whether the store works: that the table has the columns and the
@@ -123,7 +125,7 @@ func (s *Store) Check(ctx context.Context) error {
 			return s.unfit(ctx, "rows cannot be "+change.what, err)
 		}
 	}
-	err = s.table.Retry(ctx, func() error { return s.try(ctx) })
+	err = s.db.Retry(ctx, func() error { return s.try(ctx) })
 	return s.wrap(ctx, "check", session.Explain(err))
 }
 
@@ -132,11 +134,9 @@ func (s *Store) checkMySQL(ctx context.Context) error {
 	where := s.table.WhereMySQL()
 	var engine sql.NullString
 	var keys int
-	err := s.table.Retry(ctx, func() error {
-		return s.db.QueryRowContext(ctx, `SELECT (SELECT engine FROM information_schema.tables`+where+`), (SELECT COUNT(*) FROM (
+	err := s.first(ctx, `SELECT (SELECT engine FROM information_schema.tables`+where+`), (SELECT COUNT(*) FROM (
 SELECT index_name FROM information_schema.statistics`+where+` AND non_unique = 0
-GROUP BY index_name HAVING COUNT(*) = 1 AND MAX(column_name) = 'id') AS fitting)`).Scan(&engine, &keys)
-	})
+GROUP BY index_name HAVING COUNT(*) = 1 AND MAX(column_name) = 'id') AS fitting)`, &engine, &keys)
 	switch {
 	case err != nil:
 		return s.wrap(ctx, "check", err)
@@ -150,7 +150,7 @@ GROUP BY index_name HAVING COUNT(*) = 1 AND MAX(column_name) = 'id') AS fitting)
 
 // probe runs a statement that touches no row.
 func (s *Store) probe(ctx context.Context, statement string) error {
-	return s.table.Retry(ctx, func() error {
+	return s.db.Retry(ctx, func() error {
 		_, err := s.db.ExecContext(ctx, statement)
 		return err
 	})

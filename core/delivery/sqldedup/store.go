@@ -31,7 +31,7 @@ const (
 // number of stores, in one process or many, share a table. Use [New] to get
 // one.
 type Store struct {
-	db    *sql.DB
+	db    *sqltable.Pool
 	table sqltable.Table
 	sql   statements
 	begun atomic.Uint64
@@ -74,7 +74,7 @@ func New(db *sql.DB, dialect sqlstore.Dialect, options ...Option) (*Store, error
 	if err != nil {
 		return nil, err
 	}
-	return &Store{db: db, table: t, sql: newStatements(t)}, nil
+	return &Store{db: &sqltable.Pool{DB: db, Dialect: t.Dialect}, table: t, sql: newStatements(t)}, nil
 }
 
 // Begin is part of [delivery.Deduplicator].
@@ -108,9 +108,7 @@ func (s *Store) begin(ctx context.Context, id, token string, lease time.Duration
 	}
 	var holder string
 	var done, ended bool
-	err = s.table.Retry(ctx, func() error {
-		return s.db.QueryRowContext(ctx, s.sql.look(id)).Scan(&holder, &done, &ended)
-	})
+	err = s.first(ctx, s.sql.look(id), &holder, &done, &ended)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return 0, nil

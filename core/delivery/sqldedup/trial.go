@@ -4,10 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/postoffice-go/postoffice/core/internal/sqltable"
@@ -23,13 +20,14 @@ const (
 
 // checkSession says which settings keep the store from working.
 func (s *Store) checkSession(ctx context.Context) (session sqltable.Session, err error) {
-	err = s.table.Retry(ctx, func() error {
-		session, err = s.table.Session(ctx, s.db, 1)
-		return err
+	err = s.db.Retry(ctx, func() error {
+		return s.db.Use(ctx, func(conn *sql.Conn) error {
+			if session, err = s.table.Session(ctx, conn, 1); err != nil {
+				return err
+			}
+			return session.Fault(false)
+		})
 	})
-	if err == nil && len(session.Faults) > 0 {
-		err = fmt.Errorf("%w: %s", sqltable.ErrSession, strings.Join(session.Faults, "; "))
-	}
 	return session, err
 }
 
@@ -43,29 +41,27 @@ type execer interface {
 // change without an error: first in a transaction that is rolled back, and then
 // by a row that is begun on one connection, and ended and removed on another.
 func (s *Store) try(ctx context.Context) error {
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }() // fails only where it is closed
-	if err := s.rehearse(ctx, conn); err != nil {
-		return err
-	}
-	second, err := sqltable.Another(ctx, s.db)
-	switch {
-	case err != nil:
-		return err
-	case second == nil:
-		second = conn
-	default:
-		defer func() { _ = second.Close() }()
-	}
-	id, token := hash(rand.Text()), hash(rand.Text())
-	if err := s.steps(ctx, conn, second, id, token); err != nil {
-		s.abandonTrial(ctx, conn, id, token)
-		return err
-	}
-	return nil
+	return s.db.Use(ctx, func(conn *sql.Conn) error {
+		if err := s.rehearse(ctx, conn); err != nil {
+			return err
+		}
+		second, err := sqltable.Another(ctx, s.db.DB)
+		switch {
+		case err != nil:
+			return err
+		case second == nil:
+			second = conn
+		default:
+			defer func() { _ = second.Close() }()
+		}
+		id, token := hash(rand.Text()), hash(rand.Text())
+		if err := s.steps(ctx, conn, second, id, token); err != nil {
+			s.abandonTrial(ctx, conn, id, token)
+			s.db.Shed(ctx, second, err)
+			return err
+		}
+		return nil
+	})
 }
 
 func (s *Store) rehearse(ctx context.Context, conn *sql.Conn) error {
@@ -109,6 +105,6 @@ func (s *Store) abandonTrial(ctx context.Context, conn *sql.Conn, id, token stri
 	_, _ = conn.ExecContext(ctx, s.sql.remove(id, token))
 	_, _ = conn.ExecContext(ctx, "COMMIT")
 	if s.table.Dialect != sqltable.SQLite { // a file may be attached to the connection, or live in its memory
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+		sqltable.Discard(conn)
 	}
 }

@@ -1,7 +1,12 @@
 package sqltable
 
 import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
+	"io"
+	"net"
 	"strings"
 )
 
@@ -29,6 +34,13 @@ const (
 	// on the connection, as with a pooler that gives each transaction another
 	// one.
 	Unprepared
+	// Unfit means that the server of the connection takes no changes, or nothing
+	// at all: it is read-only or a standby, starts, ends, or has no quorum. Another
+	// connection may lead to a server that does.
+	Unfit
+	// Lost means that there is no connection, or that it broke, so that it may not
+	// be known what became of a statement.
+	Lost
 )
 
 // postgresFailures are the kinds of PostgreSQL's SQLSTATEs. Of those for a
@@ -47,6 +59,23 @@ var postgresFailures = map[string]Failure{
 	"22021": BadText,    // character_not_in_repertoire
 	"42P05": Unprepared, // duplicate_prepared_statement
 	"26000": Unprepared, // invalid_sql_statement_name
+	"25006": Unfit,      // read_only_sql_transaction
+
+	"57P01": Unfit, // admin_shutdown
+	"57P02": Unfit, // crash_shutdown
+	"57P03": Unfit, // cannot_connect_now: starts, ends, or recovers
+	"57P05": Lost,  // idle_session_timeout
+	"53300": Lost,  // too_many_connections
+}
+
+// postgresConnection begins the SQLSTATEs of connections that fail.
+const postgresConnection = "08"
+
+// postgresTexts are what tells errors of the drivers for PostgreSQL that have no
+// SQLSTATE.
+var postgresTexts = map[string]Failure{
+	"ValidateConnect failed": Unfit, // pgx, of a server that is not what target_session_attrs asks for
+	"conn closed":            Lost,  // pgx
 }
 
 // alteredPostgres is what tells that a statement was prepared before its table
@@ -74,6 +103,25 @@ var mysqlFailures = map[string]Failure{
 	"1271": BadText,  // the same, of more
 	"3854": BadText,  // no conversion between two character sets
 	"3988": BadText,  // the same, for a parameter
+
+	"1290": Unfit, // read_only
+	"1792": Unfit, // a read-only transaction
+	"1836": Unfit, // innodb_read_only
+	"1047": Unfit, // Galera: no quorum, or not in step yet
+	"1180": Unfit, // Galera: no quorum any more, at COMMIT
+	"1053": Unfit, // shutdown
+	"3032": Unfit, // offline_mode
+	"1927": Lost,  // MariaDB: the connection was killed
+	"3169": Lost,  // MySQL: the same
+	"4031": Lost,  // the connection was idle for too long
+	"1152": Lost,  // aborted
+	"1184": Lost,  // the same
+	"1158": Lost,  // the network, and the next three
+	"1159": Lost,
+	"1160": Lost,
+	"1161": Lost,
+	"1040": Lost, // too many connections
+	"1203": Lost, // the same, of a user
 }
 
 // mysqlTexts are what tells errors of MySQL, MariaDB and their driver that
@@ -81,6 +129,7 @@ var mysqlFailures = map[string]Failure{
 var mysqlTexts = map[string]Failure{
 	"packet for query is too large":                                 TooLarge, // the driver, before it sends
 	"Parameter of prepared statement which is set through mysql_se": TooLarge, // parameters are sent one by one
+	"invalid connection":                                            Lost,     // the driver
 }
 
 // Classify tells the kind of an error without knowing the drivers' types:
@@ -90,28 +139,74 @@ func (d Dialect) Classify(err error) Failure {
 	if err == nil {
 		return Other
 	}
+	if _, unfit := errors.AsType[unfitError](err); unfit {
+		return Unfit
+	}
+	failure := Other
 	switch d {
 	case Postgres:
-		var state interface{ SQLState() string }
-		if errors.As(err, &state) {
-			if state.SQLState() == "0A000" && strings.Contains(err.Error(), alteredPostgres) {
-				return Conflict
-			}
-			return postgresFailures[state.SQLState()]
-		}
+		failure = classifyPostgres(err)
 	case MySQL:
-		for _, number := range numbers(err) {
-			if failure, ok := mysqlFailures[number]; ok {
-				return failure
-			}
-		}
-		for text, failure := range mysqlTexts {
-			if strings.Contains(err.Error(), text) {
-				return failure
-			}
-		}
+		failure = classifyMySQL(err)
 	case SQLite:
-		return classifySQLite(err)
+		failure = classifySQLite(err)
+	}
+	if failure == Other && broken(err) {
+		return Lost
+	}
+	return failure
+}
+
+// unfitError is what the store itself has found out about a connection.
+type unfitError struct{ error }
+
+func (e unfitError) Unwrap() error { return e.error }
+
+// broken tells whether an error is that of a connection, and not of the context
+// with which it is used.
+func broken(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	for _, known := range []error{driver.ErrBadConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	_, network := errors.AsType[*net.OpError](err)
+	return network
+}
+
+func classifyPostgres(err error) Failure {
+	var state interface{ SQLState() string }
+	if errors.As(err, &state) {
+		switch code := state.SQLState(); {
+		case code == "0A000" && strings.Contains(err.Error(), alteredPostgres):
+			return Conflict
+		case strings.HasPrefix(code, postgresConnection):
+			return Lost
+		default:
+			return postgresFailures[code]
+		}
+	}
+	return byText(postgresTexts, err)
+}
+
+func classifyMySQL(err error) Failure {
+	for _, number := range numbers(err) {
+		if failure, ok := mysqlFailures[number]; ok {
+			return failure
+		}
+	}
+	return byText(mysqlTexts, err)
+}
+
+// byText looks for a text in an error.
+func byText(texts map[string]Failure, err error) Failure {
+	for text, failure := range texts {
+		if strings.Contains(err.Error(), text) {
+			return failure
+		}
 	}
 	return Other
 }
@@ -169,11 +264,5 @@ func classifySQLite(err error) Failure {
 			return failure
 		}
 	}
-	text := err.Error()
-	for part, failure := range sqliteTexts {
-		if strings.Contains(text, part) {
-			return failure
-		}
-	}
-	return Other
+	return byText(sqliteTexts, err)
 }

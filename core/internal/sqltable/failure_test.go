@@ -2,8 +2,13 @@ package sqltable
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"syscall"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
@@ -17,12 +22,14 @@ func TestConflictsEnd(t *testing.T) {
 		Postgres: stateError("40001"),
 		MySQL:    fmt.Errorf("joined: %w", errors.Join(errors.New("x"), errors.New("Error 1205 (HY000): Lock wait timeout exceeded"))),
 	} {
-		attempts := 0
-		err := dialect.Retry(t.Context(), func() error { attempts++; return failure })
+		tried := 0
+		pool := &Pool{DB: new(sql.DB), Dialect: dialect}
+		err := pool.Retry(t.Context(), func() error { tried++; return failure })
 		require.ErrorIs(t, err, failure)
-		assert.Equal(t, conflictAttempts, attempts)
+		assert.Equal(t, attempts, tried)
+		assert.EqualValues(t, attempts, pool.Retries().Conflicts)
 		ctx, cancel := context.WithCancel(t.Context())
-		err = dialect.Retry(ctx, func() error { cancel(); return failure })
+		err = pool.Retry(ctx, func() error { cancel(); return failure })
 		require.ErrorIs(t, err, context.Canceled)
 	}
 }
@@ -69,6 +76,25 @@ func TestClassify(t *testing.T) {
 		{SQLite, codeError(5 | 2<<8), Busy},
 		{SQLite, codeError(17), Conflict},
 		{SQLite, errors.New("string or blob too big"), TooLarge},
+		{Postgres, stateError("25006"), Unfit},
+		{Postgres, fmt.Errorf("connecting: %w", stateError("57P03")), Unfit},
+		{Postgres, stateError("57P01"), Unfit},
+		{Postgres, errors.New("failed to connect to `x`: ValidateConnect failed: read only connection"), Unfit},
+		{Postgres, stateError("08006"), Lost},
+		{Postgres, stateError("53300"), Lost},
+		{Postgres, driver.ErrBadConn, Lost},
+		{Postgres, fmt.Errorf("x: %w", io.ErrUnexpectedEOF), Lost},
+		{Postgres, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, Lost},
+		{Postgres, &net.OpError{Op: "dial", Err: context.DeadlineExceeded}, Other}, // it has taken its time
+		{Postgres, context.Canceled, Other},
+		{MySQL, errors.New("Error 1290 (HY000): The MariaDB server is running with the --read-only option"), Unfit},
+		{MySQL, errors.New("Error 1792 (25006): Cannot execute statement in a READ ONLY transaction"), Unfit},
+		{MySQL, errors.New("Error 1836 (HY000): Running in read-only mode"), Unfit},
+		{MySQL, errors.New("Error 1047 (08S01): WSREP has not yet prepared node for application use"), Unfit},
+		{MySQL, errors.New("Error 1180 (HY000): Got error 6 during COMMIT"), Unfit},
+		{MySQL, errors.New("Error 1053 (08S01): Server shutdown in progress"), Unfit},
+		{MySQL, errors.New("Error 1040 (08004): Too many connections"), Lost},
+		{MySQL, mysql.ErrInvalidConn, Lost},
 		{SQLite, nil, Other},
 		{SQLite, errors.New("UNIQUE constraint failed: a.id"), Other},
 	} {

@@ -19,11 +19,30 @@ var ErrSession = errors.New("session does not fit")
 type Session struct {
 	// Faults keep every store from working: nothing is written, or committed.
 	Faults []string
+	// ReadOnly is set if the server of the connection is the fault.
+	ReadOnly bool
 	// Misread are what changes statements with empty strings, texts of all
 	// characters, and lists of IDs.
 	Misread []string
 	// Suspects may keep a store from working. Whether they do a trial shows.
 	Suspects []string
+}
+
+// Fault is the error of a connection whose settings have faults; nil if they have
+// none. Those of a store that reads lists misread are faults for it.
+func (s Session) Fault(misread bool) error {
+	faults := s.Faults
+	if misread {
+		faults = slices.Concat(s.Faults, s.Misread)
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("%w: %s", ErrSession, strings.Join(faults, "; "))
+	if s.ReadOnly {
+		return unfitError{err}
+	}
+	return err
 }
 
 // TrialError is that of a trial which ended otherwise than it should, without
@@ -66,14 +85,9 @@ func Another(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
 	return conn, err
 }
 
-// querier is a *sql.DB or *sql.Conn.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
 // Session looks at the settings of a connection. rows is how many rows a query
 // of the store's without a limit returns at most.
-func (t Table) Session(ctx context.Context, db querier, rows int) (Session, error) {
+func (t Table) Session(ctx context.Context, db Querier, rows int) (Session, error) {
 	switch t.Dialect {
 	case Postgres:
 		return t.sessionPostgres(ctx, db)
@@ -84,7 +98,7 @@ func (t Table) Session(ctx context.Context, db querier, rows int) (Session, erro
 	}
 }
 
-func (t Table) sessionPostgres(ctx context.Context, db querier) (Session, error) {
+func (t Table) sessionPostgres(ctx context.Context, db Querier) (Session, error) {
 	var s Session
 	pairs, err := texts(ctx, db, fmt.Sprintf(`SELECT current_setting('transaction_read_only'), current_setting('default_transaction_read_only'),
 	CAST(pg_is_in_recovery() AS text), CAST(coalesce(row_security_active(to_regclass('%s')), false) AS text), CAST(current_user AS text),
@@ -97,6 +111,7 @@ func (t Table) sessionPostgres(ctx context.Context, db querier) (Session, error)
 		return s, err
 	}
 	readOnly, byDefault, standby, rowSecurity, user := pairs[0][0], pairs[0][1], pairs[0][2], pairs[0][3], pairs[0][4]
+	s.ReadOnly = readOnly == "on"
 	switch {
 	case standby == "true":
 		s.Faults = append(s.Faults, "the server is a standby (pg_is_in_recovery), which is read-only")
@@ -116,7 +131,7 @@ func (t Table) sessionPostgres(ctx context.Context, db querier) (Session, error)
 	return s, nil
 }
 
-func sessionMySQL(ctx context.Context, db querier, rows int) (Session, error) {
+func sessionMySQL(ctx context.Context, db Querier, rows int) (Session, error) {
 	var s Session
 	pairs, err := texts(ctx, db, `SHOW VARIABLES WHERE Variable_name IN ('autocommit', 'completion_type', 'sql_mode', 'sql_select_limit',
 	'sql_safe_updates', 'tx_read_only', 'transaction_read_only', 'read_only', 'super_read_only', 'innodb_read_only', 'binlog_format')`)
@@ -157,7 +172,7 @@ func sessionMySQL(ctx context.Context, db querier, rows int) (Session, error) {
 	return s, nil
 }
 
-func sessionSQLite(ctx context.Context, db querier) (Session, error) {
+func sessionSQLite(ctx context.Context, db Querier) (Session, error) {
 	var s Session
 	pairs, err := texts(ctx, db, "PRAGMA query_only")
 	if err == nil && len(pairs) > 0 && pairs[0][0] == "1" {
@@ -167,7 +182,7 @@ func sessionSQLite(ctx context.Context, db querier) (Session, error) {
 }
 
 // texts returns the rows of a query as text.
-func texts(ctx context.Context, db querier, query string) (list [][]string, err error) {
+func texts(ctx context.Context, db Querier, query string) (list [][]string, err error) {
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {
 		return nil, err

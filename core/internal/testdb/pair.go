@@ -90,6 +90,22 @@ func (p *PostgresPair) Promote(tb testing.TB) {
 	p.Primary, p.Standby = p.Standby, p.Primary
 }
 
+// Switch exchanges the roles in an orderly way, and leaves the connections to the
+// old primary open: that is made read-only, and when the standby has caught up it is
+// promoted.
+func (p *PostgresPair) Switch(tb testing.TB) {
+	tb.Helper()
+	for _, statement := range []string{"ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"} {
+		if err := command(tb.Context(), p.Primary, statement); err != nil {
+			tb.Fatalf("testdb: making the primary read-only: %v", err)
+		}
+	}
+	if err := p.caughtUp(tb.Context()); err != nil {
+		tb.Fatalf("testdb: %v", err)
+	}
+	p.Promote(tb)
+}
+
 // Rejoin starts the server that was the primary before Promote as the standby of
 // the new one, on a copy of its data. It ends the server first if that runs.
 func (p *PostgresPair) Rejoin(tb testing.TB) {

@@ -90,7 +90,7 @@ INSERT INTO TABLE (COLUMNS) SELECT printf('00000000-0000-7000-8000-%012x', n), 0
 	}
 	text = strings.NewReplacer("TABLE", store.table.SQL(), "COLUMNS", loaded, "NOW", store.dialect.now(), "ROWS", strconv.Itoa(rows),
 		"DELAY", strconv.FormatInt(delay.Microseconds(), 10), "TOPIC", topic, "PAYLOAD", cmp.Or(os.Getenv("POSTOFFICE_BENCH_PAYLOAD"), "492")).Replace(text)
-	n, err := change(tb.Context(), store.db, text)
+	n, err := change(tb.Context(), store.db.DB, text)
 	require.NoError(tb, err)
 	require.Equal(tb, rows, n)
 }

@@ -60,11 +60,21 @@ func (s *Store) insertReserved(ctx context.Context, delay time.Duration, records
 	switch {
 	case err == nil && inserted == len(records):
 		result = kept
-	case err != nil && s.table.Classify(err) != sqltable.Other:
+	case err != nil && s.undid(err):
 		result = dropped
 	}
 	s.room.settle(reserved, result)
 	return err
+}
+
+// undid tells whether the database surely has not carried out what has failed.
+func (s *Store) undid(err error) bool {
+	switch s.table.Classify(err) {
+	case sqltable.Other, sqltable.Unfit, sqltable.Lost:
+		return false
+	default:
+		return true
+	}
 }
 
 // fresh returns the records that are not in the table, each ID and key once.

@@ -112,7 +112,7 @@ func TestCheckLetsBe(t *testing.T) {
 	onEach(t, stands, func(t *testing.T, stand stand) {
 		store := opened(t, stand.open(t), stand.dialect)
 		for _, change := range own[stand.dialect] {
-			run(t, store.db, "ALTER TABLE "+store.table.SQL()+" "+change)
+			run(t, store.db.DB, "ALTER TABLE "+store.table.SQL()+" "+change)
 			require.NoError(t, store.Check(t.Context()), change)
 		}
 		require.NoError(t, store.Insert(t.Context(), 0, message(t)))
@@ -141,9 +141,10 @@ func TestCheckPrivileges(t *testing.T) {
 				require.ErrorContains(t, store.Check(t.Context()), "permission denied", privilege)
 				run(t, db, "RESET ROLE", "GRANT "+privilege+" ON "+name+" TO "+user, "SET ROLE "+user)
 			}
-			run(t, db, "RESET ROLE", "SET default_transaction_read_only = on")
-			require.ErrorContains(t, store.Check(t.Context()), "read-only")
-			run(t, db, "RESET default_transaction_read_only")
+			run(t, db, "RESET ROLE")
+			readOnly, err := New(postgresWith("pgx", "default_transaction_read_only", "on")(t), Postgres)
+			require.NoError(t, err)
+			require.ErrorContains(t, readOnly.Check(t.Context()), "read-only")
 			return
 		}
 		run(t, db, "CREATE USER "+user+"@'127.0.0.1'", "CREATE USER "+user+"@localhost")

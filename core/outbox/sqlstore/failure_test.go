@@ -17,22 +17,46 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
+// methods call each method of a store.
+var methods = []struct {
+	name string
+	call func(ctx context.Context, tb testing.TB, store *Store) error
+}{
+	{"Check", func(ctx context.Context, _ testing.TB, s *Store) error { return s.Check(ctx) }},
+	{"Insert", func(ctx context.Context, tb testing.TB, s *Store) error { return s.Insert(ctx, 0, message(tb)) }},
+	{"Insert many", func(ctx context.Context, tb testing.TB, s *Store) error {
+		return s.Insert(ctx, 0, messages(tb, 600)...)
+	}},
+	{"Claim", func(ctx context.Context, _ testing.TB, s *Store) error {
+		return justErr(s.Claim(ctx, outbox.ClaimOptions{Limit: 1, Lease: time.Hour}))
+	}},
+	{"Claim by topic", func(ctx context.Context, _ testing.TB, s *Store) error {
+		return justErr(s.Claim(ctx, outbox.ClaimOptions{Limit: 1, Lease: time.Hour, PerTopic: 1}))
+	}},
+	{"Delete", func(ctx context.Context, _ testing.TB, s *Store) error { return justErr(s.Delete(ctx, "none")) }},
+	{"Reschedule", func(ctx context.Context, _ testing.TB, s *Store) error {
+		return justErr(s.Reschedule(ctx, outbox.Change{ID: "none", LeaseToken: "none"}))
+	}},
+	{"Next", func(ctx context.Context, _ testing.TB, s *Store) error {
+		_, _, err := s.Next(ctx)
+		return err
+	}},
+	{"Stats", func(ctx context.Context, _ testing.TB, s *Store) error { return justErr(s.Stats(ctx)) }},
+	{"List", func(ctx context.Context, _ testing.TB, s *Store) error { return justErr(s.List(ctx, outbox.Query{})) }},
+	{"Retry", func(ctx context.Context, _ testing.TB, s *Store) error {
+		return justErr(s.Retry(ctx, outbox.Selection{All: true}))
+	}},
+	{"Discard", func(ctx context.Context, _ testing.TB, s *Store) error {
+		return justErr(s.Discard(ctx, outbox.Selection{All: true}))
+	}},
+}
+
 // every calls each method of a store and returns their errors by name.
 func every(ctx context.Context, tb testing.TB, store *Store) map[string]error {
-	record := message(tb)
-	errs := map[string]error{
-		"Check":       store.Check(ctx),
-		"Insert":      store.Insert(ctx, 0, record),
-		"Insert many": store.Insert(ctx, 0, messages(tb, 600)...),
+	errs := map[string]error{}
+	for _, method := range methods {
+		errs[method.name] = method.call(ctx, tb, store)
 	}
-	_, errs["Claim"] = store.Claim(ctx, outbox.ClaimOptions{Limit: 1, Lease: time.Hour})
-	_, errs["Delete"] = store.Delete(ctx, record.ID)
-	_, errs["Reschedule"] = store.Reschedule(ctx, outbox.Change{ID: record.ID, LeaseToken: "none"})
-	_, _, errs["Next"] = store.Next(ctx)
-	_, errs["Stats"] = store.Stats(ctx)
-	_, errs["List"] = store.List(ctx, outbox.Query{})
-	_, errs["Retry"] = store.Retry(ctx, outbox.Selection{All: true})
-	_, errs["Discard"] = store.Discard(ctx, outbox.Selection{All: true})
 	return errs
 }
 

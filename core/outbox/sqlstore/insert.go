@@ -144,7 +144,7 @@ func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbo
 		}
 		if large, ok := errors.AsType[*sizeError](err); ok {
 			s.packet.limit.Store(large.weight / 2)
-		} else if s.table.Classify(err) != sqltable.Other || !s.lowered(ctx, records) {
+		} else if failure := s.table.Classify(err); failure != sqltable.Other && failure != sqltable.Lost || !s.lowered(ctx, records) {
 			return 0, err
 		}
 	}
@@ -177,7 +177,12 @@ func (s *Store) execer(conn *sql.Conn) execer {
 		case !s.prepare:
 			return s.db.ExecContext(ctx, query, args...)
 		}
-		return s.prepared.exec(ctx, s.db, query, args...)
+		result, err := s.prepared.exec(ctx, s.db.DB, query, args...)
+		if failure := s.table.Classify(err); failure == sqltable.Unfit || failure == sqltable.Lost {
+			// The connection is still in the pool. This removes it, or another one.
+			return s.db.ExecContext(ctx, query, args...)
+		}
+		return result, err
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 func TestInsertTx(t *testing.T) {
 	onEach(t, append(stands, variants...), func(t *testing.T, stand stand) {
 		store := opened(t, stand.open(t), stand.dialect)
-		run(t, store.db, "CREATE TABLE orders (id INTEGER)")
+		run(t, store.db.DB, "CREATE TABLE orders (id INTEGER)")
 		ctx := t.Context()
 		records := messages(t, 300)
 		records[1].State, records[1].LeaseToken = outbox.Dead, "dropped"
@@ -73,7 +73,7 @@ func TestInsertTxArguments(t *testing.T) {
 // error of InsertTx.
 func TestFailedStatementAbortsPostgres(t *testing.T) {
 	store := opened(t, stands[0].open(t), Postgres)
-	run(t, store.db, "ALTER TABLE "+store.table.SQL()+" ADD CHECK (topic <> 'refused')")
+	run(t, store.db.DB, "ALTER TABLE "+store.table.SQL()+" ADD CHECK (topic <> 'refused')")
 	tx, err := store.db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	record := message(t)
@@ -111,7 +111,7 @@ func TestPgxTx(t *testing.T) {
 
 		tx, err = conn.Begin(ctx)
 		require.NoError(t, err)
-		run(t, store.db, "DROP TABLE "+store.table.SQL())
+		run(t, store.db.DB, "DROP TABLE "+store.table.SQL())
 		require.ErrorIs(t, store.InsertTx(ctx, PgxTx(tx), records...), ErrSchema)
 		require.NoError(t, PgxTx(tx).Rollback())
 		tx, err = conn.Begin(ctx)

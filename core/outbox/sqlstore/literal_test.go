@@ -158,7 +158,7 @@ func TestLargeInserts(t *testing.T) {
 			records[i*60].Payload = []byte(`{"x":"` + strings.Repeat("x", 7_000_000) + `"}`)
 		}
 		broken := append(records[:599:599], records[599])
-		run(t, store.db, refusal(store)...)
+		run(t, store.db.DB, refusal(store)...)
 		broken[599].Topic = "refused"
 		require.ErrorContains(t, store.Insert(t.Context(), 0, broken...), "refus")
 		n, err := store.Discard(t.Context(), outbox.Selection{All: true})

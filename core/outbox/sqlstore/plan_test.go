@@ -131,14 +131,14 @@ func TestPlans(t *testing.T) {
 			analyze := map[Dialect]string{Postgres: "VACUUM ANALYZE ", MySQL: "ANALYZE TABLE ", SQLite: "ANALYZE "}[stand.dialect] + store.table.SQL()
 			if stand.dialect == Postgres {
 				// The test decides when.
-				run(t, store.db, "ALTER TABLE "+store.table.SQL()+" SET (autovacuum_enabled = off)")
+				run(t, store.db.DB, "ALTER TABLE "+store.table.SQL()+" SET (autovacuum_enabled = off)")
 			}
 			if analyzed == "when empty" {
-				run(t, store.db, analyze)
+				run(t, store.db.DB, analyze)
 			}
 			load(t, store, 20_000)
 			if analyzed == "when full" {
-				run(t, store.db, analyze)
+				run(t, store.db.DB, analyze)
 			}
 			var ids []string
 			for i := range 50 {
@@ -161,7 +161,7 @@ func TestCountPlans(t *testing.T) {
 		explain := "EXPLAIN"
 		switch stand.dialect {
 		case Postgres:
-			run(t, store.db, "VACUUM ANALYZE "+store.table.SQL())
+			run(t, store.db.DB, "VACUUM ANALYZE "+store.table.SQL())
 		case SQLite:
 			explain = "EXPLAIN QUERY PLAN"
 		}
@@ -191,7 +191,7 @@ func TestCountPlans(t *testing.T) {
 		} {
 			v := store.dialect.querying()
 			text := store.countManyText(v, c.selection.Topic, c.selection.State)
-			assert.Regexp(t, c.want[stand.dialect], explained(t, store, store.db, explain, text, v.args...), c.name)
+			assert.Regexp(t, c.want[stand.dialect], explained(t, store, store.db.DB, explain, text, v.args...), c.name)
 		}
 	})
 }
@@ -204,7 +204,7 @@ func TestKeyPlans(t *testing.T) {
 		explain := "EXPLAIN"
 		switch stand.dialect {
 		case Postgres:
-			run(t, store.db, "VACUUM ANALYZE "+store.table.SQL())
+			run(t, store.db.DB, "VACUUM ANALYZE "+store.table.SQL())
 		case SQLite:
 			explain = "EXPLAIN QUERY PLAN"
 		}
@@ -215,7 +215,7 @@ func TestKeyPlans(t *testing.T) {
 			"holders": func(v *values) string { return store.holdersText(v, "a") },
 		} {
 			v := stand.dialect.querying()
-			plan := explained(t, store, store.db, explain, text(v), v.args...)
+			plan := explained(t, store, store.db.DB, explain, text(v), v.args...)
 			assert.Contains(t, plan, store.table.key(), name)
 			assert.NotContains(t, plan, "Seq Scan", name)
 			assert.NotContains(t, plan, "type=ALL", name)
@@ -231,7 +231,7 @@ func TestRareTopicIsFoundInItsIndex(t *testing.T) {
 		store := opened(t, stand.open(t), stand.dialect)
 		load(t, store, 20_000)
 		if stand.dialect == Postgres {
-			run(t, store.db, "VACUUM ANALYZE "+store.table.SQL())
+			run(t, store.db.DB, "VACUUM ANALYZE "+store.table.SQL())
 		}
 		queries := []outbox.Query{{Topic: "rare", State: &pending, Limit: 100}}
 		if stand.dialect == MySQL {
@@ -239,7 +239,7 @@ func TestRareTopicIsFoundInItsIndex(t *testing.T) {
 		}
 		for _, query := range queries {
 			text, args := store.listQuery(query)
-			assert.Contains(t, explained(t, store, store.db, "EXPLAIN", text, args...), store.table.topic())
+			assert.Contains(t, explained(t, store, store.db.DB, "EXPLAIN", text, args...), store.table.topic())
 		}
 	})
 }
@@ -250,7 +250,7 @@ func checkPlan(t *testing.T, store *Store, name string, statement planned, when 
 	byTopic := strings.HasPrefix(name, "topics") || strings.HasPrefix(name, "rows of")
 	switch store.dialect {
 	case Postgres:
-		plan := explained(t, store, store.db, "EXPLAIN", statement.text, statement.args...)
+		plan := explained(t, store, store.db.DB, "EXPLAIN", statement.text, statement.args...)
 		assert.NotContains(t, plan, "Seq Scan", "%s, %s: %s", name, when, plan)
 		if due {
 			assert.Regexp(t, `Index (Only )?Scan using "?\w+_due`, plan, "%s, %s", name, when)
@@ -264,7 +264,7 @@ func checkPlan(t *testing.T, store *Store, name string, statement planned, when 
 			assert.NotContains(t, plan, "Sort", "%s, %s: %s", name, when, plan)
 		}
 	case SQLite:
-		plan := explained(t, store, store.db, "EXPLAIN QUERY PLAN", statement.text, statement.args...)
+		plan := explained(t, store, store.db.DB, "EXPLAIN QUERY PLAN", statement.text, statement.args...)
 		if name != "oldest topics" {
 			assert.NotContains(t, plan, "TEMP B-TREE", "%s, %s: %s", name, when, plan)
 		}
@@ -284,7 +284,7 @@ func checkPlan(t *testing.T, store *Store, name string, statement planned, when 
 		assert.NotContains(t, strings.ReplaceAll(plan, "SCAN "+store.table.Name+" USING COVERING INDEX", ""), "SCAN "+store.table.Name,
 			"%s, %s: %s", name, when, plan)
 	case MySQL:
-		plan := explained(t, store, store.db, "EXPLAIN", statement.text, statement.args...)
+		plan := explained(t, store, store.db.DB, "EXPLAIN", statement.text, statement.args...)
 		want := "key=PRIMARY"
 		if due || name == "list dead" || name == "trial" {
 			want = "key=" + store.table.due()
@@ -414,7 +414,7 @@ func TestClaimReadsWhatItClaimsInMariaDB(t *testing.T) {
 func loadHalfLeased(tb testing.TB, store *Store, rows int) {
 	tb.Helper()
 	loadTopics(tb, store, rows, 10, -time.Hour)
-	run(tb, store.db, fmt.Sprintf("UPDATE %s SET due_at = due_at + %d WHERE topic < 'orders00005'", store.table.SQL(), (2*time.Hour).Microseconds()))
+	run(tb, store.db.DB, fmt.Sprintf("UPDATE %s SET due_at = due_at + %d WHERE topic < 'orders00005'", store.table.SQL(), (2*time.Hour).Microseconds()))
 }
 
 // TestClaimByTopicReadsWhatItClaims does the same for a claim of 100 rows by
@@ -430,7 +430,7 @@ func TestClaimByTopicReadsWhatItClaims(t *testing.T) {
 	for _, rows := range []int{1000, 50_000} {
 		store := opened(t, stands[0].open(t), Postgres)
 		loadHalfLeased(t, store, rows)
-		run(t, store.db, "VACUUM "+store.table.SQL())
+		run(t, store.db.DB, "VACUUM "+store.table.SQL())
 		query, args := store.pageQuery("", "", 100)
 		pages = append(pages, buffersOf(t, store, query, args))
 		query, args = store.takeQuery(topics, options, true, "token")

@@ -5,18 +5,20 @@ import (
 	"database/sql"
 	"errors"
 
+	"github.com/postoffice-go/postoffice/core/internal/sqltable"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// runner runs statements: a *sql.DB or *sql.Conn.
+// runner runs statements: a *sqltable.Pool or *sql.Conn.
 type runner interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
 // do runs a call of the store, and runs it again where the database asks for
-// that: after a conflict a number of times, and as long as the context lasts
-// while SQLite's file is locked. The function takes effect as a whole or not
+// that: after a conflict, or on another connection where one is of no use, a
+// number of times, and as long as the context lasts while SQLite's file is locked.
+// The function takes effect as a whole or not
 // at all, and starts afresh each time.
 func (s *Store) do(ctx context.Context, what string, run func() error) error {
 	if s.closed.Load() {
@@ -25,7 +27,7 @@ func (s *Store) do(ctx context.Context, what string, run func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return s.wrap(ctx, what, s.table.Retry(ctx, run))
+	return s.wrap(ctx, what, s.db.Retry(ctx, run))
 }
 
 // write is do for a call that changes the table. SQLite has one writer at a
@@ -53,22 +55,8 @@ func change(ctx context.Context, db runner, statement string) (int, error) {
 }
 
 // each runs a query and calls a function for each row.
-func each(ctx context.Context, db runner, query string, args []any, row func(scan func(...any) error) error) (err error) {
-	rows, err := db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if failed := rows.Close(); err == nil {
-			err = failed
-		}
-	}()
-	for rows.Next() {
-		if err := row(rows.Scan); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+func each(ctx context.Context, db runner, query string, args []any, row func(scan func(...any) error) error) error {
+	return sqltable.Each(ctx, db, query, args, row)
 }
 
 // first runs a query for one row and reports whether there was one.

@@ -133,7 +133,7 @@ func TestMigrateAddsIndexes(t *testing.T) {
 				require.NoError(t, err)
 			}
 			require.ErrorIs(t, store.Check(t.Context()), ErrSchema)
-			require.NoError(t, Migrate(t.Context(), store.db, stand.dialect, WithTable(store.table.String())))
+			require.NoError(t, Migrate(t.Context(), store.db.DB, stand.dialect, WithTable(store.table.String())))
 			require.NoError(t, store.Check(t.Context()))
 		})
 	}

@@ -155,7 +155,7 @@ func TestStatementLimitOfSQLite(t *testing.T) {
 func TestBrokenStatementsAreNotKept(t *testing.T) {
 	onEach(t, []stand{stands[1], stands[2], variants[2]}, func(t *testing.T, stand stand) {
 		store := opened(t, stand.open(t), stand.dialect, WithPreparedInserts(true))
-		run(t, store.db, refusal(store)...)
+		run(t, store.db.DB, refusal(store)...)
 		refused, taken := messages(t, 100), messages(t, 100)
 		for i := range refused {
 			refused[i].Topic = "refused"

@@ -125,7 +125,7 @@ func opened(tb testing.TB, db *sql.DB, dialect Dialect, options ...Option) *Stor
 // another returns one more store in the table of a store.
 func another(tb testing.TB, store *Store, options ...Option) *Store {
 	tb.Helper()
-	other, err := New(store.db, store.dialect, append([]Option{WithTable(store.table.String())}, options...)...)
+	other, err := New(store.db.DB, store.dialect, append([]Option{WithTable(store.table.String())}, options...)...)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, other.Close()) })
 	return other

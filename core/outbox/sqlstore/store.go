@@ -14,7 +14,7 @@ import (
 // concurrent use, and several stores, in one process or many, may share a
 // table. Use [New] to get one.
 type Store struct {
-	db      *sql.DB
+	db      *sqltable.Pool
 	dialect Dialect
 	table   table
 	prepare bool
@@ -54,7 +54,7 @@ func New(db *sql.DB, dialect Dialect, options ...Option) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		db:      db,
+		db:      &sqltable.Pool{DB: db, Dialect: sqltable.Dialect(dialect)},
 		dialect: dialect,
 		table:   table,
 		prepare: dialect != Postgres,
@@ -76,3 +76,18 @@ func (s *Store) Close() error {
 	s.prepared.close()
 	return nil
 }
+
+// Retries counts what a store has run again.
+type Retries struct {
+	// Conflicts are the attempts that the database undid because of others: by a
+	// deadlock, a serialization failure, a timeout of a lock, or a conflict with
+	// another node of a cluster when it certified the transaction.
+	Conflicts int64
+	// Failovers are the attempts that failed because of their connection: it was
+	// broken, or its server read-only, starting, ending or without a quorum.
+	Failovers int64
+}
+
+// Retries returns how many attempts of its own calls the store has repeated since
+// [New]. A transaction of the caller's is never repeated.
+func (s *Store) Retries() Retries { return Retries(s.db.Retries()) }

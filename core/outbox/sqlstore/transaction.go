@@ -3,18 +3,13 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
-	"errors"
 	"time"
+
+	"github.com/postoffice-go/postoffice/core/internal/sqltable"
 )
 
-const (
-	// rollbackTime bounds how long a rollback is waited for.
-	rollbackTime = time.Second
-	// freshAttempts is how many connections of the pool are tried that the
-	// database may have closed meanwhile.
-	freshAttempts = 3
-)
+// rollbackTime bounds how long a rollback is waited for.
+const rollbackTime = time.Second
 
 // transact runs a function in a transaction on a connection, and rolls back if
 // the function fails.
@@ -30,6 +25,9 @@ func (s *Store) transact(ctx context.Context, run func(*sql.Conn) error) error {
 	}
 	defer func() { _ = conn.Close() }() // fails only where it is closed
 	if err := run(conn); err != nil {
+		if s.db.Shed(ctx, conn, err) {
+			return err
+		}
 		_ = rollback(ctx, conn) // the connection is gone then, and the transaction with it
 		return err
 	}
@@ -54,31 +52,25 @@ func rollback(ctx context.Context, conn *sql.Conn) error {
 
 // begin begins a transaction on a connection of the pool.
 func (s *Store) begin(ctx context.Context) (*sql.Conn, error) {
-	for attempt := 1; ; attempt++ {
-		conn, err := s.db.Conn(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if s.dialect == MySQL {
-			// Without locks on the gaps between rows, which would hold up inserts.
-			_, err = conn.ExecContext(ctx, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-		}
-		if err == nil {
-			_, err = conn.ExecContext(ctx, s.dialect.begin())
-		}
-		if err == nil {
-			return conn, nil
-		}
+	conn, err := s.db.Connection(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s.dialect == MySQL {
+		// Without locks on the gaps between rows, which would hold up inserts.
+		_, err = conn.ExecContext(ctx, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+	}
+	if err == nil {
+		_, err = conn.ExecContext(ctx, s.dialect.begin())
+	}
+	if err != nil {
 		discard(conn)
 		_ = conn.Close()
-		if !errors.Is(err, driver.ErrBadConn) || attempt == freshAttempts {
-			return nil, err
-		}
+		return nil, err
 	}
+	return conn, nil
 }
 
 // discard closes a connection of which it is not known whether it is in a
 // transaction, rather than have the pool use it again.
-func discard(conn *sql.Conn) {
-	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
-}
+func discard(conn *sql.Conn) { sqltable.Discard(conn) }

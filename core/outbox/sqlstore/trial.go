@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -49,10 +48,13 @@ func (s *Store) trialText(what, id string, v *values) string {
 
 // checkSession says which settings keep the store from working.
 func (s *Store) checkSession(ctx context.Context) (sqltable.Session, error) {
-	session, err := s.table.Session(ctx, s.db, listed)
-	if faults := slices.Concat(session.Faults, session.Misread); err == nil && len(faults) > 0 {
-		err = fmt.Errorf("%w: %s", ErrSession, strings.Join(faults, "; "))
-	}
+	var session sqltable.Session
+	err := s.db.Use(ctx, func(conn *sql.Conn) (err error) {
+		if session, err = s.table.Session(ctx, conn, listed); err == nil {
+			err = session.Fault(true)
+		}
+		return err
+	})
 	return session, err
 }
 
@@ -69,6 +71,9 @@ func (s *Store) try(ctx context.Context) error {
 	}
 	defer func() { _ = conn.Close() }() // fails only where it is closed
 	err = s.rehearse(ctx, conn)
+	if s.db.Shed(ctx, conn, err) {
+		return err
+	}
 	if undone := rollback(ctx, conn); err == nil {
 		err = undone
 	}
@@ -192,7 +197,7 @@ const trialAttempts = 10
 // tryCommit inserts a record on a connection, in no transaction, and finds and
 // deletes it on another. Where the pool has no other one does both.
 func (s *Store) tryCommit(ctx context.Context, conn *sql.Conn) error {
-	second, err := sqltable.Another(ctx, s.db)
+	second, err := sqltable.Another(ctx, s.db.DB)
 	switch {
 	case err != nil:
 		return err
@@ -206,6 +211,7 @@ func (s *Store) tryCommit(ctx context.Context, conn *sql.Conn) error {
 		err := s.insertTrial(ctx, conn, record)
 		if err == nil {
 			err = s.findTrial(ctx, second, record.ID)
+			s.db.Shed(ctx, second, err)
 		}
 		if err == nil {
 			return nil

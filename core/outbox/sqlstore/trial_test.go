@@ -153,7 +153,7 @@ func TestCheckNamesTheSetting(t *testing.T) {
 // rows counts the rows of the table, whatever they are.
 func (s *Store) rows(tb testing.TB) (n int) {
 	tb.Helper()
-	_, err := first(tb.Context(), s.db, "SELECT count(*) FROM "+s.table.SQL(), nil, &n)
+	_, err := first(tb.Context(), s.db.DB, "SELECT count(*) FROM "+s.table.SQL(), nil, &n)
 	require.NoError(tb, err)
 	return n
 }
@@ -243,10 +243,10 @@ func TestTrialIsDueBeyondAllRecords(t *testing.T) {
 
 		leaveTrial(t, store)
 		var wait int64
-		_, err = first(t.Context(), store.db, "SELECT due_at - "+stand.dialect.now()+" FROM "+store.table.SQL(), nil, &wait)
+		_, err = first(t.Context(), store.db.DB, "SELECT due_at - "+stand.dialect.now()+" FROM "+store.table.SQL(), nil, &wait)
 		require.NoError(t, err)
 		assert.Greater(t, time.Duration(wait)*time.Microsecond, latest)
-		run(t, store.db, "UPDATE "+store.table.SQL()+" SET id = 'of an earlier release'")
+		run(t, store.db.DB, "UPDATE "+store.table.SQL()+" SET id = 'of an earlier release'")
 		require.NoError(t, store.Check(t.Context()))
 		assert.Equal(t, 1, store.rows(t), "what is no trial is not removed")
 	})
