@@ -157,24 +157,38 @@ func (s *Store) claimLocked(ctx context.Context, tx *sql.Conn, options outbox.Cl
 	if err != nil {
 		return nil, err
 	}
-	return s.leaseLocked(ctx, tx, ids, now+micros(options.Lease), rand.Text())
+	return s.leaseLocked(ctx, tx, ids, dueBy(now), now+micros(options.Lease), rand.Text())
 }
 
-// leaseLocked leases rows, which are locked, until a time, and returns them in
-// the order of their IDs in the list.
-func (s *Store) leaseLocked(ctx context.Context, tx *sql.Conn, ids []string, until int64, token string) ([]outbox.Record, error) {
+// dueBy is the condition of rows that were due at a time.
+func dueBy(now int64) string { return fmt.Sprintf("outbox.due_at <= %d", now) }
+
+// leaseLocked leases rows until a time, and returns them in the order of their IDs
+// in the list. The rows were locked when they were found. Databases that accept the
+// words for that and lock nothing let another claim take them first: so they must
+// be pending and meet the condition still, and what is returned has the token.
+func (s *Store) leaseLocked(ctx context.Context, tx *sql.Conn, ids []string, condition string, until int64, token string) ([]outbox.Record, error) {
 	var claimed []outbox.Record
 	for group := range parts(s, ids, listed, weightID) {
-		if _, err := change(ctx, tx, fmt.Sprintf("UPDATE %s SET due_at = %d, token = %s, attempts = attempts + 1",
-			s.among(group), until, s.dialect.text(token))); err != nil {
+		if _, err := change(ctx, tx, s.leaseLockedText(group, condition, until, token)); err != nil {
 			return nil, err
 		}
-		list := s.dialect.texts(group)
-		if err := each(ctx, tx, fmt.Sprintf("SELECT %s FROM %s WHERE id IN (%s)", columns, s.table.SQL(), list), nil, scanRecords(&claimed)); err != nil {
+		if err := each(ctx, tx, s.leasedText(group, token), nil, scanRecords(&claimed)); err != nil {
 			return nil, err
 		}
 	}
 	return ordered(claimed, ids), nil
+}
+
+// leaseLockedText returns the statement that leases rows of some IDs on MySQL.
+func (s *Store) leaseLockedText(ids []string, condition string, until int64, token string) string {
+	return fmt.Sprintf("UPDATE %s AND outbox.state = 0 AND %s SET outbox.due_at = %d, outbox.token = %s, outbox.attempts = outbox.attempts + 1",
+		s.among(ids), condition, until, s.dialect.text(token))
+}
+
+// leasedText returns the query for those rows of some IDs that have a token.
+func (s *Store) leasedText(ids []string, token string) string {
+	return fmt.Sprintf("SELECT %s FROM %s WHERE id IN (%s) AND token = %s", columns, s.table.SQL(), s.dialect.texts(ids), s.dialect.text(token))
 }
 
 // leaseOptimistic claims by a statement that takes the rows found before if

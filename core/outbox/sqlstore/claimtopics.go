@@ -28,7 +28,7 @@ func (s *Store) claimByTopic(ctx context.Context, options outbox.ClaimOptions) (
 			return s.transact(ctx, func(tx *sql.Conn) error {
 				found, err := s.findByTopic(ctx, tx, options)
 				if err == nil {
-					claimed, err = s.leaseLocked(ctx, tx, found.ids, found.now+micros(options.Lease), rand.Text())
+					claimed, err = s.leaseLocked(ctx, tx, found.ids, dueBy(found.now), found.now+micros(options.Lease), rand.Text())
 				}
 				return err
 			})

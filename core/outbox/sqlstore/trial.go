@@ -181,7 +181,7 @@ func (s *Store) claimTrial(ctx context.Context, tx *sql.Conn, id string) (claime
 		var found string
 		query := s.trialText("id", id, s.dialect.literals())
 		if _, err = first(ctx, tx, query, nil, &found); err == nil && found != "" {
-			claimed, err = s.leaseLocked(ctx, tx, []string{found}, trialDue, token)
+			claimed, err = s.leaseLocked(ctx, tx, []string{found}, fmt.Sprintf("outbox.due_at >= %d", trialDue), trialDue, token)
 		}
 	default:
 		query := s.leaseText([]string{id}, fmt.Sprintf("due_at >= %d", trialDue), trialDue, token)
