@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 )
 
@@ -155,6 +156,13 @@ func (d Dialect) Classify(err error) Failure {
 		return Lost
 	}
 	return failure
+}
+
+// outOfStep tells whether an error may mean that a node of a Galera cluster is not
+// in step with the others: what waits for that, by wsrep_sync_wait, then fails like
+// what waits for a lock.
+func (d Dialect) outOfStep(err error) bool {
+	return d == MySQL && err != nil && slices.Contains(numbers(err), "1205")
 }
 
 // unfitError is what the store itself has found out about a connection.

@@ -71,7 +71,7 @@ const shedTime = time.Second
 // there before a failover.
 func (p *Pool) Shed(ctx context.Context, conn *sql.Conn, err error) bool {
 	failure := p.Dialect.Classify(err)
-	if failure != Unfit && failure != Lost {
+	if failure != Unfit && failure != Lost && !p.Dialect.outOfStep(err) {
 		return false
 	}
 	if failure == Unfit && p.Dialect == Postgres {

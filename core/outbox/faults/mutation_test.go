@@ -70,6 +70,15 @@ var mutations = []mutation{
 		tests: []string{"TestSlowServer"},
 	},
 	{
+		name: "a standby that has not got what is committed",
+		edits: []edit{{
+			"core/outbox/faults/primary_test.go",
+			`testdb.NewPostgresPair(t, replication)`,
+			`testdb.NewPostgresPair(t, testdb.Asynchronous)`,
+		}},
+		tests: []string{"TestPrimaryKilled/synchronous"},
+	},
+	{
 		name:  "without flushing to the disk",
 		edits: []edit{{"core/outbox/sqlite/open.go", `"synchronous = FULL"`, `"synchronous = OFF"`}},
 		tests: []string{"TestAcceptedIsOnDisk/sqlite"},

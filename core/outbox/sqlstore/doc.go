@@ -54,6 +54,40 @@
 // A LastError may have any character. Where the database does not have it, it is
 // written as an escape such as \u00e9.
 //
+// # Failover and clusters
+//
+// Where a server turns out to be read-only, a standby, starting, ending or without
+// a quorum, or a connection breaks, the store closes the connection, and in the
+// first case also the idle ones of the pool, which may lead to the same server. It
+// runs its own call again: without a pause for as many connections as were open,
+// then up to ten times with pauses of up to 0.1 s, as long as the context lasts.
+// Each call may be repeated: a record is inserted once by its ID. [Store.Retries]
+// counts what was run again.
+//
+// A transaction of the caller's is never repeated: InsertTx returns the error, the
+// caller rolls back, and database/sql returns the connection to the pool. The next
+// call of the store that meets it there closes it; sql.DB.SetConnMaxLifetime bounds
+// how long a connection that only the caller uses is kept.
+//
+//   - PostgreSQL with a standby: a commit that waits for a synchronous standby
+//     (synchronous_commit on or higher) is in the database after a failover; with an
+//     asynchronous one, what the standby had not got is lost. After a failover set
+//     synchronous_standby_names on the new primary when it has a standby, for commits
+//     wait for one that is not there. A query on a connection that leads to the old
+//     primary returns what was there before, until a call that changes something
+//     has found out.
+//   - PgBouncer keeps connections of its own to the old primary where their sockets
+//     stay open. The store has it close those that it meets. Set server_login_retry
+//     to 1: PgBouncer waits 15 s by default before it tries a server again that was
+//     away.
+//   - Galera: conflicts with other nodes at COMMIT are run again. Where a balancer
+//     leads the connections of a process to different nodes, one may not have yet
+//     what was committed on another, and a Delete that finds nothing has the
+//     message delivered twice. Add wsrep_sync_wait=3 to the data source name, as in
+//     "app@tcp(balancer:3306)/app?wsrep_sync_wait=3"; [Store.Warnings] tells where
+//     it is missing. A node that has lost the others refuses statements or has
+//     them wait for repl.causal_read_timeout, 30 s by default; set it to 2 s.
+//
 // # Promises
 //
 // When a method that changes something returns nil, the database has committed
@@ -80,7 +114,8 @@
 //
 // Each method is right at any isolation level that the database has as its
 // default. Claims on PostgreSQL are one statement; those on MySQL are a
-// transaction of their own at READ COMMITTED; those on SQLite are one statement
+// transaction of their own at READ COMMITTED, which takes only rows that are still
+// due when it changes them, whatever SKIP LOCKED does; those on SQLite are one statement
 // that takes what is still due. Claims by topic find the topics by queries of
 // their own before that. Deadlocks, serialization failures, timeouts of
 // locks and statements whose table was altered meanwhile are run again up to ten
@@ -134,8 +169,9 @@
 //
 // # Other databases
 //
-// Databases that speak the protocol of PostgreSQL, such as CockroachDB and
-// YugabyteDB, are not tested. They need: partial indexes, and such with INCLUDE;
+// Databases that speak the protocol of PostgreSQL or MySQL, such as CockroachDB,
+// YugabyteDB, TiDB and Dolt, are not tested; [Store.Warnings] names them. Those of
+// PostgreSQL need: partial indexes, and such with INCLUDE;
 // INSERT … ON CONFLICT (id) DO NOTHING, and the same without (id); FOR UPDATE SKIP LOCKED, inside a common table expression
 // and a LATERAL subquery; recursive common table expressions; unnest WITH ORDINALITY;
 // UPDATE … FROM and UPDATE … RETURNING in one; window functions; arrays of text

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core/internal/testdb"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/outboxtest"
 )
@@ -25,6 +26,15 @@ func TestStore(t *testing.T) {
 				return opened(t, db, stand.dialect, WithMaxRecords(maxRecords), WithMaxBytes(maxBytes))
 			}))
 	})
+}
+
+// TestStoreThroughPooler runs the suite through a pooler that has four connections to
+// the server, and gives each transaction another one.
+func TestStoreThroughPooler(t *testing.T) {
+	t.Parallel()
+	dsn := testdb.NewPgBouncer(t, testdb.Postgres(t).Create(t), 4)
+	db := connect(t, "pgx", dsn+"&default_query_exec_mode=exec")
+	outboxtest.Run(t, func(t *testing.T) outbox.Store { return opened(t, db, Postgres) })
 }
 
 func TestNewNamesANilOption(t *testing.T) {
