@@ -69,13 +69,15 @@
 // call of the store that meets it there closes it; sql.DB.SetConnMaxLifetime bounds
 // how long a connection that only the caller uses is kept.
 //
-//   - PostgreSQL with a standby: a commit that waits for a synchronous standby
-//     (synchronous_commit on or higher) is in the database after a failover; with an
-//     asynchronous one, what the standby had not got is lost. After a failover set
-//     synchronous_standby_names on the new primary when it has a standby, for commits
-//     wait for one that is not there. A query on a connection that leads to the old
-//     primary returns what was there before, until a call that changes something
-//     has found out.
+//   - PostgreSQL with a standby: what was inserted is there after a failover if the
+//     standby is synchronous; if it is asynchronous, what it had not got is lost. An
+//     insert whose context ends while it waits for the standby fails. With lib/pq the
+//     Commit of a caller's transaction may succeed then, though the standby has not
+//     got it: take one that returns after the end of its context as failed. A new
+//     primary needs synchronous_standby_names only when it has a standby, for
+//     commits wait for one that is not there. A query on a connection to the old
+//     primary returns what was there before, until a call that changes something has
+//     found out.
 //   - PgBouncer keeps connections of its own to the old primary where their sockets
 //     stay open. The store has it close those that it meets. Set server_login_retry
 //     to 1: PgBouncer waits 15 s by default before it tries a server again that was

@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"context"
 	"database/sql"
 	"net/url"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/postoffice-go/postoffice/core/internal/testdb"
+	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
 // failover is a database whose server is exchanged while its connections stay
@@ -150,5 +152,30 @@ func TestFailover(t *testing.T) {
 			require.NoError(t, store.Insert(t.Context(), 0, record))
 			assert.Contains(t, idsOf(stored(t, another(t, store))), record.ID, "the table of the new server")
 		})
+	}
+}
+
+// TestStandbyAway shows that what a synchronous standby has not got is not accepted:
+// an insert waits for it, and an insert whose context ends meanwhile has failed.
+func TestStandbyAway(t *testing.T) {
+	t.Parallel()
+	pair := testdb.NewPostgresPair(t, testdb.Synchronous)
+	dsn := pair.Create(t)
+	stores := map[string]*Store{}
+	for _, driver := range []string{"pgx", "postgres"} {
+		stores[driver] = opened(t, connect(t, driver, dsn), Postgres)
+		require.NoError(t, stores[driver].Insert(t.Context(), 0, message(t)))
+	}
+	pair.Standby.Kill(t)
+	for driver, store := range stores {
+		for name, records := range map[string][]outbox.Record{"one": messages(t, 1), "many": messages(t, 600)} {
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			assert.ErrorIs(t, store.Insert(ctx, 0, records...), context.DeadlineExceeded, "%s, %s", driver, name)
+			cancel()
+		}
+	}
+	pair.Standby.Start(t)
+	for driver, store := range stores {
+		require.NoError(t, store.Insert(t.Context(), 0, message(t)), driver)
 	}
 }

@@ -46,13 +46,19 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 	if len(records) == 0 {
 		return s.do(ctx, "insert", func() error { return nil })
 	}
-	return s.write(ctx, "insert", func() error {
+	err := s.write(ctx, "insert", func() error {
 		if s.room == nil {
 			_, err := s.insert(ctx, delay, records)
 			return err
 		}
 		return s.insertBounded(ctx, delay, records)
 	})
+	if err == nil && s.dialect == Postgres {
+		// A driver that has the server cancel the statement, such as lib/pq, ends the
+		// wait for a synchronous standby by that, and is told that it has succeeded.
+		err = s.wrap(ctx, "insert", ctx.Err())
+	}
+	return err
 }
 
 // InsertTx inserts records, due at once, in a transaction of the caller's on
