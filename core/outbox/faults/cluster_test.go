@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/internal/testdb"
+	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
 
@@ -31,6 +33,7 @@ func TestGalera(t *testing.T) {
 		t.Run(fmt.Sprint(relays, " relays"), func(t *testing.T) { testClusterRelays(t, cluster, relays) })
 	}
 	t.Run("balancer", func(t *testing.T) { testBalancer(t, cluster) })
+	t.Run("claims", func(t *testing.T) { testClusterClaims(t, cluster) })
 	t.Run("certification", func(t *testing.T) { testCertification(t, cluster) })
 	t.Run("nodes gone", func(t *testing.T) { testNodesGone(t, cluster) })
 }
@@ -87,6 +90,56 @@ func testBalancer(t *testing.T, cluster *testdb.Galera) {
 	l.report(t, "4 relays through a balancer")
 	assert.Empty(t, l.stored)
 	assert.Zero(t, l.duplicates())
+}
+
+// testClusterClaims has stores on different nodes claim the same rows at the same
+// time: a node knows of the locks of others only when it commits. Each row has one
+// holder, and the conflicts are counted.
+func testClusterClaims(t *testing.T, cluster *testdb.Galera) {
+	for name, perTopic := range map[string]int{"by age": 0, "by topic": 20} {
+		t.Run(name, func(t *testing.T) { testClusterClaimsBy(t, cluster, perTopic) })
+	}
+}
+
+func testClusterClaimsBy(t *testing.T, cluster *testdb.Galera, perTopic int) {
+	const messages = 2000
+	k, l := mariadb(), newLedger()
+	places := cluster.Create(t)
+	seed(t, k, places[0], l, "r", messages)
+	var mutex sync.Mutex
+	holders := map[string]int{}
+	var conflicts int64
+	var claiming sync.WaitGroup
+	for _, place := range places {
+		store, closeStore, err := k.open(t.Context(), place+synced, nil)
+		require.NoError(t, err)
+		claiming.Go(func() {
+			for {
+				records, err := store.Claim(t.Context(), outbox.ClaimOptions{Limit: 20, PerTopic: perTopic, Lease: time.Hour})
+				mutex.Lock()
+				assert.NoError(t, err)
+				for _, record := range records {
+					holders[record.ID]++
+				}
+				all := len(holders) == messages
+				mutex.Unlock()
+				if err != nil || all {
+					break
+				}
+			}
+			mutex.Lock()
+			defer mutex.Unlock()
+			conflicts += store.(*sqlstore.Store).Retries().Conflicts
+			assert.NoError(t, closeStore())
+		})
+	}
+	claiming.Wait()
+	t.Logf("RESULT %s: %d claimed, %d conflicts", t.Name(), len(holders), conflicts)
+	assert.Len(t, holders, messages)
+	for id, times := range holders {
+		assert.Equal(t, 1, times, id)
+	}
+	assert.NotZero(t, conflicts)
 }
 
 // testCertification has every other transaction of a caller's conflict with one on

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
+	mathrand "math/rand/v2"
 	"slices"
 	"strings"
 
@@ -18,7 +19,8 @@ import (
 // that of passing topics without due ones.
 //
 // A record that another claim is just taking, or that another statement is
-// just changing, is passed over.
+// just changing, is passed over. After a conflict on MySQL, such as with a claim on
+// another node of a Galera cluster, some of the first records are passed over too.
 func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
@@ -27,8 +29,10 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 		return s.claimByTopic(ctx, options)
 	}
 	var claimed []outbox.Record
+	attempts := 0
 	err := s.write(ctx, "claim", func() error {
 		claimed = nil
+		attempts++
 		var err error
 		switch s.dialect {
 		case Postgres:
@@ -36,12 +40,12 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 			err = each(ctx, s.db, query, args, scanRecords(&claimed))
 		case MySQL:
 			err = s.transact(ctx, func(tx *sql.Conn) error {
-				claimed, err = s.claimLocked(ctx, tx, options)
+				claimed, err = s.claimLocked(ctx, tx, options, passed(attempts, options.Limit))
 				return err
 			})
 		default:
 			claimed, err = s.leaseOptimistic(ctx, options, func() ([]string, error) {
-				ids, _, err := s.candidates(ctx, s.db, options)
+				ids, _, err := s.candidates(ctx, s.db, options, 0)
 				return ids, err
 			})
 		}
@@ -52,6 +56,16 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 	}
 	s.recount(ctx)
 	return claimed, nil
+}
+
+// passed is how many of the first rows a claim passes over on MySQL: none, but after
+// a conflict a number drawn at random. Claims on the nodes of a cluster do not see
+// each other's locks, and would go for the same rows again.
+func passed(attempts, limit int) int {
+	if attempts == 1 {
+		return 0
+	}
+	return mathrand.IntN(attempts * limit)
 }
 
 // due is the condition of the rows that a claim may take, beside that they are
@@ -69,19 +83,27 @@ func (s *Store) unscheduled(options outbox.ClaimOptions) string {
 }
 
 // dueText returns the query that finds pending rows, in the order of claims.
-func (s *Store) dueText(what, condition string, limit int, v *values) string {
+func (s *Store) dueText(what, condition string, limit, passed int, v *values) string {
 	text := "SELECT " + what + " FROM " + s.table.using(s.table.due()) + " WHERE " + s.dialect.pending() + " AND " + condition
-	text += v.planned() + " ORDER BY due_at, id LIMIT " + v.number(int64(limit))
+	text += v.planned() + " ORDER BY due_at, id LIMIT " + v.number(int64(limit)) + offset(passed)
 	if s.dialect != SQLite {
 		text += " FOR UPDATE SKIP LOCKED"
 	}
 	return text
 }
 
+// offset passes over rows.
+func offset(passed int) string {
+	if passed == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" OFFSET %d", passed)
+}
+
 // claimQuery returns the one statement that claims on PostgreSQL.
 func (s *Store) claimQuery(options outbox.ClaimOptions, token string) (string, []any) {
 	v := s.dialect.querying()
-	due := s.dueText("id, due_at, size, 0 AS place", s.due(options), options.Limit, v)
+	due := s.dueText("id, due_at, size, 0 AS place", s.due(options), options.Limit, 0, v)
 	return s.claimText(v, due, "", options.MaxBytes, true, micros(options.Lease), token), v.args
 }
 
@@ -125,10 +147,10 @@ SELECT COLUMNSMORE FROM claimed JOIN fitting USING (id) ORDER BY place, was_due,
 
 // candidates finds due rows and returns the IDs of those that fit into the
 // claim's bytes, in order, and the database's time.
-func (s *Store) candidates(ctx context.Context, db runner, options outbox.ClaimOptions) (ids []string, now int64, err error) {
+func (s *Store) candidates(ctx context.Context, db runner, options outbox.ClaimOptions, passed int) (ids []string, now int64, err error) {
 	var bytes int64
 	full := false
-	query := s.dueText("id, size, "+s.dialect.now(), s.due(options), options.Limit, s.dialect.literals())
+	query := s.dueText("id, size, "+s.dialect.now(), s.due(options), options.Limit, passed, s.dialect.literals())
 	err = each(ctx, db, query, nil, func(scan func(...any) error) error {
 		var id string
 		var size int64
@@ -152,8 +174,11 @@ const listed = 1000
 
 // claimLocked claims in a transaction in which the rows are locked first. The
 // payloads are read last, and only those that are claimed.
-func (s *Store) claimLocked(ctx context.Context, tx *sql.Conn, options outbox.ClaimOptions) ([]outbox.Record, error) {
-	ids, now, err := s.candidates(ctx, tx, options)
+func (s *Store) claimLocked(ctx context.Context, tx *sql.Conn, options outbox.ClaimOptions, passed int) ([]outbox.Record, error) {
+	ids, now, err := s.candidates(ctx, tx, options, passed)
+	if passed > 0 && len(ids) == 0 && err == nil {
+		ids, now, err = s.candidates(ctx, tx, options, 0)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -24,9 +24,15 @@ func (s *Store) claimByTopic(ctx context.Context, options outbox.ClaimOptions) (
 	case Postgres:
 		claimed, err = s.claimTopics(ctx, options)
 	case MySQL:
+		attempts := 0
 		err = s.write(ctx, "claim", func() error {
+			attempts++
 			return s.transact(ctx, func(tx *sql.Conn) error {
-				found, err := s.findByTopic(ctx, tx, options)
+				passed := passed(attempts, options.PerTopic)
+				found, err := s.findByTopic(ctx, tx, options, passed)
+				if passed > 0 && len(found.ids) == 0 && err == nil {
+					found, err = s.findByTopic(ctx, tx, options, 0)
+				}
 				if err == nil {
 					claimed, err = s.leaseLocked(ctx, tx, found.ids, dueBy(found.now), found.now+micros(options.Lease), rand.Text())
 				}
@@ -36,7 +42,7 @@ func (s *Store) claimByTopic(ctx context.Context, options outbox.ClaimOptions) (
 	default:
 		err = s.write(ctx, "claim", func() error {
 			claimed, err = s.leaseOptimistic(ctx, options, func() ([]string, error) {
-				found, err := s.findByTopic(ctx, s.db, options)
+				found, err := s.findByTopic(ctx, s.db, options, 0)
 				return found.ids, err
 			})
 			return err
@@ -267,15 +273,16 @@ type candidate struct {
 	size  int64
 }
 
-// findByTopic finds, and on MySQL locks, the rows for a claim.
-func (s *Store) findByTopic(ctx context.Context, db runner, options outbox.ClaimOptions) (findings, error) {
+// findByTopic finds, and on MySQL locks, the rows for a claim, after those of each
+// topic that it passes over.
+func (s *Store) findByTopic(ctx context.Context, db runner, options outbox.ClaimOptions, passed int) (findings, error) {
 	var f findings
 	source := s.topics(ctx, db, options, func(run func() error) error { return run() })
 	source.Take = func(topics []topicwalk.Topic) (int, bool, error) {
 		before, full := len(f.ids), false
 		for len(topics) > 0 && !full {
 			n := s.enough(topics, options.Limit-len(f.ids))
-			candidates, err := s.candidatesOf(ctx, db, topics[:n], options, &f)
+			candidates, err := s.candidatesOf(ctx, db, topics[:n], options, passed, &f)
 			if err != nil {
 				return 0, false, err
 			}
@@ -319,10 +326,10 @@ func (s *Store) enough(topics []topicwalk.Topic, rows int) int {
 var errEnough = errors.New("enough")
 
 // candidatesOf returns due rows of topics in the order of claims.
-func (s *Store) candidatesOf(ctx context.Context, db runner, topics []topicwalk.Topic, options outbox.ClaimOptions, f *findings) ([]candidate, error) {
+func (s *Store) candidatesOf(ctx context.Context, db runner, topics []topicwalk.Topic, options outbox.ClaimOptions, passed int, f *findings) ([]candidate, error) {
 	limit := options.Limit - len(f.ids)
 	var list []candidate
-	err := each(ctx, db, s.candidatesText(topics, options), nil, func(scan func(...any) error) error {
+	err := each(ctx, db, s.candidatesText(topics, options, passed), nil, func(scan func(...any) error) error {
 		var c candidate
 		if err := scan(&c.place, &c.id, &c.dueAt, &c.size, &f.now); err != nil {
 			return err
@@ -345,10 +352,10 @@ func (s *Store) candidatesOf(ctx context.Context, db runner, topics []topicwalk.
 
 // candidatesText returns the query for due rows of topics, as many of each as a
 // claim takes. On MySQL it locks them.
-func (s *Store) candidatesText(topics []topicwalk.Topic, options outbox.ClaimOptions) string {
+func (s *Store) candidatesText(topics []topicwalk.Topic, options outbox.ClaimOptions, passed int) string {
 	rows := func(what, topic string) string {
-		return fmt.Sprintf("SELECT %s FROM %s WHERE %s AND topic = %s AND %s ORDER BY due_at, id LIMIT %d",
-			what, s.table.using(s.table.topic()), s.dialect.pending(), topic, s.due(options), options.PerTopic)
+		return fmt.Sprintf("SELECT %s FROM %s WHERE %s AND topic = %s AND %s ORDER BY due_at, id LIMIT %d%s",
+			what, s.table.using(s.table.topic()), s.dialect.pending(), topic, s.due(options), options.PerTopic, offset(passed))
 	}
 	parts := make([]string, len(topics))
 	if s.dialect == MySQL {

@@ -63,7 +63,7 @@ func planStatements(store *Store, ids []string) map[string]planned {
 	name, literals := store.table.SQL(), store.dialect.literals()
 	due := func(options outbox.ClaimOptions) planned {
 		v := store.dialect.querying()
-		text := store.dueText("id, size", store.due(options), options.Limit, v)
+		text := store.dueText("id, size", store.due(options), options.Limit, 0, v)
 		return planned{text, v.args}
 	}
 	query := func(text string, args []any) planned { return planned{text, args} }
@@ -111,9 +111,9 @@ func planStatements(store *Store, ids []string) map[string]planned {
 		statements["rows of topics"] = query(store.takeQuery(topics, byTopic, true, "token"))
 		statements["rows of topics unscheduled"] = query(store.takeQuery(topics, byTopicUnscheduled, true, "token"))
 	} else {
-		statements["rows of topics"] = planned{text: store.candidatesText(topics, byTopic)}
-		statements["rows of a topic"] = planned{text: store.candidatesText(topics[:1], byTopic)}
-		statements["rows of topics unscheduled"] = planned{text: store.candidatesText(topics, byTopicUnscheduled)}
+		statements["rows of topics"] = planned{text: store.candidatesText(topics, byTopic, 0)}
+		statements["rows of a topic"] = planned{text: store.candidatesText(topics[:1], byTopic, 0)}
+		statements["rows of topics unscheduled"] = planned{text: store.candidatesText(topics, byTopicUnscheduled, 0)}
 	}
 	if store.dialect == SQLite {
 		statements["lease"] = planned{text: store.leaseText(ids, "due_at <= "+store.dialect.now(), micros(claim.Lease), "token")}

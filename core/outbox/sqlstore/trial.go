@@ -43,7 +43,7 @@ func (d Dialect) trialRow() string { return fmt.Sprintf("%s AND due_at >= %d", d
 // trialText returns the query that finds and locks the row of a trial as Claim
 // does one that is due.
 func (s *Store) trialText(what, id string, v *values) string {
-	return s.dueText(what, fmt.Sprintf("due_at >= %d AND id = %s", trialDue, v.text(id)), 1, v)
+	return s.dueText(what, fmt.Sprintf("due_at >= %d AND id = %s", trialDue, v.text(id)), 1, 0, v)
 }
 
 // checkSession says which settings keep the store from working.
