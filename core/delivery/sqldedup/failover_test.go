@@ -1,0 +1,76 @@
+package sqldedup_test
+
+import (
+	"database/sql"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core/delivery"
+	"github.com/postoffice-go/postoffice/core/delivery/sqldedup"
+	"github.com/postoffice-go/postoffice/core/internal/testdb"
+	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
+)
+
+// TestFailover exchanges the server while pools have connections to the old one,
+// which stay open: each call goes on at once, with the new server.
+func TestFailover(t *testing.T) {
+	pair := testdb.NewPostgresPair(t, testdb.Synchronous)
+	proxy := testdb.NewProxy(t, pair.Primary.Address())
+	dsn := proxy.Through(pair.Primary, pair.Create(t))
+	var handled, running string
+	calls := []struct {
+		name string
+		call func(store *sqldedup.Store) error
+	}{
+		{"Begin", func(s *sqldedup.Store) error {
+			state, _, err := s.Begin(t.Context(), "new", time.Hour)
+			assert.Equal(t, delivery.Begun, state)
+			return err
+		}},
+		{"Done", func(s *sqldedup.Store) error { return s.Done(t.Context(), "handled", handled, time.Hour) }},
+		{"Abort", func(s *sqldedup.Store) error { return s.Abort(t.Context(), "running", running) }},
+		{"Prune", func(s *sqldedup.Store) error {
+			_, err := s.Prune(t.Context())
+			return err
+		}},
+		{"Check", func(s *sqldedup.Store) error { return s.Check(t.Context()) }},
+	}
+	stores := map[string]*sqldedup.Store{}
+	for _, c := range calls {
+		db := connect(t, "pgx", dsn)
+		require.NoError(t, sqldedup.Migrate(t.Context(), db, sqlstore.Postgres))
+		fill(t, db)
+		store, err := sqldedup.New(db, sqlstore.Postgres)
+		require.NoError(t, err)
+		stores[c.name] = store
+	}
+	var err error
+	_, handled, err = stores["Done"].Begin(t.Context(), "handled", time.Hour)
+	require.NoError(t, err)
+	_, running, err = stores["Abort"].Begin(t.Context(), "running", time.Hour)
+	require.NoError(t, err)
+	pair.Switch(t)
+	proxy.Flip(pair.Primary.Address())
+	for _, c := range calls {
+		require.NoError(t, c.call(stores[c.name]), c.name)
+	}
+	for key, want := range map[string]delivery.State{"new": delivery.Running, "handled": delivery.Handled, "running": delivery.Begun} {
+		state, _, err := stores["Check"].Begin(t.Context(), key, time.Hour)
+		require.NoError(t, err)
+		assert.Equal(t, want, state, key)
+	}
+}
+
+// fill has a pool open several connections.
+func fill(t *testing.T, db *sql.DB) {
+	t.Helper()
+	for range 5 {
+		conn, err := db.Conn(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, conn.PingContext(t.Context()))
+		defer func() { require.NoError(t, conn.Close()) }()
+	}
+}
