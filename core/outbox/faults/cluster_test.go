@@ -17,6 +17,7 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/internal/testdb"
 	"github.com/postoffice-go/postoffice/core/outbox"
+	"github.com/postoffice-go/postoffice/core/outbox/outboxtest"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
 
@@ -78,6 +79,15 @@ func testBalancer(t *testing.T, cluster *testdb.Galera) {
 		warnings := store.(*sqlstore.Store).Warnings(t.Context())
 		assert.Equal(t, warned, strings.Contains(strings.Join(warnings, "; "), "wsrep_sync_wait=3"), "%q: %q", options, warnings)
 		require.NoError(t, closeStore())
+	}
+	if full() {
+		outboxtest.Run(t, func(t *testing.T) outbox.Store {
+			place := way.Through(cluster.Nodes[0], cluster.Create(t)[0])
+			store, closeStore, err := k.open(t.Context(), place+synced, nil)
+			require.NoError(t, err)
+			t.Cleanup(func() { assert.NoError(t, closeStore()) })
+			return store
+		})
 	}
 	seed(t, k, place+synced, l, "r", messages)
 	relays := startRelays(t, 4, app{Store: k.name, Place: place + synced, Server: server.URL()})
