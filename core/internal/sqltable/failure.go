@@ -165,6 +165,12 @@ func (d Dialect) outOfStep(err error) bool {
 	return d == MySQL && err != nil && slices.Contains(numbers(err), "1205")
 }
 
+// Deadlocked tells whether MySQL chose a transaction to give way to another one,
+// which goes on: also at COMMIT, to one that another node of a cluster has committed.
+func (d Dialect) Deadlocked(err error) bool {
+	return d == MySQL && err != nil && slices.Contains(numbers(err), "1213")
+}
+
 // unfitError is what the store itself has found out about a connection.
 type unfitError struct{ error }
 

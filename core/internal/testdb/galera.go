@@ -233,12 +233,21 @@ func (g *Galera) awaitStatus(tb testing.TB, node *Server, name, want string) {
 }
 
 // Isolate cuts a node off from the others, as a network does that is partitioned,
-// and waits until it has noticed. Clients reach it, and it refuses their
-// statements.
+// and waits until it and the others have noticed. Clients reach it, and it refuses
+// their statements.
 func (g *Galera) Isolate(tb testing.TB, node *Server) {
 	tb.Helper()
 	g.provide(tb, node, "gmcast.isolate=1")
 	g.awaitStatus(tb, node, "wsrep_ready", "OFF")
+	var others []*Server
+	for _, other := range g.Nodes {
+		if other != node && other.Pid() != 0 {
+			others = append(others, other)
+		}
+	}
+	for _, other := range others {
+		g.awaitStatus(tb, other, "wsrep_cluster_size", strconv.Itoa(len(others)))
+	}
 }
 
 // Reconnect ends Isolate and waits until the node is in step again.

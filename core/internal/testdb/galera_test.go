@@ -31,18 +31,15 @@ func TestGalera(t *testing.T) {
 	_, err := third.ExecContext(t.Context(), "INSERT INTO t VALUES (4)")
 	require.ErrorContains(t, err, "Error 1047")
 	execute(t, first, "INSERT INTO t VALUES (4)")
-	cluster.Reconnect(t, cluster.Nodes[2])
-	execute(t, third, "INSERT INTO t VALUES (5)")
 
 	// The quorum is lost and regained.
 	cluster.Nodes[1].Kill(t)
-	cluster.Nodes[2].Kill(t)
 	cluster.AwaitNoQuorum(t, cluster.Nodes[0])
-	_, err = first.ExecContext(t.Context(), "INSERT INTO t VALUES (6)")
+	_, err = first.ExecContext(t.Context(), "INSERT INTO t VALUES (5)")
 	require.ErrorContains(t, err, "Error 1047")
 	cluster.Bootstrap(t, cluster.Nodes[0])
-	execute(t, first, "INSERT INTO t VALUES (6)")
+	execute(t, first, "INSERT INTO t VALUES (5)")
 	var n int
 	require.NoError(t, first.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM t").Scan(&n))
-	assert.Equal(t, 6, n)
+	assert.Equal(t, 5, n)
 }

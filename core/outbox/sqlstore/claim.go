@@ -52,10 +52,20 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, s.taken(err)
 	}
 	s.recount(ctx)
 	return claimed, nil
+}
+
+// taken returns the error of a claim; none where it has met nothing but deadlocks on
+// MySQL: each time another claim, perhaps on another node of a cluster, has taken the
+// rows.
+func (s *Store) taken(err error) error {
+	if s.table.Deadlocked(err) {
+		return nil
+	}
+	return err
 }
 
 // passed is how many of the first rows a claim passes over on MySQL: none, but after

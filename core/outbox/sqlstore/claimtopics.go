@@ -49,7 +49,7 @@ func (s *Store) claimByTopic(ctx context.Context, options outbox.ClaimOptions) (
 		})
 	}
 	if err != nil {
-		return nil, err
+		return nil, s.taken(err)
 	}
 	s.recount(ctx)
 	return claimed, nil
