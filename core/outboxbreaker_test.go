@@ -209,3 +209,44 @@ func TestMemoryWaitsForServerAndOutboxThatHang(t *testing.T) {
 		assert.Equal(t, 50, different)
 	})
 }
+
+// zombieStore carries out what its callers have given up, a moment after it has
+// stopped hanging.
+type zombieStore struct{ *hangingStore }
+
+func (s zombieStore) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
+	s.mu.Lock()
+	well := s.well
+	s.mu.Unlock()
+	err := s.hangingStore.Insert(ctx, delay, records...)
+	if err != nil {
+		go func() {
+			<-well
+			time.Sleep(300 * time.Millisecond)
+			_ = s.Store.Insert(context.Background(), delay, records...)
+		}()
+	}
+	return err
+}
+
+// Messages whose inserts ran out of time, and that were posted instead, are not
+// delivered again although the database carries the inserts out later.
+func TestInsertsThatAreCarriedOutLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, server := zombieStore{newHangingStore()}, &bubbleServer{}
+		client, _ := bubbleClient(t, server, core.Config{Outbox: store})
+		require.NoError(t, client.Start(t.Context()))
+		resume := store.hang()
+		p := publisherIn(t, client, core.Durable)
+		for i := range 5 {
+			receipt, err := p.Publish(t.Context(), "orders", good(i))
+			require.NoError(t, err)
+			assert.Equal(t, core.Delivered, receipt.State)
+		}
+		resume()
+		time.Sleep(10 * time.Minute)
+		arrivals, _ := server.count("good")
+		assert.Equal(t, 5, arrivals)
+		assert.Zero(t, stillStored(t, store.Store))
+	})
+}

@@ -109,7 +109,7 @@ func (r *Relay) Wake() {
 
 // RemoveLater deletes messages before the next claim that were delivered, and that
 // the outbox may have stored.
-func (r *Relay) RemoveLater(ids []string) { r.Settler.removeLater(ids, 0) }
+func (r *Relay) RemoveLater(ids []string) { r.Settler.removeLater(ids, removal{}) }
 
 // Expect makes the relay poll for a message that a transaction is about to
 // commit: at once, and then at growing intervals.

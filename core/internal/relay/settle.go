@@ -51,8 +51,8 @@ type Settler struct {
 
 	mu sync.Mutex
 	// delivered holds the IDs of delivered rows that could not be deleted yet, or
-	// were not found, and when to delete them (again).
-	delivered map[string]time.Time
+	// were not found.
+	delivered map[string]removal
 	// inHand holds the IDs of claimed rows that are not settled or given back yet.
 	inHand map[string]bool
 }
@@ -60,7 +60,14 @@ type Settler struct {
 // NewSettler returns a settler. guard calls a function and returns an error if
 // it panics.
 func NewSettler(store outbox.Store, guard func(doing string, call func() error) error, log *loglimit.Logger, tell Tell) *Settler {
-	return &Settler{store: store, guard: guard, log: log, tell: tell, delivered: map[string]time.Time{}, inHand: map[string]bool{}}
+	return &Settler{store: store, guard: guard, log: log, tell: tell, delivered: map[string]removal{}, inHand: map[string]bool{}}
+}
+
+// removal is a deletion that is left to do.
+type removal struct {
+	at time.Time
+	// last means that it is not repeated if the row is not found.
+	last bool
 }
 
 // Settlement holds posted rows of one topic and their outcome.
@@ -162,18 +169,18 @@ func (s *Settler) Remove(ctx context.Context, ids []string) {
 	})
 	switch {
 	case err != nil:
-		s.removeLater(ids, 0)
+		s.removeLater(ids, removal{})
 	case n < len(ids):
-		s.removeLater(ids, missingPause)
+		s.removeLater(ids, removal{at: time.Now().Add(missingPause), last: true})
 	}
 }
 
-// removeLater deletes delivered messages before a claim, after a pause.
-func (s *Settler) removeLater(ids []string, pause time.Duration) {
+// removeLater deletes delivered messages before a claim.
+func (s *Settler) removeLater(ids []string, when removal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, id := range ids {
-		s.delivered[id] = time.Now().Add(pause)
+		s.delivered[id] = when
 	}
 }
 
@@ -249,8 +256,8 @@ func (s *Settler) removeDelivered(ctx context.Context) error {
 	s.mu.Lock()
 	now := time.Now()
 	var ids []string
-	for id, at := range s.delivered {
-		if !now.Before(at) {
+	for id, removal := range s.delivered {
+		if !now.Before(removal.at) {
 			ids = append(ids, id)
 		}
 	}
@@ -260,12 +267,18 @@ func (s *Settler) removeDelivered(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, StoreTimeout)
 	defer cancel()
-	if _, err := s.store.Delete(ctx, ids...); err != nil {
+	n, err := s.store.Delete(ctx, ids...)
+	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, id := range ids {
+		if n < len(ids) && !s.delivered[id].last {
+			// An insert that was given up may still be carried out.
+			s.delivered[id] = removal{at: now.Add(missingPause), last: true}
+			continue
+		}
 		delete(s.delivered, id)
 	}
 	return nil
