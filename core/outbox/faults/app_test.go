@@ -67,6 +67,8 @@ type app struct {
 	// Posts is how many requests of a topic are in progress before calls share;
 	// zero for the default.
 	Posts int
+	// RelayRate is the limit of the relay; zero for none.
+	RelayRate int
 	// Lease shortens the leases of the claims, if it is positive.
 	Lease time.Duration
 	// Crash is the point at which the app kills itself, the time after
@@ -185,6 +187,7 @@ func (a app) config(w *watch, store outbox.Store) core.Config {
 		BulkLimit:     bulkLimit,
 		BulkTimeout:   bulkTimeout,
 		PostsPerTopic: a.Posts,
+		RelayRate:     a.RelayRate,
 		Outbox:        w.store(shorten(store, a.Lease)),
 		Logger:        slog.New(slog.DiscardHandler),
 	}

@@ -66,11 +66,17 @@ func crashAt(t *testing.T, k kind, point string) {
 // seed stores messages that are due at once.
 func seed(t *testing.T, k kind, place string, l *ledger, run string, messages int) {
 	t.Helper()
+	seedDue(t, k, place, l, run, messages, time.Time{})
+}
+
+// seedDue stores messages that are due at a time, or at once if it has passed.
+func seedDue(t *testing.T, k kind, place string, l *ledger, run string, messages int, due time.Time) {
+	t.Helper()
 	store, closeStore, err := k.open(t.Context(), place, nil)
 	require.NoError(t, err)
 	for start := 0; start < messages; start += 1000 {
 		records := newRecords(run, start, min(start+1000, messages))
-		require.NoError(t, store.Insert(context.Background(), 0, records...))
+		require.NoError(t, store.Insert(context.Background(), max(time.Until(due), 0), records...))
 		for _, record := range records {
 			l.accepted[idOf(record.Payload)] = true
 		}
