@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -102,7 +103,7 @@ func TestReplicasDrain(t *testing.T) {
 func drainRate(t *testing.T, k kind, database *testdb.Server, replicas, limit, messages int) float64 {
 	t.Helper()
 	place, server, l := database.Create(t), newOffice(t), newLedger()
-	due := time.Now().Add(byForm(20*time.Second, 500*time.Millisecond))
+	due := time.Now().Add(byForm(8*time.Second, 500*time.Millisecond))
 	seedDue(t, k, place, l, "r", messages, due)
 	if now := time.Now(); now.After(due) {
 		due = now
@@ -114,13 +115,15 @@ func drainRate(t *testing.T, k kind, database *testdb.Server, replicas, limit, m
 	for _, p := range running {
 		p.await(t, lineStarted)
 	}
-	require.NoError(t, server.WaitForMessages(t.Context(), topic, 1))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	require.NoError(t, server.WaitForMessages(ctx, topic, 1))
 	begun := time.Now()
 	if limit > 0 {
 		perSecond := float64(replicas * limit)
 		for arrived := 0; arrived < messages; {
 			// Nothing was claimed before it was due.
-			require.NoError(t, server.WaitForMessages(t.Context(), topic, min(arrived+replicas*limit/4, messages)))
+			require.NoError(t, server.WaitForMessages(ctx, topic, min(arrived+replicas*limit/4, messages)))
 			arrived = len(server.Messages())
 			since := time.Since(due)
 			require.LessOrEqual(t, float64(arrived), perSecond*(since.Seconds()+0.25), "messages that have arrived within %v", since)
