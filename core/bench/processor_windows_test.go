@@ -20,6 +20,3 @@ func processorTime() (time.Duration, error) {
 func spent(t syscall.Filetime) time.Duration {
 	return time.Duration(int64(t.HighDateTime)<<32|int64(t.LowDateTime)) * 100
 }
-
-// sleep sleeps with the timers of the runtime.
-func sleep(d time.Duration) { time.Sleep(d) }
