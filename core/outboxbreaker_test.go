@@ -210,6 +210,126 @@ func TestMemoryWaitsForServerAndOutboxThatHang(t *testing.T) {
 	})
 }
 
+// An open circuit breaker of the outbox does not lose messages of a client that is
+// forced to stop: the outbox may be back.
+func TestForcedStopStoresDespiteOutboxBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newHangingStore()
+		client, _ := bubbleClient(t, refusing, core.Config{Outbox: store})
+		require.NoError(t, client.Start(t.Context()))
+		resume := store.hang()
+		p := publisherIn(t, client, core.Memory)
+		for i := range 5 {
+			_, err := p.Publish(t.Context(), "orders", good(i), core.WithAttribute("n", i))
+			require.NoError(t, err)
+		}
+		for client.Stats().OutboxBreaker != core.BreakerOpen {
+			time.Sleep(time.Millisecond)
+		}
+		resume()
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		require.NoError(t, client.Stop(ctx))
+		assert.Equal(t, 5, stillStored(t, store.Store))
+	})
+}
+
+// slowingStore is an outbox whose inserts take some time.
+type slowingStore struct {
+	outbox.Store
+	takes atomic.Int64
+}
+
+func (s *slowingStore) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
+	select {
+	case <-time.After(time.Duration(s.takes.Load())):
+		return s.Store.Insert(ctx, delay, records...)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// An outbox that becomes slow, but answers, is used again after few calls.
+func TestDurableUsesAnOutboxThatBecomesSlow(t *testing.T) {
+	for name, test := range map[string]struct {
+		server http.RoundTripper
+		from   time.Duration
+	}{
+		"the server works": {&bubbleServer{}, 5 * time.Second},
+		"the server fails": {refusing, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &slowingStore{Store: memory.New()}
+				store.takes.Store(int64(5 * time.Millisecond))
+				client, _ := bubbleClient(t, test.server, core.Config{Outbox: store})
+				require.NoError(t, client.Start(t.Context()))
+				p := publisherIn(t, client, core.Durable)
+				publishFor(t, p, 8, 0, 200*time.Millisecond)
+				store.takes.Store(int64(900 * time.Millisecond))
+				results := publishFor(t, p, 8, test.from, 15*time.Second)
+				assert.NotEmpty(t, results)
+				for _, r := range results {
+					require.NoError(t, r.err)
+					require.Equal(t, core.Stored, r.receipt.State)
+				}
+				assert.Equal(t, core.BreakerClosed, client.Stats().OutboxBreaker)
+			})
+		})
+	}
+}
+
+// lateStore is an outbox whose inserts take effect after their callers have given
+// up, and after so many deletes.
+type lateStore struct {
+	outbox.Store
+	deletes int
+	records []outbox.Record
+	delay   time.Duration
+}
+
+func (s *lateStore) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
+	<-ctx.Done()
+	s.records, s.delay = records, delay
+	return errors.Join(ctx.Err(), s.commit())
+}
+
+// commit stores the records if there have been so many deletes.
+func (s *lateStore) commit() error {
+	if s.deletes != 0 {
+		return nil
+	}
+	return s.Store.Insert(context.Background(), s.delay, s.records...)
+}
+
+func (s *lateStore) Delete(ctx context.Context, ids ...string) (int, error) {
+	n, err := s.Store.Delete(ctx, ids...)
+	s.deletes--
+	return n, errors.Join(err, s.commit())
+}
+
+// A row of an insert that ran out of time leaves the outbox if its message was
+// posted.
+func TestDurableRemovesWhatWasStoredLate(t *testing.T) {
+	for _, deletes := range []int{0, 1} {
+		synctest.Test(t, func(t *testing.T) {
+			store, server := &lateStore{Store: memory.New(), deletes: deletes}, &bubbleServer{}
+			client, _ := bubbleClient(t, server, core.Config{Outbox: store})
+			require.NoError(t, client.Start(t.Context()))
+			receipt, err := publisherIn(t, client, core.Durable).Publish(t.Context(), "orders", good(1))
+			require.NoError(t, err)
+			assert.Equal(t, core.Delivered, receipt.State)
+			time.Sleep(2100 * time.Millisecond)
+			assert.Equal(t, deletes, stillStored(t, store.Store))
+			time.Sleep(5 * time.Second)
+			assert.Zero(t, stillStored(t, store.Store))
+			time.Sleep(5 * time.Minute) // leases have ended
+			arrivals, _ := server.count("good")
+			assert.Equal(t, 1, arrivals)
+		})
+	}
+}
+
 // zombieStore carries out what its callers have given up, a moment after it has
 // stopped hanging.
 type zombieStore struct{ *hangingStore }

@@ -25,11 +25,13 @@ type storage struct {
 	token string
 	// stopping ends the waits.
 	stopping <-chan struct{}
+	// force is done when the client stores messages that it would lose otherwise.
+	force context.Context
 }
 
-func newStorage(store *storeguard.Store, stopping <-chan struct{}) *storage {
+func newStorage(store *storeguard.Store, stopping <-chan struct{}, force context.Context) *storage {
 	tx, _ := store.Store.(outbox.TxStore)
-	return &storage{store: store, tx: tx, token: uuid.NewString(), stopping: stopping}
+	return &storage{store: store, tx: tx, token: uuid.NewString(), stopping: stopping, force: force}
 }
 
 // insert stores records in the outbox. While the outbox is full, it waits for
@@ -47,10 +49,14 @@ func (s *storage) insert(ctx, patience context.Context, delay time.Duration, rec
 	return w.wait(patience, s.stopping, ask)
 }
 
-// insertNow stores records within a timeout.
+// insertNow stores records within a timeout. It bypasses the circuit breaker
+// when the client is forced to stop, because no retry follows.
 func (s *storage) insertNow(ctx context.Context, timeout, delay time.Duration, records []outbox.Record) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
+	if s.force.Err() != nil {
+		return s.store.Store.Insert(ctx, delay, records...)
+	}
 	return s.store.Insert(ctx, delay, records...)
 }
 
