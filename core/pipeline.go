@@ -384,7 +384,10 @@ func (p *pipeline) durably(ctx context.Context, b *message.Batch) (Receipt, erro
 	held := fits && !p.office.IsOpen()
 	var records []outbox.Record
 	var err error
-	delay := deliver.Backoff(1)
+	delay, patience := deliver.Backoff(1), p.storage.store.Patience()
+	if p.office.IsOpen() {
+		patience = relay.StoreTimeout // the server is no other way now
+	}
 	if held {
 		delay = p.relay.Lease()
 		records, err = p.storage.held(queue.Held{Batch: b, Attempts: 1}) // the attempt from memory
@@ -392,7 +395,7 @@ func (p *pipeline) durably(ctx context.Context, b *message.Batch) (Receipt, erro
 		records, err = recordsOf(b, 0, nil)
 	}
 	if err == nil {
-		err = p.storage.insertNow(ctx, p.storage.store.Patience(), delay, records)
+		err = p.storage.insertNow(ctx, patience, delay, records)
 	}
 	if fits && (err != nil || !held) {
 		p.queue.ReleaseSafe(b)

@@ -46,7 +46,7 @@ type Store struct {
 	changes *circuit.Changes
 
 	mu      sync.Mutex
-	average time.Duration // of inserts; zero before the first
+	average time.Duration // of inserts that ended or ran out of time; zero before the first
 }
 
 // New returns a guarded store. changed is called with each state change, in
@@ -123,12 +123,14 @@ func (s *Store) call(ctx context.Context, do func(context.Context) error) error 
 
 // Insert implements [outbox.Store].
 func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
-	began := time.Now()
-	err := s.call(ctx, func(ctx context.Context) error { return s.Store.Insert(ctx, delay, records...) })
-	if err == nil {
-		s.learn(time.Since(began))
-	}
-	return err
+	return s.call(ctx, func(ctx context.Context) error {
+		began := time.Now()
+		err := s.Store.Insert(ctx, delay, records...)
+		if err == nil || ctx.Err() != nil { // otherwise patience would not grow with an outbox that became slow
+			s.learn(time.Since(began))
+		}
+		return err
+	})
 }
 
 // Claim implements [outbox.Store].
