@@ -386,7 +386,7 @@ func (p *pipeline) durably(ctx context.Context, b *message.Batch) (Receipt, erro
 	var err error
 	delay, patience := deliver.Backoff(1), p.storage.store.Patience()
 	if p.office.IsOpen() {
-		patience = relay.StoreTimeout // the server is no other way now
+		patience = relay.StoreTimeout // the server cannot take them instead
 	}
 	if held {
 		delay = p.relay.Lease()

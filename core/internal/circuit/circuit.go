@@ -78,13 +78,13 @@ func (c *Changes) Report() {
 		state := c.list[0]
 		c.list = c.list[1:]
 		c.pending.Store(len(c.list) > 0)
-		c.tell(state)
+		c.notify(state)
 	}
 }
 
-// tell reports a change. The caller holds the mutex; tell releases it during the
+// notify reports a change. The caller holds the mutex; notify releases it during the
 // call, because the function may query the state.
-func (c *Changes) tell(state State) {
+func (c *Changes) notify(state State) {
 	c.mu.Unlock()
 	defer c.mu.Lock()
 	c.report(state)

@@ -53,7 +53,7 @@ func (c *Collector) Begin(topic string) {
 // Size returns the size of the body so far and its number of payloads.
 func (c *Collector) Size() (bytes, payloads int) { return len(c.text), len(c.ends) }
 
-// Grow makes room for a body of the given size, as reported by Size.
+// Grow allocates capacity for a body of the given size, as reported by Size.
 func (c *Collector) Grow(bytes, payloads int) {
 	c.text = slices.Grow(c.text, max(bytes-len(c.text), 0))
 	c.ends = slices.Grow(c.ends, max(payloads-len(c.ends), 0))

@@ -95,14 +95,14 @@ func (s *Sharer) wait(c *call) Turn {
 		if left <= 0 {
 			return Turn{Outcome: s.leave(c)}
 		}
-		s.hurry(c)
+		s.expedite(c)
 		timer.Reset(min(max(c.pause, minPause), left))
 	}
 }
 
-// hurry begins another request for a call that still waits, because those in
+// expedite begins another request for a call that still waits, because those in
 // progress may hang. Groups in line go first.
-func (s *Sharer) hurry(c *call) {
+func (s *Sharer) expedite(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.startReady()

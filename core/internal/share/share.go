@@ -34,7 +34,7 @@ const (
 	// then be both stored and delivered. For late and patience, a deadline of
 	// the caller that ends before the timeout takes its place.
 	late = 16
-	// minPause is the pause after which a call that still waits looks again.
+	// minPause is the pause after which a call that still waits checks again.
 	minPause = time.Millisecond
 	// maxGroups is the number of groups above which idle ones are forgotten,
 	// and maxKeptAttributes the size of attributes of an idle group that is
