@@ -26,7 +26,8 @@ type Stats struct {
 	// ran out of time, and one call in a second probes the outbox then. While it
 	// is open, messages of [Durable] are posted within the call, and messages
 	// that the server does not accept either are refused at once with
-	// ErrNotAccepted or, with [Memory], stay in memory.
+	// ErrNotAccepted or, with [Memory], stay in memory. Messages with
+	// WithDedupKey, which go to the outbox first, are refused, too.
 	OutboxBreaker BreakerState
 }
 

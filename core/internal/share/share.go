@@ -185,7 +185,9 @@ func (s *Sharer) begin(g *group) int {
 func (s *Sharer) end(g *group, slot int, begin time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.learn(time.Since(begin))
+	if !g.key.bulk {
+		s.learn(time.Since(begin))
+	}
 	g.posts--
 	s.slots.end(slot)
 	s.line(g)
