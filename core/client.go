@@ -145,7 +145,7 @@ func (c *Client) buildStorage(guard guard, sender *deliver.Sender) *queue.Outbox
 		Store: store, Settler: settler, Deliver: sender.DeliverInBackground, Delivered: events.delivered,
 		Breaker: c.office.State, MaxTime: c.office.MaxTime(), BulkLimit: c.cfg.bulkLimit, Rate: c.cfg.relayRate, Guard: guard.call, Log: events.log,
 	})
-	storage := newStorage(store, c.stopping.Done(), c.force)
+	storage := newStorage(store, c.stopping.Done(), c.force.Err)
 	c.pipeline.relay, c.pipeline.storage = c.relay, storage
 	return &queue.Outbox{
 		Commit: func(ctx context.Context, batches []queue.Held) error {

@@ -25,13 +25,14 @@ type storage struct {
 	token string
 	// stopping ends the waits.
 	stopping <-chan struct{}
-	// force is done when the client stores messages that it would lose otherwise.
-	force context.Context
+	// forced returns an error when the client stores messages that it would lose
+	// otherwise.
+	forced func() error
 }
 
-func newStorage(store *storeguard.Store, stopping <-chan struct{}, force context.Context) *storage {
+func newStorage(store *storeguard.Store, stopping <-chan struct{}, forced func() error) *storage {
 	tx, _ := store.Store.(outbox.TxStore)
-	return &storage{store: store, tx: tx, token: uuid.NewString(), stopping: stopping, force: force}
+	return &storage{store: store, tx: tx, token: uuid.NewString(), stopping: stopping, forced: forced}
 }
 
 // insert stores records in the outbox. While the outbox is full, it waits for
@@ -54,7 +55,7 @@ func (s *storage) insert(ctx, patience context.Context, delay time.Duration, rec
 func (s *storage) insertNow(ctx context.Context, timeout, delay time.Duration, records []outbox.Record) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
-	if s.force.Err() != nil {
+	if s.forced() != nil {
 		return s.store.Store.Insert(ctx, delay, records...)
 	}
 	return s.store.Insert(ctx, delay, records...)

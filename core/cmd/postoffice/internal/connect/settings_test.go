@@ -148,7 +148,7 @@ func TestFaults(t *testing.T) {
 func TestFieldsAtFault(t *testing.T) {
 	_, err := NewClient(core.Config{
 		URL: "ftp://user:secret@x", Topics: []string{""}, Consumers: []core.Consumer{{Topic: "a", Target: "x"}},
-		OriginHost: "http://a b", RecoveryPath: "x", Timeout: -1, BulkTimeout: -1, BulkLimit: 5000,
+		OriginHost: "http://a b", RecoveryPath: "x", Timeout: -1, BulkTimeout: -1, BulkLimit: 5000, RelayRate: -1,
 	})
 	require.Error(t, err)
 	assert.ErrorIs(t, err, core.ErrInvalidConfig)
