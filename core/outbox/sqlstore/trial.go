@@ -220,6 +220,14 @@ func (s *Store) tryCommit(ctx context.Context, conn *sql.Conn) error {
 			s.abandonTrial(ctx, conn, record.ID)
 			return err
 		}
+		// It may be there all the same, locked for a moment by another Check.
+		err = s.db.Retry(ctx, func() error {
+			_, err := s.removeTrials(ctx, second, []string{record.ID})
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("deleting a trial record: %w", err)
+		}
 	}
 }
 
