@@ -85,7 +85,9 @@ func TestPausedRelay(t *testing.T) {
 		look(t, k, place, l)
 		l.report(t, "one of two relays paused past its lease")
 		assert.Empty(t, l.stored)
-		assert.LessOrEqual(t, l.duplicates(), posted, "no more than the paused relay had posted")
+		// The other relay posts them when their leases have ended, and the paused one
+		// may do so again after a timeout: it believes in leases of a minute.
+		assert.LessOrEqual(t, l.duplicates(), 2*posted, "no more than what the paused relay had posted")
 	})
 }
 
