@@ -381,11 +381,12 @@ func (p *pipeline) durably(ctx context.Context, b *message.Batch) (Receipt, erro
 		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, err)
 	}
 	fits := p.queue.ReserveSafe(b)
-	held := fits && !p.office.IsOpen()
+	fails := p.office.IsOpen()
+	held := fits && !fails
 	var records []outbox.Record
 	var err error
 	delay, patience := deliver.Backoff(1), p.storage.store.Patience()
-	if p.office.IsOpen() {
+	if fails {
 		patience = relay.StoreTimeout // the server cannot take them instead
 	}
 	if held {

@@ -77,17 +77,9 @@ func Gauges(client *core.Client, options ...Option) (stop func() error, err erro
 		to.ObserveInt64(queuedBytes, int64(stats.QueuedBytes), all)
 		to.ObserveFloat64(atRisk, stats.AtRiskFor.Seconds(), all)
 		for state, option := range states {
-			is := int64(0)
-			if state == stats.Breaker {
-				is = 1
-			}
-			to.ObserveInt64(breaker, is, option)
+			to.ObserveInt64(breaker, oneIf(state == stats.Breaker), option)
 			if stats.OutboxBreaker != "" {
-				is = 0
-				if state == stats.OutboxBreaker {
-					is = 1
-				}
-				to.ObserveInt64(outboxBreaker, is, option)
+				to.ObserveInt64(outboxBreaker, oneIf(state == stats.OutboxBreaker), option)
 			}
 		}
 		seen, ok := look.stats(ctx)
@@ -104,6 +96,14 @@ func Gauges(client *core.Client, options ...Option) (stop func() error, err erro
 		return nil, err
 	}
 	return registration.Unregister, nil
+}
+
+// oneIf returns 1 for true and 0 for false.
+func oneIf(is bool) int64 {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 // outboxLook remembers for a while what an outbox holds.

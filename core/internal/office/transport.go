@@ -199,7 +199,7 @@ func (o *Office) Late(topic string, interrupted bool) *Failure {
 	}
 	f := &Failure{
 		Class: Transient, TimedOut: true, Interrupted: interrupted,
-		Cause: fmt.Errorf("no answer from %s for topic %q: %w", o.config.URL, topic, cause),
+		Cause: o.noAnswer(topic, cause),
 	}
 	o.breaker.count(f)
 	return f
@@ -210,12 +210,18 @@ func (o *Office) networkFailure(ctx context.Context, topic string, err error) *F
 	f := &Failure{Class: Transient, TimedOut: isTimeout(err) || ctx.Err() != nil}
 	f.Interrupted = ctx.Err() != nil && !errors.Is(context.Cause(ctx), errServerTimeout)
 	f.Broken = !f.TimedOut && connectionBroke(err)
+	f.Cause = o.noAnswer(topic, err)
+	return f
+}
+
+// noAnswer returns the cause of a failure without an answer; the topic may be
+// empty.
+func (o *Office) noAnswer(topic string, err error) error {
 	about := "no answer from " + o.config.URL
 	if topic != "" {
 		about += fmt.Sprintf(" for topic %q", topic)
 	}
-	f.Cause = fmt.Errorf("%s: %w", about, err)
-	return f
+	return fmt.Errorf("%s: %w", about, err)
 }
 
 // Terms are how a request with messages is made. The zero Terms are those of a

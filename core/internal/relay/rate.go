@@ -14,11 +14,13 @@ type rate struct {
 }
 
 func newRate(perSecond int) rate {
-	return rate{perSecond: float64(perSecond), left: burstOf(perSecond), at: time.Now()}
+	r := rate{perSecond: float64(perSecond), at: time.Now()}
+	r.left = r.atOnce()
+	return r
 }
 
-// burstOf returns how many rows are admitted at once after a rest.
-func burstOf(perSecond int) float64 { return max(float64(perSecond)/burst, 1) }
+// atOnce returns how many rows are admitted at once after a rest.
+func (r *rate) atOnce() float64 { return max(r.perSecond/burst, 1) }
 
 // limited reports whether there is a limit.
 func (r *rate) limited() bool { return r.perSecond > 0 }
@@ -30,7 +32,7 @@ func (r *rate) admits(n int) int {
 		return n
 	}
 	now := time.Now()
-	r.left = min(r.left+now.Sub(r.at).Seconds()*r.perSecond, burstOf(int(r.perSecond)))
+	r.left = min(r.left+now.Sub(r.at).Seconds()*r.perSecond, r.atOnce())
 	r.at = now
 	if r.left < r.enough() {
 		return 0
@@ -39,7 +41,7 @@ func (r *rate) admits(n int) int {
 }
 
 // enough is the number of rows from which on a claim is worth its cost.
-func (r *rate) enough() float64 { return max(burstOf(int(r.perSecond))/2, 1) }
+func (r *rate) enough() float64 { return max(r.atOnce()/2, 1) }
 
 // wait returns how long it takes until rows are admitted again.
 func (r *rate) wait() time.Duration {

@@ -92,11 +92,13 @@ func (s *Settler) Settle(ctx context.Context, settlements ...Settlement) (again 
 		}
 	}
 	s.Remove(ctx, delivered)
+	var ids []string
 	for _, settlement := range settlements {
 		for _, row := range settlement.Rows {
-			s.letGo(row.ID) // before it may be claimed again
+			ids = append(ids, row.ID)
 		}
 	}
+	s.letGo(ids...) // before they may be claimed again
 	// If these writes fail, the messages come back when their lease ends.
 	_, err := s.reschedule(ctx, changes)
 	for _, settlement := range settlements {

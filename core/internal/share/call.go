@@ -49,10 +49,7 @@ type call struct {
 
 // newCall returns a call that begins now.
 func (s *Sharer) newCall(ctx context.Context, b *message.Batch, size int) *call {
-	timeout := s.config.Timeout
-	if len(b.Messages) > 1 {
-		timeout = s.config.BulkTimeout
-	}
+	timeout := s.config.timeout(len(b.Messages) > 1)
 	begin := time.Now()
 	c := &call{
 		batch: b, size: size, outcome: make(chan *deliver.Outcome, 1), left: len(b.Messages),

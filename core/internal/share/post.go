@@ -49,17 +49,13 @@ func newPost(s *Sharer, g *group, slot int, calls []*call) *post {
 // run delivers the messages and ends the calls.
 func (p *post) run() {
 	config := &p.sharer.config
-	timeout := config.Timeout
-	if p.group.key.bulk {
-		timeout = config.BulkTimeout
-	}
 	ctx, cancel := p.context()
 	defer cancel()
 	begin := time.Now()
 	outcome := deliver.All(len(p.batch.Messages), unsent)
 	defer func() { p.end(outcome, begin) }() // also if the app's transport ends the goroutine
 	outcome = config.Deliver(ctx, deliver.Job{
-		Batch: &p.batch, Timeout: timeout, Unneeded: p.unneeded, Delivered: p.delivered,
+		Batch: &p.batch, Timeout: config.timeout(p.group.key.bulk), Unneeded: p.unneeded, Delivered: p.delivered,
 	})
 }
 

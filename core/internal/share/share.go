@@ -82,6 +82,14 @@ type Config struct {
 	Go func(func())
 }
 
+// timeout returns the timeout of calls with one message or, with bulk, several.
+func (c *Config) timeout(bulk bool) time.Duration {
+	if bulk {
+		return c.BulkTimeout
+	}
+	return c.Timeout
+}
+
 // Sharer assigns calls to requests. It is safe for concurrent use.
 type Sharer struct {
 	config Config

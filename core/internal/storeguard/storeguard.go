@@ -133,38 +133,35 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 	})
 }
 
-// Claim implements [outbox.Store].
-func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) (records []outbox.Record, err error) {
-	err = s.call(ctx, func(ctx context.Context) error {
-		records, err = s.Store.Claim(ctx, options)
+// ask makes a call that has a result.
+func ask[T any](ctx context.Context, s *Store, do func(context.Context) (T, error)) (result T, err error) {
+	err = s.call(ctx, func(ctx context.Context) (err error) {
+		result, err = do(ctx)
 		return err
 	})
-	return records, err
+	return result, err
+}
+
+// Claim implements [outbox.Store].
+func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
+	return ask(ctx, s, func(ctx context.Context) ([]outbox.Record, error) { return s.Store.Claim(ctx, options) })
 }
 
 // Delete implements [outbox.Store].
-func (s *Store) Delete(ctx context.Context, ids ...string) (n int, err error) {
-	err = s.call(ctx, func(ctx context.Context) error {
-		n, err = s.Store.Delete(ctx, ids...)
-		return err
-	})
-	return n, err
+func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
+	return ask(ctx, s, func(ctx context.Context) (int, error) { return s.Store.Delete(ctx, ids...) })
 }
 
 // Reschedule implements [outbox.Store].
-func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (n int, err error) {
-	err = s.call(ctx, func(ctx context.Context) error {
-		n, err = s.Store.Reschedule(ctx, changes...)
-		return err
-	})
-	return n, err
+func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, error) {
+	return ask(ctx, s, func(ctx context.Context) (int, error) { return s.Store.Reschedule(ctx, changes...) })
 }
 
 // Next implements [outbox.Store].
 func (s *Store) Next(ctx context.Context) (after time.Duration, ok bool, err error) {
-	err = s.call(ctx, func(ctx context.Context) error {
+	after, err = ask(ctx, s, func(ctx context.Context) (after time.Duration, err error) {
 		after, ok, err = s.Store.Next(ctx)
-		return err
+		return after, err
 	})
 	return after, ok, err
 }
