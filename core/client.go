@@ -296,6 +296,7 @@ func beforeDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 func (c *Client) shutDown() {
 	c.cancelStopping()
 	c.gate.calls.Wait()
+	c.pipeline.units.discardAll()
 	c.queue.Close()
 	c.background.Wait()
 	c.cancelForce()

@@ -39,7 +39,7 @@ func (e *events) watch(ctx context.Context, call PublishCall, publish func(conte
 		if ended != nil {
 			defer func() { ended(outcome, failed) }() // also when the observer panics
 		}
-		if failed == nil && call.Messages > 0 {
+		if failed == nil && call.Messages > 0 && outcome.State != Held {
 			emit(e.observer.Published, Event{Topic: call.Topic, Messages: call.Messages, State: outcome.State})
 		}
 	}()

@@ -169,7 +169,7 @@ func begin(t *testing.T, client *core.Client, options core.Options) (p *core.Pub
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 	require.NoError(t, err)
-	w := &answered{}
+	w := &answered{ResponseWriter: httptest.NewRecorder()}
 	begun, ending, ended := make(chan *core.Publisher, 1), make(chan bool), make(chan any)
 	go func() {
 		defer func() { ended <- recover() }()

@@ -1,5 +1,7 @@
 package core
 
+import "net/http"
+
 // Mode selects when the messages of a request are posted.
 type Mode int
 
@@ -45,14 +47,25 @@ func (m Mode) String() string {
 	}
 }
 
-// Outcome is the result of a request's handler.
+// Outcome is the result of a request or of a job.
 type Outcome struct {
-	// Status is the HTTP status of the response.
+	// Status is the HTTP status of the response; zero outside of requests.
 	Status int
-	// Panicked reports that the handler panicked; Status is zero then.
+	// Panicked reports that the handler or the job panicked. The messages are
+	// then dropped without asking Options.FlushOn.
 	Panicked bool
+	// Err is the error of a job; always nil for requests.
+	Err error
 }
 
-// Succeeded reports whether the handler returned with a status below 500. Use
-// it as Options.FlushOn.
-func Succeeded(outcome Outcome) bool { return !outcome.Panicked && outcome.Status < 500 }
+// Succeeded reports whether a request or a job has not failed on our side: the
+// status is below 500 and there is no error. Use it as Options.FlushOn.
+func Succeeded(outcome Outcome) bool {
+	return !outcome.Panicked && outcome.Err == nil && outcome.Status < http.StatusInternalServerError
+}
+
+// Committed reports whether a request or a job has done what it was asked for:
+// the status is below 400 and there is no error. Use it as Options.FlushOn.
+func Committed(outcome Outcome) bool {
+	return !outcome.Panicked && outcome.Err == nil && outcome.Status < http.StatusBadRequest
+}

@@ -139,18 +139,21 @@ func routeMatches(route, path string) bool {
 	return len(segments) == len(rest)
 }
 
-// Register starts the client as part of an app: it checks that the routes are
-// free, calls [Client.Start], calls use, which installs the middleware in the
+// Register starts the client as part of an app: it checks the options of the
+// middleware and that the routes are free, calls [Client.Start], calls use, which installs the middleware in the
 // app, and mounts the routes as [Client.MountRoutes] does. It returns the
-// errors of MountRoutes and Start. In case of an error use was not called,
+// errors of MountRoutes and Start, and ErrInvalidConfig for invalid options. In case of an error use was not called,
 // unless the router rejected a route. It is for authors of adapters.
 //
 // After Register, the first request of [Client.Serve] logs a warning for each
 // configured HTTP consumer whose target is this app according to
 // Config.OriginHost and is served by none of its routes: the server would retry
 // the delivery for 85 days. Nothing is checked if Router.Routes is nil.
-func (c *Client) Register(router Router, use func()) error {
+func (c *Client) Register(router Router, options Options, use func()) error {
 	if err := c.present(); err != nil {
+		return err
+	}
+	if err := options.check(c); err != nil {
 		return err
 	}
 	if err := c.routes.free(router); err != nil {

@@ -112,7 +112,7 @@ func TestRouterIsChecked(t *testing.T) {
 		for name, err := range map[string]error{
 			"MountRoutes":   client.MountRoutes(router),
 			"MountConsumer": core.MountConsumer(router, "/consume", http.NotFoundHandler()),
-			"Register":      client.Register(router, func() { assert.Fail(t, "the app is changed") }),
+			"Register":      client.Register(router, core.Options{}, func() { assert.Fail(t, "the app is changed") }),
 		} {
 			require.ErrorIs(t, err, core.ErrInvalidConfig, name)
 			var fault *core.FieldError
@@ -127,6 +127,6 @@ func TestRegisterChangesNothingOnErrors(t *testing.T) {
 	client, _ := serving(t)
 	require.NoError(t, client.Stop(t.Context()))
 	router := newRouter("", "")
-	require.ErrorIs(t, client.Register(router.Router, func() { assert.Fail(t, "the app is changed") }), core.ErrClosed)
+	require.ErrorIs(t, client.Register(router.Router, core.Options{}, func() { assert.Fail(t, "the app is changed") }), core.ErrClosed)
 	assert.Empty(t, router.added)
 }

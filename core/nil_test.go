@@ -93,7 +93,7 @@ func TestNilClient(t *testing.T) {
 		"Outbox.List":    func() error { _, err := client.Outbox().List(ctx, outbox.Query{}); return err },
 		"Outbox.Retry":   func() error { _, err := client.Outbox().Retry(ctx, outbox.Selection{All: true}); return err },
 		"MountRoutes":    func() error { return client.MountRoutes(core.Router{}) },
-		"Register":       func() error { return client.Register(core.Router{}, nil) },
+		"Register":       func() error { return client.Register(core.Router{}, core.Options{}, nil) },
 	} {
 		t.Run(name, func(t *testing.T) { isField(t, call(), core.ErrInvalidConfig, "client") })
 	}

@@ -19,8 +19,6 @@ func TestWarnsOfWhatHasNoEffect(t *testing.T) {
 	client.AddRoute(core.Route{Path: "/a/", Handler: http.NotFoundHandler()})
 	pathsOf(t, client)
 	assert.Empty(t, text.String())
-	begin(t, client, core.Options{FlushOn: core.Succeeded})
-	assert.Contains(t, text.String(), "FlushOn decides nothing")
 	client.AddRoute(core.Route{Path: "/b/"})
 	assert.Contains(t, text.String(), "path=/b/")
 }

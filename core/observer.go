@@ -19,8 +19,9 @@ import (
 // with the number of omitted lines.
 type Observer struct {
 	// Published is called when a call to Publish, PublishBulk or PublishTx has
-	// accepted messages. Event.State says where they are. Messages of PublishTx
-	// vanish if the transaction is rolled back.
+	// accepted messages, and when messages that Options.FlushOn has held are
+	// accepted. Event.State says where they are. Messages of PublishTx vanish if
+	// the transaction is rolled back.
 	Published func(Event)
 	// Delivered is called for each request with messages that the server
 	// accepted. Event.Attempts and Event.Age report the attempts and the time
@@ -47,8 +48,9 @@ type Observer struct {
 	// NoConsumer is called when the server accepted messages of a topic without
 	// consumers and discarded them.
 	NoConsumer func(Event)
-	// Discarded is called when the messages of a request were dropped because
-	// of Options.FlushOn, or when messages were discarded from the outbox.
+	// Discarded is called when messages that Options.FlushOn has held are
+	// dropped, and when messages were discarded from the outbox. Err is nil if
+	// FlushOn decided so, otherwise why the held messages were not accepted.
 	Discarded func(Event)
 	// Listed is called when the server's rescuer has fetched the recovery list,
 	// even an empty one. Event.Messages is its length.

@@ -30,6 +30,7 @@ type pipeline struct {
 	queue    *queue.Queue
 	relay    *relay.Relay // nil without an outbox
 	storage  *storage     // nil without an outbox
+	units    units
 	// bulkTimeout is how long after its first request a bulk call with an
 	// outbox may begin another request.
 	bulkTimeout time.Duration
@@ -69,7 +70,7 @@ func (p *pipeline) run(ctx context.Context, k call) (Receipt, error) {
 		if err := p.checkTx(k.tx); err != nil {
 			return Receipt{}, err
 		}
-	} else if !k.bulk && k.publisher.mode() == Memory && k.publisher.options.FlushOn == nil {
+	} else if !k.bulk && k.publisher.mode() == Memory && k.publisher.unit == nil {
 		return p.enqueue(ctx, &k)
 	}
 	d, err := p.compose(&k)
@@ -146,11 +147,21 @@ func (p *pipeline) accept(ctx context.Context, k *call, d *draft) (Receipt, erro
 	if k.inTx {
 		return p.insertTx(ctx, k.tx, d)
 	}
-	mode := k.publisher.mode()
-	if mode != Off {
+	unit, mode := k.publisher.work(), k.publisher.mode()
+	if mode != Off || unit != nil {
 		d.Origins = p.events.origin(ctx)
 	}
-	receipt, err := p.route(ctx, mode, k.publisher, d)
+	held, err := false, error(nil)
+	if unit != nil {
+		held, err = unit.hold(ctx, &d.Batch)
+	}
+	receipt := Receipt{State: Held}
+	switch {
+	case err != nil:
+		return Receipt{}, err
+	case !held:
+		receipt, err = p.route(ctx, mode, d)
+	}
 	if err == nil && d.messageID && d.DedupKey == "" {
 		receipt.IDs = d.IDs() // the messages may still be in memory
 	}
@@ -158,12 +169,12 @@ func (p *pipeline) accept(ctx context.Context, k *call, d *draft) (Receipt, erro
 }
 
 // route selects how messages are accepted.
-func (p *pipeline) route(ctx context.Context, mode Mode, publisher *Publisher, d *draft) (Receipt, error) {
+func (p *pipeline) route(ctx context.Context, mode Mode, d *draft) (Receipt, error) {
 	switch {
 	case d.DedupKey != "":
 		return p.admit(ctx, d)
 	case mode == Memory:
-		return p.inMemory(ctx, publisher, &d.Batch)
+		return p.inMemory(ctx, &d.Batch)
 	case mode == Durable:
 		return p.durably(ctx, &d.Batch)
 	default:
@@ -174,19 +185,23 @@ func (p *pipeline) route(ctx context.Context, mode Mode, publisher *Publisher, d
 // now posts messages within the call, alone or in a request that concurrent calls
 // share.
 func (p *pipeline) now(ctx context.Context, b *message.Batch) (Receipt, error) {
-	caller := ctx
-	ctx, cancel := uncancelled(ctx)
-	defer cancel()
 	b.Origins = nil // the context of the call carries the origin
-	turn := p.sharer.Join(ctx, b)
-	if turn.Outcome != nil {
-		return p.keep(ctx, caller, b, 0, turn.Outcome)
-	}
-	jobs, failed := p.post(ctx, caller, b, turn)
+	posting, cancel := uncancelled(ctx)
+	defer cancel()
+	jobs, failed := p.attempt(posting, ctx, b)
 	if failed == nil {
 		return Receipt{State: Delivered, Jobs: jobs}, nil
 	}
-	return p.keep(ctx, caller, b, 0, failed)
+	return p.keep(posting, ctx, b, 0, failed)
+}
+
+// attempt posts messages once. The outcome is nil if all were delivered.
+func (p *pipeline) attempt(ctx, caller context.Context, b *message.Batch) ([]int64, *deliver.Outcome) {
+	turn := p.sharer.Join(ctx, b)
+	if turn.Outcome != nil {
+		return nil, turn.Outcome
+	}
+	return p.post(ctx, caller, b, turn)
 }
 
 // post posts messages in the calling goroutine. The outcome is nil if all were
@@ -241,31 +256,60 @@ func (p *pipeline) keep(ctx, patience context.Context, b *message.Batch, tried i
 		receipt.State = Delivered
 		return receipt, nil
 	}
-	failures := pick(outcome.Failures, failed)
-	cause := causeOf(failures)
 	if p.storage == nil {
+		failures := pick(outcome.Failures, failed)
 		p.events.failed(b.Topic, failures, false)
-		return receipt, notAccepted(len(b.Messages), failed, cause)
+		return receipt, notAccepted(len(b.Messages), failed, causeOf(failures))
 	}
 	err := b.GiveIDs() // the ids stay the same when this is repeated
-	rest := b.Pick(failed)
-	var records []outbox.Record
+	left := undeliveredOf(b, outcome)
 	if err == nil {
-		records, err = recordsOf(&rest, tried, failures)
-	}
-	if err == nil {
-		err = p.storage.insert(ctx, patience, deliver.FirstBackoff(failures), records...)
+		err = p.storeAll(ctx, patience, tried, []undelivered{left})
 	}
 	if err != nil {
-		p.events.failed(b.Topic, failures, false)
-		return receipt, notAccepted(len(b.Messages), failed, errors.Join(cause, ofOutbox(err)))
-	}
-	if p.events.stored(b.Topic, failures) {
-		p.relay.Wake()
+		return receipt, notAccepted(len(b.Messages), failed, err)
 	}
 	receipt.State = Stored
-	receipt.IDs = rest.IDs()
+	receipt.IDs = left.batch.IDs()
 	return receipt, nil
+}
+
+// undelivered holds messages that were not delivered, and their failures.
+type undelivered struct {
+	batch    message.Batch
+	failures []*office.Failure
+}
+
+func undeliveredOf(b *message.Batch, outcome *deliver.Outcome) undelivered {
+	failed := outcome.Failed()
+	return undelivered{batch: b.Pick(failed), failures: pick(outcome.Failures, failed)}
+}
+
+// storeAll stores messages that were not delivered in one commit, and reports
+// them.
+func (p *pipeline) storeAll(ctx, patience context.Context, tried int, rest []undelivered) error {
+	var records []outbox.Record
+	var failures []*office.Failure
+	for i := range rest {
+		failures = append(failures, rest[i].failures...)
+		more, err := recordsOf(&rest[i].batch, tried, rest[i].failures)
+		if err != nil {
+			return err
+		}
+		records = append(records, more...)
+	}
+	if err := p.storage.insert(ctx, patience, deliver.FirstBackoff(failures), records...); err != nil {
+		for i := range rest {
+			p.events.failed(rest[i].batch.Topic, rest[i].failures, false)
+		}
+		return errors.Join(causeOf(failures), ofOutbox(err))
+	}
+	for i := range rest {
+		if p.events.stored(rest[i].batch.Topic, rest[i].failures) {
+			p.relay.Wake()
+		}
+	}
+	return nil
 }
 
 // store is keep for the queue: it does not wait for capacity.
@@ -284,37 +328,19 @@ func notAccepted(payloads int, failed []int, cause error) error {
 }
 
 // inMemory queues messages, or stores them if that is not possible.
-func (p *pipeline) inMemory(ctx context.Context, publisher *Publisher, b *message.Batch) (Receipt, error) {
-	holds := publisher.holds()
-	if p.spillsNow() && !holds && !p.storage.waitlist.blocks(loadOf(b)) {
+func (p *pipeline) inMemory(ctx context.Context, b *message.Batch) (Receipt, error) {
+	if p.spillsNow() && !p.storage.waitlist.blocks(loadOf(b)) {
 		receipt, err := p.spill(ctx, b, ErrBreakerOpen)
 		if err == nil || errors.Is(err, outbox.ErrNeverFits) {
 			return receipt, err
 		}
 	} // otherwise, and if the outbox cannot take them, they wait in memory
-	if holds {
-		return p.hold(publisher, b)
-	}
 	if reserved, _ := p.queue.Reserve(b); !reserved {
 		if receipt, err := p.wait(ctx, b); err != nil || receipt.State == Stored {
 			return receipt, err
 		}
 	}
 	p.queue.Add(b, false)
-	return Receipt{State: Queued}, nil
-}
-
-// hold keeps messages until their request ends. If memory is full, it neither
-// stores them, because they could not be dropped then, nor waits, because their
-// own request may be the one that has to end.
-func (p *pipeline) hold(publisher *Publisher, b *message.Batch) (Receipt, error) {
-	if !p.queue.ReserveSafe(b) {
-		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, queue.ErrFull)
-	}
-	if !publisher.hold(*b) { // it has just ended
-		p.queue.Expose(b)
-		p.queue.Add(b, false)
-	}
 	return Receipt{State: Queued}, nil
 }
 
@@ -370,54 +396,88 @@ func (p *pipeline) spill(ctx context.Context, b *message.Batch, cause error) (Re
 	return p.keep(ctx, noPatience(), b, 0, deliver.All(len(b.Messages), f))
 }
 
-// durably stores messages and queues them to be posted from memory. The queue
-// holds the lease of the rows, so that the relay does not post them, too.
+// durably stores messages and queues them to be posted from memory.
 func (p *pipeline) durably(ctx context.Context, b *message.Batch) (Receipt, error) {
 	if p.storage == nil {
 		p.events.log.Warn("durable", "", "AfterResponse is Durable, but there is no outbox: messages are posted within the call")
 		return p.now(ctx, b)
 	}
-	if err := b.GiveIDs(); err != nil {
-		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, err)
+	reserved := p.queue.ReserveSafe(b)
+	err := p.commit(ctx, reserved, *b)
+	if err == nil {
+		return Receipt{State: Stored, IDs: b.IDs()}, nil
 	}
-	fits := p.queue.ReserveSafe(b)
+	if reserved {
+		p.queue.ReleaseSafe(b)
+	}
+	return p.insteadOfCommit(ctx, b, err)
+}
+
+// insteadOfCommit posts messages that the outbox cannot store: the server may
+// accept them.
+func (p *pipeline) insteadOfCommit(ctx context.Context, b *message.Batch, failed error) (Receipt, error) {
+	receipt, err := p.now(ctx, b)
+	if err != nil {
+		return receipt, fmt.Errorf("%w; %w", err, ofOutbox(failed))
+	}
+	if receipt.State == Delivered && errors.Is(failed, context.DeadlineExceeded) {
+		p.relay.RemoveLater(b.IDs()) // the outbox may have stored it
+	}
+	return receipt, nil
+}
+
+// commit stores batches in one commit. If capacity is reserved for them and the
+// server works, they are posted from memory: the queue holds the lease of the
+// rows, so that the relay does not post them, too. After an error the capacity
+// is still reserved.
+func (p *pipeline) commit(ctx context.Context, reserved bool, batches ...message.Batch) error {
 	fails := p.office.IsOpen()
-	held := fits && !fails
-	var records []outbox.Record
-	var err error
-	delay, patience := deliver.Backoff(1), p.storage.store.Patience()
+	keyed := slices.ContainsFunc(batches, func(b message.Batch) bool { return b.DedupKey != "" })
+	delay, patience := time.Duration(0), p.storage.store.Patience()
+	leased := reserved && !fails && !keyed // only the outbox knows whether a key is new
+	switch {
+	case leased:
+		delay = p.relay.Lease()
+	case !keyed:
+		delay = deliver.Backoff(1)
+	}
 	if fails {
 		patience = relay.StoreTimeout // the server cannot take them instead
 	}
-	if held {
-		delay = p.relay.Lease()
-		records, err = p.storage.held(queue.Held{Batch: b, Attempts: 1}) // the attempt from memory
-	} else {
-		records, err = recordsOf(b, 0, nil)
-	}
-	if err == nil {
-		err = p.storage.insertNow(ctx, patience, delay, records)
-	}
-	if fits && (err != nil || !held) {
-		p.queue.ReleaseSafe(b)
-	}
-	if err != nil {
-		// The server may accept a message that the outbox cannot store.
-		receipt, sendErr := p.now(ctx, b)
-		if sendErr != nil {
-			return receipt, fmt.Errorf("%w; %w", sendErr, ofOutbox(err))
+	var records []outbox.Record
+	for i := range batches {
+		more, err := p.recordsToCommit(&batches[i], leased)
+		if err != nil {
+			return err
 		}
-		if receipt.State == Delivered && errors.Is(err, context.DeadlineExceeded) {
-			p.relay.RemoveLater(b.IDs()) // the outbox may have stored it
-		}
-		return receipt, nil
+		records = append(records, more...)
 	}
-	if held {
-		p.queue.Add(b, true)
-	} else {
+	if err := p.storage.insertNow(ctx, patience, delay, records); err != nil {
+		return err
+	}
+	for i := range batches {
+		switch {
+		case leased:
+			p.queue.Add(&batches[i], true)
+		case reserved:
+			p.queue.ReleaseSafe(&batches[i])
+		}
+	}
+	if !leased {
 		p.relay.Wake()
 	}
-	return Receipt{State: Stored, IDs: b.IDs()}, nil
+	return nil
+}
+
+// recordsToCommit returns the records of a batch for commit.
+func (p *pipeline) recordsToCommit(b *message.Batch, leased bool) ([]outbox.Record, error) {
+	if !leased {
+		return recordsOf(b, 0, nil)
+	}
+	if err := b.GiveIDs(); err != nil {
+		return nil, err
+	}
+	return p.storage.held(queue.Held{Batch: b, Attempts: 1}) // the attempt from memory
 }
 
 // admit stores a message that has a deduplication key, to be posted from the

@@ -26,42 +26,138 @@ type Options struct {
 	// result is encoded then. Defaults to none.
 	Attributes func(*http.Request) map[string]any
 
-	// FlushOn decides, when the handler of a request has ended, whether its
-	// queued messages are posted. If it returns false, the messages are dropped
-	// and reported to Observer.Discarded: with [Succeeded], a handler that
-	// panics or answers 5xx publishes nothing.
+	// FlushOn makes each request a unit of work: Publish and PublishBulk return
+	// Held, and the messages wait until the response is about to start, or the
+	// handler returns. Then FlushOn decides with the status of the response. If
+	// it returns true, the messages are accepted together before the first byte
+	// is sent: with Off they are posted, and stored if the server does not
+	// accept them; with Durable they are stored in one commit; with Memory they
+	// are queued. If it returns false, or panics, or the handler panics, they
+	// are dropped and reported to Observer.Discarded. [Committed] and
+	// [Succeeded] are such functions.
 	//
-	// FlushOn applies only to AfterResponse Memory; with another mode it has no
-	// effect and the log warns. If it is set, messages wait in memory until the
-	// handler ends. If memory has no capacity for a message, Publish returns
-	// ErrNotAccepted. Defaults to nil: messages are posted whatever the
-	// outcome, also while the handler runs.
+	// If the messages should be accepted and cannot be, the client gets the
+	// response of NotAccepted instead of the handler's. All or none are
+	// accepted with Durable; with Off, part of them may be delivered if server
+	// and outbox fail at the same time. What the handler itself has committed is
+	// not undone: use [Client.PublishTx] or [Client.WithTx] for messages that
+	// belong to a transaction. FlushOn neither holds nor drops these.
+	//
+	// Held promises nothing: a crash before the response loses the messages,
+	// and the client has no response then. When the response has started,
+	// messages are accepted one by one, as without FlushOn. A client that
+	// disconnects drops nothing; after the deadline of the request's context
+	// nothing is accepted. If memory has no capacity for a message
+	// (Batching.MaxMessages and MaxBytes), Publish returns ErrNotAccepted.
+	//
+	// With Off and Durable, FlushOn requires Config.Outbox. Otherwise Register
+	// and NewPublisher return ErrInvalidConfig, and so do the publishers of
+	// Middleware. Defaults to nil: messages are accepted within each call.
 	FlushOn func(Outcome) bool
+
+	// NotAccepted writes the response to a request whose messages were not
+	// accepted, in place of the response of the handler. The header is as it
+	// was before the handler. The error is that of the messages, such as
+	// ErrNotAccepted; it does not contain payloads or credentials. Defaults to
+	// 503 with Retry-After: 1, also if NotAccepted writes nothing. It requires
+	// FlushOn.
+	NotAccepted func(http.ResponseWriter, *http.Request, error)
 }
 
-// Publisher publishes on behalf of one request. Handlers get it from the
-// request's context. It is safe for concurrent use, also after the request has
-// ended. The methods of a nil Publisher return ErrNoPublisher.
+// check returns an error if a client cannot use the options.
+func (o Options) check(c *Client) error {
+	switch {
+	case o.AfterResponse < Off || o.AfterResponse > Memory:
+		return misplaced("Options.AfterResponse", "is %d, which is no Mode", int(o.AfterResponse))
+	case o.FlushOn != nil && o.AfterResponse != Memory && c.cfg.outbox == nil:
+		return misplaced("Options.FlushOn", "needs Config.Outbox with AfterResponse %v, to store what the server does not accept", o.AfterResponse)
+	case o.FlushOn == nil && o.NotAccepted != nil:
+		return misplaced("Options.NotAccepted", "needs Options.FlushOn: without it, Publish returns the error")
+	}
+	return nil
+}
+
+// Publisher publishes on behalf of one request or one job. Handlers get it from
+// the request's context, and other code from [Client.NewPublisher]. It is safe
+// for concurrent use, also after the request has ended. The methods of a nil
+// Publisher return ErrNoPublisher.
 type Publisher struct {
 	client     *Client
 	options    Options
 	attributes func() *message.Attributes // nil for none
-
-	mu    sync.Mutex
-	ended bool
-	held  []message.Batch // messages that wait for the end of the request
+	unit       *unit                      // nil without Options.FlushOn
+	fault      error                      // of the options
 }
 
-// newPublisher makes the publisher of a request.
-func (c *Client) newPublisher(r *http.Request, options Options) *Publisher {
+// newPublisher makes the publisher of a request; r is nil outside of requests.
+func newPublisher(c *Client, r *http.Request, options Options) *Publisher {
 	p := &Publisher{client: c, options: options}
-	if options.Attributes != nil {
-		p.attributes = sync.OnceValue(func() *message.Attributes { return message.EncodeAttributes(options.Attributes(r)) })
+	if attributes := options.Attributes; attributes != nil && r != nil {
+		p.attributes = sync.OnceValue(func() *message.Attributes { return message.EncodeAttributes(attributes(r)) })
 	}
-	if c != nil && options.FlushOn != nil && options.AfterResponse != Memory {
-		c.events.log.Warn("flush on", "", "FlushOn decides nothing, since AfterResponse is not Memory: messages are accepted for good within the call")
+	if c == nil {
+		return p
+	}
+	if p.fault = options.check(c); p.fault != nil {
+		c.events.log.Error("options", "", "the middleware has invalid options: nothing is published", "error", p.fault)
+		return p
+	}
+	if options.FlushOn != nil {
+		p.unit = &unit{pipeline: c.pipeline, options: options}
+		if r != nil {
+			p.unit.request, p.unit.inCall = r.Context(), true
+		}
 	}
 	return p
+}
+
+// NewPublisher returns a publisher outside of requests, for workers, cron jobs,
+// gRPC methods and handlers of messages. It publishes in the mode of
+// Options.AfterResponse. Options.Attributes and Options.NotAccepted are not
+// called, because there is no request.
+//
+// With Options.FlushOn, the publisher is one unit of work, which ends with
+// [Publisher.End]: create one for each job. Stop drops the messages of
+// publishers that were never ended, and reports them to Observer.Discarded.
+//
+// The error is ErrInvalidConfig and names the invalid field.
+func (c *Client) NewPublisher(options Options) (*Publisher, error) {
+	if err := c.present(); err != nil {
+		return nil, err
+	}
+	if err := options.check(c); err != nil {
+		return nil, err
+	}
+	return newPublisher(c, nil, options), nil
+}
+
+// End ends a unit of work, see Options.FlushOn: if FlushOn returns true for the
+// outcome, the messages are accepted together, in the context ctx. The Receipt
+// has the state of all messages, and the ids of those in the outbox. If they are
+// dropped, its state is Unknown. The errors are those of [Client.Publish]; none
+// of the messages is accepted then, except as Options.FlushOn says.
+//
+// Afterwards, messages of the publisher are accepted one by one. A further End
+// has no effect, nor has that of a publisher without messages or without
+// Options.FlushOn: the state is Delivered. The publisher of a request ends by
+// itself; End ends it earlier.
+func (p *Publisher) End(ctx context.Context, outcome Outcome) (Receipt, error) {
+	switch {
+	case p == nil:
+		return Receipt{}, ErrNoPublisher
+	case ctx == nil:
+		return Receipt{}, invalid(fieldError("ctx", "is nil"))
+	}
+	if err := p.client.present(); err != nil {
+		return Receipt{}, err
+	}
+	switch {
+	case p.fault != nil:
+		return Receipt{}, p.fault
+	case p.unit == nil:
+		return Receipt{State: Delivered}, nil
+	}
+	return p.unit.end(ctx, outcome)
 }
 
 // base returns the attributes for every message of the request.
@@ -80,84 +176,40 @@ func (p *Publisher) mode() Mode {
 	return p.options.AfterResponse
 }
 
-// holds reports whether messages wait for the end of the request.
-func (p *Publisher) holds() bool {
-	if p.options.FlushOn == nil {
-		return false
+// work returns the unit of work that holds messages; nil for none.
+func (p *Publisher) work() *unit {
+	if p == nil {
+		return nil
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return !p.ended
+	return p.unit
 }
 
-// hold keeps messages until the request ends. It reports false if they do not
-// wait for that.
-func (p *Publisher) hold(b message.Batch) bool {
-	if p.options.FlushOn == nil {
-		return false
+// publish makes a call of the publisher.
+func (p *Publisher) publish(ctx context.Context, k call) (Receipt, error) {
+	if p == nil {
+		return Receipt{}, ErrNoPublisher
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.ended {
-		return false
+	if p.fault != nil {
+		return Receipt{}, p.fault
 	}
-	if p.held == nil {
-		p.client.gate.stay() // within a call, so Stop does not miss it
-	}
-	p.held = append(p.held, b)
-	return true
-}
-
-// end publishes or drops the held messages of the request, as Options.FlushOn
-// decides.
-func (p *Publisher) end(outcome Outcome) {
-	p.mu.Lock()
-	held := p.held
-	p.held, p.ended = nil, true
-	p.mu.Unlock()
-	if held == nil {
-		return
-	}
-	flush := true // also when FlushOn panics, so that no message is lost by mistake
-	defer func() {
-		defer p.client.gate.leave()
-		queue := p.client.queue
-		for i := range held {
-			if flush {
-				queue.Expose(&held[i])
-				queue.Add(&held[i], false)
-				continue
-			}
-			queue.ReleaseSafe(&held[i])
-			emit(p.client.events.observer.Discarded, Event{Topic: held[i].Topic, Messages: len(held[i].Messages)})
-		}
-	}()
-	flush = p.options.FlushOn(outcome)
+	k.publisher = p
+	return p.client.publish(ctx, k)
 }
 
 // Publish is [Client.Publish] with the attributes of the request added.
 func (p *Publisher) Publish(ctx context.Context, topic string, payload any, options ...PublishOption) (Receipt, error) {
-	if p == nil {
-		return Receipt{}, ErrNoPublisher
-	}
-	return p.client.publish(ctx, call{publisher: p, topic: topic, payload: payload, options: options})
+	return p.publish(ctx, call{topic: topic, payload: payload, options: options})
 }
 
 // PublishBulk is [Client.PublishBulk] with the attributes of the request
 // added.
 func (p *Publisher) PublishBulk(ctx context.Context, topic string, payloads []any, options ...PublishOption) (Receipt, error) {
-	if p == nil {
-		return Receipt{}, ErrNoPublisher
-	}
-	return p.client.publish(ctx, call{publisher: p, topic: topic, payloads: payloads, bulk: true, options: options})
+	return p.publish(ctx, call{topic: topic, payloads: payloads, bulk: true, options: options})
 }
 
 // PublishTx is [Client.PublishTx] with the attributes of the request added.
 func (p *Publisher) PublishTx(ctx context.Context, tx outbox.Tx, topic string, payload any, options ...PublishOption) (Receipt, error) {
-	if p == nil {
-		return Receipt{}, ErrNoPublisher
-	}
-	return p.client.publish(ctx, call{publisher: p, topic: topic, payload: payload, tx: tx, inTx: true, options: options})
+	return p.publish(ctx, call{topic: topic, payload: payload, tx: tx, inTx: true, options: options})
 }
 
 // ContextKey is the name under which adapters also store the publisher in the

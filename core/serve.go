@@ -13,19 +13,24 @@ import "net/http"
 // copy of r, and calls next with w and the copy. When next has returned or
 // panicked, Serve copies the forms, the pattern and its path values from the
 // copy back to r, because net/http removes the temporary files of its own
-// request and outer middlewares read these fields. Then it calls
-// Options.FlushOn to decide whether the messages of the request are published.
-// Serve returns the error of next and does not recover panics. It starts no
-// goroutine and writes nothing to w. A nil r counts as an empty request; a nil
-// next is an error.
+// request and outer middlewares read these fields. Serve returns the error of
+// next and does not recover panics. It starts no goroutine and writes nothing
+// to w. A nil r counts as an empty request; a nil next is an error.
 //
-// The writer w is the framework's, or a wrapper by the adapter. Serve uses
-// these methods if w has them:
+// With Options.FlushOn, next gets a [*Response] instead of w, and the adapter
+// gives handlers a writer that calls [Response.Start] before the first byte.
+// If next returns nil and nothing was sent, Serve decides, with the status 200
+// or that of w. If next returns an error and nothing was sent, the decision is
+// left to the response that the framework makes of the error; without one, the
+// messages are dropped after the end of the request. After a panic they are
+// dropped at once.
 //
-//   - Status() int returns the status of the response after next has returned.
-//     Only Options.FlushOn needs it. A status below 200 other than 101 is not
-//     final and counts as 200, or as 500 if next returned an error. The same
-//     applies to a writer without the method.
+// The writer w is the framework's, or a wrapper by the adapter. Serve writes
+// the response of Options.NotAccepted to it, and uses these methods if w has
+// them:
+//
+//   - Status() int returns the status of a response that is not sent yet, as
+//     Gin's handlers set it.
 //   - Request() *http.Request returns the framework's request after next, if a
 //     handler can replace it, as in Gin and Echo. It may be nil.
 //
@@ -41,16 +46,25 @@ func (c *Client) Serve(w http.ResponseWriter, r *http.Request, options Options, 
 	if c != nil {
 		c.routes.firstRequest()
 	}
-	p := c.newPublisher(r, options)
+	p := newPublisher(c, r, options)
 	handled := r.WithContext(NewContext(r.Context(), p))
 	defer func() { handBack(r, requestOf(w, handled)) }()
-	if options.FlushOn == nil {
+	if p.unit == nil {
 		return next(w, handled)
 	}
-	outcome := Outcome{Panicked: true}
-	defer func() { p.end(outcome) }()
-	err := next(w, handled)
-	outcome = Outcome{Status: finalStatus(w, err)} // not after a panic
+	response := &Response{ResponseWriter: w, unit: p.unit, request: r}
+	if w != nil {
+		response.header = w.Header().Clone()
+	}
+	panicked := true
+	defer func() {
+		if panicked {
+			response.panicked()
+		}
+	}()
+	err := next(response, handled)
+	panicked = false
+	response.returned(w, err)
 	return err
 }
 
@@ -60,19 +74,4 @@ func requestOf(w http.ResponseWriter, handled *http.Request) *http.Request {
 		return framework.Request()
 	}
 	return handled
-}
-
-// finalStatus returns the final status of a response, whatever the writer
-// reports.
-func finalStatus(w http.ResponseWriter, err error) int {
-	if sent, ok := w.(interface{ Status() int }); ok {
-		status := sent.Status()
-		if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
-			return status
-		}
-	}
-	if err != nil {
-		return http.StatusInternalServerError
-	}
-	return http.StatusOK
 }

@@ -17,12 +17,15 @@ const (
 	Stored
 	// Queued means that the message is in memory and waits for delivery.
 	Queued
+	// Held means that the message waits for the end of its request or of its
+	// [Publisher], because of Options.FlushOn. It is not accepted yet.
+	Held
 )
 
 // states are the names of the states.
-var states = [...]string{Unknown: "unknown", Delivered: "delivered", Stored: "stored", Queued: "queued"}
+var states = [...]string{Unknown: "unknown", Delivered: "delivered", Stored: "stored", Queued: "queued", Held: "held"}
 
-// String returns "unknown", "delivered", "stored" or "queued".
+// String returns "unknown", "delivered", "stored", "queued" or "held".
 func (s State) String() string {
 	if s < 0 || int(s) >= len(states) {
 		return states[Unknown]

@@ -18,20 +18,21 @@ type Options = core.Options
 // clients are nested, the inner one's publisher is found. With a nil client the
 // methods of the publisher return errors.
 //
-// Options.FlushOn gets the status of the answer that the handler has sent,
-// or else the one that echo's default error handler gives to the error it
-// has returned: the code of an [*echo.HTTPError], 500 for any other, wrapped
-// ones too. An app whose own error handler decides otherwise answers, by
-// echo.Context.Error, in a middleware behind this one.
+// With Options.FlushOn, the Writer of echo's response is wrapped in one that
+// decides before the first byte. If the handler returns an error, echo's error
+// handler answers it after all middlewares, and its status decides, whatever
+// error handler the app has. If nobody answers the error, the messages are
+// dropped.
 func Middleware(client *core.Client, options Options) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			e := &exchange{c: c}
-			return client.Serve(e, c.Request(), options, func(_ http.ResponseWriter, r *http.Request) error {
+			e := &exchange{ResponseWriter: c.Response().Writer, c: c}
+			defer e.returned()
+			return client.Serve(e, c.Request(), options, func(w http.ResponseWriter, r *http.Request) error {
+				e.wrap(w)
 				c.SetRequest(r)
 				c.Set(core.ContextKey, core.MustFromContext(r.Context()))
-				e.err = next(c)
-				return e.err
+				return next(c)
 			})
 		}
 	}
@@ -66,5 +67,5 @@ func Mount(router Router, client *core.Client) error { return client.MountRoutes
 // serves. The errors are those of [Mount] and of [core.Client.Start]; the app is
 // left as it was then.
 func Register(app *echo.Echo, client *core.Client, options Options) error {
-	return client.Register(from(app), func() { app.Use(Middleware(client, options)) })
+	return client.Register(from(app), options, func() { app.Use(Middleware(client, options)) })
 }

@@ -89,7 +89,7 @@ func TestOutcomeOfRecoveredPanics(t *testing.T) {
 		e, outcomes := watching(t, recovers)
 		e.GET("/", panics)
 		assert.Equal(t, http.StatusInternalServerError, request(t, e, http.MethodGet, "/").Code)
-		assert.Equal(t, []core.Outcome{{Panicked: true}}, *outcomes)
+		assert.Empty(t, *outcomes, "a panic drops the messages without a question")
 	})
 	t.Run("Behind", func(t *testing.T) {
 		e, outcomes := watching(t)
@@ -100,8 +100,7 @@ func TestOutcomeOfRecoveredPanics(t *testing.T) {
 	})
 }
 
-// TestOutcomeByAnOwnErrorHandler answers errors behind the middleware, as its
-// documentation tells apps with an error handler of their own to do.
+// TestOutcomeByAnOwnErrorHandler has an app with an error handler of its own.
 func TestOutcomeByAnOwnErrorHandler(t *testing.T) {
 	e, outcomes := watching(t)
 	e.HTTPErrorHandler = func(_ error, c echo.Context) {
@@ -109,16 +108,23 @@ func TestOutcomeByAnOwnErrorHandler(t *testing.T) {
 			_ = c.NoContent(http.StatusConflict)
 		}
 	}
-	e.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			err := next(c)
-			if err != nil {
-				c.Error(err)
-			}
-			return err
-		}
-	})
 	e.GET("/", func(echo.Context) error { return errors.New("broken") })
 	assert.Equal(t, http.StatusConflict, request(t, e, http.MethodGet, "/").Code)
 	assert.Equal(t, []core.Outcome{{Status: http.StatusConflict}}, *outcomes)
+}
+
+// TestOutcomeByAMiddlewareInFront has a middleware that answers the errors of
+// handlers, in front of ours.
+func TestOutcomeByAMiddlewareInFront(t *testing.T) {
+	e, outcomes := watching(t, func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if next(c) != nil {
+				return c.NoContent(http.StatusTeapot)
+			}
+			return nil
+		}
+	})
+	e.GET("/", func(echo.Context) error { return errors.New("broken") })
+	assert.Equal(t, http.StatusTeapot, request(t, e, http.MethodGet, "/").Code)
+	assert.Equal(t, []core.Outcome{{Status: http.StatusTeapot}}, *outcomes)
 }

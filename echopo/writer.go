@@ -4,42 +4,52 @@ import (
 	"net/http"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/nethttp"
 )
 
-// exchange is the writer that core.Client.Serve gets. It asks the echo.Context,
-// whose response and request handlers may replace.
+// exchange is the writer that core.Client.Serve gets: that of echo's response
+// when the middleware was called. It writes the response of
+// Options.NotAccepted, and keeps the fields of echo's response up to date.
 type exchange struct {
-	c   echo.Context
-	err error // of the handler
+	http.ResponseWriter
+	c       echo.Context
+	written bool
+	size    int64
 }
 
-// Header is that of the response.
-func (e *exchange) Header() http.Header { return e.c.Response().Header() }
-
-// Write writes to the response.
-func (e *exchange) Write(b []byte) (int, error) { return e.c.Response().Write(b) }
-
-// WriteHeader sends the status of the response.
-func (e *exchange) WriteHeader(status int) { e.c.Response().WriteHeader(status) }
-
-// Request returns the request of the context.
+// Request returns the request of the context, which handlers may replace.
 func (e *exchange) Request() *http.Request { return e.c.Request() }
 
-// Status returns the status of the answer. Echo makes answers of errors only
-// after the middlewares, so that of an error is the one which
-// [echo.Echo.DefaultHTTPErrorHandler] gives: it looks neither into wrapped
-// errors nor further than one level into internal ones.
-func (e *exchange) Status() int {
-	response := e.c.Response()
-	if response.Committed || e.err == nil {
-		return response.Status
+// WriteHeader sends a status that replaces the handler's.
+func (e *exchange) WriteHeader(status int) {
+	e.ResponseWriter.WriteHeader(status)
+	e.written = true
+	e.c.Response().Status, e.c.Response().Committed = status, true
+}
+
+// Write sends a body that replaces the handler's.
+func (e *exchange) Write(b []byte) (int, error) {
+	if !e.written {
+		e.WriteHeader(http.StatusOK)
 	}
-	answer, ok := e.err.(*echo.HTTPError) //nolint:errorlint // as echo does it
-	if !ok {
-		return http.StatusInternalServerError
+	n, err := e.ResponseWriter.Write(b)
+	e.size += int64(n)
+	return n, err
+}
+
+// wrap gives handlers a writer that decides before the first byte, if FlushOn
+// is set.
+func (e *exchange) wrap(w http.ResponseWriter) {
+	if response, ok := w.(*core.Response); ok {
+		e.c.Response().Writer = nethttp.Writer(e.ResponseWriter, response.Start)
 	}
-	if internal, ok := answer.Internal.(*echo.HTTPError); ok { //nolint:errorlint // as echo does it
-		return internal.Code
+}
+
+// returned corrects the size, to which echo has added what was discarded.
+func (e *exchange) returned() {
+	if e.written {
+		e.c.Response().Size = e.size
 	}
-	return answer.Code
 }

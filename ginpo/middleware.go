@@ -18,14 +18,20 @@ type Options = core.Options
 // clients are nested, the inner one's publisher is found. With a nil client the
 // methods of the publisher return errors.
 //
-// Options.FlushOn gets the status that gin's writer has when the handlers
-// behind the middleware are done. A middleware that recovers from panics
-// belongs in front of it, as in gin.Default: [gin.Recovery] behind it hides
-// [net/http.ErrAbortHandler] and leaves the status at 200. One that makes answers
-// of the errors in gin.Context.Errors belongs behind it.
+// With Options.FlushOn, gin.Context.Writer is wrapped in a gin.ResponseWriter
+// that decides before the first byte, and at the latest when the handlers
+// behind the middleware have returned, with the status that they have set. A
+// middleware that recovers from panics may be on either side: in front of this
+// one, as in gin.Default, the messages are dropped because of the panic, and
+// behind it because of the status, unless FlushOn wants it. [gin.Recovery]
+// behind it hides [net/http.ErrAbortHandler] and leaves the status at 200. A
+// middleware that answers the errors in gin.Context.Errors, or changes the
+// status, belongs behind this one.
 func Middleware(client *core.Client, options Options) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		_ = client.Serve(exchange{c}, c.Request, options, func(_ http.ResponseWriter, r *http.Request) error {
+		e := exchange{ResponseWriter: c.Writer, c: c}
+		_ = client.Serve(e, c.Request, options, func(w http.ResponseWriter, r *http.Request) error {
+			e.wrap(w)
 			c.Request = r
 			c.Set(core.ContextKey, core.MustFromContext(r.Context()))
 			c.Next()
@@ -62,5 +68,5 @@ func Mount(router gin.IRouter, client *core.Client) error { return client.MountR
 // those of [Mount] and of [core.Client.Start]; the engine is left as it was
 // then.
 func Register(app *gin.Engine, client *core.Client, options Options) error {
-	return client.Register(from(app), func() { app.Use(Middleware(client, options)) })
+	return client.Register(from(app), options, func() { app.Use(Middleware(client, options)) })
 }

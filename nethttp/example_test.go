@@ -116,9 +116,9 @@ func Example_afterResponse() {
 		fmt.Println(string(message.Payload))
 	}
 	// Output:
-	// order 7 is queued
+	// order 7 is held
 	// 202
-	// order 8 is queued
+	// order 8 is held
 	// dropped 1 of orders
 	// 500
 	// {"id":"7"}

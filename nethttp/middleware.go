@@ -16,14 +16,15 @@ type Options = core.Options
 // clients are nested, the inner one's publisher is found. With a nil client the
 // methods of the publisher return errors.
 //
-// With Options.FlushOn the ResponseWriter is wrapped, because net/http tells
-// nobody the status; the wrapper has exactly the optional methods of the
-// writer, such as Flush, Hijack and ReadFrom, and Unwrap beside them.
+// With Options.FlushOn, handlers get the writer of [Writer], which decides
+// before the first byte. It has exactly the optional methods of the original.
+// net/http does not find its own writer in it: http.MaxBytesReader works, but
+// does not close the connection.
 func Middleware(client *core.Client, options Options) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_ = client.Serve(watch(w, options), r, options, func(w http.ResponseWriter, r *http.Request) error {
-				next.ServeHTTP(handed(w), r)
+			_ = client.Serve(w, r, options, func(w http.ResponseWriter, r *http.Request) error {
+				next.ServeHTTP(wrapped(w), r)
 				return nil
 			})
 		})
@@ -54,10 +55,10 @@ func Mount(mux *http.ServeMux, client *core.Client) error { return client.MountR
 // [core.Client.Start]; the server is left as it was then.
 func Register(server *http.Server, client *core.Client, options Options) error {
 	if server == nil {
-		return client.Register(core.Router{}, nil) // which is an error
+		return client.Register(core.Router{}, options, nil) // which is an error
 	}
 	app, routes := cmp.Or[http.Handler](server.Handler, http.DefaultServeMux), http.NewServeMux()
-	return client.Register(from(routes, app), func() {
+	return client.Register(from(routes, app), options, func() {
 		server.Handler = &registered{app: app, routes: routes, Handler: Middleware(client, options)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			// The app's requests do not pass through the mux of the routes,
 			// which would clean their paths.

@@ -2,76 +2,110 @@ package nethttp
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
-	"sync/atomic"
 
 	"github.com/felixge/httpsnoop"
+
+	"github.com/postoffice-go/postoffice/core"
 )
 
-// watched is the writer that core.Client.Serve gets with FlushOn. Handlers get
-// the one in it, which has exactly the optional methods of the original.
-type watched struct {
-	http.ResponseWriter
-	status *atomic.Int32 // handlers may leave goroutines behind that write
-}
+// errReplaced is the error of hijacking a connection on which the response of
+// Options.NotAccepted was sent.
+var errReplaced = errors.New("postoffice: the messages of the request were not accepted, and the client has the response that says so")
 
-// Status returns the status that was sent, zero for none.
-func (w watched) Status() int { return int(w.status.Load()) }
-
-// handed returns the writer for the handler.
-func handed(w http.ResponseWriter) http.ResponseWriter {
-	if w, ok := w.(watched); ok {
-		return w.ResponseWriter
-	}
-	return w
-}
-
-// watch wraps a writer to see the status that is sent, if FlushOn asks for it.
+// Writer returns a writer that calls start before w sends the first byte of a
+// response, with its status: at the first WriteHeader with a final status,
+// Write, WriteString, Flush, Hijack and ReadFrom with at least one byte. The
+// status of a hijacked connection is 101. If start returns false, the writer
+// sends nothing: it discards what is written, and Hijack returns an error. The
+// writer has exactly the optional methods of w, and Unwrap.
 //
-// The first status is the one the client gets: what is written or flushed
-// without one sends 200, and a status set afterwards goes nowhere. That
-// holds for a hijacked connection, too: what is sent on it is the handler's
-// own.
-func watch(w http.ResponseWriter, options Options) http.ResponseWriter {
-	if options.FlushOn == nil {
-		return w
-	}
-	status := &atomic.Int32{}
-	sent := func(code int) { status.CompareAndSwap(0, int32(code)) }
-	return watched{status: status, ResponseWriter: httpsnoop.Wrap(w, httpsnoop.Hooks{
+// It is for adapters of frameworks built on net/http, whose handlers get such
+// a writer when Options.FlushOn is set; start is the Start of [core.Response].
+func Writer(w http.ResponseWriter, start func(status int) bool) http.ResponseWriter {
+	begins := func() bool { return start(http.StatusOK) }
+	return httpsnoop.Wrap(w, httpsnoop.Hooks{
 		WriteHeader: func(next httpsnoop.WriteHeaderFunc) httpsnoop.WriteHeaderFunc {
-			return func(code int) {
-				next(code) // panics for a code that cannot be sent
-				if code >= http.StatusOK || code == http.StatusSwitchingProtocols {
-					sent(code) // others are informational: another status follows
+			return func(status int) {
+				if start(status) {
+					next(status)
 				}
 			}
 		},
 		Write: func(next httpsnoop.WriteFunc) httpsnoop.WriteFunc {
-			return func(b []byte) (int, error) { sent(http.StatusOK); return next(b) }
+			return func(b []byte) (int, error) {
+				if !begins() {
+					return len(b), nil
+				}
+				return next(b)
+			}
+		},
+		WriteString: func(next httpsnoop.WriteStringFunc) httpsnoop.WriteStringFunc {
+			return func(s string) (int, error) {
+				if !begins() {
+					return len(s), nil
+				}
+				return next(s)
+			}
 		},
 		Flush: func(next httpsnoop.FlushFunc) httpsnoop.FlushFunc {
-			return func() { sent(http.StatusOK); next() }
+			return func() {
+				if begins() {
+					next()
+				}
+			}
+		},
+		FlushError: func(next httpsnoop.FlushErrorFunc) httpsnoop.FlushErrorFunc {
+			return func() error {
+				if !begins() {
+					return nil
+				}
+				return next()
+			}
 		},
 		ReadFrom: func(next httpsnoop.ReadFromFunc) httpsnoop.ReadFromFunc {
-			return func(src io.Reader) (int64, error) {
-				n, err := next(src)
-				if n > 0 { // a source without a byte sends nothing
-					sent(http.StatusOK)
-				}
-				return n, err
-			}
+			return func(source io.Reader) (int64, error) { return readFrom(w, next, source, begins) }
 		},
 		Hijack: func(next httpsnoop.HijackFunc) httpsnoop.HijackFunc {
 			return func() (net.Conn, *bufio.ReadWriter, error) {
-				conn, buffer, err := next()
-				if err == nil {
-					sent(http.StatusOK)
+				if !start(http.StatusSwitchingProtocols) {
+					return nil, nil, errReplaced
 				}
-				return conn, buffer, err
+				return next()
 			}
 		},
-	})}
+	})
+}
+
+// sniffed is the number of bytes by which net/http detects the type of a body.
+const sniffed = 512
+
+// readFrom reads the first bytes itself, because a source without any sends
+// nothing.
+func readFrom(w io.Writer, next httpsnoop.ReadFromFunc, source io.Reader, begins func() bool) (int64, error) {
+	first, err := io.ReadAll(io.LimitReader(source, sniffed))
+	if len(first) == 0 {
+		return 0, err
+	}
+	if !begins() {
+		n, copyErr := io.Copy(io.Discard, source)
+		return int64(len(first)) + n, errors.Join(err, copyErr)
+	}
+	written, writeErr := w.Write(first)
+	if err != nil || writeErr != nil {
+		return int64(written), errors.Join(err, writeErr)
+	}
+	n, err := next(source)
+	return int64(written) + n, err
+}
+
+// wrapped returns the writer for handlers.
+func wrapped(w http.ResponseWriter) http.ResponseWriter {
+	if response, ok := w.(*core.Response); ok {
+		return Writer(response.ResponseWriter, response.Start)
+	}
+	return w
 }

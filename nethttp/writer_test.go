@@ -118,7 +118,7 @@ func TestStatusOfAHijackedConnection(t *testing.T) {
 	tests := map[string]struct {
 		before, want int
 	}{
-		"Alone":       {0, 200},
+		"Alone":       {0, 101},
 		"AfterStatus": {http.StatusServiceUnavailable, 503},
 		"Upgrade":     {http.StatusSwitchingProtocols, 101},
 	}
@@ -159,9 +159,9 @@ func (unwilling) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil
 func (unwilling) Flush()                                       {}
 func (unwilling) FlushError() error                            { return errUnwilling }
 
-// TestStatusAfterAFailedHijack answers what cannot be hijacked. It also sees
-// that the errors of the writer come through.
-func TestStatusAfterAFailedHijack(t *testing.T) {
+// TestErrorsOfTheWriter sees that the errors of the writer come through. A
+// hijack counts as 101 also where it fails: the decision comes before.
+func TestErrorsOfTheWriter(t *testing.T) {
 	middleware, outcomes := watching(t)
 	handler := middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _, err := http.NewResponseController(w).Hijack()
@@ -172,7 +172,7 @@ func TestStatusAfterAFailedHijack(t *testing.T) {
 	recorder := httptest.NewRecorder()
 	handler.ServeHTTP(unwilling{recorder}, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
 	assert.Equal(t, http.StatusNotImplemented, recorder.Code)
-	assert.Equal(t, core.Outcome{Status: http.StatusNotImplemented}, next(t, outcomes))
+	assert.Equal(t, core.Outcome{Status: http.StatusSwitchingProtocols}, next(t, outcomes))
 }
 
 // TestRecoveryBehind has a handler that answers for its panics.

@@ -9,13 +9,19 @@ import (
 
 	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
+	"github.com/postoffice-go/postoffice/nethttp"
 )
 
 // Middleware gives every request a publisher of the client.
 func Middleware(client *core.Client, options core.Options) func(Handler) Handler {
 	return func(next Handler) Handler {
 		return func(w http.ResponseWriter, r *http.Request) error {
-			return client.Serve(w, r, options, next)
+			return client.Serve(w, r, options, func(w http.ResponseWriter, r *http.Request) error {
+				if response, ok := w.(*core.Response); ok { // with FlushOn
+					w = nethttp.Writer(response.ResponseWriter, response.Start)
+				}
+				return next(w, r)
+			})
 		}
 	}
 }
@@ -31,7 +37,7 @@ func Mount(router *Router, client *core.Client) error { return client.MountRoute
 
 // Register starts the client, installs the middleware and mounts the routes.
 func Register(router *Router, client *core.Client, options core.Options) error {
-	return client.Register(from(router), func() { router.Use(Middleware(client, options)) })
+	return client.Register(from(router), options, func() { router.Use(Middleware(client, options)) })
 }
 
 // Consume serves what the server posts to a consumer.
@@ -49,8 +55,8 @@ func from(router *Router) core.Router {
 	}
 }
 
-// An adapter for a framework of one's own, here a small one whose writer has a
-// method Status. Run and RunConsume check it in a test.
+// An adapter for a framework of one's own, here a small one whose writers are
+// those of net/http. Run and RunConsume check it in a test.
 func Example() {
 	server := postofficetest.NewServer()
 	defer server.Close()

@@ -70,7 +70,7 @@ func endingOf(t *testing.T, adapter Adapter, handler Handler) ending {
 	mu.Lock()
 	defer mu.Unlock()
 	end.delivered = len(server.MessagesOf(topic))
-	require.Len(t, end.outcomes, 1, "FlushOn is asked once for a request")
+	require.LessOrEqual(t, len(end.outcomes), 1, "FlushOn is asked at most once for a request")
 	return end
 }
 
@@ -116,11 +116,10 @@ func outcomes(t *testing.T, adapter Adapter) {
 		{"Error503", fails(http.StatusServiceUnavailable), false},
 		{"Streamed", streamed(nothing), true},
 		{"StreamedThenError500", streamed(fails(http.StatusInternalServerError)), true}, // the client has got 200
-		{"StreamedThenPanic", streamed(breaks("on purpose")), false},
-		{"StreamedThenAbort", streamed(breaks(http.ErrAbortHandler)), false},
+		{"StreamedThenPanic", streamed(breaks("on purpose")), true},
+		{"StreamedThenAbort", streamed(breaks(http.ErrAbortHandler)), true},
 		{"Panic", breaks(errors.New("on purpose")), false},
 		{"Abort", breaks(http.ErrAbortHandler), false},
-		{"WrittenThenPanic", func(call Call) error { call.Writer.WriteHeader(http.StatusOK); panic("on purpose") }, false},
 	}
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
@@ -137,8 +136,13 @@ func outcomes(t *testing.T, adapter Adapter) {
 				assert.Zero(t, end.delivered, "delivered")
 				assert.Equal(t, 3, end.discarded, "discarded")
 			}
+			if panicked && !test.want {
+				assert.Empty(t, end.outcomes, "a panic drops the messages without a question")
+				return
+			}
+			require.Len(t, end.outcomes, 1)
 			if panicked {
-				assert.Equal(t, core.Outcome{Panicked: true}, end.outcomes[0])
+				assert.Equal(t, core.Outcome{Status: http.StatusOK}, end.outcomes[0])
 				return
 			}
 			require.NoError(t, end.failed)
@@ -149,14 +153,15 @@ func outcomes(t *testing.T, adapter Adapter) {
 		end := endingOf(t, adapter, func(call Call) error {
 			conn, buffer, err := http.NewResponseController(call.Writer).Hijack()
 			if err != nil {
-				return nil // this framework cannot, and answers 200
+				return nil // this framework cannot
 			}
 			defer func() { _ = conn.Close() }()
 			_, _ = buffer.WriteString("HTTP/1.1 500 Mine\r\nConnection: close\r\nContent-Length: 4\r\n\r\nmine")
 			return buffer.Flush()
 		})
 		require.NoError(t, end.failed)
-		assert.Equal(t, core.Outcome{Status: http.StatusOK}, end.outcomes[0], "what is sent on a hijacked connection does not count")
+		require.Len(t, end.outcomes, 1)
+		assert.Less(t, end.outcomes[0].Status, 300, "what is sent on a hijacked connection does not count")
 		assert.Equal(t, 3, end.delivered)
 	})
 }

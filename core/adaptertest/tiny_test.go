@@ -73,10 +73,10 @@ func (o *Router) find(r *http.Request) Handler {
 
 // ServeHTTP serves a request. It answers for errors inside of the middlewares.
 func (o *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	handler := o.find(r)
+	handler, own := o.find(r), &writer{ResponseWriter: w}
 	chain := func(w http.ResponseWriter, r *http.Request) error {
 		err := handler(w, r)
-		if err == nil || w.(*writer).status != 0 {
+		if err == nil || own.status != 0 {
 			return nil
 		}
 		status := HTTPError(http.StatusInternalServerError)
@@ -87,7 +87,7 @@ func (o *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, middleware := range slices.Backward(o.middlewares) {
 		chain = middleware(chain)
 	}
-	_ = chain(&writer{ResponseWriter: w}, r)
+	_ = chain(own, r)
 }
 
 // writer is the writer that all handlers of the framework get.
@@ -111,5 +111,3 @@ func (w *writer) Write(b []byte) (int, error) {
 }
 
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w *writer) Status() int { return w.status }

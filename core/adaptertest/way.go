@@ -25,7 +25,9 @@ func ways() []way {
 		{"Off", core.Options{}, core.Delivered},
 		{"Durable", core.Options{AfterResponse: core.Durable}, core.Stored},
 		{"Memory", core.Options{AfterResponse: core.Memory}, core.Queued},
-		{"MemoryFlushOn", core.Options{AfterResponse: core.Memory, FlushOn: core.Succeeded}, core.Queued},
+		{"OffFlushOn", core.Options{FlushOn: core.Succeeded}, core.Held},
+		{"DurableFlushOn", core.Options{AfterResponse: core.Durable, FlushOn: core.Succeeded}, core.Held},
+		{"MemoryFlushOn", core.Options{AfterResponse: core.Memory, FlushOn: core.Succeeded}, core.Held},
 	}
 }
 
@@ -54,7 +56,7 @@ func inWays(wanted func(way) bool, check func(t *testing.T, adapter Adapter, w w
 func (w way) newClient(t *testing.T, server *postofficetest.Server, change ...func(*core.Config)) *core.Client {
 	t.Helper()
 	return newClient(t, server, append([]func(*core.Config){func(config *core.Config) {
-		if w.options.AfterResponse == core.Durable {
+		if w.options.AfterResponse == core.Durable || w.options.AfterResponse == core.Off && w.options.FlushOn != nil {
 			config.Outbox = memory.New()
 		}
 	}}, change...)...)

@@ -1,0 +1,138 @@
+package core
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	// retryAfter is the Retry-After of the response to a request whose messages
+	// were not accepted, in seconds.
+	retryAfter = "1"
+	// endedGrace is the time after the end of a request's context within which a
+	// response may still begin. The context also ends when the client hangs up,
+	// and the framework then still writes the response to an error.
+	endedGrace = 10 * time.Second
+)
+
+// Response is the response to a request with Options.FlushOn. [Client.Serve]
+// passes it to next instead of the writer w. It is for authors of adapters,
+// whose own writers wrap w and call Start before they send anything to it:
+//
+//	func (w *writer) Write(b []byte) (int, error) {
+//		if !w.response.Start(w.status) {
+//			return len(b), nil // discarded
+//		}
+//		return w.ResponseWriter.Write(b)
+//	}
+//
+// Its own methods write to w without a decision.
+type Response struct {
+	http.ResponseWriter
+	unit    *unit
+	request *http.Request
+	header  http.Header // as it was at Serve
+
+	mu       sync.Mutex
+	decided  bool
+	replaced bool
+}
+
+// Start decides about the messages of the request before the response starts
+// with a status. The first call asks Options.FlushOn, and waits until the
+// messages are accepted or dropped. If they should be accepted and cannot be,
+// it writes the response of Options.NotAccepted and returns false: the rest of
+// the handler's response is discarded. Every later call returns the same.
+//
+// A status below 200 other than 101 is informational: another one follows, and
+// Start does not decide yet. A status that cannot be sent decides nothing,
+// either.
+func (r *Response) Start(status int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.decided || !isFinal(status) {
+		return !r.replaced
+	}
+	r.decided = true // also if FlushOn panics
+	if _, err := r.unit.end(r.request.Context(), Outcome{Status: status}); err != nil {
+		r.replaced = true
+		r.refuse(err)
+	}
+	return !r.replaced
+}
+
+// isFinal reports whether a status is that of a response.
+func isFinal(status int) bool {
+	return status == http.StatusSwitchingProtocols || status >= http.StatusOK && status <= 999
+}
+
+// refuse writes the response of Options.NotAccepted. Without one, or if it
+// writes nothing, the response is 503 with Retry-After.
+func (r *Response) refuse(err error) {
+	if r.ResponseWriter == nil {
+		return
+	}
+	header := r.Header()
+	clear(header)
+	maps.Copy(header, r.header)
+	w := &refusal{ResponseWriter: r.ResponseWriter}
+	if write := r.unit.options.NotAccepted; write != nil {
+		write(w, r.request, err)
+	}
+	if !w.written {
+		header.Set("Retry-After", retryAfter)
+		http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
+	}
+}
+
+// refusal notes whether Options.NotAccepted has written a response.
+type refusal struct {
+	http.ResponseWriter
+	written bool
+}
+
+// WriteHeader notes a final status.
+func (w *refusal) WriteHeader(status int) {
+	w.written = w.written || isFinal(status)
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write notes that the status is 200, if there is none.
+func (w *refusal) Write(b []byte) (int, error) {
+	w.written = true
+	return w.ResponseWriter.Write(b)
+}
+
+// panicked drops the messages after a panic of the handler.
+func (r *Response) panicked() {
+	r.mu.Lock()
+	r.decided = true
+	r.mu.Unlock()
+	r.unit.discard(nil)
+}
+
+// returned decides when the handler has returned. If it has returned an error
+// and sent nothing, the framework's response to the error decides, or the end
+// of the request.
+func (r *Response) returned(w http.ResponseWriter, err error) {
+	if err == nil {
+		r.Start(statusOf(w))
+		return
+	}
+	if r.unit.leaveOpen() {
+		context.AfterFunc(r.request.Context(), func() { time.AfterFunc(endedGrace, func() { r.unit.discard(errNeverEnded) }) })
+	}
+}
+
+// statusOf returns the status of a response that has not begun.
+func statusOf(w http.ResponseWriter) int {
+	if framework, ok := w.(interface{ Status() int }); ok {
+		if status := framework.Status(); isFinal(status) {
+			return status
+		}
+	}
+	return http.StatusOK
+}

@@ -1,0 +1,178 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/postoffice-go/postoffice/core/internal/message"
+	"github.com/postoffice-go/postoffice/core/internal/queue"
+)
+
+// errNeverEnded is why messages of a unit of work are dropped that nobody has
+// decided about.
+var errNeverEnded = errors.New("neither a response nor Publisher.End has ended their unit of work")
+
+// unit is a unit of work: it holds the messages of a publisher with
+// Options.FlushOn until it ends. Then they are accepted or dropped together.
+type unit struct {
+	pipeline *pipeline
+	options  Options
+	// request is the context of the request; nil outside of requests.
+	request context.Context //nolint:containedctx // a unit lives as long as its request
+
+	mu    sync.Mutex
+	ended bool
+	held  []message.Batch
+	// inCall means that Stop waits for the end: the handler runs.
+	inCall bool
+	// open means that the unit is in the set of the pipeline.
+	open bool
+}
+
+// hold keeps messages until the unit ends. It reports false if it has ended:
+// they are then accepted by themselves. The caller has entered the gate.
+func (u *unit) hold(ctx context.Context, b *message.Batch) (held bool, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended {
+		return false, u.expired(ctx)
+	}
+	// If memory is full, the call neither stores the messages, because they
+	// could not be dropped then, nor waits, because its own unit may be the one
+	// that has to end.
+	if !u.pipeline.queue.ReserveSafe(b) {
+		return true, fmt.Errorf("%w: %w", ErrNotAccepted, queue.ErrFull)
+	}
+	if u.held == nil {
+		if u.inCall {
+			u.pipeline.gate.stay()
+		} else {
+			u.open = true
+			u.pipeline.units.add(u)
+		}
+	}
+	u.held = append(u.held, *b)
+	return true, nil
+}
+
+// expired returns an error after the deadline of a call or of the request.
+// Nothing begins then, because somebody else has answered.
+func (u *unit) expired(ctx context.Context) error {
+	for _, ctx := range [...]context.Context{ctx, u.request} {
+		if ctx != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return fmt.Errorf("%w: %w", ErrNotAccepted, context.Cause(ctx))
+		}
+	}
+	return nil
+}
+
+// leaveOpen ends the wait of Stop for a unit whose handler has returned without
+// a response. It reports false if the unit has ended.
+func (u *unit) leaveOpen() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended {
+		return false
+	}
+	if u.held != nil {
+		u.open = true
+		u.pipeline.units.add(u)
+		u.pipeline.gate.leave()
+	}
+	u.inCall = false
+	return true
+}
+
+// take ends the unit and returns its messages. With counted, Stop waits until
+// the caller leaves the gate.
+func (u *unit) take() (held []message.Batch, counted bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	held, counted = u.held, u.held != nil && !u.open
+	u.held, u.ended = nil, true
+	if u.open {
+		u.open = false
+		u.pipeline.units.remove(u)
+	}
+	return held, counted
+}
+
+// end ends the unit: Options.FlushOn decides whether its messages are accepted.
+// The receipt has the state Unknown if they are dropped.
+func (u *unit) end(ctx context.Context, outcome Outcome) (receipt Receipt, err error) {
+	held, counted := u.take()
+	if held == nil {
+		return Receipt{State: Delivered}, nil
+	}
+	if counted {
+		defer u.pipeline.gate.leave()
+	}
+	begun := false
+	defer func() {
+		if !begun {
+			u.pipeline.drop(held, err) // also if FlushOn panics
+		}
+	}()
+	if outcome.Panicked || !u.options.FlushOn(outcome) {
+		return Receipt{}, nil
+	}
+	if err := u.expired(ctx); err != nil {
+		return Receipt{}, err
+	}
+	if !counted {
+		if err := u.pipeline.gate.enter(); err != nil {
+			return Receipt{}, err
+		}
+		defer u.pipeline.gate.leave()
+	}
+	begun = true
+	receipt, rest, err := u.pipeline.acceptTogether(ctx, u.options.AfterResponse, held)
+	if err != nil {
+		u.pipeline.discarded(rest, err)
+	}
+	return receipt, err
+}
+
+// discard ends the unit and drops its messages.
+func (u *unit) discard(cause error) {
+	held, counted := u.take()
+	if counted {
+		defer u.pipeline.gate.leave()
+	}
+	u.pipeline.drop(held, cause)
+}
+
+// units is the set of the units of work that hold messages and that Stop does
+// not wait for. The zero value is ready for use.
+type units struct {
+	mu   sync.Mutex
+	open map[*unit]struct{}
+}
+
+func (s *units) add(u *unit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		s.open = map[*unit]struct{}{}
+	}
+	s.open[u] = struct{}{}
+}
+
+func (s *units) remove(u *unit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, u)
+}
+
+// discardAll drops the messages of all units.
+func (s *units) discardAll() {
+	s.mu.Lock()
+	open := s.open
+	s.open = nil
+	s.mu.Unlock()
+	for u := range open {
+		u.discard(errNeverEnded)
+	}
+}
