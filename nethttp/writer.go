@@ -21,13 +21,15 @@ var errReplaced = errors.New("postoffice: the messages of the request were not a
 // Write, WriteString, Flush, Hijack and ReadFrom with at least one byte. The
 // status of a hijacked connection is 101. If start returns false, the writer
 // sends nothing: it discards what is written, and Hijack returns an error. The
-// writer has exactly the optional methods of w, and Unwrap.
+// writer has the optional methods of w, and Unwrap. It also has the FlushError
+// and Hijack that http.ResponseController would find by the Unwrap of w, since
+// they would send without a decision.
 //
 // It is for adapters of frameworks built on net/http, whose handlers get such
 // a writer when Options.FlushOn is set; start is the Start of [core.Response].
 func Writer(w http.ResponseWriter, start func(status int) bool) http.ResponseWriter {
 	begins := func() bool { return start(http.StatusOK) }
-	return httpsnoop.Wrap(w, httpsnoop.Hooks{
+	return httpsnoop.Wrap(reach(w), httpsnoop.Hooks{
 		WriteHeader: func(next httpsnoop.WriteHeaderFunc) httpsnoop.WriteHeaderFunc {
 			return func(status int) {
 				if start(status) {
@@ -78,6 +80,72 @@ func Writer(w http.ResponseWriter, start func(status int) bool) http.ResponseWri
 			}
 		},
 	})
+}
+
+// flushError is the method by which http.ResponseController flushes, besides
+// http.Flusher.
+type flushError interface{ FlushError() error }
+
+// reach returns w with the methods to flush and to hijack that only its Unwrap
+// leads to.
+func reach(w http.ResponseWriter) http.ResponseWriter {
+	_, flushes := w.(http.Flusher)
+	_, flushesWithError := w.(flushError)
+	_, hijacks := w.(http.Hijacker)
+	flushes = !flushes && !flushesWithError && (leadsTo[http.Flusher](w) || leadsTo[flushError](w))
+	hijacks = !hijacks && leadsTo[http.Hijacker](w)
+	switch {
+	case flushes && hijacks:
+		return struct {
+			unwrapping
+			flushing
+			hijacking
+		}{unwrapping{w}, flushing{w}, hijacking{w}}
+	case flushes:
+		return struct {
+			unwrapping
+			flushing
+		}{unwrapping{w}, flushing{w}}
+	case hijacks:
+		return struct {
+			unwrapping
+			hijacking
+		}{unwrapping{w}, hijacking{w}}
+	}
+	return w
+}
+
+// leadsTo reports whether a writer, or one that its Unwrap leads to, is a T.
+func leadsTo[T any](w http.ResponseWriter) bool {
+	for {
+		if _, ok := w.(T); ok {
+			return true
+		}
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return false
+		}
+		w = wrapper.Unwrap()
+	}
+}
+
+// unwrapping is a writer that unwraps to the original.
+type unwrapping struct{ http.ResponseWriter }
+
+func (u unwrapping) Unwrap() http.ResponseWriter { return u.ResponseWriter }
+
+// flushing flushes what Unwrap leads to.
+type flushing struct{ to http.ResponseWriter }
+
+// FlushError flushes.
+func (f flushing) FlushError() error { return http.NewResponseController(f.to).Flush() }
+
+// hijacking hijacks what Unwrap leads to.
+type hijacking struct{ to http.ResponseWriter }
+
+// Hijack hijacks.
+func (h hijacking) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(h.to).Hijack()
 }
 
 // sniffed is the number of bytes by which net/http detects the type of a body.

@@ -108,6 +108,7 @@ func Run(t *testing.T, adapter Adapter) {
 		{"Lifetime", lifetimeTests},
 		{"AfterResponse", afterResponseTests},
 		{"FlushOn", flushOnTests},
+		{"UnitOfWork", unitTests},
 		{"Transparency", transparencyTests},
 		{"HandBack", handBackTests},
 		{"Mount", mountTests},

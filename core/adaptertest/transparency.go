@@ -113,6 +113,9 @@ func writer(t *testing.T, adapter Adapter) {
 			for name, options := range middlewareOptions() {
 				with := look(adapter.New(App{Client: newClient(t, newServer(t)), Options: options, Handler: handler}))
 				if options.FlushOn != nil {
+					if len(without.Types) > 1 { // what Unwrap leads to sends, too
+						with.FlushError, with.Hijacker = without.FlushError, without.Hijacker
+					}
 					with.Types = slices.DeleteFunc(with.Types, func(name string) bool { return !slices.Contains(without.Types, name) })
 				}
 				assert.Equal(t, without, with, "with the middleware, %s", name)
