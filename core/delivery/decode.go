@@ -22,6 +22,8 @@ type DecodeError struct {
 	Reason string
 
 	cause error
+	// unknown means that a field is not expected.
+	unknown bool
 }
 
 // Error tells the field and the reason.
@@ -49,6 +51,7 @@ func decodeError(field string, err error) *DecodeError {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		e.Reason = "is no JSON: it ends too early"
 	case strings.HasPrefix(err.Error(), unknown):
+		e.unknown = true
 		e.Reason = fmt.Sprintf("has a field that is not expected: %.100s", strings.TrimPrefix(err.Error(), unknown))
 	default:
 		e.Reason = fmt.Sprintf("is refused by its type (%T)", err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/postoffice-go/postoffice/core"
@@ -75,6 +76,24 @@ type Deduplicator interface {
 	Abort(ctx context.Context, key, token string) error
 }
 
+// LatestDeduplicator is a deduplicator that remembers the latest version of each
+// key, for [WithLatest]. Keys of BeginLatest are apart from those of Begin: the
+// same text names something else. Implementations of your own pass the suite of
+// LatestDeduplicator in deduptest.
+type LatestDeduplicator interface {
+	Deduplicator
+
+	// BeginLatest asks for a version of a key to handle. It returns Handled if
+	// that version of the key or a newer one is done and still kept. Otherwise,
+	// of any number of calls with the key, whatever their versions, one gets
+	// Begun and the others Running, as with Begin.
+	//
+	// Done and Abort take the key and the token as for Begin. Done remembers the
+	// version that was begun instead of the one before. Abort, and the end of
+	// the lease, leave the version that was remembered as it was.
+	BeginLatest(ctx context.Context, key string, version int64, lease time.Duration) (state State, token string, err error)
+}
+
 // TxDeduplicator is a deduplicator in a database of the caller's.
 type TxDeduplicator interface {
 	Deduplicator
@@ -105,7 +124,11 @@ func DoneTx(ctx context.Context, tx outbox.Tx) error {
 	if !ok {
 		return fmt.Errorf("%w: it is %T", ErrNoTransactions, claimed.deduplicator)
 	}
-	return deduplicator.DoneTx(ctx, tx, claimed.key, claimed.token, claimed.keep)
+	err := deduplicator.DoneTx(ctx, tx, claimed.key, claimed.token, claimed.keep)
+	if err == nil {
+		claimed.inTx.Store(true)
+	}
+	return err
 }
 
 // claim is a message that this process has begun.
@@ -113,6 +136,7 @@ type claim struct {
 	deduplicator Deduplicator
 	key, token   string
 	keep         time.Duration
+	inTx         atomic.Bool // DoneTx has succeeded
 }
 
 type claimKey struct{}
@@ -121,13 +145,52 @@ type claimKey struct{}
 func (c *claim) done(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
-	return c.deduplicator.Done(ctx, c.key, c.token, c.keep)
+	err := c.deduplicator.Done(ctx, c.key, c.token, c.keep)
+	if c.inTx.Load() && errors.Is(err, ErrLeaseLost) {
+		return nil // it was done with the transaction, and a newer version has begun since
+	}
+	return err
 }
 
 func (c *claim) abort(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
 	return c.deduplicator.Abort(ctx, c.key, c.token)
+}
+
+// begin asks the deduplicator for a message. errNoID means that nothing tells
+// the message from others.
+func (s *settings) begin(ctx context.Context, r *http.Request, e *envelope) (State, *claim, error) {
+	claimed := &claim{deduplicator: s.deduplicator, keep: s.keep}
+	var state State
+	var err error
+	if e.latestKey != "" {
+		claimed.key = s.scopeOf(r) + " latest " + e.latestKey
+		latest := s.deduplicator.(LatestDeduplicator) //nolint:forcetypeassert // New has checked it
+		state, claimed.token, err = latest.BeginLatest(ctx, claimed.key, e.version, s.lease)
+		return state, claimed, err
+	}
+	key, ok := s.keyOf(r, e)
+	if !ok {
+		return 0, nil, errNoID
+	}
+	claimed.key = key
+	state, claimed.token, err = s.deduplicator.Begin(ctx, key, s.lease)
+	return state, claimed, err
+}
+
+var errNoID = errors.New("the message has no id to tell copies by")
+
+// scopeOf names the consumer of a request.
+func (s *settings) scopeOf(r *http.Request) string {
+	switch {
+	case s.scope != "":
+		return s.scope
+	case r.RequestURI != "": // as it was sent, whatever a router has stripped
+		return r.Host + r.RequestURI
+	default:
+		return r.Host + r.URL.EscapedPath()
+	}
 }
 
 // keyOf makes the key of a message: the consumer, and what all copies of the
@@ -137,13 +200,7 @@ func (c *claim) abort(ctx context.Context) error {
 // so the body is part of the key: another message must never be taken for
 // one that was handled.
 func (s *settings) keyOf(r *http.Request, e *envelope) (string, bool) {
-	scope := s.scope
-	if scope == "" {
-		scope = r.Host + r.URL.EscapedPath()
-		if r.RequestURI != "" { // as it was sent, whatever a router has stripped
-			scope = r.Host + r.RequestURI
-		}
-	}
+	scope := s.scopeOf(r)
 	if id := e.attributes[core.MessageIDAttribute]; id != "" {
 		return scope + " message " + id, true
 	}

@@ -24,6 +24,7 @@
 //	the payload does not fit T, or is no JSON    400, reported; see below
 //	a duplicate of a message that was handled    204
 //	a duplicate of one that is being handled     409
+//	a message that was overtaken; see WithLatest 204
 //	the deduplicator fails                       503, reported
 //	credentials are missing or wrong             401, reported
 //	a method other than POST                     405, reported
@@ -32,8 +33,9 @@
 //
 // What is reported goes to the log, once in ten seconds for each kind of
 // [Problem], with a count of those left out, and each to the function of
-// [WithOnError]. An answer never says more than the kind of problem. A panic
-// with [net/http.ErrAbortHandler] passes on.
+// [WithOnError]. An answer says no more than the kind of problem, and with
+// [WithStrict] the name of a field that is not expected. A panic with
+// [net/http.ErrAbortHandler] passes on.
 //
 // # Messages that cannot be decoded
 //
@@ -97,6 +99,17 @@
 // effects in the database of the deduplicator: it makes remembering the
 // message a part of the function's own transaction, which fails if a copy has
 // taken over. The effect then happens exactly once.
+//
+// # Order
+//
+// The server keeps no order: consumers get messages side by side, and one that
+// failed comes again after those that were published later. With [WithLatest] a
+// message is skipped if a newer one of the same key was handled. It needs a
+// version in the message that grows, such as a revision or a time, and fits
+// messages that carry the whole state of something, not those whose effects add
+// up.
+//
+// # Stores
 //
 // [NewMemory] remembers in the process: enough for one instance, as long as
 // it lives. The package sqldedup remembers in a table, for all instances.

@@ -92,6 +92,32 @@ func ExampleWithUndecodable() {
 	// 9114: delivery: payload.ID is string, which does not fit int: {"id":"seven","attributes":{}}
 }
 
+// A message that a newer one has overtaken is acknowledged and skipped.
+func ExampleWithLatest() {
+	memory, err := delivery.NewMemory(0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	type Customer struct {
+		ID       string
+		Revision int64
+		Email    string
+	}
+	handler := delivery.Handler(func(_ context.Context, m delivery.Message[Customer]) error {
+		fmt.Println("saved", m.Payload.Email)
+		return nil
+	}, delivery.WithDeduplication(memory), delivery.WithLatest(
+		func(m delivery.Message[Customer]) string { return m.Payload.ID },
+		func(m delivery.Message[Customer]) int64 { return m.Payload.Revision },
+	))
+	fmt.Println(deliver(handler, "9115", `{"id":"ann","revision":2,"email":"new@example.org","attributes":{}}`))
+	fmt.Println(deliver(handler, "9114", `{"id":"ann","revision":1,"email":"old@example.org","attributes":{}}`))
+	// Output:
+	// saved new@example.org
+	// 204
+	// 204
+}
+
 // The effect of a message and the memory of it are one transaction, so the
 // effect happens once, however often the message comes.
 func ExampleDoneTx() {

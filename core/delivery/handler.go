@@ -41,6 +41,13 @@ func New[T any](handle func(ctx context.Context, m Message[T]) error, options ..
 	if err != nil {
 		return nil, err
 	}
+	if err := settings.checkTimeout(); err != nil {
+		return nil, fmt.Errorf("delivery: %w", err)
+	}
+	identify, err := latestOf[T](&settings)
+	if err != nil {
+		return nil, fmt.Errorf("delivery: %w", err)
+	}
 	return &endpoint{
 		settings: settings,
 		reporter: reporter{logger: settings.logger, onError: settings.onError},
@@ -49,6 +56,7 @@ func New[T any](handle func(ctx context.Context, m Message[T]) error, options ..
 			if err := decodePayload(e.payload, &m.Payload, settings.strict); err != nil {
 				return nil, err
 			}
+			e.latestKey, e.version = identify(m)
 			return func(ctx context.Context) error { return handle(ctx, m) }, nil
 		},
 	}, nil
@@ -70,6 +78,10 @@ type envelope struct {
 	payload    []byte
 	attributes map[string]string
 	received   time.Time
+	// latestKey and version are what WithLatest tells messages by; the key is
+	// empty for a message that it does not apply to.
+	latestKey string
+	version   int64
 }
 
 // ServeHTTP takes a message from the server.
@@ -95,12 +107,7 @@ func (h *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.settle(ctx, w, e, run(ctx, h.timeout, call))
 		return
 	}
-	key, ok := h.keyOf(r, e)
-	if !ok {
-		h.answer(ctx, w, e, Refused, http.StatusBadRequest, errors.New("the message has no id to tell copies by"))
-		return
-	}
-	h.deduplicate(ctx, w, e, key, call)
+	h.deduplicate(ctx, w, r, e, call)
 }
 
 // read checks a request and reads its body, or tells how to refuse it.
@@ -215,9 +222,12 @@ func (h *endpoint) notDecoded(ctx context.Context, w http.ResponseWriter, e *env
 }
 
 // deduplicate handles a message that is not being handled and was not.
-func (h *endpoint) deduplicate(ctx context.Context, w http.ResponseWriter, e *envelope, key string, call func(context.Context) error) {
-	state, token, err := h.deduplicator.Begin(ctx, key, h.lease)
+func (h *endpoint) deduplicate(ctx context.Context, w http.ResponseWriter, r *http.Request, e *envelope, call func(context.Context) error) {
+	state, claimed, err := h.begin(ctx, r, e)
 	switch {
+	case errors.Is(err, errNoID):
+		h.answer(ctx, w, e, Refused, http.StatusBadRequest, err)
+		return
 	case err != nil:
 		h.answer(ctx, w, e, NotDeduplicated, http.StatusServiceUnavailable, err)
 		return
@@ -225,10 +235,13 @@ func (h *endpoint) deduplicate(ctx context.Context, w http.ResponseWriter, e *en
 		w.WriteHeader(http.StatusNoContent)
 		return
 	case state == Running:
-		http.Error(w, "a copy of the message is being handled", http.StatusConflict)
+		running := "a copy of the message is being handled"
+		if e.latestKey != "" {
+			running = "a message of the same key is being handled"
+		}
+		http.Error(w, running, http.StatusConflict)
 		return
 	}
-	claimed := &claim{deduplicator: h.deduplicator, key: key, token: token, keep: h.keep}
 	returned := false
 	defer func() {
 		if !returned { // the function aborts the connection, or has ended the goroutine
@@ -267,14 +280,19 @@ func (h *endpoint) settle(ctx context.Context, w http.ResponseWriter, e *envelop
 	h.answer(ctx, w, e, kindOf(err), status, err)
 }
 
-// answer reports a problem and answers with its kind alone.
+// answer reports a problem and answers with its kind, and with the name of a field
+// that is not expected, which the publisher has to mend.
 func (h *endpoint) answer(ctx context.Context, w http.ResponseWriter, e *envelope, kind Kind, status int, err error) {
 	h.report(ctx, h.problem(e, kind, status, err))
 	if status == http.StatusNoContent {
 		w.WriteHeader(status)
 		return
 	}
-	http.Error(w, kind.String(), status)
+	text := kind.String()
+	if strict, ok := errors.AsType[*DecodeError](err); ok && strict.unknown {
+		text += ": " + strict.Field + " " + strict.Reason
+	}
+	http.Error(w, text, status)
 }
 
 func (h *endpoint) problem(e *envelope, kind Kind, status int, err error) Problem {

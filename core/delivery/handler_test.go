@@ -176,15 +176,48 @@ func TestWithConsumer(t *testing.T) {
 	require.Equal(t, 204, post(t, url, message).status)
 	assert.InDelta(t, time.Hour, <-remaining, float64(time.Minute))
 
-	// What it does not say is left to the other options.
+	// What it does not say is left to the other options. A shorter timeout counts,
+	// wherever it stands.
 	url, _ = consumer(t, func(ctx context.Context, _ delivery.Message[order]) error {
 		deadline, _ := ctx.Deadline()
 		remaining <- time.Until(deadline)
 		return nil
-	}, delivery.WithTimeout(time.Hour), delivery.WithCredentials("user", "secret"), delivery.WithConsumer(core.Consumer{Topic: "orders", Target: "http://billing/consume"}))
+	}, delivery.WithTimeout(time.Hour), delivery.WithCredentials("user", "secret"),
+		delivery.WithConsumer(core.Consumer{Topic: "orders", Target: "http://billing/consume", Timeout: 2 * time.Hour}))
 	require.Equal(t, 401, post(t, url, message).status)
 	require.Equal(t, 204, post(t, url, message, "Authorization", "Basic dXNlcjpzZWNyZXQ=").status)
 	assert.InDelta(t, time.Hour, <-remaining, float64(time.Minute))
+}
+
+// TestTimeoutBeyondTheServer refuses a function that may take longer than the
+// server waits.
+func TestTimeoutBeyondTheServer(t *testing.T) {
+	consumer := func(timeout time.Duration) delivery.Option {
+		return delivery.WithConsumer(core.Consumer{Topic: "orders", Target: "http://billing/consume", Timeout: timeout})
+	}
+	handle := func(context.Context, delivery.Message[order]) error { return nil }
+	for name, test := range map[string]struct {
+		options []delivery.Option
+		want    string
+	}{
+		"less":          {[]delivery.Option{consumer(30 * time.Second), delivery.WithTimeout(29 * time.Second)}, ""},
+		"the same":      {[]delivery.Option{consumer(30 * time.Second), delivery.WithTimeout(30 * time.Second)}, ""},
+		"more":          {[]delivery.Option{consumer(30 * time.Second), delivery.WithTimeout(31 * time.Second)}, "31s is more than the 30s"},
+		"more, first":   {[]delivery.Option{delivery.WithTimeout(31 * time.Second), consumer(30 * time.Second)}, "31s is more than the 30s"},
+		"the default":   {[]delivery.Option{consumer(0), delivery.WithTimeout(5 * time.Second)}, ""},
+		"beyond it":     {[]delivery.Option{consumer(0), delivery.WithTimeout(6 * time.Second)}, "6s is more than the 5s"},
+		"no consumer":   {[]delivery.Option{delivery.WithTimeout(time.Hour)}, ""},
+		"consumer only": {[]delivery.Option{consumer(time.Hour)}, ""},
+	} {
+		_, err := delivery.New(handle, test.options...)
+		if test.want == "" {
+			require.NoError(t, err, name)
+			continue
+		}
+		require.ErrorContains(t, err, "delivery: WithTimeout: "+test.want, name)
+		require.ErrorContains(t, err, `"orders"`)
+		require.ErrorContains(t, err, "core.Consumer.Timeout")
+	}
 }
 
 func TestSize(t *testing.T) {

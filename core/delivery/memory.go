@@ -12,24 +12,40 @@ import (
 // DefaultMemoryKeys is how many messages a [Memory] remembers by default.
 const DefaultMemoryKeys = 100_000
 
-// Memory is a [Deduplicator] in the process's memory: it knows nothing of
+// Memory is a [LatestDeduplicator] in the process's memory: it knows nothing of
 // other instances of the app and forgets all when the process ends. It starts
 // no goroutine. Use [NewMemory] to get one.
 type Memory struct {
 	max int
 
 	mu      sync.Mutex
-	entries map[string]*entry
+	entries map[memoryKey]*entry
 	done    *list.List // keys of entries that are done, the oldest first
 }
 
-type entry struct {
-	token string
-	until time.Time     // end of the lease, or of the memory
-	place *list.Element // in done; nil while it runs
+// memoryKey is the key of an entry.
+type memoryKey struct {
+	text string
+	of   entryKind
 }
 
-var _ Deduplicator = (*Memory)(nil)
+// entryKind tells what an entry is about.
+type entryKind int
+
+const (
+	ofMessage  entryKind = iota // begun by Begin
+	ofRunning                   // a version that is being handled
+	ofVersions                  // the latest version that was handled
+)
+
+type entry struct {
+	token   string
+	version int64         // of BeginLatest
+	until   time.Time     // end of the lease, or of the memory
+	place   *list.Element // in done; nil while it runs
+}
+
+var _ LatestDeduplicator = (*Memory)(nil)
 
 // NewMemory makes a deduplicator that remembers at most max messages, about
 // 200 bytes each; zero means [DefaultMemoryKeys]. Beyond it the oldest are
@@ -42,7 +58,7 @@ func NewMemory(max int) (*Memory, error) {
 	if max == 0 {
 		max = DefaultMemoryKeys
 	}
-	return &Memory{max: max, entries: map[string]*entry{}, done: list.New()}, nil
+	return &Memory{max: max, entries: map[memoryKey]*entry{}, done: list.New()}, nil
 }
 
 // Begin is part of [Deduplicator].
@@ -52,21 +68,66 @@ func (m *Memory) Begin(ctx context.Context, key string, lease time.Duration) (St
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	state, begun := m.begin(memoryKey{key, ofMessage}, lease)
+	if state != Begun {
+		return state, "", nil
+	}
+	return Begun, begun.token, nil
+}
+
+// BeginLatest is part of [LatestDeduplicator]. A message of a key that was
+// handled and one that is being handled count as two.
+func (m *Memory) BeginLatest(ctx context.Context, key string, version int64, lease time.Duration) (State, string, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, "", err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	latest := m.entries[memoryKey{key, ofVersions}]
+	if latest != nil && time.Now().Before(latest.until) && latest.version >= version {
+		return Handled, "", nil
+	}
+	state, begun := m.begin(memoryKey{key, ofRunning}, lease)
+	if state != Begun {
+		return state, "", nil
+	}
+	begun.version = version
+	return Begun, begun.token, nil
+}
+
+// begin adds an entry unless there is one whose time has not passed.
+func (m *Memory) begin(key memoryKey, lease time.Duration) (State, *entry) {
 	now := time.Now()
 	m.forget(now)
 	if known := m.entries[key]; known != nil {
 		switch {
 		case !now.Before(known.until):
-			m.remove(key, known)
+			m.remove(key)
 		case known.place != nil:
-			return Handled, "", nil
+			return Handled, nil
 		default:
-			return Running, "", nil
+			return Running, nil
 		}
 	}
 	begun := &entry{token: rand.Text(), until: now.Add(lease)}
 	m.entries[key] = begun
-	return Begun, begun.token, nil
+	return Begun, begun
+}
+
+// find returns the entry of a token; nil for none. A version that was handled
+// has the token with which it was begun until another version is begun.
+func (m *Memory) find(key, token string) (memoryKey, *entry) {
+	for _, of := range []entryKind{ofMessage, ofRunning, ofVersions} {
+		found := memoryKey{key, of}
+		known := m.entries[found]
+		switch {
+		case known != nil && known.token == token:
+			return found, known
+		case known != nil && of == ofRunning:
+			return found, nil
+		}
+	}
+	return memoryKey{}, nil
 }
 
 // Done is part of [Deduplicator].
@@ -76,15 +137,18 @@ func (m *Memory) Done(ctx context.Context, key, token string, keep time.Duration
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	known := m.entries[key]
-	if known == nil || known.token != token {
+	found, known := m.find(key, token)
+	if known == nil {
 		return ErrLeaseLost
 	}
-	known.until = time.Now().Add(keep)
-	if known.place != nil {
-		m.done.Remove(known.place)
+	m.remove(found)
+	if found.of == ofRunning {
+		found.of = ofVersions
+		m.remove(found) // the version before
 	}
-	known.place = m.done.PushBack(key)
+	known.until = time.Now().Add(keep)
+	known.place = m.done.PushBack(found)
+	m.entries[found] = known
 	for m.done.Len() > m.max {
 		m.removeOldest()
 	}
@@ -98,8 +162,8 @@ func (m *Memory) Abort(ctx context.Context, key, token string) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if known := m.entries[key]; known != nil && known.token == token && known.place == nil {
-		m.remove(key, known)
+	if found, known := m.find(key, token); known != nil && known.place == nil {
+		m.remove(found)
 	}
 	return nil
 }
@@ -115,19 +179,21 @@ func (m *Memory) Len() int {
 // whose has not.
 func (m *Memory) forget(now time.Time) {
 	for oldest := m.done.Front(); oldest != nil; oldest = m.done.Front() {
-		if now.Before(m.entries[oldest.Value.(string)].until) {
+		if now.Before(m.entries[oldest.Value.(memoryKey)].until) {
 			return
 		}
 		m.removeOldest()
 	}
 }
 
-func (m *Memory) removeOldest() {
-	key := m.done.Front().Value.(string)
-	m.remove(key, m.entries[key])
-}
+func (m *Memory) removeOldest() { m.remove(m.done.Front().Value.(memoryKey)) }
 
-func (m *Memory) remove(key string, known *entry) {
+// remove removes an entry, if it is there.
+func (m *Memory) remove(key memoryKey) {
+	known := m.entries[key]
+	if known == nil {
+		return
+	}
 	if known.place != nil {
 		m.done.Remove(known.place)
 	}

@@ -25,6 +25,10 @@ func TestMemory(t *testing.T) {
 	deduptest.Run(t, func(t *testing.T) delivery.Deduplicator { return newMemory(t, 0) })
 }
 
+func TestMemoryOfVersions(t *testing.T) {
+	deduptest.RunLatest(t, func(t *testing.T) delivery.LatestDeduplicator { return newMemory(t, 0) })
+}
+
 func TestMemoryNegativeMax(t *testing.T) {
 	_, err := delivery.NewMemory(-1)
 	require.ErrorContains(t, err, "max")
@@ -72,4 +76,25 @@ func TestMemoryForgetsInTime(t *testing.T) {
 		handled(t, memory, "0", time.Minute)
 		assert.Equal(t, 2, memory.Len(), "what is over is removed")
 	})
+}
+
+// TestMemoryForgetsTheOldestVersions has versions and messages share the bound.
+func TestMemoryForgetsTheOldestVersions(t *testing.T) {
+	memory := newMemory(t, 2)
+	handleVersion := func(key string, version int64) {
+		state, token, err := memory.BeginLatest(t.Context(), key, version, time.Hour)
+		require.NoError(t, err)
+		require.Equal(t, delivery.Begun, state)
+		require.NoError(t, memory.Done(t.Context(), key, token, time.Hour))
+	}
+	handleVersion("a", 5)
+	handleVersion("b", 5)
+	handleVersion("a", 6)
+	assert.Equal(t, 2, memory.Len(), "a version replaces the one before")
+	handled(t, memory, "message", time.Hour)
+	assert.Equal(t, 2, memory.Len())
+	handleVersion("b", 4) // b was the oldest, and is forgotten
+	state, _, err := memory.BeginLatest(t.Context(), "a", 6, time.Hour)
+	require.NoError(t, err)
+	assert.Equal(t, delivery.Begun, state, "a was the next")
 }

@@ -241,8 +241,15 @@ func TestStrict(t *testing.T) {
 	received[order](t, body)
 	received[order](t, message, delivery.WithStrict())
 	url, reported := consumer(t, func(context.Context, delivery.Message[order]) error { return nil }, delivery.WithStrict())
-	require.Equal(t, 400, post(t, url, body).status)
+	got := post(t, url, body)
+	require.Equal(t, 400, got.status)
+	assert.Equal(t, "message cannot be decoded: payload has a field that is not expected: \"color\"\n", got.body)
 	list := reported.take()
 	require.Len(t, list, 1)
 	require.EqualError(t, list[0].Err, `delivery: payload has a field that is not expected: "color"`)
+
+	// Other answers say nothing of the payload or the type.
+	got = post(t, url, `{"id":"secret","attributes":{}}`)
+	require.Equal(t, 400, got.status)
+	assert.Equal(t, "message cannot be decoded\n", got.body)
 }

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,8 @@ type settings struct {
 	// keepMetadata leaves the metadata in the payload.
 	keepMetadata bool
 
-	timeout     time.Duration // zero for none
+	timeout     time.Duration  // zero for none
+	consumer    *core.Consumer // nil for none
 	context     func(ctx context.Context, attributes map[string]string) context.Context
 	undecodable func(ctx context.Context, m Undecodable) error
 	onError     func(ctx context.Context, p Problem)
@@ -42,6 +44,7 @@ type settings struct {
 	deduplicator Deduplicator // nil for none
 	scope        string
 	lease, keep  time.Duration
+	latest       any // a latest[T], or nil
 }
 
 // Option changes a default of [Handler] or [New]. Of two that set the same,
@@ -59,7 +62,27 @@ func configure(options []Option) (settings, error) {
 			return settings{}, fmt.Errorf("delivery: %w", err)
 		}
 	}
+	if s.timeout == 0 && s.consumer != nil {
+		s.timeout = s.consumer.Timeout
+	}
 	return s, nil
+}
+
+// serverTimeout is for how long the server waits for a consumer whose Timeout is
+// zero.
+const serverTimeout = 5 * time.Second
+
+// checkTimeout returns an error if the function may take longer than the server
+// waits for its answer.
+func (s *settings) checkTimeout() error {
+	if s.consumer == nil {
+		return nil
+	}
+	if waits := cmp.Or(s.consumer.Timeout, serverTimeout); s.timeout > waits {
+		return fmt.Errorf("WithTimeout: %v is more than the %v for which the server waits for the consumer of %q, and after which it posts the message again: "+
+			"raise core.Consumer.Timeout, or take less time", s.timeout, waits, s.consumer.Topic)
+	}
+	return nil
 }
 
 // positive says that a duration is not.
@@ -81,9 +104,10 @@ func WithTopic(topic string) Option {
 
 // WithConsumer takes the topic from the consumer as it is configured, the
 // credentials from the userinfo of its Target, as [WithCredentials] does, and
-// the end of the function's context from its Timeout, as [WithTimeout] does. A
-// Target without userinfo, or a zero Timeout, leaves what other options have
-// set.
+// for how long the server waits from its Timeout. Unless [WithTimeout] sets an
+// earlier one, that is the end of the function's context; a zero Timeout, which
+// the server takes for 5 s, sets none. A Target without userinfo leaves what
+// other options have set.
 func WithConsumer(consumer core.Consumer) Option {
 	return func(s *settings) error {
 		credentials, err := targetCredentials(consumer)
@@ -97,9 +121,7 @@ func WithConsumer(consumer core.Consumer) Option {
 		if credentials != nil {
 			s.credentials = credentials
 		}
-		if consumer.Timeout > 0 {
-			s.timeout = consumer.Timeout
-		}
+		s.consumer = &consumer
 		return nil
 	}
 }
@@ -131,8 +153,8 @@ func WithMaxBytes(n int64) Option {
 }
 
 // WithStrict makes a field of the payload that T does not have an error, as
-// if the message could not be decoded. By default such fields are passed
-// over.
+// if the message could not be decoded. The answer and the log name the field and
+// leave out its value. By default such fields are passed over.
 func WithStrict() Option {
 	return func(s *settings) error {
 		s.strict = true
@@ -154,8 +176,10 @@ func WithoutMetadata() Option {
 
 // WithTimeout ends the function's context after a time. A little less than
 // the consumer's Timeout, 5 s by default, leaves time for an answer that the
-// server still hears. By default the context ends when the server hangs up,
-// and with deduplication when the lease ends.
+// server still hears. More than the Timeout of the consumer of [WithConsumer] is
+// an error of [New]: the server would hang up before the function has ended, and
+// post the message again and again. By default the context ends when the server
+// hangs up, and with deduplication when the lease ends.
 func WithTimeout(d time.Duration) Option {
 	return func(s *settings) error {
 		s.timeout = d

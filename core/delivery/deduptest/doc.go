@@ -4,5 +4,6 @@
 //		deduptest.Run(t, func(t *testing.T) delivery.Deduplicator { return newOne(t) })
 //	}
 //
-// The suite waits for leases of a fraction of a second to end.
+// [RunLatest] is the one that every [delivery.LatestDeduplicator] passes, too.
+// The suites wait for leases of a fraction of a second to end.
 package deduptest

@@ -31,11 +31,17 @@
 // Of pgx transactions [sqlstore.PgxTx] makes what DoneTx takes. Any level of
 // isolation will do.
 //
+// # Versions
+//
+// With [delivery.WithLatest] the latest version of each key is remembered in the
+// same table.
+//
 // # Cost
 //
 // A message costs two statements, one before and one after it is handled,
 // each a transaction of its own, and a row of some 150 bytes until its time
-// has passed. Rows whose time has passed are removed by and by as messages
+// has passed. A message with a version ([delivery.WithLatest]) costs two queries
+// and a statement more, and a key has two rows. Rows whose time has passed are removed by and by as messages
 // come; [Store.Prune] removes them all. Times are by the database's clock.
 //
 // On SQLite open the database with a busy timeout and, for more than one

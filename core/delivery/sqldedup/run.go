@@ -4,20 +4,36 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+
+	"github.com/postoffice-go/postoffice/core/delivery"
 )
 
 // change runs a statement and returns how many rows it changed.
 func (s *Store) change(ctx context.Context, statement string) (n int, err error) {
 	err = s.db.Retry(ctx, func() error {
-		result, err := s.db.ExecContext(ctx, statement)
-		if err != nil {
-			return err
-		}
-		changed, err := result.RowsAffected()
-		n = int(changed)
+		n, err = run(ctx, s.db, statement)
 		return err
 	})
 	return n, err
+}
+
+// run runs a statement once, and returns how many rows it changed.
+func run(ctx context.Context, db execer, statement string) (int, error) {
+	result, err := db.ExecContext(ctx, statement)
+	if err != nil {
+		return 0, err
+	}
+	n, err := result.RowsAffected()
+	return int(n), err
+}
+
+// affected is the error of a statement that settles a claim: of one that changed
+// no row, the claim is lost.
+func affected(n int, err error) error {
+	if err == nil && n == 0 {
+		return delivery.ErrLeaseLost
+	}
+	return err
 }
 
 // first runs a query for one row.
@@ -30,8 +46,8 @@ func (s *Store) first(ctx context.Context, query string, into ...any) error {
 // wrap says what failed. If the context has ended, that is the reason,
 // whatever the driver says.
 func (s *Store) wrap(ctx context.Context, what string, err error) error {
-	if err == nil {
-		return nil
+	if err == nil || err == delivery.ErrLeaseLost { //nolint:errorlint // it comes as it is
+		return err
 	}
 	if ctx.Err() != nil {
 		err = ctx.Err()

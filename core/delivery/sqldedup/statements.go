@@ -72,6 +72,16 @@ func (s statements) abort(id, token string) string {
 	return fmt.Sprintf("DELETE FROM %s WHERE id = '%s' AND token = '%s' AND done = 0", s.table, id, token)
 }
 
+// remember keeps the latest version of a key.
+func (s statements) remember(id string, version int64, keep time.Duration) string {
+	again := "ON CONFLICT (id) DO UPDATE SET"
+	if s.dialect == sqltable.MySQL {
+		again = "ON DUPLICATE KEY UPDATE"
+	}
+	return fmt.Sprintf("INSERT INTO %[1]s (id, token, done, ends_at) VALUES ('%[2]s', '%[3]d', 1, %[4]s) %[5]s token = '%[3]d', done = 1, ends_at = %[4]s",
+		s.table, id, version, s.in(keep), again)
+}
+
 // remove removes a row, done or not.
 func (s statements) remove(id, token string) string {
 	return fmt.Sprintf("DELETE FROM %s WHERE id = '%s' AND token = '%s'", s.table, id, token)

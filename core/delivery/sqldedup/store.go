@@ -37,7 +37,10 @@ type Store struct {
 	begun atomic.Uint64
 }
 
-var _ delivery.TxDeduplicator = (*Store)(nil)
+var (
+	_ delivery.TxDeduplicator     = (*Store)(nil)
+	_ delivery.LatestDeduplicator = (*Store)(nil)
+)
 
 // Option changes a default of [New] or [Migrate].
 type Option func(*settings) error
@@ -79,29 +82,34 @@ func New(db *sql.DB, dialect sqlstore.Dialect, options ...Option) (*Store, error
 
 // Begin is part of [delivery.Deduplicator].
 func (s *Store) Begin(ctx context.Context, key string, lease time.Duration) (delivery.State, string, error) {
+	state, token, err := s.begin(ctx, hash(key), lease)
+	return state, token, s.wrap(ctx, "begin", err)
+}
+
+// begin begins a row that nobody has.
+func (s *Store) begin(ctx context.Context, id string, lease time.Duration) (delivery.State, string, error) {
 	if s.begun.Add(1)%pruneEvery == 0 {
 		// What could not be removed now is the next time; a database that
 		// fails will tell so below.
 		_, _ = s.prune(ctx)
 	}
-	id, token := hash(key), hash(rand.Text())
+	token := hash(rand.Text())
 	for {
-		state, err := s.begin(ctx, id, token, lease)
-		if err != nil {
-			return 0, "", s.wrap(ctx, "begin", err)
-		}
-		switch state {
-		case delivery.Begun:
+		state, err := s.tryBegin(ctx, id, token, lease)
+		switch {
+		case err != nil:
+			return 0, "", err
+		case state == delivery.Begun:
 			return state, token, nil
-		case delivery.Running, delivery.Handled:
+		case state != 0:
 			return state, "", nil
 		}
 		// The row was removed or taken over between two statements.
 	}
 }
 
-// begin tries to begin a message once; no state means to try again.
-func (s *Store) begin(ctx context.Context, id, token string, lease time.Duration) (delivery.State, error) {
+// tryBegin tries to begin a row once; no state means to try again.
+func (s *Store) tryBegin(ctx context.Context, id, token string, lease time.Duration) (delivery.State, error) {
 	inserted, err := s.change(ctx, s.sql.insert(id, token, lease))
 	if err != nil || inserted > 0 {
 		return delivery.Begun, err
@@ -130,9 +138,11 @@ func (s *Store) begin(ctx context.Context, id, token string, lease time.Duration
 
 // Done is part of [delivery.Deduplicator].
 func (s *Store) Done(ctx context.Context, key, token string, keep time.Duration) error {
-	n, err := s.change(ctx, s.sql.done(hash(key), plain(token), keep))
-	if err == nil && n == 0 {
-		return delivery.ErrLeaseLost
+	var err error
+	if claimed, ok := parseClaim(key, token); ok {
+		err = s.db.Retry(ctx, func() error { return s.doneLatest(ctx, claimed, keep) })
+	} else {
+		err = affected(s.change(ctx, s.sql.done(hash(key), plain(token), keep)))
 	}
 	return s.wrap(ctx, "done", err)
 }
@@ -143,20 +153,22 @@ func (s *Store) DoneTx(ctx context.Context, tx outbox.Tx, key, token string, kee
 	if typednil.Is(tx) {
 		return fmt.Errorf("%w: tx is nil", ErrInvalid)
 	}
-	result, err := tx.ExecContext(ctx, s.sql.done(hash(key), plain(token), keep))
-	if err != nil {
-		return s.wrap(ctx, "done in a transaction", err)
-	}
-	n, err := result.RowsAffected()
-	if err == nil && n == 0 {
-		return delivery.ErrLeaseLost
+	var err error
+	if claimed, ok := parseClaim(key, token); ok {
+		err = s.remember(ctx, tx, claimed, keep)
+	} else {
+		err = affected(run(ctx, tx, s.sql.done(hash(key), plain(token), keep)))
 	}
 	return s.wrap(ctx, "done in a transaction", err)
 }
 
 // Abort is part of [delivery.Deduplicator].
 func (s *Store) Abort(ctx context.Context, key, token string) error {
-	_, err := s.change(ctx, s.sql.abort(hash(key), plain(token)))
+	id := hash(key)
+	if claimed, ok := parseClaim(key, token); ok {
+		id, token = claimed.running, claimed.token
+	}
+	_, err := s.change(ctx, s.sql.abort(id, plain(token)))
 	return s.wrap(ctx, "abort", err)
 }
 

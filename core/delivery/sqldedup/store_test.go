@@ -25,6 +25,15 @@ func TestSuite(t *testing.T) {
 	})
 }
 
+func TestSuiteOfVersions(t *testing.T) {
+	onEach(t, func(t *testing.T, stand stand, db *sql.DB) {
+		deduptest.RunLatest(t, func(t *testing.T) delivery.LatestDeduplicator {
+			store, _ := opened(t, db, stand.dialect)
+			return store
+		})
+	})
+}
+
 func TestInvalid(t *testing.T) {
 	db, err := sql.Open("sqlite", ":memory:")
 	require.NoError(t, err)

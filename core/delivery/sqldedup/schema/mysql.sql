@@ -5,6 +5,10 @@
 -- message is being handled, and ends_at the end of the lease; 1 when it was
 -- handled, and ends_at the time at which it is forgotten. Times are
 -- microseconds since 1970 by the database's clock.
+--
+-- A key with versions (delivery.WithLatest) has two rows: one for the version
+-- that is being handled, like that of a message, and one that is done, whose
+-- token is the latest version that was handled, as a decimal number.
 
 CREATE TABLE IF NOT EXISTS postoffice_handled (
 	id      VARBINARY(64) NOT NULL,
