@@ -21,10 +21,13 @@ type JobStatus struct {
 	Job
 	// UnderWay means that an attempt is under way or about to start.
 	UnderWay bool
+	// Target is where its next attempt goes, without userinfo. It is not that of
+	// the consumer if that was changed since, or if the message names another.
+	Target string
 }
 
 // Totals is what became of the jobs of a consumer that the server remembers.
-type Totals struct{ Waiting, Delivered, Failed, Kept int }
+type Totals struct{ Waiting, Delivered, Failed, Kept, Cancelled int }
 
 // RecentMessages returns at most limit messages with a number below before,
 // or the newest when that is zero; of one topic, unless it is empty.
@@ -86,7 +89,7 @@ func (o *Operator) JobStatuses(ids []int64) []JobStatus {
 	statuses := make([]JobStatus, 0, len(ids))
 	for _, id := range ids {
 		if j := s.findJob(id); j != nil {
-			statuses = append(statuses, JobStatus{UnderWay: underWay[id], Job: Job{
+			statuses = append(statuses, JobStatus{UnderWay: underWay[id], Target: withoutUserinfo(j.address()), Job: Job{
 				ID: j.id, Topic: j.messages[0].Topic, ConsumerID: j.consumer.ID, Messages: len(j.messages),
 				State: j.state, Attempts: j.attempts, DueAt: j.due,
 			}})
@@ -153,6 +156,8 @@ func (o *Operator) ConsumerTotals() map[int64]Totals {
 			total.Delivered++
 		case Kept:
 			total.Kept++
+		case Cancelled:
+			total.Cancelled++
 		default:
 			total.Failed++
 		}

@@ -43,11 +43,13 @@ const (
 	// Kept jobs belong to a pubsub consumer, to which this server sends
 	// nothing.
 	Kept
+	// Cancelled jobs were ended by an operator.
+	Cancelled
 )
 
 // String returns the state in lower case, such as "given up".
 func (s JobState) String() string {
-	names := [...]string{"pending", "delivered", "given up", "discarded", "undeliverable", "kept"}
+	names := [...]string{"pending", "delivered", "given up", "discarded", "undeliverable", "kept", "cancelled"}
 	if s < 0 || int(s) >= len(names) {
 		return "unknown"
 	}
@@ -107,6 +109,14 @@ type job struct {
 	attempts int
 	due      time.Time
 	order    uint64 // when it was started, or planned
+}
+
+// address is where the job goes. The mutex is held.
+func (j *job) address() string {
+	if j.target != nil {
+		return *j.target
+	}
+	return j.consumer.Target
 }
 
 // attempt is a Delivery whose body is made when it is asked for.
@@ -255,11 +265,7 @@ func (s *Server) mayGo(j *job) bool {
 // try makes one attempt. The mutex is held, and let go meanwhile.
 func (s *Server) try(j *job) {
 	j.attempts++
-	message := j.messages[0]
-	target := j.consumer.Target
-	if j.target != nil {
-		target = *j.target
-	}
+	message, target := j.messages[0], j.address()
 	made := &attempt{message: message, Delivery: Delivery{
 		JobID: j.id, Attempt: j.attempts, Topic: message.Topic, ConsumerID: j.consumer.ID,
 		Target: withoutUserinfo(target), StartedAt: s.clock(),

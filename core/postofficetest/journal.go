@@ -45,9 +45,10 @@ type jobMark struct {
 	state    JobState
 	attempts int
 	due      time.Time
+	target   *string
 }
 
-func markOf(j *job) jobMark { return jobMark{j.state, j.attempts, j.due} }
+func markOf(j *job) jobMark { return jobMark{j.state, j.attempts, j.due, j.target} }
 
 // Journal returns a journal that has given out nothing yet.
 func (o *Operator) Journal() *Journal {

@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// Reasons for which a job cannot be retried at once.
+// Reasons for which a job cannot be retried at once, or cancelled.
 var (
 	// ErrNoJob means that the server has no such job, or has forgotten it.
 	ErrNoJob = errors.New("postofficetest: no such job")
@@ -19,6 +19,16 @@ var (
 	ErrUnderWay = errors.New("postofficetest: job is under way")
 	// ErrSettled means that nothing is left to deliver.
 	ErrSettled = errors.New("postofficetest: job is settled")
+)
+
+// Reasons for which a topic or consumer cannot be created or changed.
+var (
+	// ErrTaken means that there is such a topic, or a consumer of that topic,
+	// target and type, perhaps a deleted one.
+	ErrTaken = errTaken
+	// ErrNoConsumer means that the server has no such consumer, or that it was
+	// deleted.
+	ErrNoConsumer = errors.New("postofficetest: no such consumer")
 )
 
 // Operator operates a [Server] and shows what it holds: for programs that serve

@@ -3,6 +3,7 @@ package postofficetest
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -117,7 +118,7 @@ func consumerOf(fields map[string]json.RawMessage, topic string) (Consumer, *cha
 }
 
 // AddTopic creates a topic without a request. The ID is not read. The error
-// says that the name is taken, or too long.
+// is [ErrTaken], or says that a text is too long.
 func (s *Server) AddTopic(t Topic) error {
 	_, err := s.createTopic(t)
 	return setupError("topic", t.Name, err)
@@ -126,8 +127,8 @@ func (s *Server) AddTopic(t Topic) error {
 // AddConsumer creates a consumer without a request and returns its ID. ID and
 // Heeded are not read; a zero Type, Timeout or ChunkSize means its default. One
 // that is paused or deleted is heeded, as if the server had started with it.
-// The error says that the topic is unknown, or such a consumer exists, even a
-// deleted one.
+// The error is [ErrTaken], or says that the topic is unknown or the target too
+// long.
 func (s *Server) AddConsumer(c Consumer) (int64, error) {
 	if c.Type == "" {
 		c.Type = TypeHTTP
@@ -156,19 +157,24 @@ func (s *Server) SetPaused(id int64, paused bool) bool {
 	defer s.mu.Unlock()
 	consumer := s.consumers[id]
 	if consumer != nil {
-		consumer.Paused = paused
-		consumer.Heeded = paused || consumer.Deleted && consumer.Heeded
-		s.heeds = s.heeds || paused
+		s.setPaused(consumer, paused)
 		s.notify()
 	}
 	return consumer != nil
+}
+
+// setPaused pauses a consumer or ends its pause. The mutex is held.
+func (s *Server) setPaused(consumer *Consumer, paused bool) {
+	consumer.Paused = paused
+	consumer.Heeded = paused || consumer.Deleted && consumer.Heeded
+	s.heeds = s.heeds || paused
 }
 
 func setupError(what, name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return errors.New("postofficetest: " + what + " " + strconv.Quote(name) + ": " + err.Error())
+	return fmt.Errorf("postofficetest: %s %q: %w", what, name, err)
 }
 
 // parseID reads the id at the end of a path: whether it is a number at all,

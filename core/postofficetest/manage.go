@@ -1,0 +1,95 @@
+package postofficetest
+
+import (
+	"container/heap"
+	"slices"
+)
+
+// UpdateConsumer changes the Target, Timeout and Paused of the consumer of an ID,
+// as an operator does on the server's pages; no API call can. The other fields
+// are not read. The Target applies to new messages: waiting jobs keep the one
+// that they were made with. As with [Server.SetPaused] a pause is heeded.
+//
+// The error is ErrNoConsumer, also for a deleted one, ErrTaken, or says that the
+// target is too long.
+func (o *Operator) UpdateConsumer(changed Consumer) error {
+	if tooLong(changed.Target) {
+		return raised("value too long or with NUL")
+	}
+	s := o.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	consumer := s.consumers[changed.ID]
+	if consumer == nil || consumer.Deleted {
+		return ErrNoConsumer
+	}
+	if slices.ContainsFunc(s.topics[consumer.Topic].consumers, func(other *Consumer) bool {
+		return other != consumer && other.Target == changed.Target && other.Type == consumer.Type
+	}) {
+		return ErrTaken
+	}
+	if former := consumer.Target; former != changed.Target {
+		s.fixTargets(consumer, former)
+	}
+	consumer.Target, consumer.Timeout = changed.Target, changed.Timeout
+	s.setPaused(consumer, changed.Paused)
+	s.notify()
+	return nil
+}
+
+// fixTargets has the jobs of a consumer keep its target. The mutex is held.
+func (s *Server) fixTargets(consumer *Consumer, target string) {
+	fix := func(j *job) {
+		if j.consumer == consumer && j.target == nil && (j.state == Pending || j.state == GivenUp) {
+			j.target = &target
+		}
+	}
+	for _, j := range s.jobs {
+		fix(j)
+	}
+	for j := range s.unsettled {
+		fix(j)
+	}
+}
+
+// DeleteConsumer deletes a consumer as an operator does on the server's pages.
+// Unlike a deletion by the API it is always heeded: jobs that wait are discarded
+// when their time comes. A consumer of its topic, target and type can never be
+// created again. It reports whether there was such a consumer.
+func (o *Operator) DeleteConsumer(id int64) bool {
+	s := o.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	consumer := s.consumers[id]
+	if consumer == nil || consumer.Deleted {
+		return false
+	}
+	consumer.Deleted, consumer.Heeded, s.heeds = true, true, true
+	s.notify()
+	return true
+}
+
+// CancelJob ends a job that waits for its next attempt, also a scheduled one, as
+// an operator can on the server's pages. The error is ErrNoJob, ErrUnderWay or
+// ErrSettled.
+func (o *Operator) CancelJob(id int64) error {
+	s := o.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	index := slices.IndexFunc(s.planned, func(j *job) bool { return j.id == id })
+	if index < 0 {
+		switch j := s.findJob(id); {
+		case j == nil:
+			return ErrNoJob
+		case j.state == Pending:
+			return ErrUnderWay
+		default:
+			return ErrSettled
+		}
+	}
+	cancelled := s.planned[index]
+	heap.Remove(&s.planned, index)
+	cancelled.state = Cancelled
+	s.notify()
+	return nil
+}
