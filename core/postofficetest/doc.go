@@ -86,7 +86,8 @@
 //   - What was not recorded follows the public source of the real server, of
 //     which the version is not certain: jobs of a paused consumer look again
 //     every 30 s, those of a deleted one are discarded when it is heeded, a
-//     pause by an operator always is heeded, a bulk for a consumer
+//     pause or a deletion by an operator always is heeded, jobs keep the
+//     target of a consumer that is changed, a bulk for a consumer
 //     with a chunk_size under 1 is a 500, and an origin host that answers {}
 //     has nothing to offer.
 //   - A delivery with a seconds_timeout of zero or less fails without being

@@ -40,7 +40,7 @@ func (o *Operator) UpdateConsumer(changed Consumer) error {
 // fixTargets has the jobs of a consumer keep its target. The mutex is held.
 func (s *Server) fixTargets(consumer *Consumer, target string) {
 	fix := func(j *job) {
-		if j.consumer == consumer && j.target == nil && (j.state == Pending || j.state == GivenUp) {
+		if j.consumer == consumer && j.target == nil {
 			j.target = &target
 		}
 	}

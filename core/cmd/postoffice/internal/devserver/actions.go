@@ -31,6 +31,11 @@ const (
 	noteIsPaused  = "is-paused"
 	noteUnderWay  = "under-way"
 	noteSettled   = "settled"
+	noteTopic     = "topic-created"
+	noteConsumer  = "consumer-created"
+	noteChanged   = "consumer-changed"
+	noteDeleted   = "consumer-deleted"
+	noteCancelled = "cancelled"
 )
 
 var notes = map[string]webpage.Badge{
@@ -44,6 +49,12 @@ var notes = map[string]webpage.Badge{
 	noteIsPaused: webpage.Bad("The consumer is paused. Resume it first."),
 	noteUnderWay: webpage.Bad("An attempt is under way already."),
 	noteSettled:  webpage.Bad("Nothing is left to deliver."),
+
+	noteTopic:     webpage.Good("The topic is created. Until it has a consumer, its messages are thrown away."),
+	noteConsumer:  webpage.Good("The consumer is created. It gets messages that are published from now on."),
+	noteChanged:   webpage.Good("The consumer is changed. Messages that wait keep the target they had."),
+	noteDeleted:   webpage.Good("The consumer is deleted. Messages that wait for it are discarded when their time comes."),
+	noteCancelled: webpage.Good("The delivery is cancelled."),
 }
 
 // noteOf reads the note of an address.
@@ -171,18 +182,16 @@ func number(r *http.Request) int64 {
 	return id
 }
 
-// steerConsumer pauses, resumes, or retries a consumer.
+// steerConsumer pauses, resumes, retries or deletes a consumer.
 func (a *app) steerConsumer(w http.ResponseWriter, r *http.Request) {
 	if !a.read(w, r) {
 		return
 	}
-	id := number(r)
-	consumers := a.server.Consumers()
-	index := slices.IndexFunc(consumers, func(c postofficetest.Consumer) bool { return c.ID == id && !c.Deleted })
-	if index < 0 {
-		a.notice(w, r, http.StatusNotFound, "No such consumer", "There is no consumer of this number, or it was deleted.")
+	consumer, found := a.consumerOf(w, r)
+	if !found {
 		return
 	}
+	id := consumer.ID
 	switch r.PathValue("action") {
 	case "pause":
 		a.server.SetPaused(id, true)
@@ -194,24 +203,39 @@ func (a *app) steerConsumer(w http.ResponseWriter, r *http.Request) {
 		switch retried := a.operator.RetryConsumer(id); {
 		case retried > 0:
 			back(w, r, noteRetried, retried)
-		case consumers[index].Paused && consumers[index].Heeded:
+		case consumer.Paused && consumer.Heeded:
 			back(w, r, noteIsPaused, 0)
 		default:
 			back(w, r, noteSettled, 0)
 		}
+	case "delete":
+		a.operator.DeleteConsumer(id)
+		back(w, r, noteDeleted, 0)
 	default:
-		a.notice(w, r, http.StatusNotFound, "There is nothing here", "A consumer can be paused, resumed and retried.")
+		a.notice(w, r, http.StatusNotFound, "There is nothing here", "A consumer can be paused, resumed, retried and deleted.")
 	}
 }
 
-// retry makes the next attempt of a job at once.
-func (a *app) retry(w http.ResponseWriter, r *http.Request) {
+// steerJob makes the next attempt of a job at once, or cancels it.
+func (a *app) steerJob(w http.ResponseWriter, r *http.Request) {
 	if !a.read(w, r) {
 		return
 	}
-	switch err := a.operator.RetryNow(number(r)); {
+	var err error
+	note, count := noteRetried, 1
+	switch r.PathValue("action") {
+	case "retry":
+		err = a.operator.RetryNow(number(r))
+	case "cancel":
+		note, count = noteCancelled, 0
+		err = a.operator.CancelJob(number(r))
+	default:
+		a.notice(w, r, http.StatusNotFound, "There is nothing here", "A delivery can be retried and cancelled.")
+		return
+	}
+	switch {
 	case err == nil:
-		back(w, r, noteRetried, 1)
+		back(w, r, note, count)
 	case errors.Is(err, postofficetest.ErrPaused):
 		back(w, r, noteIsPaused, 0)
 	case errors.Is(err, postofficetest.ErrUnderWay):

@@ -30,7 +30,7 @@ func picture(p *testbrowser.Page, name string) {
 }
 
 // allPages are the addresses of the pages of a server that has a message.
-var allPages = []string{"/", "/dev/topics", "/dev/consumers", "/dev/messages", "/dev/messages/1", "/dev/attempts", "/dev/break", "/dev/nothing"}
+var allPages = []string{"/", "/dev/topics", "/dev/consumers", "/dev/consumers/1", "/dev/messages", "/dev/messages/1", "/dev/attempts", "/dev/break", "/dev/nothing"}
 
 // busy starts a server with something in each list.
 func busy(t *testing.T) (s *running, good, bad *consumer) {

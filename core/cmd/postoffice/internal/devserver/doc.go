@@ -9,9 +9,10 @@
 // # The page
 //
 // "/" and what begins with "/dev/" is the page: topics, consumers, messages
-// and each attempt to deliver one. It lets a person publish a message, retry a
-// delivery at once, pause a consumer, and break the server on purpose: it then
-// fails towards the app, and not towards the page. It is rendered here and
+// and each attempt to deliver one. It lets a person create topics and
+// consumers, change, pause and delete consumers, publish a message, retry a
+// delivery at once or cancel it, and break the server on purpose: it then fails
+// towards the app, and not towards the page. It is rendered here and
 // works without JavaScript; with it, it keeps itself up to date.
 //
 // # Guard

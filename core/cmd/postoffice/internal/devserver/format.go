@@ -38,8 +38,8 @@ func jobBadge(status postofficetest.JobStatus, paused bool) webpage.Badge {
 		return webpage.Good("delivered")
 	case postofficetest.Kept:
 		return webpage.Plain("kept, not sent")
-	case postofficetest.Discarded:
-		return webpage.Plain("discarded")
+	case postofficetest.Discarded, postofficetest.Cancelled:
+		return webpage.Plain(status.State.String())
 	default:
 		return webpage.Bad(status.State.String())
 	}

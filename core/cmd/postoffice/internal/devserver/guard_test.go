@@ -37,6 +37,7 @@ func TestOtherSites(t *testing.T) {
 	}
 	for _, path := range []string{
 		"/dev/publish", "/dev/break", "/dev/mend", "/dev/rescue", "/dev/consumers/1/pause", "/dev/jobs/1/retry",
+		"/dev/topics", "/dev/consumers", "/dev/consumers/1", "/dev/consumers/1/delete", "/dev/jobs/1/cancel",
 		wire.MessagePath, wire.BulkPath, wire.SchedulePath, wire.TopicsPath, wire.ConsumersPath, wire.ConsumersPath + "/1",
 	} {
 		for _, headers := range fromOtherSites {

@@ -91,6 +91,7 @@ type consumerRow struct {
 	State               webpage.Badge
 	Timeout             string
 	Paused, Steerable   bool
+	Deleted             bool
 	Totals              postofficetest.Totals
 }
 
@@ -114,7 +115,7 @@ func (a *app) listConsumers(number, rows int) consumerList {
 			ID: consumer.ID, Topic: consumer.Topic, Target: consumer.PublicTarget(), Type: consumer.Type,
 			State: webpage.Good("active"), Timeout: seconds(consumer.Timeout),
 			Paused: consumer.Paused && consumer.Heeded, Steerable: !consumer.Deleted && consumer.Type == postofficetest.TypeHTTP,
-			Totals: totals[consumer.ID],
+			Deleted: consumer.Deleted, Totals: totals[consumer.ID],
 		}
 		switch {
 		case consumer.Deleted:
@@ -347,7 +348,8 @@ type jobRow struct {
 	State    webpage.Badge
 	Attempts int
 	Due      webpage.Moment
-	Retry    bool
+	// Retry and Cancel say what can be done to it.
+	Retry, Cancel bool
 }
 
 func (a *app) messageBody(message postofficetest.Message) messageBody {
@@ -366,18 +368,15 @@ func (a *app) messageBody(message postofficetest.Message) messageBody {
 	if !message.DeliverAt.IsZero() {
 		body.DeliverAt = momentOf(message.DeliverAt, now)
 	}
-	targets, paused := make(map[int64]string), a.pausedConsumers()
-	for _, consumer := range a.server.Consumers() {
-		targets[consumer.ID] = consumer.PublicTarget()
-	}
+	paused := a.pausedConsumers()
 	for _, status := range a.operator.JobStatuses(message.JobIDs) {
 		row := jobRow{
-			ID: status.ID, Target: targets[status.ConsumerID], Consumer: status.ConsumerID,
+			ID: status.ID, Target: status.Target, Consumer: status.ConsumerID,
 			State: jobBadge(status, paused[status.ConsumerID]), Attempts: status.Attempts,
 			Retry: retryable(status, paused[status.ConsumerID]),
 		}
 		if status.State == postofficetest.Pending && !status.UnderWay {
-			row.Due = momentOf(status.DueAt, now)
+			row.Due, row.Cancel = momentOf(status.DueAt, now), true
 		}
 		body.Jobs = append(body.Jobs, row)
 	}

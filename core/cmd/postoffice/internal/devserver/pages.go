@@ -34,8 +34,9 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 
 // templates are the pages by name; each stands in the layout.
 var templates = webpage.Parse(templateFiles, template.FuncMap{
-	"both": func(row, page any) map[string]any { return map[string]any{"Row": row, "Page": page} },
-}, []string{"templates/lists.html"}, "overview", "topics", "consumers", "messages", "message", "attempts", "break", "notice")
+	"both":   func(row, page any) map[string]any { return map[string]any{"Row": row, "Page": page} },
+	"target": func(form entries, hint string) map[string]any { return map[string]any{"Form": form, "Hint": hint} },
+}, []string{"templates/lists.html"}, "overview", "topics", "consumers", "consumer", "messages", "message", "attempts", "break", "notice")
 
 // newPages returns the handler of the pages.
 func (a *app) newPages() http.Handler {
@@ -45,6 +46,7 @@ func (a *app) newPages() http.Handler {
 	mux.Handle("GET /dev/{$}", http.RedirectHandler("/", http.StatusSeeOther))
 	mux.HandleFunc("GET /dev/topics", a.topics)
 	mux.HandleFunc("GET /dev/consumers", a.consumers)
+	mux.HandleFunc("GET /dev/consumers/{id}", a.consumer)
 	mux.HandleFunc("GET /dev/messages", a.messages)
 	mux.HandleFunc("GET /dev/messages/{number}", a.message)
 	mux.HandleFunc("GET /dev/messages/{number}/{part}", a.part)
@@ -53,8 +55,11 @@ func (a *app) newPages() http.Handler {
 	mux.HandleFunc("GET /dev/events", a.events)
 	mux.HandleFunc("GET /dev/assets/{file}", asset)
 	mux.HandleFunc("POST /dev/publish", a.publish)
+	mux.HandleFunc("POST /dev/topics", a.createTopic)
+	mux.HandleFunc("POST /dev/consumers", a.createConsumer)
+	mux.HandleFunc("POST /dev/consumers/{id}", a.changeConsumer)
 	mux.HandleFunc("POST /dev/consumers/{id}/{action}", a.steerConsumer)
-	mux.HandleFunc("POST /dev/jobs/{id}/retry", a.retry)
+	mux.HandleFunc("POST /dev/jobs/{id}/{action}", a.steerJob)
 	mux.HandleFunc("POST /dev/rescue", a.rescue)
 	mux.HandleFunc("POST /dev/break", a.breakServer)
 	mux.HandleFunc("POST /dev/mend", a.mend)
@@ -94,8 +99,11 @@ func (a *app) newPage(r *http.Request, title, part string, body any) page {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		// A form that was not taken has an address that shows nothing.
 		address = "/"
-		if part == "break" {
+		switch part {
+		case "break":
 			address = "/dev/break"
+		case "topics", "consumers":
+			address = self.Path // of the form's page
 		}
 	}
 	return page{
@@ -160,16 +168,6 @@ func (a *app) showOverview(w http.ResponseWriter, r *http.Request, status int, f
 		body.Rescues = body.Rescues || topic.RecoveryEnabled
 	}
 	a.render(w, status, "overview", a.newPage(r, "Overview", "overview", body))
-}
-
-func (a *app) topics(w http.ResponseWriter, r *http.Request) {
-	list := a.listTopics(pageNumber(r), pageRows)
-	a.render(w, http.StatusOK, "topics", a.newPage(r, "Topics", "topics", list))
-}
-
-func (a *app) consumers(w http.ResponseWriter, r *http.Request) {
-	list := a.listConsumers(pageNumber(r), pageRows)
-	a.render(w, http.StatusOK, "consumers", a.newPage(r, "Consumers", "consumers", list))
 }
 
 func (a *app) messages(w http.ResponseWriter, r *http.Request) {
