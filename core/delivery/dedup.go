@@ -113,7 +113,8 @@ type TxDeduplicator interface {
 // copies that come meanwhile wait for the transaction.
 //
 // After an error the transaction must be rolled back: [ErrLeaseLost] means
-// that another copy has taken over, [ErrNoTransactions] that the handler has
+// that another copy, or with [WithLatest] another version, has taken over,
+// [ErrNoTransactions] that the handler has
 // no deduplicator for it.
 func DoneTx(ctx context.Context, tx outbox.Tx) error {
 	claimed, _ := ctx.Value(claimKey{}).(*claim)

@@ -75,8 +75,8 @@ func (m *Memory) Begin(ctx context.Context, key string, lease time.Duration) (St
 	return Begun, begun.token, nil
 }
 
-// BeginLatest is part of [LatestDeduplicator]. A message of a key that was
-// handled and one that is being handled count as two.
+// BeginLatest is part of [LatestDeduplicator]. Of a key, the version that was
+// handled and another one that is being handled count as two.
 func (m *Memory) BeginLatest(ctx context.Context, key string, version int64, lease time.Duration) (State, string, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, "", err

@@ -20,7 +20,7 @@ func TestFailover(t *testing.T) {
 	pair := testdb.NewPostgresPair(t, testdb.Synchronous)
 	proxy := testdb.NewProxy(t, pair.Primary.Address())
 	dsn := proxy.Through(pair.Primary, pair.Create(t))
-	var handled, running string
+	var handled, running, version string
 	calls := []struct {
 		name string
 		call func(store *sqldedup.Store) error
@@ -31,6 +31,12 @@ func TestFailover(t *testing.T) {
 			return err
 		}},
 		{"Done", func(s *sqldedup.Store) error { return s.Done(t.Context(), "handled", handled, time.Hour) }},
+		{"BeginLatest", func(s *sqldedup.Store) error {
+			state, _, err := s.BeginLatest(t.Context(), "new", 5, time.Hour)
+			assert.Equal(t, delivery.Begun, state)
+			return err
+		}},
+		{"Done of a version", func(s *sqldedup.Store) error { return s.Done(t.Context(), "version", version, time.Hour) }},
 		{"Abort", func(s *sqldedup.Store) error { return s.Abort(t.Context(), "running", running) }},
 		{"Prune", func(s *sqldedup.Store) error {
 			_, err := s.Prune(t.Context())
@@ -52,6 +58,8 @@ func TestFailover(t *testing.T) {
 	require.NoError(t, err)
 	_, running, err = stores["Abort"].Begin(t.Context(), "running", time.Hour)
 	require.NoError(t, err)
+	_, version, err = stores["Done of a version"].BeginLatest(t.Context(), "version", 5, time.Hour)
+	require.NoError(t, err)
 	pair.Switch(t)
 	proxy.Flip(pair.Primary.Address())
 	for _, c := range calls {
@@ -59,6 +67,11 @@ func TestFailover(t *testing.T) {
 	}
 	for key, want := range map[string]delivery.State{"new": delivery.Running, "handled": delivery.Handled, "running": delivery.Begun} {
 		state, _, err := stores["Check"].Begin(t.Context(), key, time.Hour)
+		require.NoError(t, err)
+		assert.Equal(t, want, state, key)
+	}
+	for key, want := range map[string]delivery.State{"new": delivery.Running, "version": delivery.Handled} {
+		state, _, err := stores["Check"].BeginLatest(t.Context(), key, 5, time.Hour)
 		require.NoError(t, err)
 		assert.Equal(t, want, state, key)
 	}
