@@ -32,10 +32,12 @@ func TestAllocationsInMemory(t *testing.T) {
 		config    core.Config
 		base      map[string]any
 		ofEachOwn bool // each message has a publisher of its own
+		withTx    bool // WithTx was called for another context
 		options   func() []core.PublishOption
 		most      float64
 	}{
 		"bare":                         {options: none},
+		"bare, beside transactions":    {options: none, withTx: true},
 		"two attributes":               {options: two},
 		"publisher":                    {ofEachOwn: true, options: none, most: 3},
 		"publisher and two attributes": {ofEachOwn: true, options: two, most: 3},
@@ -57,6 +59,9 @@ func TestAllocationsInMemory(t *testing.T) {
 				return &http.Response{StatusCode: http.StatusCreated, Header: http.Header{}, Body: http.NoBody, Request: r}, err
 			})}
 			client := newTestClient(t, test.config)
+			if test.withTx {
+				_ = client.WithTx(t.Context(), &fakeTx{})
+			}
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 			require.NoError(t, err)
 			options := core.Options{AfterResponse: core.Memory}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/postoffice-go/postoffice/core/internal/deliver"
@@ -35,6 +36,7 @@ type pipeline struct {
 	// outbox may begin another request.
 	bulkTimeout time.Duration
 	stopping    <-chan struct{}
+	joins       atomic.Bool // WithTx was called
 }
 
 // call is a call that publishes.
@@ -66,6 +68,7 @@ func (p *pipeline) watched(ctx context.Context, k call) (Receipt, error) {
 }
 
 func (p *pipeline) run(ctx context.Context, k call) (Receipt, error) {
+	p.join(ctx, &k)
 	if k.inTx {
 		if err := p.checkTx(k.tx); err != nil {
 			return Receipt{}, err

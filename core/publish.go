@@ -91,7 +91,8 @@ func (c *Client) PublishBulk(ctx context.Context, topic string, payloads []any, 
 // a *sql.Tx as it is, and wrap a pgx transaction in sqlstore.PgxTx.
 // WithDedupKey needs a transaction that can be queried for the holder of the
 // key: with sqlstore, one that has the QueryContext method of *sql.Tx, or a
-// PgxTx.
+// PgxTx. [Client.WithTx] puts the transaction into a context instead, for code
+// that calls Publish and PublishBulk.
 //
 // The Receipt has the state Stored and the id of the message. Both are valid
 // once the caller has committed; the client never commits or rolls back. After
