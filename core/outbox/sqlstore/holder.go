@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/postoffice-go/postoffice/core/internal/typednil"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -80,14 +79,6 @@ func (s *Store) findText(v *values, column, value, lock string) string {
 // asker runs a query that returns one row of one column in a transaction of the
 // caller's.
 type asker func(ctx context.Context, query string, args []any, into *string) error
-
-// checkTx says that there is no transaction.
-func checkTx(tx outbox.Tx) error {
-	if typednil.Is(tx) {
-		return fmt.Errorf("%w: tx is nil", outbox.ErrInvalid)
-	}
-	return nil
-}
 
 // asks returns what runs queries in a transaction.
 func asks(tx outbox.Tx) (asker, error) {

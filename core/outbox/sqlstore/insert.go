@@ -64,7 +64,10 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 // InsertTx inserts records, due at once, in a transaction of the caller's on
 // the same database: a *sql.Tx, or what [PgxTx] makes of a pgx.Tx. Only its
 // ExecContext is called, and for records with a DedupKey its QueryContext, if
-// it is not of PgxTx; one without it is [outbox.ErrInvalid] then.
+// it is not of PgxTx; one without it is [outbox.ErrInvalid] then. The
+// transactions of libraries over database/sql fit if they pass statement and
+// arguments on as they are. The Tx of github.com/uptrace/bun does not, and is
+// [outbox.ErrInvalid]: pass its *sql.Tx, which is its field Tx.
 //
 // After an error roll the transaction back. PostgreSQL refuses every other
 // statement of a transaction in which one has failed; and the other databases
