@@ -1,0 +1,1 @@
+CREATE TABLE orders (number BIGINT PRIMARY KEY, item TEXT NOT NULL);
