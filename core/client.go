@@ -23,6 +23,13 @@ import (
 // are aborted, so that their messages can still be stored.
 const stopMargin = time.Second
 
+const (
+	// relaySlots is the number of concurrent posts of the relay.
+	relaySlots = 8
+	// relayLease is the minimum lease of rows that the relay has claimed.
+	relayLease = time.Minute
+)
+
 // Client publishes messages to one Postoffice server. It is safe for concurrent
 // use. A process can have several clients. The methods of a nil Client return
 // ErrInvalidConfig; methods without an error do nothing.
@@ -140,10 +147,14 @@ func (c *Client) buildStorage(guard guard, sender *deliver.Sender) *queue.Outbox
 		}
 	})
 	c.outbox = store
-	settler := relay.NewSettler(store, guard.call, events.log, relay.Tell{Failed: events.failed, Dead: events.dead})
+	settler := relay.NewSettler(relay.SettlerConfig{
+		Store: store, Name: "outbox", Backoff: relay.Backoff, Guard: guard.call, Log: events.log,
+		Tell: relay.Tell{Failed: events.failedStored, Dead: events.dead},
+	})
 	c.relay = relay.New(relay.Config{
 		Store: store, Settler: settler, Deliver: sender.DeliverInBackground, Delivered: events.delivered,
-		Breaker: c.office.State, MaxTime: c.office.MaxTime(), BulkLimit: c.cfg.bulkLimit, Rate: c.cfg.relayRate, Guard: guard.call, Log: events.log,
+		Breaker: c.office.State, MaxTime: c.office.MaxTime(), MinLease: relayLease,
+		Slots: relaySlots, PerTopic: relaySlots / 2, BulkLimit: c.cfg.bulkLimit, Rate: c.cfg.relayRate, Guard: guard.call, Log: events.log,
 	})
 	storage := newStorage(store, c.stopping.Done(), c.force.Err)
 	c.pipeline.relay, c.pipeline.storage = c.relay, storage

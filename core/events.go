@@ -99,6 +99,14 @@ func (e *events) delivered(d deliver.Delivered) {
 	}
 }
 
+// failedStored reports messages that failed and are tried again from the outbox.
+func (e *events) failedStored(topic string, failures []*office.Failure, fromOutbox bool) {
+	n := len(failures)
+	e.log.Warn("relay", topic, "messages in the outbox could not be delivered; they are tried again",
+		"topic", topic, "messages", n, "error", failures[n-1].Cause)
+	e.failed(topic, failures, fromOutbox)
+}
+
 // failed reports messages that were sent without success and are not dead, one
 // event for each class of failure.
 func (e *events) failed(topic string, failures []*office.Failure, fromOutbox bool) {

@@ -23,9 +23,9 @@ var (
 	// ErrLeaseLost means that the lease of a message has ended, and that
 	// another copy has taken over, or may.
 	ErrLeaseLost = errors.New("delivery: the lease of the message is lost")
-	// ErrNoTransactions means that DoneTx was called without a deduplicator
-	// that can take part in transactions.
-	ErrNoTransactions = errors.New("delivery: no deduplicator that takes part in transactions")
+	// ErrNoTransactions means that DoneTx was called without a deduplicator or an
+	// inbox that can take part in transactions.
+	ErrNoTransactions = errors.New("delivery: no deduplicator or inbox that takes part in transactions")
 )
 
 // State is what a deduplicator knows of a message.
@@ -105,7 +105,7 @@ type TxDeduplicator interface {
 }
 
 // DoneTx remembers that the message was handled as part of the function's own
-// transaction, in the database of the deduplicator, so that the effect of the
+// transaction, in the database of the deduplicator or of the inbox, so that the effect of the
 // message and the memory of it are committed together or not at all: the
 // effect happens exactly once, even if the lease ends, the process dies or
 // the answer is lost. It is called with the context that the function got, or
@@ -114,22 +114,15 @@ type TxDeduplicator interface {
 //
 // After an error the transaction must be rolled back: [ErrLeaseLost] means
 // that another copy, or with [WithLatest] another version, has taken over,
-// [ErrNoTransactions] that the handler has
-// no deduplicator for it.
+// [ErrNoTransactions] that the handler has no deduplicator or inbox for it.
 func DoneTx(ctx context.Context, tx outbox.Tx) error {
-	claimed, _ := ctx.Value(claimKey{}).(*claim)
+	claimed, _ := ctx.Value(claimKey{}).(interface {
+		doneTx(ctx context.Context, tx outbox.Tx) error
+	})
 	if claimed == nil {
 		return ErrNoTransactions
 	}
-	deduplicator, ok := claimed.deduplicator.(TxDeduplicator)
-	if !ok {
-		return fmt.Errorf("%w: it is %T", ErrNoTransactions, claimed.deduplicator)
-	}
-	err := deduplicator.DoneTx(ctx, tx, claimed.key, claimed.token, claimed.keep)
-	if err == nil {
-		claimed.inTx.Store(true)
-	}
-	return err
+	return claimed.doneTx(ctx, tx)
 }
 
 // claim is a message that this process has begun.
@@ -141,6 +134,18 @@ type claim struct {
 }
 
 type claimKey struct{}
+
+func (c *claim) doneTx(ctx context.Context, tx outbox.Tx) error {
+	deduplicator, ok := c.deduplicator.(TxDeduplicator)
+	if !ok {
+		return fmt.Errorf("%w: it is %T", ErrNoTransactions, c.deduplicator)
+	}
+	err := deduplicator.DoneTx(ctx, tx, c.key, c.token, c.keep)
+	if err == nil {
+		c.inTx.Store(true)
+	}
+	return err
+}
 
 // done and abort end a claim, also when the server has hung up.
 func (c *claim) done(ctx context.Context) error {

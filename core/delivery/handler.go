@@ -34,15 +34,29 @@ func Handler[T any](handle func(ctx context.Context, m Message[T]) error, option
 // New is [Handler] for options that come from outside the program, such as a
 // consumer's target. The error names the option.
 func New[T any](handle func(ctx context.Context, m Message[T]) error, options ...Option) (http.Handler, error) {
-	if handle == nil {
-		return nil, errors.New("delivery: the function is nil")
-	}
-	settings, err := configure(options)
+	h, err := newEndpoint(handle, false, options)
 	if err != nil {
 		return nil, err
 	}
-	if err := settings.checkTimeout(); err != nil {
-		return nil, fmt.Errorf("delivery: %w", err)
+	if h.name != "" {
+		return nil, errors.New("delivery: WithName: the messages of this handler are not stored; use Queued")
+	}
+	return h, nil
+}
+
+// newEndpoint makes the handler of a function, or what an inbox needs of it.
+func newEndpoint[T any](handle func(ctx context.Context, m Message[T]) error, queued bool, options []Option) (*endpoint, error) {
+	if handle == nil {
+		return nil, errors.New("delivery: the function is nil")
+	}
+	settings, err := configure(queued, options)
+	if err != nil {
+		return nil, err
+	}
+	if !queued {
+		if err := settings.checkTimeout(); err != nil {
+			return nil, fmt.Errorf("delivery: %w", err)
+		}
 	}
 	identify, err := latestOf[T](&settings)
 	if err != nil {
@@ -68,6 +82,8 @@ type endpoint struct {
 	reporter
 	// decode decodes the payload and returns the call of the function.
 	decode func(e *envelope) (func(context.Context) error, error)
+	// inbox stores the messages; nil if they are handled at once.
+	inbox *Inbox
 }
 
 // envelope is a message as it came.
@@ -95,6 +111,10 @@ func (h *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	call, err := h.open(e)
 	if err != nil {
 		h.notDecoded(ctx, w, e, err)
+		return
+	}
+	if h.inbox != nil {
+		h.enqueue(w, r, e)
 		return
 	}
 	extended, err := h.extend(ctx, e)

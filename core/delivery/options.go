@@ -27,7 +27,10 @@ const (
 
 // settings is what the options set.
 type settings struct {
-	topic       string
+	topic string
+	// queued means that an inbox stores the messages, under the name.
+	queued      bool
+	name        string
 	credentials *credentials
 	maxBytes    int64
 	strict      bool
@@ -52,8 +55,8 @@ type settings struct {
 type Option func(*settings) error
 
 // configure applies options to the defaults.
-func configure(options []Option) (settings, error) {
-	s := settings{maxBytes: DefaultMaxBytes, logger: slog.Default(), lease: DefaultLease, keep: DefaultKeep}
+func configure(queued bool, options []Option) (settings, error) {
+	s := settings{queued: queued, maxBytes: DefaultMaxBytes, logger: slog.Default(), lease: DefaultLease, keep: DefaultKeep}
 	for i, option := range options {
 		if option == nil {
 			return settings{}, fmt.Errorf("delivery: options[%d] is nil", i)
@@ -62,7 +65,7 @@ func configure(options []Option) (settings, error) {
 			return settings{}, fmt.Errorf("delivery: %w", err)
 		}
 	}
-	if s.timeout == 0 && s.consumer != nil {
+	if s.timeout == 0 && s.consumer != nil && !queued {
 		s.timeout = s.consumer.Timeout
 	}
 	return s, nil
@@ -106,8 +109,9 @@ func WithTopic(topic string) Option {
 // credentials from the userinfo of its Target, as [WithCredentials] does, and
 // for how long the server waits from its Timeout. Unless [WithTimeout] sets an
 // earlier one, that is the end of the function's context; a zero Timeout, which
-// the server takes for 5 s, sets none. A Target without userinfo leaves what
-// other options have set.
+// the server takes for 5 s, sets none. Neither applies to [Queued], whose
+// function runs after the answer. A Target without userinfo leaves what other
+// options have set.
 func WithConsumer(consumer core.Consumer) Option {
 	return func(s *settings) error {
 		credentials, err := targetCredentials(consumer)

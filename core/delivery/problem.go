@@ -28,6 +28,9 @@ const (
 	// NotDeduplicated messages met an error of the deduplicator: before the
 	// function was called, and then it was not, or after its success.
 	NotDeduplicated
+	// NotStored messages could not be stored in the inbox: its store is full or
+	// cannot be used, or the inbox does not run.
+	NotStored
 )
 
 // String says the kind in words.
@@ -45,6 +48,8 @@ func (k Kind) String() string {
 		return "message discarded"
 	case NotDeduplicated:
 		return "deduplication failed"
+	case NotStored:
+		return "message not stored"
 	default:
 		return fmt.Sprintf("Kind(%d)", int(k))
 	}
@@ -55,11 +60,16 @@ type Problem struct {
 	Kind Kind
 	// Topic is that of the Message, and ID, too; it may be empty.
 	Topic, ID string
-	// Path is the path of the request.
+	// Path is the path of the request; empty for a message of an inbox that was
+	// stored.
 	Path string
 	// Status is what is answered: 204 if the message is acknowledged, any
-	// other status has the server deliver it again.
+	// other status has the server deliver it again. Zero for a message of an inbox
+	// that was stored: its function is called again, unless the message is dead.
 	Status int
+	// Attempts counts the calls of the function, this one included, for a message
+	// of an inbox; zero otherwise.
+	Attempts int
 	// Err says what is wrong.
 	Err error
 }
@@ -128,6 +138,9 @@ func (r *reporter) report(ctx context.Context, p Problem) {
 
 func (r *reporter) log(ctx context.Context, p Problem, omitted int) {
 	fields := []any{"path", p.Path, "status", p.Status, "error", p.Err}
+	if p.Attempts > 0 {
+		fields = []any{"attempts", p.Attempts, "error", p.Err}
+	}
 	if p.Topic != "" {
 		fields = append(fields, "topic", p.Topic)
 	}

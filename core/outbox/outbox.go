@@ -65,7 +65,7 @@ type Record struct {
 	// sort by the time they were made. It is never used for another record,
 	// also not when this one has left the store: whoever deletes by an ID that
 	// is out of date must not delete another message. Stores take any text of
-	// up to 255 bytes, in UTF-8 and without NUL.
+	// up to 255 bytes, in UTF-8 and without NUL, that does not begin with U+0001.
 	ID string
 	// DedupKey is what the record holds while it is in the store: Insert leaves
 	// out a record whose key another one holds. Stores take any text like that

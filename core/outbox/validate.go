@@ -27,6 +27,8 @@ func ValidateRecords(records ...Record) error {
 			problem = fmt.Sprintf("ID has %d bytes, more than %d", len(record.ID), MaxIDLength)
 		case !isText(record.ID):
 			problem = "ID is not UTF-8 without NUL"
+		case record.ID[0] == '\x01':
+			problem = "ID begins with U+0001, by which stores mark rows that are no records"
 		case len(record.DedupKey) > MaxIDLength:
 			problem = fmt.Sprintf("DedupKey has %d bytes, more than %d", len(record.DedupKey), MaxIDLength)
 		case !isText(record.DedupKey):

@@ -22,7 +22,7 @@ const (
 // Backoff returns a random pause before the next attempt, after the given
 // number of attempts: full jitter below a ceiling that doubles from 1 s to 5
 // min, so that many processes do not retry at the same time.
-func Backoff(attempts int) time.Duration { return backoffFrom(backoffBase, attempts) }
+func Backoff(attempts int) time.Duration { return Jitter(backoffBase, backoffMax, attempts) }
 
 // BackoffOf is Backoff after a failure. It adds the pause to the server's
 // Retry-After, so that messages of one request are not retried together: one of
@@ -32,7 +32,7 @@ func BackoffOf(f *office.Failure, attempts int) time.Duration {
 	if f.Class == office.UnknownTopic || f.Class == office.Misconfigured {
 		base = misconfiguredBase
 	}
-	return f.RetryAfter + backoffFrom(base, attempts)
+	return f.RetryAfter + Jitter(base, backoffMax, attempts)
 }
 
 // FirstBackoff returns a random pause before messages that failed for the first
@@ -47,11 +47,13 @@ func FirstBackoff(failures []*office.Failure) time.Duration {
 	return pause
 }
 
-func backoffFrom(base time.Duration, attempts int) time.Duration {
+// Jitter returns a random pause after the given number of attempts: full jitter
+// below a ceiling that doubles from base to limit.
+func Jitter(base, limit time.Duration, attempts int) time.Duration {
 	ceiling := base
 	for range attempts - 1 {
-		if ceiling *= 2; ceiling >= backoffMax {
-			ceiling = backoffMax
+		if ceiling *= 2; ceiling >= limit {
+			ceiling = limit
 			break
 		}
 	}

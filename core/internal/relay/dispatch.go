@@ -45,13 +45,15 @@ type dispatcher struct {
 	// nextLook is the time of the next claim, unless a topic is hungry.
 	nextLook time.Time
 	failing  bool // the last call to the outbox has failed
+	// flushing are the calls of Flush that wait for posts and settlements.
+	flushing []*flush
 	rate     rate
 }
 
 func newDispatcher(stopping, force context.Context, r *Relay) *dispatcher {
 	return &dispatcher{
-		Relay: r, stopping: stopping, force: force, free: slots, topics: map[string]*topic{}, hungry: map[*topic]bool{},
-		done: make(chan *post, slots), settlements: make(chan Settlement, maxTogether), rate: newRate(r.Rate),
+		Relay: r, stopping: stopping, force: force, free: r.Slots, topics: map[string]*topic{}, hungry: map[*topic]bool{},
+		done: make(chan *post, r.Slots), settlements: make(chan Settlement, maxTogether), rate: newRate(r.Rate),
 	}
 }
 
@@ -172,7 +174,12 @@ func (d *dispatcher) claim(state circuit.State) (int, error) {
 			options.SkipTopics = append(options.SkipTopics, name)
 		}
 	}
+	busy := len(options.SkipTopics) // of topics that are claimed when they may run
+	if d.Skipped != nil {
+		options.SkipTopics = append(options.SkipTopics, d.Skipped()...)
+	}
 	slices.Sort(options.SkipTopics)
+	flushed := d.flushes.waiting()
 	claimed := time.Now()
 	asking, cancel := context.WithTimeout(d.stopping, StoreTimeout)
 	defer cancel()
@@ -189,6 +196,9 @@ func (d *dispatcher) claim(state circuit.State) (int, error) {
 		return n, nil
 	}
 	next, ok, err := d.Store.Next(asking)
+	if !ok || next > 0 || busy == 0 && len(options.SkipTopics) > 0 {
+		d.drained(flushed)
+	}
 	switch {
 	case err != nil:
 		return 0, err
@@ -280,7 +290,7 @@ func (d *dispatcher) dropExpired() {
 // finish waits for the posts in progress and gives back the waiting rows.
 func (d *dispatcher) finish() {
 	d.release(slices.Collect(maps.Values(d.topics))...)
-	for d.free < slots {
+	for d.free < d.Slots {
 		d.ended(<-d.done)
 	}
 	d.release(slices.Collect(maps.Values(d.topics))...)

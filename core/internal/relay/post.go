@@ -6,6 +6,7 @@ import (
 
 	"github.com/postoffice-go/postoffice/core/internal/deliver"
 	"github.com/postoffice-go/postoffice/core/internal/message"
+	"github.com/postoffice-go/postoffice/core/internal/office"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
@@ -23,9 +24,35 @@ type post struct {
 	untried bool
 }
 
+// handle handles the row of a slot and settles it.
+func (d *dispatcher) handle(p *post, record outbox.Record) {
+	failure, settled := d.Handle(d.force, record)
+	if settled {
+		d.Settler.letGo(record.ID)
+		return
+	}
+	outcome := &deliver.Outcome{Failures: []*office.Failure{failure}}
+	p.timedOut = outcome.TimedOut()
+	d.settleLater(p, outcome, record)
+}
+
+// settleLater has the outcome of rows written to the outbox.
+func (d *dispatcher) settleLater(p *post, outcome *deliver.Outcome, records ...outbox.Record) {
+	rows := make([]Row, len(records))
+	for i, record := range records {
+		rows[i] = Row{ID: record.ID, Token: record.LeaseToken, Attempts: record.Attempts}
+	}
+	d.reserveSettling(len(rows))
+	d.settlements <- Settlement{Topic: p.topic.name, Rows: rows, Outcome: outcome, FromOutbox: true}
+}
+
 // send posts the rows of a slot and settles them.
 func (d *dispatcher) send(p *post, chunk []*group) {
 	first := chunk[0]
+	if d.Handle != nil {
+		d.handle(p, first.records[0])
+		return
+	}
 	batch := message.Batch{Topic: p.topic.name, Attributes: []byte(first.attributes), DeliverAt: first.deliverAt}
 	var records []outbox.Record
 	var groups []*group // of the records
@@ -54,12 +81,7 @@ func (d *dispatcher) send(p *post, chunk []*group) {
 	if sliced && time.Now().Before(p.until) {
 		records, outcome = p.keepRest(records, outcome, groups)
 	}
-	rows := make([]Row, len(records))
-	for i, record := range records {
-		rows[i] = Row{ID: record.ID, Token: record.LeaseToken, Attempts: record.Attempts}
-	}
-	d.reserveSettling(len(rows))
-	d.settlements <- Settlement{Topic: p.topic.name, Rows: rows, Outcome: outcome, FromOutbox: true}
+	d.settleLater(p, outcome, records...)
 }
 
 // keepRest keeps the rows that were not sent for lack of time, and returns the

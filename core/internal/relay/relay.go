@@ -1,8 +1,9 @@
-// Package relay delivers the messages in an outbox. It claims rows whenever a
-// slot becomes free, as many as the free slots can carry, topic by topic. It
-// posts rows that can share a request together, and settles them. It holds no
-// transaction while posting, and the leases of claimed rows end by themselves
-// if the process dies. The package knows a store and how to deliver a batch.
+// Package relay delivers the messages in an outbox to the server, and those in an
+// inbox to the app's handlers. It claims rows whenever a slot becomes free, as many
+// as the free slots can carry, topic by topic. It posts rows that can share a
+// request together, or handles them one by one, and settles them. It holds no
+// transaction meanwhile, and the leases of claimed rows end by themselves if the
+// process dies. The package knows a store and how to deliver a batch or a row.
 package relay
 
 import (
@@ -13,21 +14,18 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/circuit"
 	"github.com/postoffice-go/postoffice/core/internal/deliver"
 	"github.com/postoffice-go/postoffice/core/internal/loglimit"
+	"github.com/postoffice-go/postoffice/core/internal/office"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
 // Limits of the relay.
 const (
-	// slots is the number of concurrent posts.
-	slots = 8
 	// poll is how often the outbox is polled for messages that another process
 	// has stored.
 	poll = 2 * time.Second
 	// expectMin is how soon after PublishTx the outbox is polled again. Each
 	// further pause is as long as the time since PublishTx.
 	expectMin = time.Millisecond
-	// leaseMin is the minimum lease of claimed rows.
-	leaseMin = time.Minute
 	// lockedPause is the pause when rows are due but cannot be claimed.
 	lockedPause = 200 * time.Millisecond
 	// errorPauseMax bounds the pause after an error of the outbox, so that a
@@ -65,10 +63,23 @@ type Config struct {
 	Deliver func(ctx context.Context, job deliver.Job) *deliver.Outcome
 	// Delivered is called with the rows that the server has accepted.
 	Delivered func(deliver.Delivered)
+	// Handle handles one row in place of Deliver and Delivered, which are nil then.
+	// It returns nil if the row is done, and settled if the row has left the store
+	// already. It must not panic.
+	Handle func(ctx context.Context, record outbox.Record) (failure *office.Failure, settled bool)
+	// Skipped returns topics of which no rows are claimed now; nil for none.
+	Skipped func() []string
 	// Breaker returns the state of the circuit breaker.
 	Breaker func() circuit.State
-	// MaxTime is the maximum time of one request.
+	// MaxTime is the maximum time of one request, or of Handle.
 	MaxTime time.Duration
+	// MinLease is the minimum lease of claimed rows.
+	MinLease time.Duration
+	// Slots is the number of concurrent posts, and PerTopic the maximum for one
+	// topic while others have rows. With Reserved these are limits at all times, so
+	// that a topic that is alone leaves a slot for one that is to come.
+	Slots, PerTopic int
+	Reserved        bool
 	// BulkLimit is the maximum number of rows of a topic in one claim, for one
 	// slot.
 	BulkLimit int
@@ -86,6 +97,7 @@ type Relay struct {
 	wake chan struct{}
 
 	settling settling
+	flushes  flushes
 
 	mu sync.Mutex
 	// expecting is since when messages of a transaction are expected; zero when
@@ -136,7 +148,7 @@ func (r *Relay) expected(pause time.Duration) time.Duration {
 
 // Lease returns the lease of claimed rows. It is long enough to begin several
 // requests before the margin.
-func (r *Relay) Lease() time.Duration { return max(leaseMin, 2*r.margin()) }
+func (r *Relay) Lease() time.Duration { return max(r.MinLease, 2*r.margin()) }
 
 // margin is the time between the last possible begin of a request and the end
 // of the lease: the longest request, plus the time to store its outcome.
@@ -170,7 +182,7 @@ func (r *Relay) Run(stopping, force context.Context) {
 			pause = min(deliver.Backoff(failures), errorPauseMax)
 			d.nextLook = time.Now().Add(pause)
 			d.failing = true
-			r.Log.Error("outbox", "", "the outbox cannot be used; messages in it wait", "error", err)
+			r.Log.Error("store", "", "the "+r.Settler.config.Name+" cannot be used; messages in it wait", "error", err)
 		}
 		timer.Reset(max(pause, 0))
 		select {
@@ -181,6 +193,7 @@ func (r *Relay) Run(stopping, force context.Context) {
 		case <-r.wake:
 			d.nextLook = time.Time{}
 		}
+		d.flush()
 	}
 	d.finish()
 	close(d.settlements)
@@ -208,7 +221,9 @@ func (r *Relay) settle(ctx context.Context, settlements <-chan Settlement) {
 			}
 			return nil
 		})
-		r.settling.done(rows)
+		if r.settling.done(len(together), rows) {
+			r.Wake()
+		}
 	}
 }
 
@@ -222,6 +237,10 @@ type settling struct {
 	mu    sync.Mutex
 	rows  int
 	freed chan struct{} // closed when rows were settled; nil if nobody waits
+	// begun and ended count settlements.
+	begun, ended int
+	// awaited is how many must have ended for a flush; zero if none waits.
+	awaited int
 }
 
 // reserve adds rows, within a limit unless there are no others.
@@ -230,6 +249,7 @@ func (s *settling) reserve(rows, limit int) {
 		s.mu.Lock()
 		if s.rows == 0 || s.rows+rows <= limit {
 			s.rows += rows
+			s.begun++
 			s.mu.Unlock()
 			return
 		}
@@ -242,13 +262,39 @@ func (s *settling) reserve(rows, limit int) {
 	}
 }
 
-// done takes settled rows off.
-func (s *settling) done(rows int) {
+// done takes settled rows off, and reports whether a flush waits for that.
+func (s *settling) done(settlements, rows int) (awaited bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rows -= rows
+	s.ended += settlements
 	if s.freed != nil {
 		close(s.freed)
 		s.freed = nil
 	}
+	if awaited = s.awaited > 0 && s.ended >= s.awaited; awaited {
+		s.awaited = 0
+	}
+	return awaited
+}
+
+// count returns the number of settlements that have begun.
+func (s *settling) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.begun
+}
+
+// reached reports whether so many settlements have ended, and has done report it
+// if not.
+func (s *settling) reached(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended >= n {
+		return true
+	}
+	if s.awaited == 0 || n < s.awaited {
+		s.awaited = n
+	}
+	return false
 }

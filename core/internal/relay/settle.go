@@ -33,6 +33,20 @@ type Row struct {
 	Attempts int
 }
 
+// SettlerConfig configures a settler. All fields are required.
+type SettlerConfig struct {
+	Store outbox.Store
+	// Name is what the log calls the store: "outbox" or "inbox".
+	Name string
+	// Backoff returns the pause before a row is tried again that has failed, or was
+	// not tried, after so many attempts.
+	Backoff func(f *office.Failure, attempts int) time.Duration
+	// Guard calls a function and returns an error if it panics.
+	Guard func(doing string, call func() error) error
+	Log   *loglimit.Logger
+	Tell  Tell
+}
+
 // Tell has the callbacks for outcomes of rows. All functions are required.
 type Tell struct {
 	// Failed: messages failed and are retried.
@@ -44,10 +58,7 @@ type Tell struct {
 // Settler writes the outcomes of posted rows to the outbox, for the relay and
 // the queue. It is safe for concurrent use.
 type Settler struct {
-	store outbox.Store
-	guard func(doing string, call func() error) error
-	log   *loglimit.Logger
-	tell  Tell
+	config SettlerConfig
 
 	mu sync.Mutex
 	// delivered holds the IDs of delivered rows that could not be deleted yet, or
@@ -57,10 +68,18 @@ type Settler struct {
 	inHand map[string]bool
 }
 
-// NewSettler returns a settler. guard calls a function and returns an error if
-// it panics.
-func NewSettler(store outbox.Store, guard func(doing string, call func() error) error, log *loglimit.Logger, tell Tell) *Settler {
-	return &Settler{store: store, guard: guard, log: log, tell: tell, delivered: map[string]removal{}, inHand: map[string]bool{}}
+// NewSettler returns a settler.
+func NewSettler(config SettlerConfig) *Settler {
+	return &Settler{config: config, delivered: map[string]removal{}, inHand: map[string]bool{}}
+}
+
+// Backoff returns the pause before a message that the server has not taken is sent
+// again, after so many attempts.
+func Backoff(f *office.Failure, attempts int) time.Duration {
+	if f.Untried || f.Interrupted {
+		return deliver.Backoff(1)
+	}
+	return deliver.BackoffOf(f, attempts)
 }
 
 // removal is a deletion that is left to do.
@@ -112,7 +131,7 @@ func (s *Settler) Settle(ctx context.Context, settlements ...Settlement) (again 
 		// not dead.
 		var dead int
 		if dead, err = s.reschedule(ctx, refused); err == nil && dead > 0 {
-			s.tell.Dead(settlement.Topic, dead, cause, settlement.FromOutbox)
+			s.config.Tell.Dead(settlement.Topic, dead, cause, settlement.FromOutbox)
 		}
 	}
 	return len(changes) > 0
@@ -131,21 +150,19 @@ func (s *Settler) sort(settlement Settlement) (delivered []string, changes, buri
 		switch {
 		case f.Untried || f.Interrupted:
 			change.Untried = f.Untried
-			change.After = deliver.Backoff(1)
+			change.After = s.config.Backoff(f, row.Attempts)
 		case f.Class == office.Permanent:
 			change.Dead, change.LastError = true, f.Error()
 			burials = append(burials, change)
 			continue
 		default:
-			change.After, change.LastError = deliver.BackoffOf(f, row.Attempts), f.Error()
+			change.After, change.LastError = s.config.Backoff(f, row.Attempts), f.Error()
 			retried = append(retried, f)
 		}
 		changes = append(changes, change)
 	}
-	if n := len(retried); n > 0 {
-		s.log.Warn("relay", settlement.Topic, "messages in the outbox could not be delivered; they are tried again",
-			"topic", settlement.Topic, "messages", n, "error", retried[n-1].Cause)
-		s.tell.Failed(settlement.Topic, retried, settlement.FromOutbox)
+	if len(retried) > 0 {
+		s.config.Tell.Failed(settlement.Topic, retried, settlement.FromOutbox)
 	}
 	return delivered, changes, burials
 }
@@ -166,7 +183,7 @@ func refusalOf(settlement Settlement) (cause error) {
 func (s *Settler) Remove(ctx context.Context, ids []string) {
 	n := 0
 	err := s.write(ctx, len(ids), func(ctx context.Context) (err error) {
-		n, err = s.store.Delete(ctx, ids...)
+		n, err = s.config.Store.Delete(ctx, ids...)
 		return err
 	})
 	switch {
@@ -198,7 +215,7 @@ func (s *Settler) giveBack(ctx context.Context, records []outbox.Record) {
 
 func (s *Settler) reschedule(ctx context.Context, changes []outbox.Change) (n int, err error) {
 	err = s.write(ctx, len(changes), func(ctx context.Context) error {
-		n, err = s.store.Reschedule(ctx, changes...)
+		n, err = s.config.Store.Reschedule(ctx, changes...)
 		return err
 	})
 	return n, err
@@ -213,11 +230,11 @@ func (s *Settler) write(ctx context.Context, rows int, change func(context.Conte
 	defer cancel()
 	var err error
 	for range storeTries {
-		if err = s.guard("settling messages", func() error { return change(ctx) }); err == nil {
+		if err = s.config.Guard("settling messages", func() error { return change(ctx) }); err == nil {
 			return nil
 		}
 	}
-	s.log.Error("outbox write", "", "the outbox cannot be written", "error", err)
+	s.config.Log.Error("store", "write", "the "+s.config.Name+" cannot be written", "error", err)
 	return err
 }
 
@@ -269,7 +286,7 @@ func (s *Settler) removeDelivered(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, StoreTimeout)
 	defer cancel()
-	n, err := s.store.Delete(ctx, ids...)
+	n, err := s.config.Store.Delete(ctx, ids...)
 	if err != nil {
 		return err
 	}

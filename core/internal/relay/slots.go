@@ -43,18 +43,18 @@ func (d *dispatcher) note(t *topic) {
 }
 
 // mayRun reports whether a topic may have another slot. While several topics
-// have rows, none gets more than half of the slots, and the last free slot is
+// have rows, none gets more than its share of the slots, and the last free slot is
 // reserved for topics without one. A slow topic gets one slot, and all slow
 // topics together get half of the slots.
 func (d *dispatcher) mayRun(t *topic) bool {
-	others := d.active > 1 || d.active == 1 && !t.active
+	others := d.Reserved || d.active > 1 || d.active == 1 && !t.active
 	switch {
 	case d.free == 0, d.stuck(t):
 		return false
 	case t.slow():
-		return t.running == 0 && d.slowRunning() < slots/2 && (!others || d.free > 1)
+		return t.running == 0 && d.slowRunning() < max(d.Slots/2, 1) && (!others || d.free > 1 || d.Slots == 1)
 	case others:
-		return t.running < slots/2 && (d.free > 1 || t.running == 0)
+		return t.running < d.PerTopic && (d.free > 1 || t.running == 0)
 	}
 	return true
 }
@@ -99,7 +99,7 @@ func (d *dispatcher) post(t *topic, probe bool) {
 		groups, p.failed = &t.failed, true
 	}
 	t.freshLast = !p.failed
-	chunk := takeChunk(groups, probe)
+	chunk := takeChunk(groups, probe || d.Handle != nil, d.Slots)
 	p.until = chunk[0].until
 	for _, g := range chunk {
 		d.rows, d.bytes = d.rows-len(g.records), d.bytes-sizeOf(g.records)

@@ -89,9 +89,9 @@ func (t *topic) add(records []outbox.Record, until time.Time) {
 	}
 }
 
-// takeChunk takes the rows for one slot: a group that shares a request, or rows
-// that need a request each.
-func takeChunk(groups *[]*group, one bool) []*group {
+// takeChunk takes the rows for one slot: one row, a group that shares a request,
+// or rows that need a request each.
+func takeChunk(groups *[]*group, one bool, slots int) []*group {
 	first := (*groups)[0]
 	if one && len(first.records) > 1 {
 		single := *first

@@ -39,15 +39,17 @@ type Store struct {
 	mutex   sync.Mutex
 	records map[string]outbox.Record
 	keys    map[string]string // the ID of the record with a DedupKey
-	bytes   int64
-	closed  bool
+	// kept are the keys that are remembered, and until when.
+	kept   map[string]time.Time
+	bytes  int64
+	closed bool
 }
 
-var _ outbox.Store = (*Store)(nil)
+var _ outbox.Keeper = (*Store)(nil)
 
 // New returns an empty store. A nil option sets nothing.
 func New(options ...Option) *Store {
-	s := &Store{records: make(map[string]outbox.Record), keys: make(map[string]string)}
+	s := &Store{records: make(map[string]outbox.Record), keys: make(map[string]string), kept: make(map[string]time.Time)}
 	for _, option := range options {
 		if option != nil {
 			option(s)
@@ -61,7 +63,7 @@ func New(options ...Option) *Store {
 func (s *Store) Close() error {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	s.closed, s.records, s.keys, s.bytes = true, nil, nil, 0
+	s.closed, s.records, s.keys, s.kept, s.bytes = true, nil, nil, nil, 0
 	return nil
 }
 
@@ -89,12 +91,18 @@ func (s *Store) Check(ctx context.Context) error {
 
 // Insert stores all records or none. A delay below zero counts as zero.
 func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
+	_, err := s.insert(ctx, delay, records)
+	return err
+}
+
+// insert stores all records or none, and returns how many were not left out.
+func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbox.Record) (int, error) {
 	if err := s.lock(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	defer s.mutex.Unlock()
 	if err := outbox.ValidateRecords(records...); err != nil {
-		return err
+		return 0, err
 	}
 	now := time.Now()
 	fresh, keys := make(map[string]outbox.Record, len(records)), make(map[string]string)
@@ -106,7 +114,7 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 	}
 	for _, record := range records {
 		key := record.DedupKey
-		if there(record.ID) || key != "" && (s.keys[key] != "" || keys[key] != "" || there(key)) {
+		if there(record.ID) || key != "" && (s.keys[key] != "" || keys[key] != "" || there(key) || s.kept[key].After(now)) {
 			continue
 		}
 		if key != "" {
@@ -125,13 +133,13 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 	if len(fresh) > 0 {
 		held := bound.Load{Records: len(s.records), Bytes: s.bytes}
 		if err := bound.Check(s.limit, held, bound.Load{Records: len(fresh), Bytes: bytes - s.bytes}); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	maps.Copy(s.records, fresh)
 	maps.Copy(s.keys, keys)
 	s.bytes = bytes
-	return nil
+	return len(fresh), nil
 }
 
 // Claim leases due records, the longest due first, or topic by topic.

@@ -142,7 +142,10 @@ func TestLostInATransaction(t *testing.T) {
 	posix(t)
 	store := unserved(t)
 	first, second := message(t), message(t)
-	require.NoError(t, store.writer.transact(func() error { return store.writer.insertAll(0, []outbox.Record{first}) }))
+	require.NoError(t, store.writer.transact(func() error {
+		_, err := store.writer.insertAll(0, []outbox.Record{first})
+		return err
+	}))
 	inserted := inserting(t.Context(), second)
 	inserted.keeps = true
 	taking := &request{ctx: t.Context(), done: make(chan error, 1), run: func(w *writer) error {

@@ -17,7 +17,7 @@ const batch = 1000
 // topic and state by ascending ID, and its first arguments. An empty topic
 // and a nil state mean any.
 func filtered(topic string, state *outbox.State, after string) (string, []any) {
-	index, conditions, args := "outbox_id", []string{"id > ?"}, []any{after}
+	index, conditions, args := "outbox_id", []string{"id > ?"}, []any{max(after, firstID)}
 	if topic != "" {
 		index, conditions, args = "outbox_topic", append(conditions, "topic = ?"), append(args, topic)
 	}

@@ -2,7 +2,7 @@ package sqlite
 
 import "strings"
 
-// The statements. INDEXED BY makes one fail that could not use its index, so
+// The statements. 16725225600000000 is keptDue. INDEXED BY makes one fail that could not use its index, so
 // that none can become slow unnoticed.
 const (
 	insertRecord = `INSERT INTO outbox
@@ -42,7 +42,7 @@ FROM found WHERE topic IS NOT NULL AND (?2 = '' OR topic <= ?2)`
 ) GROUP BY topic ORDER BY topic <= ?3, topic`
 	leaseRecord = `UPDATE outbox SET due_at = ?, token = ?, attempts = attempts + 1 WHERE seq = ?`
 
-	selectNext = `SELECT due_at FROM outbox INDEXED BY outbox_due WHERE state = 0 ORDER BY due_at LIMIT 1`
+	selectNext = `SELECT due_at FROM outbox INDEXED BY outbox_due WHERE state = 0 AND due_at < 16725225600000000 ORDER BY due_at LIMIT 1`
 
 	// An empty token matches no claim.
 	rescheduleRecord = `UPDATE outbox SET token = CASE ? WHEN 1 THEN token ELSE '' END, due_at = ?, attempts = max(attempts - ?, 0),
@@ -63,10 +63,10 @@ WHERE id = ? AND token = ? AND token <> '' AND state = 0 RETURNING size`
 	countTopic = `SELECT count(*), coalesce(max(id), ''), coalesce(sum(?1 < 0 OR state = ?1), 0) FROM
 (SELECT id, state FROM outbox INDEXED BY outbox_topic WHERE topic = ?2 AND id > ?3 ORDER BY id LIMIT ?4)`
 
-	countPending = `SELECT count(*), coalesce(sum(size), 0) FROM outbox INDEXED BY outbox_created WHERE state = 0`
+	countPending = `SELECT count(*), coalesce(sum(size), 0) FROM outbox INDEXED BY outbox_created WHERE state = 0 AND created_at < 16725225600000000`
 	countDead    = `SELECT count(*), coalesce(sum(size), 0) FROM outbox INDEXED BY outbox_dead WHERE state = 1`
 	countHeld    = `SELECT count(*) FROM outbox INDEXED BY outbox_held WHERE state = 0 AND token <> '' AND due_at > ?`
-	selectOldest = `SELECT created_at FROM outbox INDEXED BY outbox_created WHERE state = 0 ORDER BY created_at LIMIT 1`
+	selectOldest = `SELECT created_at FROM outbox INDEXED BY outbox_created WHERE state = 0 AND created_at < 16725225600000000 ORDER BY created_at LIMIT 1`
 )
 
 // deleteMany is how many records one deleteRecords deletes: many, because a

@@ -31,7 +31,10 @@ type Store struct {
 	closeErr  error
 }
 
-var _ outbox.Failing = (*Store)(nil)
+var (
+	_ outbox.Failing = (*Store)(nil)
+	_ outbox.Keeper  = (*Store)(nil)
+)
 
 // Close waits for the calls that the store has begun with, merges NAME-wal
 // into the database and lets go of the file. Every later call fails with
@@ -59,9 +62,16 @@ func (s *Store) Check(ctx context.Context) error {
 // Insert stores all records or none. A delay below zero counts as zero. IDs
 // have up to 255 bytes. A record that is Dead is held by nobody.
 func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
+	_, err := s.insert(ctx, delay, records)
+	return err
+}
+
+// insert stores all records or none, and returns how many were not left out.
+func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbox.Record) (int, error) {
 	if err := outbox.ValidateRecords(records...); err != nil {
-		return err
+		return 0, err
 	}
+	inserted := 0
 	var full error
 	err := s.keep(ctx, func(w *writer) error {
 		if w.doubt != nil {
@@ -71,9 +81,13 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 		if full, err = w.room(records); full != nil || err != nil {
 			return err
 		}
-		return w.insertAll(delay, records)
+		inserted, err = w.insertAll(delay, records)
+		return err
 	})
-	return cmp.Or(err, full)
+	if err = cmp.Or(err, full); err != nil {
+		return 0, err
+	}
+	return inserted, nil
 }
 
 // room returns ErrFull or ErrNeverFits, and changes nothing, if records exceed
@@ -122,19 +136,22 @@ func (w *writer) there(record outbox.Record) (bool, error) {
 	return w.row(selectHolder, []any{record.DedupKey}, new(string))
 }
 
-// insertAll stores records that are due after a delay.
-func (w *writer) insertAll(delay time.Duration, records []outbox.Record) error {
-	now := w.store.clock.now()
+// insertAll stores records that are due after a delay, and returns how many were
+// not left out.
+func (w *writer) insertAll(delay time.Duration, records []outbox.Record) (int, error) {
+	now, inserted := w.store.clock.now(), 0
 	for _, record := range records {
-		if err := w.insert(now, delay, record); err != nil {
-			return err
+		n, err := w.insert(now, delay, record)
+		if err != nil {
+			return 0, err
 		}
+		inserted += n
 	}
-	return nil
+	return inserted, nil
 }
 
-// insert stores one record, unless it is there.
-func (w *writer) insert(now time.Time, delay time.Duration, record outbox.Record) error {
+// insert stores one record, unless it is there, and returns how many it has stored.
+func (w *writer) insert(now time.Time, delay time.Duration, record outbox.Record) (int, error) {
 	var deliverAt sql.NullInt64
 	if !record.DeliverAt.IsZero() {
 		// Rounded up, because consumers must not get the message before.
@@ -147,7 +164,7 @@ func (w *writer) insert(now time.Time, delay time.Duration, record outbox.Record
 	if key.Valid {
 		// The index of keys does not know a record whose ID is the key.
 		if held, err := w.row(selectHolder, []any{record.DedupKey}, new(string)); err != nil || held {
-			return err
+			return 0, err
 		}
 	}
 	n, err := w.change(insertRecord, record.ID, int(record.State), later(now, delay), record.LeaseToken, record.Attempts,
@@ -156,7 +173,7 @@ func (w *writer) insert(now time.Time, delay time.Duration, record outbox.Record
 	if err == nil && n > 0 {
 		w.counts.add(record.State, 1, record.Size())
 	}
-	return err
+	return n, err
 }
 
 // later returns a point in time in microseconds.

@@ -91,7 +91,7 @@ func TestStore(t *testing.T) {
 
 func TestIDsAreAnyText(t *testing.T) {
 	store := opened(t, file(t))
-	ids := []string{"\x01", "\x01a", " ", "'; --", "A", "a", strings.Repeat("x", 255), "ż", "\U0010ffff"}
+	ids := []string{"\x02", "\x02a", " ", "'; --", "A", "a", strings.Repeat("x", 255), "ż", "\U0010ffff"}
 	for _, id := range ids {
 		record := message(t)
 		record.ID = id

@@ -1,0 +1,418 @@
+package delivery
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/internal/circuit"
+	"github.com/postoffice-go/postoffice/core/internal/deliver"
+	"github.com/postoffice-go/postoffice/core/internal/loglimit"
+	"github.com/postoffice-go/postoffice/core/internal/office"
+	"github.com/postoffice-go/postoffice/core/internal/relay"
+	"github.com/postoffice-go/postoffice/core/internal/typednil"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Errors of an inbox. They are matched with [errors.Is].
+var (
+	// ErrNotStarted means that the inbox is not started yet.
+	ErrNotStarted = errors.New("delivery: the inbox is not started")
+	// ErrStopped means that the inbox is stopped.
+	ErrStopped = errors.New("delivery: the inbox is stopped")
+)
+
+// Defaults of [InboxOptions].
+const (
+	DefaultWorkers     = 16
+	DefaultWorkTimeout = 30 * time.Second
+	DefaultMinBackoff  = time.Second
+	DefaultMaxBackoff  = 15 * time.Minute
+	DefaultMaxAttempts = 100
+)
+
+// InboxOptions configures an [Inbox]. A zero field means its default.
+type InboxOptions struct {
+	// Workers is how many functions run at the same time in this process. Defaults
+	// to [DefaultWorkers].
+	Workers int
+	// WorkersPerTopic is how many of them run for the messages of one name, see
+	// [WithName]. The last free worker is kept for a name that has none, so a name
+	// that is alone has at most Workers-1. Defaults to half of Workers, at least
+	// one; at most Workers.
+	WorkersPerTopic int
+	// Timeout is when the context of a function ends, unless [WithTimeout] sets
+	// less. A message whose function does not return within about twice this time,
+	// or whose process dies, may be handled by another process. Defaults to
+	// [DefaultWorkTimeout].
+	Timeout time.Duration
+	// MinBackoff and MaxBackoff bound the pause before a message is handled again
+	// whose function has failed. The pause is random between zero and a ceiling,
+	// which is MinBackoff after the first attempt and doubles up to MaxBackoff.
+	// Default to [DefaultMinBackoff] and [DefaultMaxBackoff].
+	MinBackoff, MaxBackoff time.Duration
+	// MaxAttempts is how often a message is handled before it becomes dead: it stays
+	// in the store with its error, until a person retries or discards it. Defaults
+	// to [DefaultMaxAttempts], which takes about half a day with the default
+	// backoff; below zero for no limit.
+	MaxAttempts int
+	// Keep is how long the key of a message that was handled is remembered, so that
+	// a copy that comes late is acknowledged and not handled. Defaults to
+	// [DefaultKeep].
+	Keep time.Duration
+	// Logger gets what happens in the inbox, without payloads. Defaults to
+	// slog.Default(). The problems of messages go to that of [WithLogger].
+	Logger *slog.Logger
+	// Observer is told of messages; the zero InboxObserver of none.
+	Observer InboxObserver
+}
+
+// validate says what is wrong with the options, and fills in the defaults.
+func (o *InboxOptions) validate() error {
+	for name, value := range map[string]int64{
+		"Workers": int64(o.Workers), "WorkersPerTopic": int64(o.WorkersPerTopic), "Timeout": int64(o.Timeout),
+		"MinBackoff": int64(o.MinBackoff), "MaxBackoff": int64(o.MaxBackoff), "Keep": int64(o.Keep),
+	} {
+		if value < 0 {
+			return fmt.Errorf("delivery: InboxOptions.%s is negative", name)
+		}
+	}
+	o.Workers = cmp.Or(o.Workers, DefaultWorkers)
+	o.WorkersPerTopic = cmp.Or(o.WorkersPerTopic, max(o.Workers/2, 1))
+	o.Timeout = cmp.Or(o.Timeout, DefaultWorkTimeout)
+	o.MinBackoff = cmp.Or(o.MinBackoff, DefaultMinBackoff)
+	o.MaxBackoff = cmp.Or(o.MaxBackoff, max(DefaultMaxBackoff, o.MinBackoff))
+	o.MaxAttempts = cmp.Or(o.MaxAttempts, DefaultMaxAttempts)
+	o.Keep = cmp.Or(o.Keep, DefaultKeep)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	switch {
+	case o.WorkersPerTopic > o.Workers:
+		return fmt.Errorf("delivery: InboxOptions.WorkersPerTopic is %d, more than the Workers, %d", o.WorkersPerTopic, o.Workers)
+	case o.MaxBackoff < o.MinBackoff:
+		return fmt.Errorf("delivery: InboxOptions.MaxBackoff is %s, less than MinBackoff, %s", o.MaxBackoff, o.MinBackoff)
+	}
+	return nil
+}
+
+// Inbox stores messages, acknowledges them and handles them afterwards, with
+// backoff, deadlines and dead letters. Its functions are those of [Queued]. It is
+// safe for concurrent use, and several processes may share a store. Use [NewInbox]
+// to make one.
+type Inbox struct {
+	options InboxOptions
+	store   outbox.Keeper
+	log     *loglimit.Logger
+	relay   *relay.Relay
+
+	handlers handlers
+	running  atomic.Int64 // number of functions that run
+
+	// force ends the contexts of functions.
+	force     context.Context //nolint:containedctx // the functions live as long as the inbox
+	cancelAll context.CancelFunc
+	// stopping has the relay end, and ended is closed when it has.
+	stopping  context.Context //nolint:containedctx // of what works until Stop
+	stopRelay context.CancelFunc
+	ended     chan struct{}
+	mu        sync.Mutex
+	state     inboxState
+	storing   sync.WaitGroup // calls that store messages; added to under mu
+}
+
+type inboxState int
+
+const (
+	unstarted inboxState = iota
+	started
+	stopped
+)
+
+// NewInbox returns an inbox whose messages are in a store of its own, that is a
+// table or file that no client has for its outbox. The caller opens and closes the
+// store. An error names the option.
+func NewInbox(store outbox.Keeper, options InboxOptions) (*Inbox, error) {
+	if typednil.Is(store) {
+		return nil, errors.New("delivery: the store of the inbox is nil")
+	}
+	if err := options.validate(); err != nil {
+		return nil, err
+	}
+	b := &Inbox{
+		options: options, store: store, log: loglimit.NewLogger(options.Logger, "postoffice: "),
+		handlers: newHandlers(), ended: make(chan struct{}),
+	}
+	b.options.Observer = b.guardObserver(options.Observer)
+	b.force, b.cancelAll = context.WithCancel(context.Background())
+	b.stopping, b.stopRelay = context.WithCancel(context.Background())
+	finisher := finishing{store, options.Keep}
+	settler := relay.NewSettler(relay.SettlerConfig{
+		Store: finisher, Name: "inbox", Backoff: b.backoff, Guard: b.guard, Log: b.log,
+		Tell: relay.Tell{Failed: func(string, []*office.Failure, bool) {}, Dead: b.dead},
+	})
+	b.relay = relay.New(relay.Config{
+		Store: finisher, Settler: settler, Handle: b.handle, Skipped: b.handlers.missing,
+		Breaker: func() circuit.State { return circuit.Closed }, MaxTime: options.Timeout,
+		Slots: options.Workers, PerTopic: options.WorkersPerTopic, Reserved: true, BulkLimit: claimed * options.WorkersPerTopic,
+		Guard: b.guard, Log: b.log,
+	})
+	return b, nil
+}
+
+// claimed is how many messages of a name are claimed at a time for each of its
+// workers: few, because other processes cannot have them.
+const claimed = 4
+
+// finishing is a store whose records are remembered when they are done.
+type finishing struct {
+	outbox.Keeper
+	keep time.Duration
+}
+
+// Delete removes records that are done.
+func (f finishing) Delete(ctx context.Context, ids ...string) (int, error) {
+	return f.Finish(ctx, f.keep, ids...)
+}
+
+// Start checks the store and begins to handle messages. It returns an error if the
+// store cannot be used, and can be called again then. ctx bounds the check alone.
+// Start does nothing if the inbox is started, and returns [ErrStopped] if it is
+// stopped.
+//
+// Until Start has returned, the handlers of [Queued] answer 503.
+func (b *Inbox) Start(ctx context.Context) error {
+	if err := b.enter(); !errors.Is(err, ErrNotStarted) {
+		if err == nil {
+			b.storing.Done()
+		}
+		return err
+	}
+	if err := b.store.Check(ctx); err != nil {
+		return fmt.Errorf("delivery: inbox: %w", err)
+	}
+	if warner, ok := b.store.(outbox.Warner); ok {
+		for _, warning := range warner.Warnings(ctx) {
+			b.log.Warn("inbox", warning, "inbox works, but "+warning)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch b.state {
+	case started:
+		return nil
+	case stopped:
+		return ErrStopped
+	}
+	b.state = started
+	var parts sync.WaitGroup
+	parts.Go(func() { b.relay.Run(b.stopping, b.force) })
+	parts.Go(b.forget)
+	go func() {
+		parts.Wait()
+		close(b.ended)
+	}()
+	return nil
+}
+
+// Flush waits until the inbox has caught up: all messages that it has accepted
+// before were handled, or their function has failed and is called again later, or
+// another process has them. It returns the error of ctx if that ends first,
+// [ErrNotStarted] or [ErrStopped].
+func (b *Inbox) Flush(ctx context.Context) error {
+	if err := b.enter(); err != nil {
+		return err
+	}
+	b.storing.Done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(b.stopping, func() { cancel(ErrStopped) })()
+	if err := b.relay.Flush(ctx); err != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// stopGrace is how long Stop waits, after its context has ended, for functions to
+// see that theirs has, and for what became of messages to be stored.
+const stopGrace = time.Second
+
+// Stop shuts the inbox down gracefully: it accepts no more messages, which are
+// answered with 503, calls no more functions, and waits for those that run. When ctx
+// ends, the contexts of the functions end; Stop waits another second for them and
+// returns the error of ctx if one still runs. What was not handled stays in the
+// store, for another process or the next start. Stop may be called again.
+func (b *Inbox) Stop(ctx context.Context) error {
+	b.mu.Lock()
+	if b.state == unstarted {
+		close(b.ended)
+	}
+	b.state = stopped
+	b.mu.Unlock()
+	b.stopRelay()
+	defer b.cancelAll()
+	stored := make(chan struct{})
+	go func() {
+		b.storing.Wait()
+		close(stored)
+	}()
+	for _, end := range []<-chan struct{}{b.ended, stored} {
+		select {
+		case <-end:
+			continue
+		case <-ctx.Done():
+		}
+		b.cancelAll()
+		grace := time.NewTimer(stopGrace)
+		defer grace.Stop()
+		select {
+		case <-end:
+		case <-grace.C:
+			return fmt.Errorf("delivery: stopping the inbox: %d functions still run: %w", b.running.Load(), ctx.Err())
+		}
+	}
+	return nil
+}
+
+// Stats counts the messages in the store, those of all processes: Pending wait or
+// are being handled, Held of them are in the hands of a process, and Dead have
+// failed for good. It costs what the store's Stats costs.
+func (b *Inbox) Stats(ctx context.Context) (outbox.Stats, error) { return b.store.Stats(ctx) }
+
+// enter lets a call in that stores a message. The caller calls storing.Done.
+func (b *Inbox) enter() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch b.state {
+	case unstarted:
+		return ErrNotStarted
+	case stopped:
+		return ErrStopped
+	}
+	b.storing.Add(1)
+	return nil
+}
+
+// backoff returns the pause before a message is handled again.
+func (b *Inbox) backoff(f *office.Failure, attempts int) time.Duration {
+	if f.Untried {
+		return deliver.Jitter(missingPause, missingPause, 1)
+	}
+	return deliver.Jitter(b.options.MinBackoff, b.options.MaxBackoff, attempts)
+}
+
+// Limits of what goes on beside the functions.
+const (
+	// missingPause is for how long a process leaves messages alone that it has no
+	// function for.
+	missingPause = 10 * time.Second
+	// forgetEvery is how often keys are removed that were remembered long enough,
+	// forgetMany at a time.
+	forgetEvery = time.Minute
+	forgetMany  = 1000
+)
+
+// forget removes keys from the store that were remembered long enough.
+func (b *Inbox) forget() {
+	ticker := time.NewTicker(min(forgetEvery, max(b.options.Keep, time.Second)))
+	defer ticker.Stop()
+	for {
+		for n := forgetMany; n == forgetMany && b.stopping.Err() == nil; {
+			err := b.guard("forgetting keys", func() (err error) {
+				ctx, cancel := context.WithTimeout(b.stopping, relay.StoreTimeout)
+				defer cancel()
+				n, err = b.store.Forget(ctx, forgetMany)
+				return err
+			})
+			if err != nil {
+				n = 0
+				if b.stopping.Err() == nil {
+					b.log.Warn("inbox", "forget", "keys of old messages cannot be removed from the inbox", "error", err)
+				}
+			}
+		}
+		select {
+		case <-b.stopping.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// guard calls code of the app. A panic is logged and returned as an error.
+func (b *Inbox) guard(doing string, call func() error) (err error) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			b.log.Error("panic", doing, "code of the app has panicked in "+doing+"; the inbox goes on",
+				"panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
+			err = errPanicked
+		}
+	}()
+	return call()
+}
+
+var errPanicked = errors.New("panic")
+
+// handlers are the functions of an inbox, by the names of their messages.
+type handlers struct {
+	mu     *sync.RWMutex
+	byName map[string]*endpoint
+	// unknown are the names without a function of which there are messages, and when
+	// they are looked at again.
+	unknown map[string]time.Time
+}
+
+func newHandlers() handlers {
+	return handlers{mu: &sync.RWMutex{}, byName: map[string]*endpoint{}, unknown: map[string]time.Time{}}
+}
+
+// add adds a handler.
+func (h *handlers) add(name string, e *endpoint) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.byName[name] != nil {
+		return fmt.Errorf("delivery: the inbox has a handler of the name %q already: set WithName", name)
+	}
+	h.byName[name] = e
+	delete(h.unknown, name)
+	return nil
+}
+
+// find returns the handler of a name. If there is none, the name is missing for a
+// while.
+func (h *handlers) find(name string) *endpoint {
+	h.mu.RLock()
+	e := h.byName[name]
+	h.mu.RUnlock()
+	if e == nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.unknown[name] = time.Now().Add(missingPause)
+	}
+	return e
+}
+
+// missing returns the names of which no messages are claimed now.
+func (h *handlers) missing() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.unknown) == 0 {
+		return nil
+	}
+	now := time.Now()
+	var names []string
+	for name, until := range h.unknown {
+		if now.Before(until) {
+			names = append(names, name)
+		} else {
+			delete(h.unknown, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,148 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/internal/office"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// handle calls the function of a message that was claimed, and returns what became
+// of it.
+func (b *Inbox) handle(force context.Context, record outbox.Record) (failure *office.Failure, settled bool) {
+	h := b.handlers.find(record.Topic)
+	if h == nil {
+		b.log.Warn("inbox", record.Topic, "the inbox has messages that this process has no handler for; they are left to others", "name", record.Topic)
+		return &office.Failure{Untried: true, Cause: errNoHandler}, false
+	}
+	b.running.Add(1)
+	defer b.running.Add(-1)
+	begun := time.Now()
+	c := &queuedClaim{inbox: b, id: record.ID}
+	timedOut, id, err := b.work(force, h, record, c)
+	b.options.Observer.Handled(InboxEvent{
+		Topic: h.topic, Name: h.name, Attempts: record.Attempts, Age: max(begun.Sub(record.CreatedAt), 0),
+		Duration: time.Since(begun), Err: err,
+	})
+	switch {
+	case err == nil:
+		return nil, c.done.Load()
+	case c.lost.Load() && errors.Is(err, ErrLeaseLost):
+		return nil, true // it is gone
+	}
+	failure = &office.Failure{Class: office.Transient, Cause: errors.New(wordsOf(err)), TimedOut: timedOut}
+	switch {
+	case force.Err() != nil:
+		failure.Interrupted = true
+	case kindOf(err) == Discarded, b.options.MaxAttempts > 0 && record.Attempts >= b.options.MaxAttempts:
+		failure.Class = office.Permanent
+	}
+	h.report(force, Problem{Kind: kindOf(err), Topic: h.topic, ID: id, Attempts: record.Attempts, Err: err})
+	return failure, false
+}
+
+var errNoHandler = errors.New("no handler in this process")
+
+// work calls the function of a message.
+func (b *Inbox) work(force context.Context, h *endpoint, record outbox.Record, c *queuedClaim) (timedOut bool, id string, err error) {
+	within := b.options.Timeout
+	if h.timeout > 0 {
+		within = h.timeout
+	}
+	ctx, cancel := context.WithTimeout(context.WithValue(force, claimKey{}, c), within)
+	defer cancel()
+	e, err := stored(record)
+	if err != nil {
+		return false, "", err
+	}
+	ctx, end := b.options.Observer.Handle(ctx, HandleCall{Topic: h.topic, Name: h.name, Attempts: record.Attempts, ID: e.id, Attributes: e.attributes})
+	err = guardedCall(func() error {
+		call, err := h.decode(e)
+		if err != nil {
+			return err
+		}
+		extended, err := h.extend(ctx, e)
+		if err != nil {
+			return err
+		}
+		return call(extended)
+	})
+	end(err)
+	return err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded), e.id, err
+}
+
+// guardedCall calls a function of the app and makes an error of a panic.
+func guardedCall(call func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &PanicError{Value: value, Stack: debug.Stack()}
+		}
+	}()
+	return call()
+}
+
+// dead reports messages that have become dead.
+func (b *Inbox) dead(name string, messages int, cause error, _ bool) {
+	event := InboxEvent{Topic: name, Name: name, Err: cause}
+	if h := b.handlers.find(name); h != nil {
+		event.Topic = h.topic
+	}
+	b.log.Error("dead", name, "messages of the inbox are dead: they stay there until a person retries or discards them",
+		"name", name, "messages", messages, "error", cause)
+	for range messages {
+		b.options.Observer.Dead(event)
+	}
+}
+
+// maxWords is how many bytes of an error are stored.
+const maxWords = 1000
+
+// wordsOf returns the text of an error to store. A panic may be about anything, so
+// only the text of one of the runtime's is stored.
+func wordsOf(err error) string {
+	text := err.Error()
+	if panicked, ok := errors.AsType[*PanicError](err); ok {
+		text = fmt.Sprintf("panic of type %T; the log has its stack", panicked.Value)
+		if fault, ok := panicked.Value.(runtime.Error); ok {
+			text = "panic: " + fault.Error() + "; the log has its stack"
+		}
+	}
+	if len(text) > maxWords {
+		text = text[:maxWords] + "…"
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// queuedClaim is a message of an inbox while its function runs.
+type queuedClaim struct {
+	inbox *Inbox
+	id    string
+	// done means that a transaction of the function removes the message, and lost
+	// that it was gone already.
+	done, lost atomic.Bool
+}
+
+// doneTx makes the removal of the message a part of a transaction.
+func (c *queuedClaim) doneTx(ctx context.Context, tx outbox.Tx) error {
+	store, ok := c.inbox.store.(outbox.TxKeeper)
+	if !ok {
+		return fmt.Errorf("%w: the store of the inbox is %T", ErrNoTransactions, c.inbox.store)
+	}
+	n, err := store.FinishTx(ctx, tx, c.inbox.options.Keep, c.id)
+	switch {
+	case err != nil:
+		return err
+	case n == 0:
+		c.lost.Store(true)
+		return ErrLeaseLost
+	}
+	c.done.Store(true)
+	return nil
+}

@@ -1,0 +1,114 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// A key that is remembered is the row of its record, emptied: it is pending, has no
+// topic, and is due and created later than any record. So Claim, Next and the
+// counts, which walk along indexes by these columns, stop before it or begin after
+// it; and its id comes before those of records, so that List begins after it.
+
+const (
+	// keptDue is the beginning of the year 2500. The row of a key is due so much
+	// later than it may be removed.
+	keptDue = 16_725_225_600_000_000
+	// firstID is the ID after which those of records come.
+	firstID = "\x01\x02"
+)
+
+// finishMany is how many records a statement finishes.
+const finishMany = 100
+
+var (
+	finishing    = ` WHERE id IN (?` + strings.Repeat(", ?", finishMany-1) + `)`
+	selectFinish = `SELECT state, size, dedup_key IS NOT NULL FROM outbox` + finishing
+	deleteFinish = `DELETE FROM outbox` + finishing
+	updateFinish = fmt.Sprintf(`UPDATE outbox SET id = char(1, 1) || seq, state = 0, due_at = ?, created_at = %d, token = '', attempts = 0, deliver_at = NULL,
+size = 0, topic = '', last_error = '', attributes = x'7b7d', payload = x'7b7d'`, keptDue) + finishing + ` AND dedup_key IS NOT NULL`
+	deleteExpired = fmt.Sprintf(`DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox INDEXED BY outbox_due
+WHERE state = 0 AND due_at >= %d AND due_at <= ? ORDER BY due_at, id LIMIT ?)`, keptDue)
+)
+
+// InsertNew stores all records or none, due at once, and returns how many were not
+// left out.
+func (s *Store) InsertNew(ctx context.Context, records ...outbox.Record) (int, error) {
+	return s.insert(ctx, 0, records)
+}
+
+// Finish removes records, a hundred in a statement, and remembers their keys.
+func (s *Store) Finish(ctx context.Context, keep time.Duration, ids ...string) (int, error) {
+	if err := outbox.ValidateFinish(keep, ids...); err != nil {
+		return 0, err
+	}
+	finished := 0
+	err := s.write(ctx, func(w *writer) error {
+		finished = 0
+		until := keptDue + later(s.clock.now(), keep)
+		for group := range slices.Chunk(ids, finishMany) {
+			n, err := w.finish(until, group)
+			if err != nil {
+				return err
+			}
+			finished += n
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return finished, nil
+}
+
+// finish finishes up to finishMany records.
+func (w *writer) finish(until int64, ids []string) (int, error) {
+	args := make([]any, finishMany)
+	for i := range args {
+		args[i] = ids[min(i, len(ids)-1)] // the last one fills up
+	}
+	keyed, keyless := 0, 0
+	err := w.rows(selectFinish, args, func(scan func(...any) error) (bool, error) {
+		var state outbox.State
+		var size int64
+		var hasKey bool
+		if err := scan((*int)(&state), &size, &hasKey); err != nil {
+			return false, err
+		}
+		w.counts.add(state, -1, -size)
+		if hasKey {
+			keyed++
+		} else {
+			keyless++
+		}
+		return true, nil
+	})
+	if err == nil && keyed > 0 {
+		err = w.exec(updateFinish, slices.Concat([]any{until}, args)...)
+	}
+	if err == nil && keyless > 0 {
+		err = w.exec(deleteFinish, args...)
+	}
+	return keyed + keyless, err
+}
+
+// Forget removes keys that were remembered long enough, found by an index.
+func (s *Store) Forget(ctx context.Context, limit int) (int, error) {
+	if err := outbox.ValidateForget(limit); err != nil {
+		return 0, err
+	}
+	forgotten := 0
+	err := s.write(ctx, func(w *writer) (err error) {
+		forgotten, err = w.change(deleteExpired, keptDue+s.clock.now().UnixMicro(), limit)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return forgotten, nil
+}
