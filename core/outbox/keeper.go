@@ -15,8 +15,9 @@ type Keeper interface {
 	Store
 
 	// InsertNew is Insert of records that are due at once. It returns how many of
-	// them were not left out. Where the store has repeated an insert of unknown
-	// outcome, the count may be too low.
+	// them were not left out, for measurements: the count may be wrong where records
+	// with the same key are inserted at the same time, and where the store has
+	// repeated an insert of unknown outcome.
 	InsertNew(ctx context.Context, records ...Record) (int, error)
 
 	// Finish removes records, whoever holds them, and remembers the DedupKey of

@@ -12,16 +12,17 @@ import (
 // connection beside that of the transaction.
 const countPatience = time.Second
 
-// insertBounded stores all records or none, within the bounds.
-func (s *Store) insertBounded(ctx context.Context, delay time.Duration, records []outbox.Record) error {
+// insertBounded stores all records or none, within the bounds, and returns how many
+// were not left out.
+func (s *Store) insertBounded(ctx context.Context, delay time.Duration, records []outbox.Record) (int, error) {
 	room := s.room
 	if room.old(countAge) {
 		if err := s.count(ctx, false); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	if err := room.gate.share(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	err := room.reserve(usageOf(records))
 	if err == nil {
@@ -33,28 +34,28 @@ func (s *Store) insertBounded(ctx context.Context, delay time.Duration, records 
 	// Near the bound it matters which of them are there already, and nobody
 	// else of this store inserts.
 	if err := room.gate.hold(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	defer room.gate.release()
 	fresh, err := s.fresh(ctx, records)
 	if err != nil || len(fresh) == 0 {
-		return err
+		return 0, err
 	}
 	full := room.reserve(usageOf(fresh))
 	if full != nil && !room.sure() {
 		if err := s.count(ctx, true); err != nil {
-			return err
+			return 0, err
 		}
 		full = room.reserve(usageOf(fresh))
 	}
 	if full != nil {
-		return full
+		return 0, full
 	}
 	return s.insertReserved(ctx, delay, fresh, usageOf(fresh))
 }
 
 // insertReserved inserts records for which room is reserved.
-func (s *Store) insertReserved(ctx context.Context, delay time.Duration, records []outbox.Record, reserved usage) error {
+func (s *Store) insertReserved(ctx context.Context, delay time.Duration, records []outbox.Record, reserved usage) (int, error) {
 	inserted, err := s.insert(ctx, delay, records)
 	result := unclear
 	switch {
@@ -64,7 +65,7 @@ func (s *Store) insertReserved(ctx context.Context, delay time.Duration, records
 		result = dropped
 	}
 	s.room.settle(reserved, result)
-	return err
+	return inserted, err
 }
 
 // undid tells whether the database surely has not carried out what has failed.

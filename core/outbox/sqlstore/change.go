@@ -53,7 +53,11 @@ func (s *Store) among(ids []string) string {
 
 // remove deletes the rows of some IDs that a filter lets through.
 func (s *Store) remove(ctx context.Context, ids []string, filter func(*values) string) (int, error) {
-	statement := s.deleteText(ids, filter)
+	return s.removeBy(ctx, ids, filter, s.deleteText(ids, filter))
+}
+
+// removeBy has a statement remove the rows of some IDs that a filter lets through.
+func (s *Store) removeBy(ctx context.Context, ids []string, filter func(*values) string, statement string) (int, error) {
 	if s.room == nil {
 		return change(ctx, s.db, statement)
 	}

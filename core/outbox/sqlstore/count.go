@@ -62,7 +62,7 @@ func (s *Store) countManyText(v *values, topic string, state *outbox.State) stri
 	}
 	pending := func() string {
 		if topic == "" {
-			return count(s.table.using(s.table.due()), s.dialect.pending())
+			return count(s.table.using(s.table.due()), fmt.Sprintf("%s AND due_at < %d", s.dialect.pending(), trialDue))
 		}
 		return count(s.table.using(s.table.topic()), s.dialect.pending())
 	}
@@ -79,19 +79,9 @@ func (s *Store) countManyText(v *values, topic string, state *outbox.State) stri
 	switch {
 	case state != nil && *state == outbox.Dead:
 		return dead()
-	case state != nil && topic != "":
-		return pending()
 	case state != nil:
-		return s.withoutTrials(pending())
-	case topic == "":
-		return s.withoutTrials(count(s.table.SQL(), "1 = 1"))
+		return pending()
 	default:
 		return "SELECT (" + pending() + ") + (" + dead() + ")"
 	}
-}
-
-// withoutTrials takes the trials off a count. They are few, and to look at each
-// row for them would take longer.
-func (s *Store) withoutTrials(count string) string {
-	return fmt.Sprintf("SELECT (%s) - (SELECT count(*) FROM %s WHERE %s)", count, s.table.using(s.table.due()), s.dialect.trialRow())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/postoffice-go/postoffice/core/outbox"
@@ -164,7 +165,7 @@ func (s *Store) HolderTx(ctx context.Context, tx outbox.Tx, dedupKey string) (st
 	if err == nil && id != "" && s.dialect == MySQL {
 		id, err = s.findTx(ctx, ask, "id", id, lockMySQL) // it may be of the past
 	}
-	return id, id != "", s.wrap(ctx, "find the holder of a key", err)
+	return strings.TrimPrefix(id, keptPrefix), id != "", s.wrap(ctx, "find the holder of a key", err)
 }
 
 // nameHolders leaves those IDs of a query that hold its key.

@@ -40,25 +40,35 @@ func hasKey(record outbox.Record) bool { return record.DedupKey != "" }
 // the records may be kept although an error is returned; the insert can be
 // repeated.
 func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
+	_, err := s.insertCounted(ctx, delay, records)
+	return err
+}
+
+// insertCounted stores all records or none, and returns how many were not left out.
+func (s *Store) insertCounted(ctx context.Context, delay time.Duration, records []outbox.Record) (inserted int, err error) {
 	if err := s.validate(records); err != nil {
-		return err
+		return 0, err
 	}
 	if len(records) == 0 {
-		return s.do(ctx, "insert", func() error { return nil })
+		return 0, s.do(ctx, "insert", func() error { return nil })
 	}
-	err := s.write(ctx, "insert", func() error {
+	err = s.write(ctx, "insert", func() (err error) {
 		if s.room == nil {
-			_, err := s.insert(ctx, delay, records)
-			return err
+			inserted, err = s.insert(ctx, delay, records)
+		} else {
+			inserted, err = s.insertBounded(ctx, delay, records)
 		}
-		return s.insertBounded(ctx, delay, records)
+		return err
 	})
 	if err == nil && s.dialect == Postgres {
 		// A driver that has the server cancel the statement, such as lib/pq, ends the
 		// wait for a synchronous standby by that, and is told that it has succeeded.
 		err = s.wrap(ctx, "insert", ctx.Err())
 	}
-	return err
+	if err != nil {
+		return 0, err
+	}
+	return inserted, nil
 }
 
 // InsertTx inserts records, due at once, in a transaction of the caller's on

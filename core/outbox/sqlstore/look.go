@@ -61,15 +61,20 @@ func (s *Store) statsQuery() (string, []any) {
 	if s.dialect == MySQL {
 		return fmt.Sprintf(`SELECT count(CASE WHEN state = 0 THEN 1 END), count(CASE WHEN state = 1 THEN 1 END),
 	count(CASE WHEN state = 0 AND token <> '' AND due_at > %s THEN 1 END), CAST(coalesce(sum(size), 0) AS SIGNED),
-	min(CASE WHEN state = 0 THEN created_at END), %s FROM %s WHERE %s`, s.dialect.now(), s.dialect.now(), s.table.using(s.table.topic()), s.dialect.notTrial()), nil
+	min(CASE WHEN state = 0 THEN created_at END), %s FROM %s WHERE %s AND %s`,
+			s.dialect.now(), s.dialect.now(), s.table.using(s.table.topic()), s.dialect.notTrial(), ofRecords), nil
 	}
 	return s.bothStates("p.n, d.n, p.held, CAST(p.bytes + d.bytes AS bigint), p.oldest, " + s.dialect.now())
 }
 
+// ofRecords is a condition by which MySQL passes over remembered keys in the index by
+// topic.
+const ofRecords = "state IN (0, 1) AND topic > ''"
+
 // totalQuery returns the query for the number and the bytes of all records.
 func (s *Store) totalQuery() (string, []any) {
 	if s.dialect == MySQL {
-		return s.countText(s.table.using(s.table.topic())), nil
+		return s.countText(s.table.using(s.table.topic())) + " AND " + ofRecords, nil
 	}
 	return s.bothStates("p.n + d.n, CAST(p.bytes + d.bytes AS bigint)")
 }
@@ -80,7 +85,7 @@ func (s *Store) bothStates(what string) (string, []any) {
 	v := s.dialect.querying()
 	return fmt.Sprintf(`SELECT %s FROM
 	(SELECT count(*) AS n, coalesce(sum(size), 0) AS bytes, min(created_at) AS oldest,
-		count(CASE WHEN token <> '' AND due_at > %s THEN 1 END) AS held FROM %s WHERE %s AND %s%s) AS p,
+		count(CASE WHEN token <> '' AND due_at > %s THEN 1 END) AS held FROM %s WHERE %s AND topic > '' AND %s%s) AS p,
 	(SELECT count(*) AS n, coalesce(sum(size), 0) AS bytes FROM %s WHERE state = 1) AS d`,
 		what, s.dialect.now(), s.table.using(s.table.topic()), s.dialect.pending(), s.dialect.notTrial(), v.planned(), s.table.using(s.table.dead())), v.args
 }
@@ -182,7 +187,7 @@ func (s *Store) pageText(v *values, what string, query outbox.Query) string {
 		from += " FORCE INDEX (PRIMARY)"
 	}
 	return fmt.Sprintf("SELECT %s FROM %s WHERE id > %s%s%s ORDER BY id LIMIT %s",
-		what, from, v.text(query.After), s.filter(v, query.Topic, query.State), v.planned(), v.number(int64(query.Limit)))
+		what, from, v.text(max(query.After, firstID)), s.filter(v, query.Topic, query.State), v.planned(), v.number(int64(query.Limit)))
 }
 
 // filter returns conditions for rows of a topic and state, those of trials left

@@ -76,6 +76,8 @@ func planStatements(store *Store, ids []string) map[string]planned {
 		"due unscheduled": due(unscheduled),
 		"trial":           {trial, trialValues.args},
 		"next":            query(store.nextQuery()),
+		"expired":         query(store.expiredQuery(100)),
+		"finish":          {text: store.finishText(ids, time.Hour)},
 		"delete":          {text: "DELETE FROM " + name + " WHERE id" + literals.among(ids)},
 		"reschedule":      {text: store.rescheduleText(changes)},
 		"list":            query(store.listQuery(outbox.Query{After: ids[0], Limit: 100})),
@@ -286,7 +288,7 @@ func checkPlan(t *testing.T, store *Store, name string, statement planned, when 
 	case MySQL:
 		plan := explained(t, store, store.db.DB, "EXPLAIN", statement.text, statement.args...)
 		want := "key=PRIMARY"
-		if due || name == "list dead" || name == "trial" {
+		if due || name == "list dead" || name == "trial" || name == "expired" {
 			want = "key=" + store.table.due()
 		} else if byTopic {
 			want = "key=" + store.table.topic()

@@ -29,8 +29,8 @@ type Store struct {
 }
 
 var (
-	_ outbox.TxStore = (*Store)(nil)
-	_ outbox.Prober  = (*Store)(nil)
+	_ outbox.TxKeeper = (*Store)(nil)
+	_ outbox.Prober   = (*Store)(nil)
 )
 
 // New returns the store in a table of a database, whose driver is the

@@ -33,12 +33,14 @@ const trialDue int64 = 7_258_118_400_000_000
 // trialID begins the IDs of trials.
 const trialID = "postoffice-trial-"
 
-// notTrial is a condition that leaves out the rows of trials.
+// notTrial is a condition that leaves out the rows of trials and of remembered keys.
 func (d Dialect) notTrial() string { return d.filter(fmt.Sprintf("due_at < %d", trialDue)) }
 
 // trialRow is a condition for the rows of trials, which the index of claims
 // finds.
-func (d Dialect) trialRow() string { return fmt.Sprintf("%s AND due_at >= %d", d.pending(), trialDue) }
+func (d Dialect) trialRow() string {
+	return fmt.Sprintf("%s AND due_at >= %d AND due_at < %d", d.pending(), trialDue, keptDue)
+}
 
 // trialText returns the query that finds and locks the row of a trial as Claim
 // does one that is due.
