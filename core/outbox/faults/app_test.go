@@ -52,6 +52,9 @@ type app struct {
 	Server string
 	// Run begins the id of each message.
 	Run string
+	// Listen makes an app that receives messages in an inbox at this address, in place
+	// of publishing any: see inbox_app_test.go.
+	Listen string
 	// Publishers is how many goroutines publish. Zero makes an app of which
 	// only the relay works.
 	Publishers int
@@ -94,6 +97,7 @@ const (
 	lineMissing  = "missing"  // of a watched app: ids in a request that got no answer
 	lineRejected = "rejected" // of a watched app: ids in a request that the server did not take
 	lineDeleted  = "deleted"  // of a watched app: ids whose rows are deleted
+	lineHandled  = "handled"  // of an app that receives: the id of a message that was handled
 )
 
 // say writes a line at once: what was written is known to the test even if
@@ -117,6 +121,9 @@ func runApp(text string) error {
 	store, closeStore, err := kinds[a.Store].open(context.Background(), a.Place, w)
 	if err != nil {
 		return err
+	}
+	if a.Listen != "" {
+		return a.receive(ctx, store)
 	}
 	client, err := core.NewClient(a.config(w, store))
 	if err != nil {

@@ -37,6 +37,7 @@ type process struct {
 	refused  []string
 	lines    map[string]string // the last of the other lines, by kind
 	claims   int
+	handled  map[string]int  // how often the app has handled a message
 	posted   map[string]bool // in flight: posted, and not deleted
 	missing  map[string]int  // how often a request got no answer
 	together map[string]bool // in a request with others
@@ -56,6 +57,7 @@ func start(t *testing.T, a app) *process {
 		accepted: map[string]string{},
 		answered: map[string]time.Time{},
 		lines:    map[string]string{},
+		handled:  map[string]int{},
 		posted:   map[string]bool{},
 		missing:  map[string]int{},
 		together: map[string]bool{},
@@ -103,6 +105,8 @@ func (p *process) note(kind, about string) {
 		p.refused = append(p.refused, about)
 	case lineClaimed:
 		p.claims++
+	case lineHandled:
+		p.handled[about]++
 	case linePosted:
 		ids := strings.Fields(about)
 		for _, id := range ids {
@@ -135,6 +139,13 @@ func (p *process) acceptedCount() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.accepted)
+}
+
+// handledCount tells how many messages the app has handled so far.
+func (p *process) handledCount() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.handled)
 }
 
 // sharedCount tells how many messages were delivered within their call in a
