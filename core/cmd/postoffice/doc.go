@@ -5,6 +5,7 @@
 //	postoffice health
 //	postoffice publish TOPIC [PAYLOAD]
 //	postoffice outbox count|list|show|retry|discard|deliver
+//	postoffice inbox count|list|show|retry|discard
 //	postoffice dev
 //	postoffice version
 //	postoffice completion bash|zsh|fish|powershell
@@ -17,14 +18,14 @@
 // settings file. The file, which --settings or POSTOFFICE_SETTINGS names, is
 // that of [github.com/postoffice-go/postoffice/core.ParseSettings]; the
 // variables are those of [github.com/postoffice-go/postoffice/core.SettingsFromEnv],
-// and POSTOFFICE_OUTBOX for --outbox.
+// and POSTOFFICE_OUTBOX and POSTOFFICE_INBOX for --outbox and --inbox.
 //
 // # Output
 //
 // Results go to stdout, and everything else to stderr: progress, questions,
 // remarks, and errors, which say what to do next and hold neither credentials
 // nor payloads. With --json the result is one JSON document on a line of its
-// own, and with "outbox list" one for each message (JSON Lines). Commands that
+// own, and with "outbox list" and "inbox list" one for each message (JSON Lines). Commands that
 // fail before they have a result, such as for bad usage, write none. Fields
 // may be added to the documents; none is removed.
 //

@@ -14,18 +14,24 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// outboxVariable names the outbox where no flag does.
-const outboxVariable = "POSTOFFICE_OUTBOX"
+// Variables that name an outbox or an inbox where no flag does.
+const (
+	outboxVariable = "POSTOFFICE_OUTBOX"
+	inboxVariable  = "POSTOFFICE_INBOX"
+)
 
 // outboxTimeout is how long one call of an outbox may take.
 const outboxTimeout = 30 * time.Second
 
-// outboxFlags say which outbox.
-type outboxFlags struct{ name, table string }
+// outboxFlags say which outbox or inbox.
+type outboxFlags struct {
+	of          box
+	name, table string
+}
 
 func (f *outboxFlags) add(flags *pflag.FlagSet, usage string) {
-	flags.StringVarP(&f.name, "outbox", "o", "", usage)
-	flags.StringVar(&f.table, "table", "", "`name` of the outbox's table in an app's database (default \"postoffice_outbox\")")
+	flags.StringVarP(&f.name, f.of.name, f.of.shorthand, "", usage)
+	flags.StringVar(&f.table, "table", "", "`name` of the outbox's table in an app's database (default \""+outboxBox.table+"\")")
 }
 
 // path returns the name of the outbox; empty if there is none.
@@ -33,7 +39,7 @@ func (f *outboxFlags) path() string {
 	if f.name != "" {
 		return f.name
 	}
-	return strings.TrimSpace(os.Getenv(outboxVariable))
+	return strings.TrimSpace(os.Getenv(f.of.variable))
 }
 
 func (f *outboxFlags) given() bool { return f.path() != "" }
@@ -47,7 +53,7 @@ func (f *outboxFlags) open(ctx context.Context, a *app, create bool) (*connect.O
 	a.secrets.AddURL(name)
 	ctx, cancel := context.WithTimeout(ctx, outboxTimeout)
 	defer cancel()
-	return connect.OpenOutbox(ctx, name, connect.OutboxOptions{Table: f.table, Create: create})
+	return connect.OpenOutbox(ctx, name, connect.OutboxOptions{Table: f.table, DefaultTable: f.of.table, Create: create})
 }
 
 const outboxHelp = `Looks after an outbox: the messages that an app has accepted and that are not
@@ -55,7 +61,10 @@ delivered yet. Pending ones are delivered when they are due; dead ones were
 refused by the server for good, and are kept until a person retries or discards
 them.
 
---outbox names the outbox. The path of an SQLite file is that of an embedded
+` + boxHelp
+
+// boxHelp says how to name an outbox.
+const boxHelp = `--outbox names the outbox. The path of an SQLite file is that of an embedded
 outbox (core/outbox/sqlite), which one process uses at a time: while an app
 runs with it, these commands exit with 5. It may also be an app's database
 with an outbox table (core/outbox/sqlstore); such a table is found under its
@@ -64,17 +73,34 @@ and mysql://USER:PASSWORD@HOST/DATABASE name tables in a database server.
 Databases may be in use.`
 
 func (a *app) outboxCommand() *cobra.Command {
-	parent := group("outbox", "Look after the messages that wait in an outbox",
-		a.outboxCountCommand(),
-		a.outboxListCommand(),
-		a.outboxShowCommand(),
-		a.outboxRetryCommand(),
-		a.outboxDiscardCommand(),
-		a.outboxDeliverCommand(),
-	)
+	parent := group("outbox", "Look after the messages that wait in an outbox", append(a.boxCommands(outboxBox), a.outboxDeliverCommand())...)
 	parent.Long = outboxHelp
 	parent.Example = `  postoffice outbox count --outbox outbox.db
   POSTOFFICE_OUTBOX=postgres://app:secret@db/shop postoffice outbox list --state dead`
+	return parent
+}
+
+// boxCommands returns the commands for an outbox or an inbox.
+func (a *app) boxCommands(b box) []*cobra.Command {
+	return []*cobra.Command{
+		a.outboxCountCommand(b), a.outboxListCommand(b), a.outboxShowCommand(b), a.outboxRetryCommand(b), a.outboxDiscardCommand(b),
+	}
+}
+
+const inboxHelp = `Looks after an inbox: the messages that an app has acknowledged and stored, and
+that are not handled yet (core/delivery). Pending ones are handled when they are
+due; dead ones failed as often as the app tries, or were discarded by it, and are
+kept until a person retries or discards them. Their topic is the name of the app's
+handler, which is the topic unless the app says otherwise.
+
+` + boxHelp
+
+func (a *app) inboxCommand() *cobra.Command {
+	parent := group("inbox", "Look after the messages that wait in an inbox", a.boxCommands(inboxBox)...)
+	parent.Long = inboxHelp
+	parent.Example = `  postoffice outbox count --outbox outbox.db
+  POSTOFFICE_OUTBOX=postgres://app:secret@db/shop postoffice outbox list --state dead`
+	inboxBox.rename(parent)
 	return parent
 }
 
@@ -83,9 +109,9 @@ func (a *app) outboxRun(flags *outboxFlags, run func(ctx context.Context, store 
 	return func(command *cobra.Command, arguments []string) error {
 		store, err := flags.open(command.Context(), a, false)
 		if err != nil {
-			return err
+			return flags.of.renameError(err)
 		}
-		err = run(command.Context(), store, arguments)
+		err = flags.of.renameError(run(command.Context(), store, arguments))
 		if failed := store.Close(); err == nil && failed != nil {
 			err = exit.New(exit.Failed, "", failed)
 		}

@@ -22,8 +22,8 @@ type countResult struct {
 	Oldest *time.Time `json:"oldest,omitempty"`
 }
 
-func (a *app) outboxCountCommand() *cobra.Command {
-	var flags outboxFlags
+func (a *app) outboxCountCommand(b box) *cobra.Command {
+	flags := outboxFlags{of: b}
 	command := &cobra.Command{
 		Use:   "count",
 		Short: "Count the messages",

@@ -36,7 +36,7 @@ type deliverResult struct {
 }
 
 func (a *app) outboxDeliverCommand() *cobra.Command {
-	var flags outboxFlags
+	flags := outboxFlags{of: outboxBox}
 	var from connect.Flags
 	var within time.Duration
 	command := &cobra.Command{

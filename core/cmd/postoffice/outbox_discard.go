@@ -16,8 +16,8 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-func (a *app) outboxDiscardCommand() *cobra.Command {
-	var flags outboxFlags
+func (a *app) outboxDiscardCommand(b box) *cobra.Command {
+	flags := outboxFlags{of: b}
 	var change changeFlags
 	var yes bool
 	command := &cobra.Command{
@@ -49,7 +49,7 @@ JSON: {"discarded"}: how many there were.`,
 						// What comes meanwhile was not asked about.
 						discard = func(context.Context, outbox.Selection) (int, error) { return 0, nil }
 					default:
-						if err := a.confirm(ctx, describe(selection, n)); err != nil {
+						if err := a.confirm(ctx, b, describe(selection, n)); err != nil {
 							return err
 						}
 					}
@@ -88,8 +88,8 @@ func howMany(ctx context.Context, store outbox.Store, selection outbox.Selection
 }
 
 // confirm asks whether to discard what the text says. Anything but yes is no.
-func (a *app) confirm(ctx context.Context, what string) error {
-	_, _ = fmt.Fprintf(a.stderr, "Discard %s without delivering? [y/N] ", what)
+func (a *app) confirm(ctx context.Context, b box, what string) error {
+	_, _ = fmt.Fprintf(a.stderr, "Discard %s without %s? [y/N] ", what, b.words.Replace("delivering"))
 	answers := make(chan string, 1)
 	go func() {
 		// No answer, and what cannot be read, is no.

@@ -41,8 +41,8 @@ func newRecordResult(entry outbox.Entry) recordResult {
 	}
 }
 
-func (a *app) outboxListCommand() *cobra.Command {
-	var flags outboxFlags
+func (a *app) outboxListCommand(b box) *cobra.Command {
+	flags := outboxFlags{of: b}
 	var selection selectionFlags
 	var limit int
 	var after string
@@ -65,7 +65,7 @@ is tried next, deliver_at when consumers are to get it, if it has such a time.`,
 			if limit < 0 {
 				return exit.Usagef("--limit is negative")
 			}
-			return a.list(ctx, store, outbox.Query{Topic: selection.topic, State: state, After: after}, limit)
+			return a.list(ctx, b, store, outbox.Query{Topic: selection.topic, State: state, After: after}, limit)
 		}),
 	}
 	flags.addRequired(command.Flags())
@@ -76,7 +76,7 @@ is tried next, deliver_at when consumers are to get it, if it has such a time.`,
 }
 
 // list writes messages page by page. A limit of zero means all.
-func (a *app) list(ctx context.Context, store outbox.Store, query outbox.Query, limit int) error {
+func (a *app) list(ctx context.Context, b box, store outbox.Store, query outbox.Query, limit int) error {
 	const row = "%-36s  %-7s  %8v  %-20s  %-20s  %8v  %s  %s\n"
 	o := a.output()
 	if !o.asJSON {
@@ -94,7 +94,7 @@ func (a *app) list(ctx context.Context, store outbox.Store, query outbox.Query, 
 		return err
 	}
 	if listed == 0 {
-		a.say("postoffice: there are no such messages in the outbox")
+		a.say("postoffice: there are no such messages in the %s", b.name)
 	}
 	return o.flush()
 }

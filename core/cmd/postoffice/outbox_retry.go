@@ -8,15 +8,19 @@ import (
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/connect"
 )
 
-func (a *app) outboxRetryCommand() *cobra.Command {
-	var flags outboxFlags
+func (a *app) outboxRetryCommand(b box) *cobra.Command {
+	flags := outboxFlags{of: b}
 	var change changeFlags
+	deliverToo, byHand := "", ""
+	if b.name == outboxBox.name {
+		deliverToo, byHand = ` Or "outbox
+deliver" does that.`, `, or by "postoffice outbox deliver"`
+	}
 	command := &cobra.Command{
 		Use:   "retry {ID... | --topic TOPIC | --all}",
 		Short: "Have messages delivered again, now, also dead ones",
-		Long: `Makes messages pending and due now, also dead ones. The app that uses the
-outbox delivers them: a running one at once, another when it starts. Or "outbox
-deliver" does.
+		Long: `Makes messages pending and due now, also dead ones. They are delivered by the app
+that uses the outbox: a running one soon, another when it starts.` + deliverToo + `
 
 JSON: {"retried"}: how many there were.`,
 		Example: `  postoffice outbox retry --all --state dead --outbox outbox.db
@@ -29,7 +33,7 @@ JSON: {"retried"}: how many there were.`,
 			return a.outboxRun(&flags, func(ctx context.Context, store *connect.Outbox, _ []string) error {
 				n, err := a.change(ctx, selection, "retried", store.Retry)
 				if n > 0 && store.Embedded {
-					a.say(`postoffice: they are delivered when the app starts again, or by "postoffice outbox deliver"`)
+					a.say("postoffice: they are %s when the app starts again%s", b.words.Replace("delivered"), byHand)
 				}
 				return err
 			})(command, arguments)

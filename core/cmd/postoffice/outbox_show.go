@@ -13,8 +13,8 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-func (a *app) outboxShowCommand() *cobra.Command {
-	var flags outboxFlags
+func (a *app) outboxShowCommand(b box) *cobra.Command {
+	flags := outboxFlags{of: b}
 	command := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show a message with its payload",

@@ -78,6 +78,7 @@ func (a *app) publishCommand() *cobra.Command {
 	set := command.Flags()
 	flags.settings.AddServer(set)
 	flags.settings.AddBulk(set)
+	flags.outbox.of = outboxBox
 	flags.outbox.add(set, "where to store what the server does not take: an SQLite file, created if it is missing, or a `database` URL (or POSTOFFICE_OUTBOX)")
 	set.StringVarP(&flags.file, "file", "f", "", "read messages from a `file`, one a line; - is stdin")
 	set.BoolVar(&flags.single, "single", false, "take the whole input for one message, which may span lines")

@@ -10,8 +10,8 @@ import (
 )
 
 const rootHelp = `postoffice is the command line of a Postoffice server's clients: it creates
-topics and consumers, publishes messages, looks after outboxes, and is a server
-to develop with.
+topics and consumers, publishes messages, looks after outboxes and inboxes,
+and is a server to develop with.
 
 Settings come from flags, the environment and a settings file, in this order:
 a flag overrides a variable, and a variable overrides the file. The file is
@@ -20,7 +20,7 @@ ORIGIN_HOST, …); --settings or POSTOFFICE_SETTINGS names it. The variables are
 POSTOFFICE_URL, POSTOFFICE_TOPICS, POSTOFFICE_CONSUMERS (a JSON list),
 POSTOFFICE_ORIGIN_HOST, POSTOFFICE_RECOVERY_PATH, POSTOFFICE_RECOVERY_ENABLED,
 POSTOFFICE_TIMEOUT, POSTOFFICE_BULK_TIMEOUT and POSTOFFICE_BULK_LIMIT, and
-POSTOFFICE_OUTBOX for --outbox. Passwords belong there rather than into
+POSTOFFICE_OUTBOX and POSTOFFICE_INBOX for --outbox and --inbox. Passwords belong there rather than into
 arguments, which other users of the machine can see.
 
 Results go to stdout, everything else to stderr. With --json a result is one
@@ -38,7 +38,7 @@ Exit codes:
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "postoffice",
-		Short:         "Create topics and consumers, publish messages, look after outboxes",
+		Short:         "Create topics and consumers, publish messages, look after outboxes and inboxes",
 		Long:          rootHelp,
 		Example:       "  postoffice health --url http://localhost:4000\n  postoffice publish orders '{\"id\": 7}'",
 		Version:       readBuild().Version,
@@ -55,6 +55,7 @@ func (a *app) rootCommand() *cobra.Command {
 		a.healthCommand(),
 		a.publishCommand(),
 		a.outboxCommand(),
+		a.inboxCommand(),
 		a.devCommand(),
 		a.versionCommand(),
 	)

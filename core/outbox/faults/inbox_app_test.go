@@ -56,6 +56,10 @@ func (a app) receive(ctx context.Context, store outbox.Store) error {
 		return err
 	}
 	listener, err := net.Listen("tcp", a.Listen)
+	for deadline := time.Now().Add(patience / 2); err != nil && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond) // something else has the port for a moment
+		listener, err = net.Listen("tcp", a.Listen)
+	}
 	if err != nil {
 		return err
 	}

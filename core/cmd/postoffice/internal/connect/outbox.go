@@ -18,6 +18,8 @@ type OutboxOptions struct {
 	// Table an SQLite file is taken for a database of an app, whatever is in
 	// it.
 	Table string
+	// DefaultTable is the default name.
+	DefaultTable string
 	// Create makes a file that is missing. Tables are never created.
 	Create bool
 }

@@ -82,7 +82,7 @@ func mysqlConnector(address *url.URL) (driver.Connector, error) {
 func openDatabase(ctx context.Context, db *sql.DB, dialect sqlstore.Dialect, options OutboxOptions) (*Outbox, error) {
 	db.SetMaxOpenConns(maxConnections)
 	store, err := sqlstore.New(db, dialect,
-		sqlstore.WithTable(cmp.Or(options.Table, sqlstore.DefaultTable)), sqlstore.WithPreparedInserts(false))
+		sqlstore.WithTable(cmp.Or(options.Table, options.DefaultTable)), sqlstore.WithPreparedInserts(false))
 	if err != nil {
 		return nil, closed(exit.New(exit.Usage, "check --table", err), db)
 	}

@@ -38,7 +38,7 @@ func openFile(ctx context.Context, path string, options OutboxOptions) (*Outbox,
 	}
 	shared := options.Table != ""
 	if !shared && info.Size() > 0 {
-		if shared, err = holdsTable(ctx, path); err != nil {
+		if shared, err = holdsTable(ctx, path, options.DefaultTable); err != nil {
 			return nil, openError(path, err)
 		}
 	}
@@ -92,7 +92,7 @@ const embeddedID = 0x504f4f42
 // holdsTable tells whether a file is an app's database with an outbox table
 // of the default name, and none of the embedded store's. A file that is no database, and what else is wrong with
 // it, is left to the store to tell.
-func holdsTable(ctx context.Context, path string) (bool, error) {
+func holdsTable(ctx context.Context, path, table string) (bool, error) {
 	db, err := openShared(path)
 	if err != nil {
 		return false, err
@@ -100,7 +100,7 @@ func holdsTable(ctx context.Context, path string) (bool, error) {
 	var application, tables int
 	err = db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&application)
 	if err == nil && application != embeddedID {
-		err = db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?", sqlstore.DefaultTable).Scan(&tables)
+		err = db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?", table).Scan(&tables)
 	}
 	if err = errors.Join(err, db.Close()); err == nil {
 		return tables > 0, nil
