@@ -64,14 +64,14 @@ func (f form) selection() outbox.Selection {
 }
 
 // readForm reads and checks a form, or answers what is wrong with it.
-func readForm(w http.ResponseWriter, r *http.Request) (form, bool) {
+func (p *page) readForm(w http.ResponseWriter, r *http.Request) (form, bool) {
 	status := http.StatusBadRequest
 	read, err := parseForm(r)
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		status, err = http.StatusRequestEntityTooLarge, fmt.Errorf("a form may have at most %s", size(maxForm))
 	}
 	if err != nil {
-		notice(w, status, "Not possible", "The form cannot be carried out: "+err.Error()+".")
+		p.notice(w, status, "Not possible", "The form cannot be carried out: "+err.Error()+".")
 		return form{}, false
 	}
 	if !read.all && len(read.ids) == 0 {
@@ -117,24 +117,24 @@ func parseForm(r *http.Request) (form, error) {
 
 // retry has messages delivered again.
 func (p *page) retry(w http.ResponseWriter, r *http.Request) {
-	p.change(w, r, noteRetried, p.client.Outbox().Retry)
+	p.change(w, r, noteRetried, p.box.Retry)
 }
 
 // discard deletes messages once that is confirmed.
 func (p *page) discard(w http.ResponseWriter, r *http.Request) {
-	f, ok := readForm(w, r)
+	f, ok := p.readForm(w, r)
 	if !ok {
 		return
 	}
 	if r.PostForm.Get("confirmed") == "yes" {
-		p.carryOut(w, r, f, noteDiscarded, p.client.Outbox().Discard)
+		p.carryOut(w, r, f, noteDiscarded, p.box.Discard)
 		return
 	}
 	n, known := len(f.ids), true
 	if f.all {
 		var err error
 		if n, known, err = p.howMany(r.Context(), f); err != nil {
-			notice(w, http.StatusServiceUnavailable, "The outbox cannot be read", reason(err))
+			p.notice(w, http.StatusServiceUnavailable, "The "+p.words.Box+" cannot be read", reason(err))
 			return
 		}
 		if known && n == 0 {
@@ -148,9 +148,9 @@ func (p *page) discard(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case !known:
-		body.Question, body.Button = "Discard all "+f.filter.words()+"?", "Discard them all"
+		body.Question, body.Button = "Discard all "+f.filter.words(p.words.Deliver)+"?", "Discard them all"
 	case f.all:
-		body.Question = "Discard " + f.filter.counted(n) + "?"
+		body.Question = "Discard " + f.filter.counted(n, p.words.Deliver) + "?"
 	default:
 		body.Question = body.Button + "?"
 	}
@@ -161,7 +161,7 @@ func (p *page) discard(w http.ResponseWriter, r *http.Request) {
 		body.Keys = append(body.Keys, url.PathEscape(id))
 		body.IDs = append(body.IDs, webpage.Shown(id, webpage.MaxName))
 	}
-	render(w, http.StatusOK, "confirm", content{Title: body.Question, Back: f.back(), Body: body})
+	p.render(w, http.StatusOK, "confirm", content{Title: body.Question, Back: f.back(), Body: body})
 }
 
 // howMany counts the messages that a form is about. They are not known if that
@@ -169,7 +169,7 @@ func (p *page) discard(w http.ResponseWriter, r *http.Request) {
 func (p *page) howMany(ctx context.Context, f form) (n int, known bool, err error) {
 	limited, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
-	n, err = p.client.Outbox().Count(limited, f.selection())
+	n, err = p.box.Count(limited, f.selection())
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
 		return 0, false, nil
 	}
@@ -178,7 +178,7 @@ func (p *page) howMany(ctx context.Context, f form) (n int, known bool, err erro
 
 // change reads a form and carries it out.
 func (p *page) change(w http.ResponseWriter, r *http.Request, note string, do changer) {
-	if f, ok := readForm(w, r); ok {
+	if f, ok := p.readForm(w, r); ok {
 		p.carryOut(w, r, f, note, do)
 	}
 }
@@ -196,7 +196,7 @@ func (p *page) carryOut(w http.ResponseWriter, r *http.Request, f form, note str
 		if n > 0 {
 			text = webpage.Counted(n, "message was", "messages were") + " " + note + " before this error: " + text
 		}
-		notice(w, http.StatusServiceUnavailable, "The outbox cannot be changed", text)
+		p.notice(w, http.StatusServiceUnavailable, "The "+p.words.Box+" cannot be changed", text)
 		return
 	}
 	if f.all {
@@ -214,7 +214,7 @@ const (
 )
 
 // noteOf reads the note of an address.
-func noteOf(query url.Values) webpage.Badge {
+func noteOf(query url.Values, delivered string) webpage.Badge {
 	count, err := strconv.Atoi(query.Get("count"))
 	if err != nil || count < 0 {
 		count = 0
@@ -225,7 +225,7 @@ func noteOf(query url.Values) webpage.Badge {
 	case note != noteRetried && note != noteDiscarded:
 		return webpage.Badge{}
 	case count == 0:
-		return webpage.Bad("Nothing was " + note + ": the messages were delivered or discarded meanwhile.")
+		return webpage.Bad("Nothing was " + note + ": the messages were " + delivered + " or discarded meanwhile.")
 	case note == noteRetried:
 		return webpage.Good(webpage.Counted(count, "message is", "messages are") + " tried again now.")
 	default:

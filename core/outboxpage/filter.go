@@ -48,21 +48,21 @@ func (f filter) selection() outbox.Selection {
 }
 
 // words says which messages these are, after "all".
-func (f filter) words() string { return f.of("messages") }
+func (f filter) words(deliver string) string { return f.of("messages", deliver) }
 
 // counted says which messages these are when there are so many.
-func (f filter) counted(n int) string {
+func (f filter) counted(n int, deliver string) string {
 	if n == 1 {
-		return "1 " + f.of("message")
+		return "1 " + f.of("message", deliver)
 	}
-	return "all " + webpage.Grouped(n) + " " + f.of("messages")
+	return "all " + webpage.Grouped(n) + " " + f.of("messages", deliver)
 }
 
 // of says what the filter makes of messages.
-func (f filter) of(noun string) string {
+func (f filter) of(noun, deliver string) string {
 	switch f.State {
 	case "pending":
-		noun += " to deliver"
+		noun += " to " + deliver
 	case "dead":
 		noun = "dead " + noun
 	}

@@ -30,7 +30,8 @@ type Options struct {
 	// 403.
 	Challenge string
 	// Path is the path that the page is mounted at, as requests have it. It
-	// begins and ends with a slash. Defaults to DefaultPath.
+	// begins and ends with a slash. Defaults to DefaultPath, and to
+	// DefaultInboxPath for an inbox.
 	Path string
 	// HidePayloads keeps payloads and attributes from the page: nobody sees
 	// them there. Defaults to showing them to those who ask for them.
@@ -45,9 +46,13 @@ const storeTimeout = 10 * time.Second
 
 // page is the handler.
 type page struct {
-	client  *core.Client
+	box     box
 	options Options
-	health  health
+	words   words
+
+	// client is nil for an inbox, and what follows is not used.
+	client *core.Client
+	health health
 	// hour tells what the client has counted in the last hour.
 	hour func() []core.Minute
 }
@@ -67,22 +72,34 @@ func newPage(client *core.Client, options Options) (*page, error) {
 	if options.Path == "" {
 		options.Path = DefaultPath
 	}
-	switch {
-	case client == nil:
+	if client == nil {
 		return nil, invalid("client", "is nil")
-	case options.Authorize == nil:
-		return nil, invalid("Options.Authorize", "is required: it says who may see the page")
-	case !isPath(options.Path):
-		return nil, invalid("Options.Path", fmt.Sprintf("is %q; it must be a clean path that begins and ends with a slash, without spaces and ", options.Path)+special)
 	}
-	return &page{client: client, options: options, health: health{ask: client.Health}, hour: client.LastHour}, nil
+	if err := options.validate(); err != nil {
+		return nil, err
+	}
+	return &page{
+		box: client.Outbox(), options: options, words: outboxWords,
+		client: client, health: health{ask: client.Health}, hour: client.LastHour,
+	}, nil
+}
+
+// validate says what is wrong with the options.
+func (o *Options) validate() error {
+	switch {
+	case o.Authorize == nil:
+		return invalid("Options.Authorize", "is required: it says who may see the page")
+	case !isPath(o.Path):
+		return invalid("Options.Path", fmt.Sprintf("is %q; it must be a clean path that begins and ends with a slash, without spaces and ", o.Path)+special)
+	}
+	return nil
 }
 
 // handler answers for the page, and refuses forms of other sites.
 func (p *page) handler() http.Handler {
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		notice(w, http.StatusForbidden, "Refused", "This form was sent by another site.")
+		p.notice(w, http.StatusForbidden, "Refused", "This form was sent by another site.")
 	}))
 	return p.guarded(protection.Handler(http.HandlerFunc(p.route)))
 }
@@ -131,12 +148,12 @@ func (p *page) guarded(next http.Handler) http.Handler {
 				w.Header().Set("WWW-Authenticate", p.options.Challenge)
 				status = http.StatusUnauthorized
 			}
-			http.Error(w, "You may not see the outbox.", status)
+			http.Error(w, "You may not see the "+p.words.Box+".", status)
 			return
 		}
 		// A filter that cannot be read must not become one that selects all.
 		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
-			notice(w, http.StatusBadRequest, "Not possible", "The address cannot be read.")
+			p.notice(w, http.StatusBadRequest, "Not possible", "The address cannot be read.")
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -167,14 +184,14 @@ func (p *page) route(w http.ResponseWriter, r *http.Request) {
 		form(w, r)
 	case isView:
 		w.Header().Set("Allow", "GET, HEAD")
-		notice(w, http.StatusMethodNotAllowed, "Not possible", "This address is to be looked at.")
+		p.notice(w, http.StatusMethodNotAllowed, "Not possible", "This address is to be looked at.")
 	case isForm:
 		w.Header().Set("Allow", "POST")
-		notice(w, http.StatusMethodNotAllowed, "Not possible", "This address takes the page's forms.")
+		p.notice(w, http.StatusMethodNotAllowed, "Not possible", "This address takes the page's forms.")
 	case strings.Contains(name, "/"):
 		http.NotFound(w, r) // the links of a page would lead nowhere
 	default:
-		notice(w, http.StatusNotFound, "There is nothing here", "The page has no such address.")
+		p.notice(w, http.StatusNotFound, "There is nothing here", "The page has no such address.")
 	}
 }
 

@@ -32,11 +32,12 @@ type row struct {
 
 // listBody is what the list shows.
 type listBody struct {
-	Server serverBody
+	// Server and Hour are nil for an inbox, which has no client.
+	Server *serverBody
 	Stats  *statsBody
 	// StatsError says why there are no counts.
 	StatsError string
-	Hour       hourBody
+	Hour       *hourBody
 
 	Filter    filter
 	Filtered  bool
@@ -72,7 +73,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 		err = checkID(after)
 	}
 	if err != nil {
-		notice(w, http.StatusBadRequest, "Not possible", "This cannot be listed: "+err.Error()+".")
+		p.notice(w, http.StatusBadRequest, "Not possible", "This cannot be listed: "+err.Error()+".")
 		return
 	}
 	payloads := !p.options.HidePayloads && query.Get("payloads") == "show"
@@ -83,9 +84,13 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 		return f.link("./", pairs...)
 	}
 	body := listBody{
-		Hour: lastHour(p.hour(), time.Now()), Filter: f, Filtered: f != filter{}, All: f.words(), Payloads: payloads,
+		Filter: f, Filtered: f != filter{}, All: f.words(p.words.Deliver), Payloads: payloads,
 		Retry: f.link("retry", "after", after), Discard: f.link("discard", "after", after),
 		MarkAll: kept("after", after, "mark", "page"),
+	}
+	if p.client != nil {
+		hour := lastHour(p.hour(), time.Now())
+		body.Hour = &hour
 	}
 	switch {
 	case payloads:
@@ -105,7 +110,12 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 			ask()
 		})
 	}
-	apart(0, func() { body.Server = p.server(r.Context()) })
+	if p.client != nil {
+		apart(0, func() {
+			server := p.server(r.Context())
+			body.Server = &server
+		})
+	}
 	apart(1, func() { p.count(r.Context(), &body) })
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
@@ -113,7 +123,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 	if payloads {
 		asked.MaxPayload = webpage.ReadPreview
 	}
-	entries, err := p.client.Outbox().List(ctx, asked)
+	entries, err := p.box.List(ctx, asked)
 	asking.Wait()
 	if reason := cmp.Or(panicked[0], panicked[1]); reason != nil {
 		panic(reason) // where the server recovers
@@ -136,7 +146,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 		}
 		body.Rows = append(body.Rows, line)
 	}
-	render(w, status, "list", content{Title: "Undelivered messages", Self: kept("after", after), Note: noteOf(query), Body: body})
+	p.render(w, status, "list", content{Title: p.words.Title, Self: kept("after", after), Note: noteOf(query, p.words.Delivered), Body: body})
 }
 
 // row makes a message part of a list. The links of it lead back to this page.
@@ -155,7 +165,7 @@ func (p *page) row(f filter, record outbox.Record, after string, now time.Time) 
 func (p *page) count(ctx context.Context, body *listBody) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	stats, err := p.client.Outbox().Stats(ctx)
+	stats, err := p.box.Stats(ctx)
 	if err != nil {
 		body.StatsError = reason(err)
 		return

@@ -73,13 +73,19 @@ func start(t testing.TB, change ...func(*core.Config, *Options)) *app {
 // id is the id of a message by its number.
 func id(n int) string { return fmt.Sprintf("0197f0f2-6f4e-7c3b-9d57-%012x", n) }
 
+// outboxRecord is a message by its number.
+func outboxRecord(n int) outbox.Record {
+	return outbox.Record{
+		ID: id(n), Topic: "orders", Payload: json.RawMessage(fmt.Sprintf(`{"order":%d,"secret":"hush"}`, n)),
+		Attributes: json.RawMessage(`{"kind":"attributed"}`),
+	}
+}
+
 // insert stores a message and returns it.
 func (a *app) insert(n int, topic string, change ...func(*outbox.Record)) outbox.Record {
 	a.t.Helper()
-	record := outbox.Record{
-		ID: id(n), Topic: topic, Payload: json.RawMessage(fmt.Sprintf(`{"order":%d,"secret":"hush"}`, n)),
-		Attributes: json.RawMessage(`{"kind":"attributed"}`),
-	}
+	record := outboxRecord(n)
+	record.Topic = topic
 	for _, change := range change {
 		change(&record)
 	}

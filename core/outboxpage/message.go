@@ -38,7 +38,7 @@ type partBody struct {
 // find returns the message with an id, with so many bytes of its payload and
 // attributes as a query's MaxPayload says; false if there is none.
 func (p *page) find(ctx context.Context, id string, most int) (outbox.Entry, bool, error) {
-	entries, err := p.client.Outbox().List(ctx, outbox.Query{IDs: []string{id}, MaxPayload: most})
+	entries, err := p.box.List(ctx, outbox.Query{IDs: []string{id}, MaxPayload: most})
 	if err != nil || len(entries) == 0 {
 		return outbox.Entry{}, false, err
 	}
@@ -54,7 +54,7 @@ func (p *page) asked(w http.ResponseWriter, r *http.Request, most int) (outbox.E
 		err = checkID(query.Get("id"))
 	}
 	if err != nil {
-		notice(w, http.StatusBadRequest, "Not possible", "This cannot be looked up: "+err.Error()+".")
+		p.notice(w, http.StatusBadRequest, "Not possible", "This cannot be looked up: "+err.Error()+".")
 		return outbox.Entry{}, f, false
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
@@ -62,9 +62,9 @@ func (p *page) asked(w http.ResponseWriter, r *http.Request, most int) (outbox.E
 	entry, found, err := p.find(ctx, query.Get("id"), most)
 	switch {
 	case err != nil:
-		notice(w, http.StatusServiceUnavailable, "The outbox cannot be read", reason(err))
+		p.notice(w, http.StatusServiceUnavailable, "The "+p.words.Box+" cannot be read", reason(err))
 	case !found:
-		notice(w, http.StatusNotFound, "No such message", "The outbox has no message of this id. It was delivered or discarded, or there never was one.")
+		p.notice(w, http.StatusNotFound, "No such message", "The "+p.words.Box+" has no message of this id. It was "+p.words.Delivered+" or discarded, or there never was one.")
 	}
 	return entry, f, found
 }
@@ -106,7 +106,7 @@ func (p *page) message(w http.ResponseWriter, r *http.Request) {
 		body.Payload = newPart(f, entry.ID, "payload", payload, entry.PayloadSize)
 		body.Attributes = newPart(f, entry.ID, "attributes", entry.Attributes, entry.AttributesSize)
 	}
-	render(w, http.StatusOK, "message", content{
+	p.render(w, http.StatusOK, "message", content{
 		Title: "Message", Back: f.link("./", "after", after),
 		Self: f.link("message", "id", entry.ID, "after", after, "payloads", self), Body: body,
 	})
@@ -124,7 +124,7 @@ func newPart(f filter, id, name string, text json.RawMessage, stored int) partBo
 // part sends the payload or the attributes of a message, uncut, as plain text.
 func (p *page) part(w http.ResponseWriter, r *http.Request) {
 	if p.options.HidePayloads {
-		notice(w, http.StatusForbidden, "Hidden", "This page is set up to hide payloads and attributes.")
+		p.notice(w, http.StatusForbidden, "Hidden", "This page is set up to hide payloads and attributes.")
 		return
 	}
 	entry, _, ok := p.asked(w, r, 0)
@@ -134,7 +134,7 @@ func (p *page) part(w http.ResponseWriter, r *http.Request) {
 	parts := map[string]json.RawMessage{"payload": entry.Payload, "attributes": entry.Attributes}
 	text, known := parts[r.URL.Query().Get("part")]
 	if !known {
-		notice(w, http.StatusNotFound, "There is nothing here", "A message has a payload and attributes.")
+		p.notice(w, http.StatusNotFound, "There is nothing here", "A message has a payload and attributes.")
 		return
 	}
 	webpage.SendPlain(w, policy, text)

@@ -386,7 +386,7 @@ func TestSlowCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, err := core.NewClient(core.Config{URL: "http://postoffice.test", Outbox: slowCount{memory.New()}, Logger: quiet})
 		require.NoError(t, err)
-		p := &page{client: client}
+		p := &page{client: client, box: client.Outbox(), words: outboxWords}
 		ask := func(ctx context.Context) *httptest.ResponseRecorder {
 			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/discard?state=dead", strings.NewReader("all=yes"))
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")

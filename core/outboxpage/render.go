@@ -25,21 +25,24 @@ type content struct {
 	// Back is the address of the list; empty on the list itself.
 	Back string
 	Note webpage.Badge
-	Now  webpage.Moment
+	// Words are those of the page; its store is an outbox or an inbox.
+	Words words
+	Now   webpage.Moment
 	// Body is the page's own.
 	Body any
 }
 
 // render sends a page. A page that cannot be made is answered with status 500.
-func render(w http.ResponseWriter, status int, name string, c content) {
+func (p *page) render(w http.ResponseWriter, status int, name string, c content) {
 	now := time.Now()
+	c.Words = p.words
 	c.Now = webpage.MomentOf(now, now.Local().Format("15:04:05 MST"))
 	_ = templates.Render(w, status, name, c)
 }
 
 // notice is a page that says one thing.
-func notice(w http.ResponseWriter, status int, title, text string) {
-	render(w, status, "notice", content{Title: title, Back: "./", Body: text})
+func (p *page) notice(w http.ResponseWriter, status int, title, text string) {
+	p.render(w, status, "notice", content{Title: title, Back: "./", Body: text})
 }
 
 func style(w http.ResponseWriter, _ *http.Request) {
