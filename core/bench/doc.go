@@ -45,6 +45,11 @@
 //     SQLite by hand that inserts the same rows, all that wait in one
 //     transaction, and deletes them 500 at a time, with the schema and the
 //     settings of the outbox. It neither encodes nor posts anything.
+//   - Inbox: delivery.Queued, called in the process from 32 goroutines, until the
+//     last message is acknowledged, while its workers handle them, in the embedded
+//     store and in PostgreSQL; handled/s counts until the last one is handled.
+//     Beside it: the same store's inserts alone, and publishing with Durable.
+//     InboxWaiting has 0, 10,000 and 1,000,000 messages waiting in the store.
 //   - Growth: the time of a message and the heap with AfterResponse Memory,
 //     by how many messages are published in a row, 1,000 to 1,000,000, of
 //     which memory holds 10,000 at a time. Floor: the smallest number.

@@ -79,6 +79,24 @@
 // same detaches its context by [context.WithoutCancel], and needs
 // deduplication, which remembers its success for the next attempt.
 //
+// # Answer at once, work later
+//
+// [Queued] puts an [Inbox] between the server and the function: a message is stored,
+// acknowledged and handled afterwards, with a deadline, retries with backoff and
+// dead letters, however long the function takes. The store is that of package
+// outbox, in a table or file of its own; several processes may share it.
+//
+//	inbox, err := delivery.NewInbox(store, delivery.InboxOptions{})
+//	...
+//	handler := delivery.Queued(inbox, bill, delivery.WithConsumer(orders))
+//	...
+//	err = inbox.Start(ctx) // and inbox.Stop(ctx) in the end
+//
+// Copies are told apart as below, by a key in the store. The function may be called
+// more than once for a message, as after a crash, unless [DoneTx] makes the removal
+// of the message a part of the function's transaction. What a function discards
+// ([Discard]) becomes dead at once.
+//
 // # Duplicates
 //
 // Messages are delivered at least once. With [WithDeduplication] copies of a
