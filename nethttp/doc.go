@@ -24,5 +24,5 @@
 // The middleware puts a publisher into the request's context and does
 // nothing else: the ResponseWriter is the one it was given, panics pass
 // through, and no goroutine is started. Only with Options.FlushOn is the writer
-// wrapped, to see the status: see [Middleware].
+// wrapped, to decide about the messages before the first byte: see [Writer].
 package nethttp

@@ -32,8 +32,9 @@
 // of [github.com/postoffice-go/postoffice/core/postofficetest]. It checks
 // that handlers find the publisher wherever the framework lets them look, in
 // every mode of Options.AfterResponse; that what is posted after the response
-// does not delay it and is not lost by Stop; that Options.FlushOn is told how
-// the handler ended; that the middleware leaves everything else as it is
+// does not delay it and is not lost by Stop; that Options.FlushOn is asked with
+// the status of the response, and that the response waits for the messages and
+// is replaced if they are not accepted; that the middleware leaves everything else as it is
 // without it (writer, errors, panics, context, goroutines, and what net/http
 // finds on its own request afterwards); that the recovery endpoint works where
 // Mount puts it, unless the path is taken, which is an error; and that Register
