@@ -12,7 +12,7 @@ import (
 )
 
 func TestStateIsItsNameInTextAndJSON(t *testing.T) {
-	for state, name := range map[core.State]string{core.Unknown: "unknown", core.Delivered: "delivered", core.Stored: "stored", core.Queued: "queued"} {
+	for state, name := range map[core.State]string{core.Unknown: "unknown", core.Delivered: "delivered", core.Stored: "stored", core.Queued: "queued", core.Held: "held"} {
 		assert.Equal(t, name, state.String())
 		encoded, err := json.Marshal(map[string]any{"state": state})
 		require.NoError(t, err)
@@ -21,7 +21,7 @@ func TestStateIsItsNameInTextAndJSON(t *testing.T) {
 		require.NoError(t, json.Unmarshal(encoded, &decoded))
 		assert.Equal(t, state, decoded.State)
 	}
-	for _, state := range []core.State{-1, core.Queued + 1} {
+	for _, state := range []core.State{-1, core.Held + 1} {
 		assert.Equal(t, "unknown", state.String())
 	}
 	state := core.Stored
