@@ -61,6 +61,14 @@ func unitOf(t *testing.T, p *core.Publisher) {
 	}
 }
 
+// jobIn makes a publisher that is a unit of work.
+func jobIn(t *testing.T, client *core.Client, mode core.Mode) *core.Publisher {
+	t.Helper()
+	p, err := client.NewPublisher(core.Options{AfterResponse: mode, FlushOn: core.Committed})
+	require.NoError(t, err)
+	return p
+}
+
 // posted counts the requests with messages.
 func posted(server *postofficetest.Server) (posts int) {
 	for _, request := range server.Requests() {
@@ -89,8 +97,7 @@ func inModes(t *testing.T, test func(t *testing.T, mode core.Mode, server *posto
 func TestUnitIsAcceptedTogether(t *testing.T) {
 	inModes(t, func(t *testing.T, mode core.Mode, server *postofficetest.Server, store *insertCounter, config core.Config) {
 		client := newTestClient(t, config)
-		p, err := client.NewPublisher(core.Options{AfterResponse: mode, FlushOn: core.Committed})
-		require.NoError(t, err)
+		p := jobIn(t, client, mode)
 		unitOf(t, p)
 		time.Sleep(time.Minute)
 		require.NoError(t, client.Flush(t.Context()))
@@ -136,8 +143,7 @@ func TestUnitIsDroppedTogether(t *testing.T) {
 				var seen events
 				config.Observer = seen.observer()
 				client := newTestClient(t, config)
-				p, err := client.NewPublisher(core.Options{AfterResponse: mode, FlushOn: core.Committed})
-				require.NoError(t, err)
+				p := jobIn(t, client, mode)
 				unitOf(t, p)
 				receipt, err := p.End(t.Context(), outcome)
 				require.NoError(t, err)
@@ -157,8 +163,7 @@ func TestUnitIsDroppedTogether(t *testing.T) {
 func TestUnitWithoutServer(t *testing.T) {
 	inModes(t, func(t *testing.T, mode core.Mode, server *postofficetest.Server, store *insertCounter, config core.Config) {
 		client := newTestClient(t, config)
-		p, err := client.NewPublisher(core.Options{AfterResponse: mode, FlushOn: core.Committed})
-		require.NoError(t, err)
+		p := jobIn(t, client, mode)
 		unitOf(t, p)
 		server.FailNext(1000, http.StatusServiceUnavailable)
 		receipt, err := p.End(t.Context(), core.Outcome{})
@@ -182,8 +187,7 @@ func TestUnitWithoutServerAndOutbox(t *testing.T) {
 		var seen events
 		config.Observer = seen.observer()
 		client := newTestClient(t, config)
-		p, err := client.NewPublisher(core.Options{AfterResponse: mode, FlushOn: core.Committed})
-		require.NoError(t, err)
+		p := jobIn(t, client, mode)
 		unitOf(t, p)
 		server.FailNext(1000, http.StatusServiceUnavailable)
 		store.fail(errBrokenStore)
@@ -209,9 +213,8 @@ func TestUnitWithoutServerAndOutbox(t *testing.T) {
 func TestUnitOfOneMessageWithoutOutbox(t *testing.T) {
 	inModes(t, func(t *testing.T, mode core.Mode, server *postofficetest.Server, store *insertCounter, config core.Config) {
 		client := newTestClient(t, config)
-		p, err := client.NewPublisher(core.Options{AfterResponse: mode, FlushOn: core.Committed})
-		require.NoError(t, err)
-		_, err = p.Publish(t.Context(), "orders", struct{}{})
+		p := jobIn(t, client, mode)
+		_, err := p.Publish(t.Context(), "orders", struct{}{})
 		require.NoError(t, err)
 		store.fail(errBrokenStore)
 		receipt, err := p.End(t.Context(), core.Outcome{})
@@ -231,8 +234,7 @@ func TestUnitWithDedupKeys(t *testing.T) {
 		server.Hang()
 		_, err := client.Publish(t.Context(), "orders", struct{}{}, core.WithDedupKey("a"))
 		require.NoError(t, err)
-		p, err := client.NewPublisher(core.Options{AfterResponse: mode, FlushOn: core.Committed})
-		require.NoError(t, err)
+		p := jobIn(t, client, mode)
 		for _, key := range []string{"a", "b", "b"} {
 			receipt, err := p.Publish(t.Context(), "orders", struct{}{}, core.WithDedupKey(key))
 			require.NoError(t, err)
@@ -247,9 +249,8 @@ func TestUnitWithDedupKeys(t *testing.T) {
 	t.Run("OutboxFails", func(t *testing.T) {
 		inModes(t, func(t *testing.T, mode core.Mode, server *postofficetest.Server, store *insertCounter, config core.Config) {
 			client := newTestClient(t, config)
-			p, err := client.NewPublisher(core.Options{AfterResponse: mode, FlushOn: core.Committed})
-			require.NoError(t, err)
-			_, err = p.Publish(t.Context(), "orders", struct{}{})
+			p := jobIn(t, client, mode)
+			_, err := p.Publish(t.Context(), "orders", struct{}{})
 			require.NoError(t, err)
 			_, err = p.Publish(t.Context(), "orders", struct{}{}, core.WithDedupKey("a"))
 			require.NoError(t, err)
@@ -300,8 +301,7 @@ func TestPublishedEventsOfAUnit(t *testing.T) {
 			published = append(published, event)
 		}
 		client := newTestClient(t, config)
-		p, err := client.NewPublisher(core.Options{AfterResponse: mode, FlushOn: core.Committed})
-		require.NoError(t, err)
+		p := jobIn(t, client, mode)
 		unitOf(t, p)
 		assert.Empty(t, published)
 		receipt, err := p.End(t.Context(), core.Outcome{})
@@ -323,14 +323,13 @@ func TestStopDiscardsUnitsThatNeverEnded(t *testing.T) {
 		var text logText
 		config.Logger = text.logger()
 		client := newTestClient(t, config)
-		p, err := client.NewPublisher(core.Options{AfterResponse: mode, FlushOn: core.Committed})
-		require.NoError(t, err)
+		p := jobIn(t, client, mode)
 		unitOf(t, p)
 		require.NoError(t, client.Stop(t.Context()))
 		assert.Len(t, seen.of("discarded"), 3)
 		assert.Contains(t, text.String(), "neither a response nor Publisher.End")
 		isEmpty(t, client)
-		_, err = p.Publish(t.Context(), "orders", struct{}{})
+		_, err := p.Publish(t.Context(), "orders", struct{}{})
 		require.ErrorIs(t, err, core.ErrClosed)
 		_, err = p.End(t.Context(), core.Outcome{})
 		require.NoError(t, err, "nothing is left to accept")
@@ -346,13 +345,12 @@ func TestEndWhileStopping(t *testing.T) {
 		client := newTestClient(t, config)
 		busy, end := begin(t, client, core.Options{AfterResponse: core.Memory, FlushOn: core.Succeeded})
 		queueN(t, busy, 1, core.Held) // which Stop waits for
-		p, err := client.NewPublisher(core.Options{AfterResponse: mode, FlushOn: core.Committed})
-		require.NoError(t, err)
+		p := jobIn(t, client, mode)
 		unitOf(t, p)
 		var stopping sync.WaitGroup
 		stopping.Go(func() { assert.NoError(t, client.Stop(context.WithoutCancel(t.Context()))) })
 		synctest.Wait()
-		_, err = p.End(t.Context(), core.Outcome{})
+		_, err := p.End(t.Context(), core.Outcome{})
 		require.ErrorIs(t, err, core.ErrClosed)
 		assert.Len(t, seen.of("discarded"), 3)
 		end(200)
@@ -432,8 +430,7 @@ func TestEndAfterTheDeadline(t *testing.T) {
 	inModes(t, func(t *testing.T, mode core.Mode, server *postofficetest.Server, store *insertCounter, config core.Config) {
 		client := newTestClient(t, config)
 		for cause, want := range map[error]error{context.DeadlineExceeded: core.ErrNotAccepted, context.Canceled: nil} {
-			p, err := client.NewPublisher(core.Options{AfterResponse: mode, FlushOn: core.Committed})
-			require.NoError(t, err)
+			p := jobIn(t, client, mode)
 			unitOf(t, p)
 			before := len(server.Messages()) + len(store.commits())
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -442,7 +439,7 @@ func TestEndAfterTheDeadline(t *testing.T) {
 			}
 			cancel()
 			require.ErrorIs(t, ctx.Err(), cause)
-			_, err = p.End(ctx, core.Outcome{})
+			_, err := p.End(ctx, core.Outcome{})
 			if want == nil {
 				require.NoError(t, err, "a client that hangs up drops nothing")
 				continue

@@ -31,9 +31,9 @@ var unitTests = []test{
 	{"OwnAnswerInstead", ownAnswerInstead},
 	{"SentBeforeTheCommit", sentBeforeTheCommit},
 	{"CommittedInParts", committedInParts},
-	{"MessagesOfAFailedHandler", messagesOfAFailedHandler},
-	{"MessagesAfterATimeout", messagesAfterATimeout},
-	{"LostByAHangUp", lostByAHangUp},
+	{"MessagesOfAFailedHandler", inEachHeldWay(messagesOfAFailedHandler)},
+	{"MessagesAfterATimeout", inEachHeldWay(messagesAfterATimeout)},
+	{"LostByAHangUp", inEachHeldWay(lostByAHangUp)},
 	{"StreamWithoutItsMessages", streamWithoutItsMessages},
 	{"ConnectionWithoutItsMessages", connectionWithoutItsMessages},
 	{"CompressedAnswerInstead", compressedAnswerInstead},
@@ -236,7 +236,7 @@ func committedInParts(t *testing.T, adapter Adapter) {
 }
 
 // messagesOfAFailedHandler drops the messages in every mode.
-func messagesOfAFailedHandler(t *testing.T, adapter Adapter) {
+func messagesOfAFailedHandler(t *testing.T, adapter Adapter, w way) {
 	failing := map[string]Handler{
 		"Error":  func(Call) error { return StatusError(http.StatusServiceUnavailable) },
 		"Status": func(call Call) error { http.Error(call.Writer, "no", http.StatusServiceUnavailable); return nil },
@@ -257,55 +257,22 @@ func messagesOfAFailedHandler(t *testing.T, adapter Adapter) {
 			return StatusError(http.StatusRequestEntityTooLarge)
 		},
 	}
-	for _, w := range ways() {
-		if w.options.FlushOn == nil {
-			continue
-		}
-		for name, handler := range failing {
-			t.Run(w.name+"/"+name, func(t *testing.T) {
-				server := newServer(t)
-				client := w.newClient(t, server)
-				options := w.options
-				options.FlushOn = core.Committed
-				handled, ended := signalEnd(adapter.New(App{Client: client, Options: options, Handler: func(call Call) error {
-					assert.NoError(t, publishTwo(call))
-					return handler(call)
-				}}))
-				got, err := serve(t, handled).try(t.Context(), http.MethodPost, Path, nil)
-				if name != "Panic" {
-					require.NoError(t, err)
-					assert.GreaterOrEqual(t, got.Status, http.StatusBadRequest)
-				}
-				await(t, ended, "the request to end")
-				require.NoError(t, client.Stop(soon(t)))
-				assert.Empty(t, server.MessagesOf(topic))
-				assert.Zero(t, client.Stats().Queued)
-			})
-		}
-	}
-}
-
-// messagesAfterATimeout has http.TimeoutHandler in front of the app.
-func messagesAfterATimeout(t *testing.T, adapter Adapter) {
-	for _, w := range ways() {
-		if w.options.FlushOn == nil {
-			continue
-		}
-		t.Run(w.name, func(t *testing.T) {
+	for name, handler := range failing {
+		t.Run(name, func(t *testing.T) {
 			server := newServer(t)
 			client := w.newClient(t, server)
-			ended := make(chan struct{})
-			app := adapter.New(App{Client: client, Options: w.options, Handler: func(call Call) error {
+			options := w.options
+			options.FlushOn = core.Committed
+			handled, ended := signalEnd(adapter.New(App{Client: client, Options: options, Handler: func(call Call) error {
 				assert.NoError(t, publishTwo(call))
-				<-call.Request.Context().Done() // the client gets 503 now
-				return nil
-			}})
-			got := serve(t, http.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				defer close(ended)
-				app.ServeHTTP(w, r)
-			}), time.Millisecond, "timeout")).do(t, http.MethodGet, Path, nil)
-			assert.Equal(t, http.StatusServiceUnavailable, got.Status)
-			await(t, ended, "the handler to end")
+				return handler(call)
+			}}))
+			got, err := serve(t, handled).try(t.Context(), http.MethodPost, Path, nil)
+			if name != "Panic" {
+				require.NoError(t, err)
+				assert.GreaterOrEqual(t, got.Status, http.StatusBadRequest)
+			}
+			await(t, ended, "the request to end")
 			require.NoError(t, client.Stop(soon(t)))
 			assert.Empty(t, server.MessagesOf(topic))
 			assert.Zero(t, client.Stats().Queued)
@@ -313,37 +280,51 @@ func messagesAfterATimeout(t *testing.T, adapter Adapter) {
 	}
 }
 
+// messagesAfterATimeout has http.TimeoutHandler in front of the app.
+func messagesAfterATimeout(t *testing.T, adapter Adapter, w way) {
+	server := newServer(t)
+	client := w.newClient(t, server)
+	ended := make(chan struct{})
+	app := adapter.New(App{Client: client, Options: w.options, Handler: func(call Call) error {
+		assert.NoError(t, publishTwo(call))
+		<-call.Request.Context().Done() // the client gets 503 now
+		return nil
+	}})
+	got := serve(t, http.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(ended)
+		app.ServeHTTP(w, r)
+	}), time.Millisecond, "timeout")).do(t, http.MethodGet, Path, nil)
+	assert.Equal(t, http.StatusServiceUnavailable, got.Status)
+	await(t, ended, "the handler to end")
+	require.NoError(t, client.Stop(soon(t)))
+	assert.Empty(t, server.MessagesOf(topic))
+	assert.Zero(t, client.Stats().Queued)
+}
+
 // lostByAHangUp has a client that does not wait for the response.
-func lostByAHangUp(t *testing.T, adapter Adapter) {
-	for _, w := range ways() {
-		if w.options.FlushOn == nil {
-			continue
-		}
-		t.Run(w.name, func(t *testing.T) {
-			server := newServer(t)
-			client := w.newClient(t, server)
-			inside := make(chan struct{})
-			app, ended := signalEnd(adapter.New(App{Client: client, Options: w.options, Handler: func(call Call) error {
-				assert.NoError(t, publishTwo(call))
-				close(inside)
-				await(t, call.Request.Context().Done(), "the client to hang up")
-				return nil
-			}}))
-			site := serve(t, app)
-			ctx, hangUp := context.WithCancel(t.Context())
-			defer hangUp()
-			var asking sync.WaitGroup
-			asking.Go(func() {
-				_, err := site.try(ctx, http.MethodGet, Path, nil)
-				assert.ErrorIs(t, err, context.Canceled)
-			})
-			await(t, inside, "the handler")
-			hangUp()
-			asking.Wait()
-			await(t, ended, "the handler to end")
-			w.delivered(t, client, server, 2)
-		})
-	}
+func lostByAHangUp(t *testing.T, adapter Adapter, w way) {
+	server := newServer(t)
+	client := w.newClient(t, server)
+	inside := make(chan struct{})
+	app, ended := signalEnd(adapter.New(App{Client: client, Options: w.options, Handler: func(call Call) error {
+		assert.NoError(t, publishTwo(call))
+		close(inside)
+		await(t, call.Request.Context().Done(), "the client to hang up")
+		return nil
+	}}))
+	site := serve(t, app)
+	ctx, hangUp := context.WithCancel(t.Context())
+	defer hangUp()
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		_, err := site.try(ctx, http.MethodGet, Path, nil)
+		assert.ErrorIs(t, err, context.Canceled)
+	})
+	await(t, inside, "the handler")
+	hangUp()
+	asking.Wait()
+	await(t, ended, "the handler to end")
+	w.delivered(t, client, server, 2)
 }
 
 // streamWithoutItsMessages sends server-sent events.

@@ -52,6 +52,11 @@ func inWays(wanted func(way) bool, check func(t *testing.T, adapter Adapter, w w
 	}
 }
 
+// inEachHeldWay runs a check for every way that holds messages.
+func inEachHeldWay(check func(t *testing.T, adapter Adapter, w way)) func(*testing.T, Adapter) {
+	return inWays(func(w way) bool { return w.options.FlushOn != nil }, check)
+}
+
 // newClient is newClient with what the way needs.
 func (w way) newClient(t *testing.T, server *postofficetest.Server, change ...func(*core.Config)) *core.Client {
 	t.Helper()
