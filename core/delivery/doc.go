@@ -127,6 +127,11 @@
 // messages that carry the whole state of something, not those whose effects add
 // up.
 //
+// # Observing
+//
+// [WithObserver] and [InboxOptions].Observer report what becomes of each message.
+// otelpo.Receiving makes metrics and traces of it.
+//
 // # Stores
 //
 // [NewMemory] remembers in the process: enough for one instance, as long as

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postoffice-go/postoffice/core/internal/loglimit"
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
@@ -62,6 +63,8 @@ func newEndpoint[T any](handle func(ctx context.Context, m Message[T]) error, qu
 	if err != nil {
 		return nil, fmt.Errorf("delivery: %w", err)
 	}
+	log := loglimit.NewLogger(settings.logger, "postoffice: ")
+	settings.observer = settings.observer.guarded(func(doing string, call func() error) error { return guard(log, doing, call) })
 	return &endpoint{
 		settings: settings,
 		reporter: reporter{logger: settings.logger, onError: settings.onError},
@@ -105,7 +108,7 @@ func (h *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	e := &envelope{id: r.Header.Get(wire.MessageIDHeader), path: r.URL.Path, received: time.Now()}
 	if status, err := h.read(w, r, e); err != nil {
-		h.answer(ctx, w, e, Refused, status, err)
+		h.refuse(ctx, w, e, Refused, status, err)
 		return
 	}
 	call, err := h.open(e)
@@ -119,12 +122,12 @@ func (h *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	extended, err := h.extend(ctx, e)
 	if err != nil {
-		h.settle(ctx, w, e, err)
+		h.refuse(ctx, w, e, kindOf(err), http.StatusInternalServerError, err)
 		return
 	}
 	ctx = extended
 	if h.deduplicator == nil {
-		h.settle(ctx, w, e, run(ctx, h.timeout, call))
+		h.settle(ctx, w, e, h.handle(ctx, e, h.timeout, call))
 		return
 	}
 	h.deduplicate(ctx, w, r, e, call)
@@ -210,6 +213,26 @@ func catch(err *error) {
 	}
 }
 
+// handle calls the function of a message, with a context that ends after a time
+// unless that is zero, and tells the observer.
+func (h *endpoint) handle(ctx context.Context, e *envelope, within time.Duration, call func(context.Context) error) error {
+	return run(ctx, within, func(ctx context.Context) error {
+		handling, end := h.observer.Handle(ctx, HandleCall{Topic: h.topic, ID: e.id, Attributes: e.attributes})
+		begun, err := time.Now(), errAborted
+		defer func() {
+			took := time.Since(begun)
+			end(err)
+			h.observer.Handled(Event{Topic: h.topic, Duration: took}.ended(err, errors.Is(ctx.Err(), context.DeadlineExceeded)))
+		}()
+		err = run(handling, 0, call)
+		return err
+	})
+}
+
+// errAborted is what the observer is told of a function that has aborted the
+// connection or ended its goroutine.
+var errAborted = errors.New("the function has aborted the request")
+
 // run calls a function, with a context that ends after a time unless that is
 // zero.
 func run(ctx context.Context, within time.Duration, call func(context.Context) error) (err error) {
@@ -225,7 +248,7 @@ func run(ctx context.Context, within time.Duration, call func(context.Context) e
 // notDecoded answers a message that could not be decoded.
 func (h *endpoint) notDecoded(ctx context.Context, w http.ResponseWriter, e *envelope, err error) {
 	if kindOf(err) == Panicked {
-		h.settle(ctx, w, e, err)
+		h.refuse(ctx, w, e, Panicked, http.StatusInternalServerError, err)
 		return
 	}
 	status := http.StatusBadRequest
@@ -238,7 +261,7 @@ func (h *endpoint) notDecoded(ctx context.Context, w http.ResponseWriter, e *env
 			err = fmt.Errorf("%w; putting it aside: %w", err, failed)
 		}
 	}
-	h.answer(ctx, w, e, NotDecoded, status, err)
+	h.refuse(ctx, w, e, NotDecoded, status, err)
 }
 
 // deduplicate handles a message that is not being handled and was not.
@@ -246,15 +269,21 @@ func (h *endpoint) deduplicate(ctx context.Context, w http.ResponseWriter, r *ht
 	state, claimed, err := h.begin(ctx, r, e)
 	switch {
 	case errors.Is(err, errNoID):
-		h.answer(ctx, w, e, Refused, http.StatusBadRequest, err)
+		h.refuse(ctx, w, e, Refused, http.StatusBadRequest, err)
 		return
 	case err != nil:
-		h.answer(ctx, w, e, NotDeduplicated, http.StatusServiceUnavailable, err)
+		h.refuse(ctx, w, e, NotDeduplicated, http.StatusServiceUnavailable, err)
 		return
 	case state == Handled:
+		if e.latestKey != "" {
+			h.observer.Skipped(Event{Topic: h.topic})
+		} else {
+			h.observer.Duplicate(Event{Topic: h.topic})
+		}
 		w.WriteHeader(http.StatusNoContent)
 		return
 	case state == Running:
+		h.observer.Busy(Event{Topic: h.topic})
 		running := "a copy of the message is being handled"
 		if e.latestKey != "" {
 			running = "a message of the same key is being handled"
@@ -272,7 +301,7 @@ func (h *endpoint) deduplicate(ctx context.Context, w http.ResponseWriter, r *ht
 	if h.timeout > 0 {
 		within = min(within, h.timeout)
 	}
-	err = run(context.WithValue(ctx, claimKey{}, claimed), within, call)
+	err = h.handle(context.WithValue(ctx, claimKey{}, claimed), e, within, call)
 	returned = true
 	if acknowledges(err) {
 		if failed := claimed.done(ctx); failed != nil { // but what is done is done: no retry
@@ -298,6 +327,12 @@ func (h *endpoint) settle(ctx context.Context, w http.ResponseWriter, e *envelop
 		return
 	}
 	h.answer(ctx, w, e, kindOf(err), status, err)
+}
+
+// refuse answers a message that was not given to the function.
+func (h *endpoint) refuse(ctx context.Context, w http.ResponseWriter, e *envelope, kind Kind, status int, err error) {
+	h.observer.Refused(Event{Topic: h.topic, Name: h.name, Kind: kind, Err: err})
+	h.answer(ctx, w, e, kind, status, err)
 }
 
 // answer reports a problem and answers with its kind, and with the name of a field

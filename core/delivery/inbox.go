@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -70,8 +69,9 @@ type InboxOptions struct {
 	// Logger gets what happens in the inbox, without payloads. Defaults to
 	// slog.Default(). The problems of messages go to that of [WithLogger].
 	Logger *slog.Logger
-	// Observer is told of messages; the zero InboxObserver of none.
-	Observer InboxObserver
+	// Observer receives the events of messages, also those of the requests to handlers
+	// of [Queued]. Defaults to none.
+	Observer Observer
 }
 
 // validate says what is wrong with the options, and fills in the defaults.
@@ -148,7 +148,7 @@ func NewInbox(store outbox.Keeper, options InboxOptions) (*Inbox, error) {
 		options: options, store: store, log: loglimit.NewLogger(options.Logger, "postoffice: "),
 		handlers: newHandlers(), ended: make(chan struct{}),
 	}
-	b.options.Observer = b.guardObserver(options.Observer)
+	b.options.Observer = options.Observer.guarded(b.guard)
 	b.force, b.cancelAll = context.WithCancel(context.Background())
 	b.stopping, b.stopRelay = context.WithCancel(context.Background())
 	finisher := finishing{store, options.Keep}
@@ -345,18 +345,7 @@ func (b *Inbox) forget() {
 }
 
 // guard calls code of the app. A panic is logged and returned as an error.
-func (b *Inbox) guard(doing string, call func() error) (err error) {
-	defer func() {
-		if reason := recover(); reason != nil {
-			b.log.Error("panic", doing, "code of the app has panicked in "+doing+"; the inbox goes on",
-				"panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
-			err = errPanicked
-		}
-	}()
-	return call()
-}
-
-var errPanicked = errors.New("panic")
+func (b *Inbox) guard(doing string, call func() error) error { return guard(b.log, doing, call) }
 
 // handlers are the functions of an inbox, by the names of their messages.
 type handlers struct {

@@ -80,7 +80,7 @@ func TestInboxDoneTx(t *testing.T) {
 		var seen calls
 		inbox := startedInbox(t, store, delivery.InboxOptions{
 			MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond,
-			Observer: delivery.InboxObserver{Handled: func(e delivery.InboxEvent) { seen.add("%d %v", e.Attempts, e.Err) }},
+			Observer: delivery.Observer{Handled: func(e delivery.Event) { seen.add("%d %v", e.Attempts, e.Err) }},
 		})
 		attempts := 0
 		handler := queued(inbox, "orders", func(ctx context.Context, m delivery.Message[order]) error {

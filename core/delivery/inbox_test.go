@@ -105,9 +105,9 @@ func TestInboxHandlesACopyOnce(t *testing.T) {
 		const keep = time.Hour
 		var seen, events calls
 		goOn := make(chan struct{})
-		inbox := startedInbox(t, store, delivery.InboxOptions{Keep: keep, Observer: delivery.InboxObserver{
-			Stored:    func(e delivery.InboxEvent) { events.add("stored %s", e.Topic) },
-			Duplicate: func(e delivery.InboxEvent) { events.add("duplicate %s", e.Topic) },
+		inbox := startedInbox(t, store, delivery.InboxOptions{Keep: keep, Observer: delivery.Observer{
+			Stored:    func(e delivery.Event) { events.add("stored %s", e.Topic) },
+			Duplicate: func(e delivery.Event) { events.add("duplicate %s", e.Topic) },
 		}})
 		handler := queued(inbox, "orders", func(_ context.Context, m delivery.Message[order]) error {
 			seen.add("%d", m.Payload.ID)
@@ -229,9 +229,9 @@ func TestInboxRetriesAndBuries(t *testing.T) {
 		inbox := startedInbox(t, store, delivery.InboxOptions{
 			MaxAttempts: 4, MinBackoff: time.Second, MaxBackoff: 2 * time.Second,
 			Logger: slog.New(slog.NewTextHandler(&log, nil)),
-			Observer: delivery.InboxObserver{
-				Handled: func(e delivery.InboxEvent) { events.add("handled %s %d %v", e.Name, e.Attempts, e.Err) },
-				Dead:    func(e delivery.InboxEvent) { events.add("dead %s %v", e.Topic, e.Err) },
+			Observer: delivery.Observer{
+				Handled: func(e delivery.Event) { events.add("handled %s %d %v", e.Name, e.Attempts, e.Err) },
+				Dead:    func(e delivery.Event) { events.add("dead %s %v", e.Topic, e.Err) },
 			},
 		})
 		var reported problems
@@ -296,8 +296,8 @@ func TestInboxDiscardedIsDead(t *testing.T) {
 func TestInboxCatchesPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory.New()
-		inbox := startedInbox(t, store, delivery.InboxOptions{MinBackoff: time.Hour, MaxBackoff: time.Hour, Observer: delivery.InboxObserver{
-			Stored: func(delivery.InboxEvent) { panic("observer") },
+		inbox := startedInbox(t, store, delivery.InboxOptions{MinBackoff: time.Hour, MaxBackoff: time.Hour, Observer: delivery.Observer{
+			Stored: func(delivery.Event) { panic("observer") },
 			Handle: func(context.Context, delivery.HandleCall) (context.Context, func(error)) { panic("observer") },
 		}})
 		var log bytes.Buffer
@@ -521,21 +521,21 @@ func TestInboxContexts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type name struct{}
 		var seen calls
-		inbox := startedInbox(t, memory.New(), delivery.InboxOptions{Observer: delivery.InboxObserver{
+		inbox := startedInbox(t, memory.New(), delivery.InboxOptions{Observer: delivery.Observer{
 			Handle: func(ctx context.Context, call delivery.HandleCall) (context.Context, func(error)) {
 				seen.add("begin %s %s %s %d %v", call.Topic, call.Name, call.ID, call.Attempts, call.Attributes)
-				return context.WithValue(ctx, name{}, "span"), func(err error) { seen.add("end %v", err) }
+				return context.WithValue(ctx, name{}, fmt.Sprint(ctx.Value(name{}), " span")), func(err error) { seen.add("end %v", err) }
 			},
 		}})
 		give(t, queued(inbox, "orders", func(ctx context.Context, _ delivery.Message[order]) error {
 			seen.add("%v", ctx.Value(name{}))
 			return delivery.DoneTx(ctx, nil)
 		}, delivery.WithName("billing"), delivery.WithContext(func(ctx context.Context, attributes map[string]string) context.Context {
-			return context.WithValue(ctx, name{}, fmt.Sprint(ctx.Value(name{}), " ", attributes["region"]))
+			return context.WithValue(ctx, name{}, attributes["region"])
 		})), 7)
 		require.NoError(t, inbox.Flush(t.Context()))
 		assert.Equal(t, []string{
-			"begin orders billing 7 1 map[region:north]", "span north",
+			"begin orders billing 7 1 map[region:north]", "north span",
 			"end delivery: no deduplicator or inbox that takes part in transactions: the store of the inbox is *memory.Store",
 		}, seen.take())
 	})

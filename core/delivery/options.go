@@ -43,6 +43,7 @@ type settings struct {
 	undecodable func(ctx context.Context, m Undecodable) error
 	onError     func(ctx context.Context, p Problem)
 	logger      *slog.Logger
+	observer    Observer
 
 	deduplicator Deduplicator // nil for none
 	scope        string

@@ -28,7 +28,8 @@ import (
 // part of its transaction.
 //
 // The options are those of Handler, but for [WithDeduplication] and [WithLease],
-// which the inbox replaces, and WithKeep, which is an option of the inbox.
+// which the inbox replaces, and WithKeep and WithObserver, which are options of the
+// inbox.
 // [WithScope] tells consumers apart whose messages are copies of each other;
 // it defaults to the name.
 //
@@ -70,7 +71,7 @@ func NewQueued[T any](inbox *Inbox, handle func(ctx context.Context, m Message[T
 	if h.scope == "" {
 		h.scope = h.name
 	}
-	h.inbox = inbox
+	h.inbox, h.observer = inbox, inbox.options.Observer
 	if err := inbox.handlers.add(h.name, h); err != nil {
 		return nil, err
 	}
@@ -109,10 +110,10 @@ func (h *endpoint) enqueue(w http.ResponseWriter, r *http.Request, e *envelope) 
 	ctx := r.Context()
 	inserted, err := h.store(r, e)
 	if err != nil {
-		h.answer(ctx, w, e, NotStored, http.StatusServiceUnavailable, err)
+		h.refuse(ctx, w, e, NotStored, http.StatusServiceUnavailable, err)
 		return
 	}
-	event := InboxEvent{Topic: h.topic, Name: h.name}
+	event := Event{Topic: h.topic, Name: h.name}
 	if inserted {
 		h.inbox.options.Observer.Stored(event)
 		h.inbox.relay.Wake()

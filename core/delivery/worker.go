@@ -27,10 +27,10 @@ func (b *Inbox) handle(force context.Context, record outbox.Record) (failure *of
 	begun := time.Now()
 	c := &queuedClaim{inbox: b, id: record.ID}
 	timedOut, id, err := b.work(force, h, record, c)
-	b.options.Observer.Handled(InboxEvent{
+	b.options.Observer.Handled(Event{
 		Topic: h.topic, Name: h.name, Attempts: record.Attempts, Age: max(begun.Sub(record.CreatedAt), 0),
-		Duration: time.Since(begun), Err: err,
-	})
+		Duration: time.Since(begun),
+	}.ended(err, timedOut))
 	switch {
 	case err == nil:
 		return nil, c.done.Load()
@@ -62,7 +62,7 @@ func (b *Inbox) work(force context.Context, h *endpoint, record outbox.Record, c
 	if err != nil {
 		return false, "", err
 	}
-	ctx, end := b.options.Observer.Handle(ctx, HandleCall{Topic: h.topic, Name: h.name, Attempts: record.Attempts, ID: e.id, Attributes: e.attributes})
+	end := func(error) {}
 	err = guardedCall(func() error {
 		call, err := h.decode(e)
 		if err != nil {
@@ -72,7 +72,10 @@ func (b *Inbox) work(force context.Context, h *endpoint, record outbox.Record, c
 		if err != nil {
 			return err
 		}
-		return call(extended)
+		var handling context.Context
+		handling, end = b.options.Observer.Handle(extended,
+			HandleCall{Topic: h.topic, Name: h.name, Attempts: record.Attempts, ID: e.id, Attributes: e.attributes})
+		return call(handling)
 	})
 	end(err)
 	return err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded), e.id, err
@@ -90,7 +93,7 @@ func guardedCall(call func() error) (err error) {
 
 // dead reports messages that have become dead.
 func (b *Inbox) dead(name string, messages int, cause error, _ bool) {
-	event := InboxEvent{Topic: name, Name: name, Err: cause}
+	event := Event{Topic: name, Name: name, Err: cause}
 	if h := b.handlers.find(name); h != nil {
 		event.Topic = h.topic
 	}
