@@ -130,7 +130,7 @@
 // # Observing
 //
 // [WithObserver] and [InboxOptions].Observer report what becomes of each message.
-// otelpo.Receiving makes metrics and traces of it.
+// otelpo.DeliveryObserver makes metrics and traces of it.
 //
 // # Stores
 //

@@ -159,7 +159,7 @@ func joinHandles(a, b handleHook) handleHook {
 // ended returns the event of a function that has returned an error, or nil.
 func (e Event) ended(err error, timedOut bool) Event {
 	if err != nil {
-		e.Kind, e.TimedOut, e.Err = kindOf(err), timedOut, err
+		e.Kind, e.TimedOut, e.Err = KindOf(err), timedOut, err
 	}
 	return e
 }

@@ -107,6 +107,15 @@ func Discard(err error) error {
 	return &discard{err}
 }
 
+// KindOf returns the kind of problem that an error of a function is reported as:
+// [Panicked], [Discarded] or [Failed]; zero for nil. It is for [Observer].Handle.
+func KindOf(err error) Kind {
+	if err == nil {
+		return 0
+	}
+	return kindOf(err)
+}
+
 // kindOf tells how the error of a function is reported.
 func kindOf(err error) Kind {
 	if _, ok := errors.AsType[*PanicError](err); ok {

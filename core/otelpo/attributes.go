@@ -19,6 +19,9 @@ const (
 	outboxStateKey = attribute.Key("postoffice.outbox.state")
 	setupKindKey   = attribute.Key("postoffice.setup.kind")
 	setupStatusKey = attribute.Key("postoffice.setup.status")
+	outcomeKey     = attribute.Key("postoffice.outcome")
+	attemptsKey    = attribute.Key("postoffice.attempts")
+	inboxStateKey  = attribute.Key("postoffice.inbox.state")
 )
 
 // system is the messaging.system of everything.
@@ -27,6 +30,7 @@ var system = semconv.MessagingSystemKey.String("postoffice")
 // label names a set of attributes of a measurement.
 type label struct {
 	topic, operation string
+	subscription     string
 	key              attribute.Key
 	value            string
 	errorType        string
@@ -46,6 +50,9 @@ func newLabelled(name label) *labelled {
 	}
 	if name.operation != "" {
 		attributes = append(attributes, semconv.MessagingOperationName(name.operation))
+	}
+	if name.subscription != "" {
+		attributes = append(attributes, semconv.MessagingDestinationSubscriptionName(name.subscription))
 	}
 	if name.key != "" {
 		attributes = append(attributes, name.key.String(name.value))

@@ -1,5 +1,5 @@
 // Package otelpo makes OpenTelemetry metrics and traces of what a client
-// does.
+// does, and of the messages that an app receives.
 //
 //	observer := otelpo.Observer()                  // the global providers
 //	client, err := core.NewClient(core.Config{Observer: observer, ...})
@@ -10,6 +10,13 @@
 //
 // An app with an Observer of its own passes both:
 // core.JoinObservers(otelpo.Observer(), own).
+//
+// Messages that are received, by a handler or an inbox of package delivery:
+//
+//	handler := delivery.Handler(bill, delivery.WithObserver(otelpo.DeliveryObserver()))
+//	inbox, err := delivery.NewInbox(store, delivery.InboxOptions{Observer: otelpo.DeliveryObserver()})
+//	...
+//	stop, err := otelpo.InboxGauges(inbox)         // what waits, and how long
 //
 // Names follow the semantic conventions for messaging of OpenTelemetry
 // 1.43.0, which are in development there, with "postoffice" as the
@@ -58,6 +65,34 @@
 //   - postoffice.outbox.messages, by postoffice.outbox.state ("pending",
 //     "dead"), postoffice.outbox.bytes, and postoffice.outbox.oldest.age in s.
 //
+// # Metrics of the DeliveryObserver
+//
+// All have the attributes messaging.system and, where the handler has a topic,
+// messaging.destination.name. Those of an inbox have
+// messaging.destination.subscription.name, which is that of [delivery.WithName].
+//
+//   - messaging.process.duration, histogram in s, and
+//     messaging.client.consumed.messages, counter: calls of functions, each attempt by
+//     itself (messaging.operation.name "process"); error.type when they failed.
+//   - postoffice.consumer.outcomes, counter by postoffice.outcome. Of requests of the
+//     server: "stored" (in an inbox), "duplicate", "busy" (a copy is being handled),
+//     "skipped" (by [delivery.WithLatest]) and "refused". Of calls of functions:
+//     "handled", "failed", "timed_out", "panicked" and "discarded". Of messages of an
+//     inbox: "dead".
+//   - postoffice.inbox.age, histogram in s, and postoffice.inbox.attempts, histogram:
+//     once for each message of an inbox that was handled, how long it had been there
+//     when its last call began, and the calls. The server tells neither, so there are
+//     none of a handler without an inbox.
+//
+// The error.type is "refused" (credentials, method, type or size are wrong),
+// "not_decoded", "not_deduplicated", "not_stored", "panic", "discarded", "timeout", or
+// that of the error that the function has returned, "_OTHER" for one of the app's own.
+//
+// # Metrics of InboxGauges
+//
+//   - postoffice.inbox.messages, by postoffice.inbox.state ("pending", "dead"),
+//     postoffice.inbox.bytes, and postoffice.inbox.oldest.age in s.
+//
 // # Traces
 //
 // A call to Publish, PublishBulk or PublishTx is a span "publish {topic}" of
@@ -73,8 +108,12 @@
 // of up to 128 of their calls. What is posted from the outbox, by the relay,
 // has no links: the outbox does not keep them.
 //
-// Consumers see a trace only if the publisher asks for it, see
-// [WithPropagation], and take it up with [Extract].
+// A call of a function for a message that was received is a span "process {topic}" of
+// kind consumer, for each attempt; postoffice.attempts counts them in an inbox. It is
+// linked to the span of the publisher, if that has put its trace into the message, see
+// [WithPropagation]; otherwise there is nothing to link to. It is below the span that
+// the request's context has, or else begins a trace. With
+// delivery.WithContext([Extract]) it is below the publisher's span, in the same trace.
 //
 // # What it costs
 //

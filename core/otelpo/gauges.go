@@ -10,10 +10,11 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// outboxTimeout bounds how long collecting metrics waits for the outbox.
-const outboxTimeout = 5 * time.Second
+// storeTimeout bounds how long collecting metrics waits for an outbox or an inbox.
+const storeTimeout = 5 * time.Second
 
 // Gauges registers metrics of what a client holds: in memory, and in the
 // outbox, if it has one. Collecting them asks the outbox at most once in
@@ -70,7 +71,7 @@ func Gauges(client *core.Client, options ...Option) (stop func() error, err erro
 		states[state] = with(breakerKey, string(state))
 	}
 	pending, dead := with(outboxStateKey, "pending"), with(outboxStateKey, "dead")
-	look := &outboxLook{outbox: client.Outbox(), interval: s.interval}
+	look := &storeLook{ask: client.Outbox().Stats, interval: s.interval}
 	registration, err := meter.RegisterCallback(func(ctx context.Context, to metric.Observer) error {
 		stats := client.Stats()
 		to.ObserveInt64(queued, int64(stats.Queued), all)
@@ -86,10 +87,10 @@ func Gauges(client *core.Client, options ...Option) (stop func() error, err erro
 		if !ok {
 			return nil // an error would keep the app's other metrics from being exported
 		}
-		to.ObserveInt64(stored, int64(seen.pending), pending)
-		to.ObserveInt64(stored, int64(seen.dead), dead)
-		to.ObserveInt64(storedBytes, seen.bytes, all)
-		to.ObserveFloat64(oldest, seen.age.Seconds(), all)
+		to.ObserveInt64(stored, int64(seen.Pending), pending)
+		to.ObserveInt64(stored, int64(seen.Dead), dead)
+		to.ObserveInt64(storedBytes, seen.Bytes, all)
+		to.ObserveFloat64(oldest, seen.Age.Seconds(), all)
 		return nil
 	}, queued, queuedBytes, atRisk, stored, storedBytes, breaker, outboxBreaker, oldest)
 	if err != nil {
@@ -106,44 +107,37 @@ func oneIf(is bool) int64 {
 	return 0
 }
 
-// outboxLook remembers for a while what an outbox holds.
-type outboxLook struct {
-	outbox   *core.Outbox
+// storeLook remembers for a while what an outbox or an inbox holds.
+type storeLook struct {
+	ask      func(ctx context.Context) (outbox.Stats, error)
 	interval time.Duration
 
 	mu   sync.Mutex
 	next time.Time // when to ask again
-	last outboxSeen
-	ok   bool // the outbox has told
+	last outbox.Stats
+	ok   bool // the store has told
 }
 
-// outboxSeen is what an outbox held when it was asked.
-type outboxSeen struct {
-	pending, dead int
-	bytes         int64
-	age           time.Duration
-}
-
-// stats tells what the outbox holds, or held a while ago; false if it does not
-// say. That lasts as long, so that an outbox in trouble is left alone. The reason
+// stats tells what the store holds, or held a while ago; false if it does not
+// say. That lasts as long, so that a store in trouble is left alone. The reason
 // goes to OpenTelemetry's error handler, once.
-func (l *outboxLook) stats(ctx context.Context) (outboxSeen, bool) {
+func (l *storeLook) stats(ctx context.Context) (outbox.Stats, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if time.Now().Before(l.next) {
 		return l.last, l.ok
 	}
-	asking, cancel := context.WithTimeout(ctx, outboxTimeout)
+	asking, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	stats, err := l.outbox.Stats(asking)
+	stats, err := l.ask(asking)
 	if err != nil && ctx.Err() != nil {
-		return outboxSeen{}, false // who asked has left; that says nothing of the outbox
+		return outbox.Stats{}, false // who asked has left; that says nothing of the store
 	}
 	l.next = time.Now().Add(l.interval)
 	l.ok = err == nil
 	if !errors.Is(err, core.ErrNoOutbox) {
 		report(err)
 	}
-	l.last = outboxSeen{pending: stats.Pending, dead: stats.Dead, bytes: stats.Bytes, age: stats.Age}
+	l.last = stats
 	return l.last, l.ok
 }

@@ -17,10 +17,11 @@ import (
 // scope is the name of the instrumentation.
 const scope = "github.com/postoffice-go/postoffice/core/otelpo"
 
-// DefaultOutboxInterval is how long [Gauges] uses what the outbox has told.
+// DefaultOutboxInterval is how long [Gauges] and [InboxGauges] use what the outbox or
+// the inbox has told.
 const DefaultOutboxInterval = 30 * time.Second
 
-// Option changes what [Observer] or [Gauges] use.
+// Option changes what [Observer], [DeliveryObserver] and the gauges use.
 type Option func(*settings) error
 
 type settings struct {
@@ -39,7 +40,7 @@ func WithMeterProvider(provider metric.MeterProvider) Option {
 }
 
 // WithTracerProvider sets where traces go. Defaults to the global
-// TracerProvider; that of package trace/noop turns traces off. Gauges has no
+// TracerProvider; that of package trace/noop turns traces off. Gauges have no
 // use for it.
 func WithTracerProvider(provider trace.TracerProvider) Option {
 	return func(s *settings) error {
@@ -48,9 +49,10 @@ func WithTracerProvider(provider trace.TracerProvider) Option {
 	}
 }
 
-// WithOutboxInterval sets how long [Gauges] uses what the outbox has told
-// before it asks again, however often metrics are collected. Zero means the
-// default, 30 s; a negative duration is an error. Observer has no use for it.
+// WithOutboxInterval sets how long [Gauges] and [InboxGauges] use what the outbox or
+// the inbox has told before they ask again, however often metrics are collected. Zero
+// means the default, 30 s; a negative duration is an error. Observers have no use for
+// it.
 func WithOutboxInterval(d time.Duration) Option {
 	return func(s *settings) error {
 		if d < 0 {

@@ -1,0 +1,63 @@
+package otelpo
+
+import (
+	"context"
+	"errors"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/postoffice-go/postoffice/core/delivery"
+)
+
+// InboxGauges registers metrics of what an inbox holds. Collecting them asks its store
+// at most once in 30 s, or in the time of [WithOutboxInterval], and waits for it no
+// longer than 5 s; while the store gives no answer its metrics are left out, and
+// OpenTelemetry's error handler gets the reason. Where several processes share an
+// inbox, each tells of all of it. The function returned ends it, and is to be called
+// before the store is closed. Errors name an inbox or an option that is nil, or are
+// those of the MeterProvider.
+//
+// The gauges of several inboxes with the same MeterProvider replace each other: give
+// each a MeterProvider of its own.
+func InboxGauges(inbox *delivery.Inbox, options ...Option) (stop func() error, err error) {
+	s, err := resolve(options)
+	if inbox == nil {
+		err = errors.Join(errors.New("otelpo: inbox is nil"), err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	meter := s.meter()
+	stored, err := meter.Int64ObservableUpDownCounter("postoffice.inbox.messages", metric.WithUnit("{message}"),
+		metric.WithDescription("Messages in the inbox."))
+	errs := []error{err}
+	bytes, err := meter.Int64ObservableUpDownCounter("postoffice.inbox.bytes", metric.WithUnit("By"),
+		metric.WithDescription("Bytes of the messages in the inbox."))
+	errs = append(errs, err)
+	oldest, err := meter.Float64ObservableGauge("postoffice.inbox.oldest.age", metric.WithUnit("s"),
+		metric.WithDescription("Age of the oldest message in the inbox that waits to be handled; 0 if none does."))
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return nil, err
+	}
+	with := func(attributes ...attribute.KeyValue) metric.MeasurementOption {
+		return metric.WithAttributeSet(attribute.NewSet(append(attributes, system)...))
+	}
+	all, pending, dead := with(), with(inboxStateKey.String("pending")), with(inboxStateKey.String("dead"))
+	look := &storeLook{ask: inbox.Stats, interval: s.interval}
+	registration, err := meter.RegisterCallback(func(ctx context.Context, to metric.Observer) error {
+		seen, ok := look.stats(ctx)
+		if !ok {
+			return nil // an error would keep the app's other metrics from being exported
+		}
+		to.ObserveInt64(stored, int64(seen.Pending), pending)
+		to.ObserveInt64(stored, int64(seen.Dead), dead)
+		to.ObserveInt64(bytes, seen.Bytes, all)
+		to.ObserveFloat64(oldest, seen.Age.Seconds(), all)
+		return nil
+	}, stored, bytes, oldest)
+	if err != nil {
+		return nil, err
+	}
+	return registration.Unregister, nil
+}
