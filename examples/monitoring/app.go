@@ -37,7 +37,7 @@ type visit struct {
 const brokenPage = "/broken"
 
 // routes are what the app serves beside the client's own routes.
-func routes(client *core.Client, metrics http.Handler) http.Handler {
+func routes(client *core.Client, metrics http.Handler) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", index)
 	mux.Handle("GET /metrics", metrics)

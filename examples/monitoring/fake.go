@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
@@ -26,15 +25,6 @@ func startFakeServer() (*fakeServer, error) {
 		return http.StatusBadRequest, bytes.Contains(body, []byte(`"`+refusedItem+`"`))
 	})
 	return &fakeServer{server}, nil
-}
-
-// consumers are those of the app's topics but one. The fake server keeps what
-// is for them.
-func (*fakeServer) consumers() []core.Consumer {
-	return []core.Consumer{
-		{Topic: orders, Target: orders, Type: core.PubSub},
-		{Topic: visits, Target: visits, Type: core.PubSub},
-	}
 }
 
 // comeAndGo has the server be up and down in turns until the context ends.

@@ -1,5 +1,5 @@
-// Command monitoring is a small net/http app that publishes to Postoffice and
-// tells Prometheus how it goes.
+// Command monitoring is a small net/http app that publishes to Postoffice,
+// consumes what it publishes, and tells Prometheus how it goes.
 //
 //	go run ./examples/monitoring
 //	curl http://127.0.0.1:8080/metrics
@@ -45,6 +45,9 @@ func main() {
 	}
 }
 
+// stopTime bounds each step of a graceful shutdown.
+const stopTime = 10 * time.Second
+
 // run serves until the context ends.
 func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	f, err := parseFlags(args)
@@ -84,6 +87,15 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, meters.Shutdown(context.WithoutCancel(ctx))) }()
+	receiver, err := startReceiver(ctx, f.file+".inbox", listener.Addr().String(), meters, f.interval)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+		defer cancel()
+		err = errors.Join(err, receiver.stop(stopping))
+	}()
 	config.Observer = otelpo.Observer(otelpo.WithMeterProvider(meters))
 	client, err := core.NewClient(config)
 	if err != nil {
@@ -97,7 +109,11 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	if err := outboxpage.Mount(client, outboxpage.Options{Authorize: fromThisMachine}); err != nil {
 		return errors.Join(err, client.Stop(ctx))
 	}
-	server := &http.Server{Handler: routes(client, metrics), ReadHeaderTimeout: 5 * time.Second}
+	mux := routes(client, metrics)
+	if err := receiver.mount(mux); err != nil {
+		return errors.Join(err, client.Stop(ctx))
+	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	if err := nethttp.Register(server, client, nethttp.Options{}); err != nil {
 		return errors.Join(err, client.Stop(ctx))
 	}
@@ -121,8 +137,9 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	}
 	end()
 	show.Wait()
-	// First the handlers end, then what they have published, then the outbox.
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	// First the handlers end, then what they have published, then the inbox and the
+	// outbox.
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer cancel()
 	return errors.Join(err, server.Shutdown(stopping), client.Stop(stopping))
 }
@@ -155,7 +172,8 @@ func configure(f *flags, host string, stdout io.Writer) (core.Config, *fakeServe
 	}
 	config.URL = fake.URL()
 	config.OriginHost = "http://fake:secret@" + host
-	config.Consumers = fake.consumers()
+	ofOrders, ofVisits := consumers(host)
+	config.Consumers = []core.Consumer{ofOrders, ofVisits}
 	config.RecoveryEnabled = true
 	return config, fake, nil
 }

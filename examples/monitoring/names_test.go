@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/delivery"
 	"github.com/postoffice-go/postoffice/core/otelpo"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 )
@@ -44,6 +45,14 @@ func exported(t *testing.T) (metrics, labels map[string]bool) {
 	_, end := observer.Publish(t.Context(), core.PublishCall{Topic: orders, Messages: 1})
 	end(core.Receipt{}, event.Err)
 
+	received := otelpo.DeliveryObserver(otelpo.WithMeterProvider(meters))
+	inbox, err := delivery.NewInbox(memory.New(), delivery.InboxOptions{Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	stopInboxGauges, err := otelpo.InboxGauges(inbox, otelpo.WithMeterProvider(meters))
+	require.NoError(t, err)
+	received.Handled(delivery.Event{Topic: orders, Name: orders, Attempts: 1})
+	received.Handled(delivery.Event{Topic: orders, Name: orders, Attempts: 1, Kind: delivery.Failed, Err: event.Err})
+
 	page := httptest.NewRecorder()
 	handler.ServeHTTP(page, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
 	metrics, labels = map[string]bool{}, map[string]bool{}
@@ -54,6 +63,7 @@ func exported(t *testing.T) (metrics, labels map[string]bool) {
 		}
 	}
 	require.NoError(t, stopGauges())
+	require.NoError(t, stopInboxGauges())
 	require.NoError(t, meters.Shutdown(t.Context()))
 	require.NoError(t, client.Stop(context.WithoutCancel(t.Context())))
 	return metrics, labels

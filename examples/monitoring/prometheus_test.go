@@ -187,7 +187,7 @@ func TestPrometheus(t *testing.T) {
 			}
 		}
 	}
-	for _, alert := range []string{"PostofficeDeadMessages", "PostofficeNoConsumer"} {
+	for _, alert := range []string{"PostofficeDeadMessages", "PostofficeNoConsumer", "PostofficeInboxDead"} {
 		eventually(func() bool {
 			for _, fires := range p.alerts(t) {
 				if fires == alert {

@@ -44,6 +44,8 @@ func request(n int) (path string, body any) {
 		return "/parcels", order{Number: n}
 	case n%1000 == 100: // becomes dead
 		return "/orders", order{Number: n, Item: refusedItem}
+	case n%1000 == 300: // becomes dead in the inbox
+		return "/orders", order{Number: n, Item: unknownItem}
 	case n%2 == 0:
 		return "/orders", order{Number: n, Item: "teapot"}
 	case n%100 == 99: // discarded, for the page cannot be shown
