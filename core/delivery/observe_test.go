@@ -264,3 +264,15 @@ func TestJoinObservers(t *testing.T) {
 		assert.Equal(t, []string{"begin x", "begin y", "end y", "end x"}, nesting.take())
 	})
 }
+
+func TestKindOf(t *testing.T) {
+	failed := errors.New("no stock")
+	for want, err := range map[delivery.Kind]error{
+		0:                  nil,
+		delivery.Failed:    failed,
+		delivery.Discarded: fmt.Errorf("wrapped: %w", delivery.Discard(failed)),
+		delivery.Panicked:  &delivery.PanicError{Value: delivery.Discard(failed)},
+	} {
+		assert.Equal(t, want, delivery.KindOf(err))
+	}
+}
