@@ -137,6 +137,8 @@ func (c *Client) NewPublisher(options Options) (*Publisher, error) {
 // dropped, its state is Unknown. The errors are those of [Client.Publish]; none
 // of the messages is accepted then, except as Options.FlushOn says.
 //
+// Stop drops the messages; a later End that would accept them returns ErrClosed.
+//
 // Afterwards, messages of the publisher are accepted one by one. A further End
 // has no effect, nor has that of a publisher without messages or without
 // Options.FlushOn: the state is Delivered. The publisher of a request ends by

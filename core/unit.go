@@ -24,7 +24,9 @@ type unit struct {
 
 	mu    sync.Mutex
 	ended bool
-	held  []message.Batch
+	// lost is why messages were dropped before somebody decided about them.
+	lost error
+	held []message.Batch
 	// inCall means that Stop waits for the end: the handler runs.
 	inCall bool
 	// open means that the unit is in the set of the pipeline.
@@ -86,11 +88,14 @@ func (u *unit) leaveOpen() bool {
 }
 
 // take ends the unit and returns its messages. With counted, Stop waits until
-// the caller leaves the gate.
-func (u *unit) take() (held []message.Batch, counted bool) {
+// the caller leaves the gate. With a cause, the messages are lost.
+func (u *unit) take(cause error) (held []message.Batch, counted bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	held, counted = u.held, u.held != nil && !u.open
+	if held != nil {
+		u.lost = cause
+	}
 	u.held, u.ended = nil, true
 	if u.open {
 		u.open = false
@@ -100,10 +105,12 @@ func (u *unit) take() (held []message.Batch, counted bool) {
 }
 
 // end ends the unit: Options.FlushOn decides whether its messages are accepted.
-// The receipt has the state Unknown if they are dropped.
+// The receipt has the state Unknown if they are dropped. If they are lost
+// already, accepting them is an error.
 func (u *unit) end(ctx context.Context, outcome Outcome) (receipt Receipt, err error) {
-	held, counted := u.take()
-	if held == nil {
+	held, counted := u.take(nil)
+	lost := u.lostBy()
+	if held == nil && lost == nil {
 		return Receipt{State: Delivered}, nil
 	}
 	if counted {
@@ -127,6 +134,9 @@ func (u *unit) end(ctx context.Context, outcome Outcome) (receipt Receipt, err e
 		}
 		defer u.pipeline.gate.leave()
 	}
+	if lost != nil {
+		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, lost)
+	}
 	begun = true
 	receipt, rest, err := u.pipeline.acceptTogether(ctx, u.options.AfterResponse, held)
 	if err != nil {
@@ -135,9 +145,17 @@ func (u *unit) end(ctx context.Context, outcome Outcome) (receipt Receipt, err e
 	return receipt, err
 }
 
-// discard ends the unit and drops its messages.
+// lostBy returns why the messages are lost; nil if they are not.
+func (u *unit) lostBy() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.lost
+}
+
+// discard ends the unit and drops its messages. With a cause, nobody has
+// decided so, and the messages are lost.
 func (u *unit) discard(cause error) {
-	held, counted := u.take()
+	held, counted := u.take(cause)
 	if counted {
 		defer u.pipeline.gate.leave()
 	}

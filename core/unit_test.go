@@ -331,8 +331,14 @@ func TestStopDiscardsUnitsThatNeverEnded(t *testing.T) {
 		isEmpty(t, client)
 		_, err := p.Publish(t.Context(), "orders", struct{}{})
 		require.ErrorIs(t, err, core.ErrClosed)
-		_, err = p.End(t.Context(), core.Outcome{})
-		require.NoError(t, err, "nothing is left to accept")
+		receipt, err := p.End(t.Context(), core.Outcome{Err: errBrokenStore})
+		require.NoError(t, err, "they would be dropped, too")
+		assert.Equal(t, core.Receipt{}, receipt)
+		for range 2 {
+			receipt, err = p.End(t.Context(), core.Outcome{})
+			require.ErrorIs(t, err, core.ErrClosed, "the job must not believe that they are accepted")
+			assert.Equal(t, core.Receipt{}, receipt)
+		}
 		assert.Empty(t, server.Messages())
 	})
 }
