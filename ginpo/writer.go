@@ -25,6 +25,15 @@ type exchange struct {
 // Request returns the request of the context, which handlers may replace.
 func (e exchange) Request() *http.Request { return e.c.Request }
 
+// WriteHeader sends a status that replaces the handler's. Gin alone would only
+// note it, and handlers could still set another one.
+func (e exchange) WriteHeader(status int) {
+	e.ResponseWriter.WriteHeader(status)
+	if status >= http.StatusOK {
+		e.WriteHeaderNow()
+	}
+}
+
 // wrap gives handlers a writer that decides before the first byte, if FlushOn
 // is set.
 func (e exchange) wrap(w http.ResponseWriter) {
