@@ -34,7 +34,9 @@ type Response struct {
 	http.ResponseWriter
 	unit    *unit
 	request *http.Request
-	header  http.Header // as it was at Serve
+
+	refusing sync.Mutex  // held while Options.NotAccepted writes
+	header   http.Header // as it was at Serve; after refuse, that of the response sent
 
 	mu       sync.Mutex
 	decided  bool
@@ -45,23 +47,32 @@ type Response struct {
 // with a status. The first call asks Options.FlushOn, and waits until the
 // messages are accepted or dropped. If they should be accepted and cannot be,
 // it writes the response of Options.NotAccepted and returns false: the rest of
-// the handler's response is discarded. Every later call returns the same.
+// the handler's response is discarded. Every later call returns the same, also
+// one by Options.NotAccepted.
 //
 // A status below 200 other than 101 is informational: another one follows, and
 // Start does not decide yet. A status that cannot be sent decides nothing,
 // either.
 func (r *Response) Start(status int) bool {
+	accepted, err := r.decide(status)
+	if err != nil {
+		r.refuse(err) // unlocked, because NotAccepted may write to the handler's writer
+	}
+	return accepted
+}
+
+// decide returns whether the handler's response goes on. The error is that of
+// the messages, returned once.
+func (r *Response) decide(status int) (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.decided || !isFinal(status) {
-		return !r.replaced
+		return !r.replaced, nil
 	}
 	r.decided = true // also if FlushOn panics
-	if _, err := r.unit.end(r.request.Context(), Outcome{Status: status}); err != nil {
-		r.replaced = true
-		r.refuse(err)
-	}
-	return !r.replaced
+	_, err := r.unit.end(r.request.Context(), Outcome{Status: status})
+	r.replaced = err != nil
+	return !r.replaced, err
 }
 
 // isFinal reports whether a status is that of a response.
@@ -70,21 +81,41 @@ func isFinal(status int) bool {
 }
 
 // refuse writes the response of Options.NotAccepted. Without one, or if it
-// writes nothing, the response is 503 with Retry-After.
+// writes nothing or panics first, the response is 503 with Retry-After.
 func (r *Response) refuse(err error) {
 	if r.ResponseWriter == nil {
 		return
 	}
+	r.refusing.Lock()
+	defer r.refusing.Unlock()
 	header := r.Header()
 	clear(header)
 	maps.Copy(header, r.header)
 	w := &refusal{ResponseWriter: r.ResponseWriter}
+	defer func() {
+		if !w.written {
+			header.Set("Retry-After", retryAfter)
+			http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
+		}
+		r.header = header.Clone()
+	}()
 	if write := r.unit.options.NotAccepted; write != nil {
 		write(w, r.request, err)
 	}
-	if !w.written {
-		header.Set("Retry-After", retryAfter)
-		http.Error(w, http.StatusText(http.StatusServiceUnavailable), http.StatusServiceUnavailable)
+}
+
+// restore undoes what the handler has done to the header since another response
+// has replaced its own: trailers and writers that buffer still read the header.
+func (r *Response) restore() {
+	r.mu.Lock()
+	replaced := r.replaced
+	r.mu.Unlock()
+	if replaced && r.ResponseWriter != nil {
+		r.refusing.Lock()
+		defer r.refusing.Unlock()
+		header := r.Header()
+		clear(header)
+		maps.Copy(header, r.header.Clone())
 	}
 }
 

@@ -110,6 +110,65 @@ func TestOptionsNotAccepted(t *testing.T) {
 	})
 }
 
+// TestHeaderAfterTheReplacement has a handler that goes on after its response
+// was replaced.
+func TestHeaderAfterTheReplacement(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {
+		client := withoutOutbox(t, config)
+		options := durable()
+		options.NotAccepted = func(w http.ResponseWriter, _ *http.Request, _ error) {
+			w.WriteHeader(http.StatusBadGateway)
+			w.Header().Set(http.TrailerPrefix+"X-Own", "1")
+		}
+		recorder := httptest.NewRecorder()
+		require.NoError(t, client.Serve(recorder, nil, options, func(w http.ResponseWriter, r *http.Request) error {
+			twoOrders(t, r)
+			assert.False(t, w.(*core.Response).Start(http.StatusOK))
+			w.Header().Set("Content-Length", "7")
+			w.Header().Set(http.TrailerPrefix+"X-Of", "handler")
+			return nil
+		}))
+		assert.Equal(t, http.Header{http.TrailerPrefix + "X-Own": {"1"}}, recorder.Header())
+	})
+}
+
+// TestNotAcceptedUsesTheWriterOfTheHandler does not wait for itself.
+func TestNotAcceptedUsesTheWriterOfTheHandler(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {
+		client := withoutOutbox(t, config)
+		options := durable()
+		var response *core.Response
+		options.NotAccepted = func(http.ResponseWriter, *http.Request, error) {
+			assert.False(t, response.Start(http.StatusBadGateway))
+		}
+		recorder := httptest.NewRecorder()
+		require.NoError(t, client.Serve(recorder, nil, options, func(w http.ResponseWriter, r *http.Request) error {
+			response = w.(*core.Response)
+			twoOrders(t, r)
+			return nil
+		}))
+		assert.Equal(t, http.StatusServiceUnavailable, recorder.Code)
+	})
+}
+
+// TestPanicOfNotAcceptedIsNoSuccess has a handler that recovers from the panic.
+func TestPanicOfNotAcceptedIsNoSuccess(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {
+		client := withoutOutbox(t, config)
+		options := durable()
+		options.NotAccepted = func(http.ResponseWriter, *http.Request, error) { panic("in NotAccepted") }
+		recorder := httptest.NewRecorder()
+		require.NoError(t, client.Serve(recorder, nil, options, func(w http.ResponseWriter, r *http.Request) error {
+			twoOrders(t, r)
+			assert.PanicsWithValue(t, "in NotAccepted", func() { w.(*core.Response).Start(http.StatusCreated) })
+			assert.False(t, w.(*core.Response).Start(http.StatusInternalServerError))
+			return nil
+		}))
+		assert.Equal(t, http.StatusServiceUnavailable, recorder.Code)
+		assert.Equal(t, "1", recorder.Header().Get("Retry-After"))
+	})
+}
+
 // TestResponseWithoutMessages asks nothing.
 func TestResponseWithoutMessages(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {

@@ -61,6 +61,7 @@ func (c *Client) Serve(w http.ResponseWriter, r *http.Request, options Options, 
 		if panicked {
 			response.panicked()
 		}
+		response.restore()
 	}()
 	err := next(response, handled)
 	panicked = false
