@@ -151,23 +151,35 @@ func (h hijacking) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // sniffed is the number of bytes by which net/http detects the type of a body.
 const sniffed = 512
 
-// readFrom reads the first bytes itself, because a source without any sends
-// nothing.
+// readFrom makes the first read itself, because a source without any bytes sends
+// nothing. Like net/http, it sends what a read gives without waiting for more.
 func readFrom(w io.Writer, next httpsnoop.ReadFromFunc, source io.Reader, begins func() bool) (int64, error) {
-	first, err := io.ReadAll(io.LimitReader(source, sniffed))
-	if len(first) == 0 {
+	first := make([]byte, sniffed)
+	var n int
+	var err error
+	for n == 0 && err == nil {
+		n, err = source.Read(first)
+	}
+	ended := errors.Is(err, io.EOF)
+	if ended {
+		err = nil
+	}
+	if n == 0 {
 		return 0, err
 	}
 	if !begins() {
-		n, copyErr := io.Copy(io.Discard, source)
-		return int64(len(first)) + n, errors.Join(err, copyErr)
+		if ended || err != nil {
+			return int64(n), err
+		}
+		rest, copyErr := io.Copy(io.Discard, source)
+		return int64(n) + rest, copyErr
 	}
-	written, writeErr := w.Write(first)
-	if err != nil || writeErr != nil {
+	written, writeErr := w.Write(first[:n])
+	if ended || err != nil || writeErr != nil {
 		return int64(written), errors.Join(err, writeErr)
 	}
-	n, err := next(source)
-	return int64(written) + n, err
+	rest, err := next(source)
+	return int64(written) + rest, err
 }
 
 // wrapped returns the writer for handlers.

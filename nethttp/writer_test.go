@@ -2,6 +2,7 @@ package nethttp_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"log"
@@ -111,6 +112,48 @@ func TestStatus(t *testing.T) {
 			assert.Equal(t, test.want, response.StatusCode, "what the client gets")
 			assert.Equal(t, core.Outcome{Status: test.want}, next(t, outcomes))
 		})
+	}
+}
+
+// flushing is a source that flushes the response before each read.
+type flushing struct {
+	io.Reader
+	to http.ResponseWriter
+}
+
+func (f flushing) Read(b []byte) (int, error) {
+	if err := http.NewResponseController(f.to).Flush(); err != nil {
+		return 0, err
+	}
+	return f.Reader.Read(b)
+}
+
+// TestCopySendsWhatThereIs copies from a source that gives more only when the
+// client has what it gave before.
+func TestCopySendsWhatThereIs(t *testing.T) {
+	middleware, _ := watching(t)
+	source, sink := io.Pipe()
+	server := httptest.NewServer(middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		n, err := io.Copy(w, flushing{source, w})
+		assert.NoError(t, err)
+		assert.EqualValues(t, 10, n)
+	})))
+	defer server.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	defer func() { _ = sink.Close() }()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)
+	require.NoError(t, err)
+	response, err := server.Client().Do(request)
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	for range 2 {
+		_, err = sink.Write([]byte("hello"))
+		require.NoError(t, err)
+		got := make([]byte, 5)
+		_, err = io.ReadFull(response.Body, got)
+		require.NoError(t, err)
+		assert.Equal(t, "hello", string(got))
 	}
 }
 
