@@ -128,3 +128,24 @@ func TestOutcomeByAMiddlewareInFront(t *testing.T) {
 	assert.Equal(t, http.StatusTeapot, request(t, e, http.MethodGet, "/").Code)
 	assert.Equal(t, []core.Outcome{{Status: http.StatusTeapot}}, *outcomes)
 }
+
+// compressing is a writer as echo's Gzip has one.
+type compressing struct{ http.ResponseWriter }
+
+func (w *compressing) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// TestOutcomeWhenTheWriterIsPutBack has a middleware in front that puts back the
+// writer before echo answers an error, as echo's Gzip does.
+func TestOutcomeWhenTheWriterIsPutBack(t *testing.T) {
+	e, outcomes := watching(t, func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			original := c.Response().Writer
+			defer func() { c.Response().Writer = original }()
+			c.Response().Writer = &compressing{original}
+			return next(c)
+		}
+	})
+	e.GET("/", func(echo.Context) error { return echo.ErrNotFound })
+	assert.Equal(t, http.StatusNotFound, request(t, e, http.MethodGet, "/").Code)
+	assert.Equal(t, []core.Outcome{{Status: http.StatusNotFound}}, *outcomes)
+}

@@ -2,6 +2,7 @@ package echopo
 
 import (
 	"net/http"
+	"reflect"
 
 	"github.com/labstack/echo/v4"
 
@@ -42,9 +43,35 @@ func (e *exchange) Write(b []byte) (int, error) {
 // wrap gives handlers a writer that decides before the first byte, if FlushOn
 // is set.
 func (e *exchange) wrap(w http.ResponseWriter) {
-	if response, ok := w.(*core.Response); ok {
-		e.c.Response().Writer = nethttp.Writer(e.ResponseWriter, response.Start)
+	response, ok := w.(*core.Response)
+	if !ok {
+		return
 	}
+	answer := e.c.Response()
+	answer.Writer = nethttp.Writer(e.ResponseWriter, response.Start)
+	answer.Before(func() { e.rewrap(answer, response.Start) })
+}
+
+// rewrap wraps the writer once more if a middleware in front has put back an
+// earlier one, as echo's Gzip does before the response to an error.
+func (e *exchange) rewrap(answer *echo.Response, start func(int) bool) {
+	for w := e.ResponseWriter; w != nil; {
+		if same(w, answer.Writer) {
+			e.ResponseWriter = w
+			answer.Writer = nethttp.Writer(w, start)
+			return
+		}
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return
+		}
+		w = wrapper.Unwrap()
+	}
+}
+
+// same reports whether two writers are the same one.
+func same(a, b http.ResponseWriter) bool {
+	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.ValueOf(a).Comparable() && a == b
 }
 
 // returned corrects the size, to which echo has added what was discarded.
