@@ -185,12 +185,14 @@ next:
 	for i := range held {
 		for j := range groups {
 			if joins(&groups[j], &held[i]) {
-				groups[j].Messages = append(slices.Clip(groups[j].Messages), held[i].Messages...)
+				groups[j].Messages = append(groups[j].Messages, held[i].Messages...)
 				groups[j].AddOrigins(held[i].Origins)
 				continue next
 			}
 		}
-		groups = append(groups, held[i])
+		group := held[i]
+		group.Messages = slices.Clip(group.Messages) // those of held stay as they are
+		groups = append(groups, group)
 	}
 	return groups
 }
