@@ -405,13 +405,9 @@ func (p *pipeline) durably(ctx context.Context, b *message.Batch) (Receipt, erro
 		p.events.log.Warn("durable", "", "AfterResponse is Durable, but there is no outbox: messages are posted within the call")
 		return p.now(ctx, b)
 	}
-	reserved := p.queue.ReserveSafe(b)
-	err := p.commit(ctx, reserved, *b)
+	err := p.commit(ctx, p.queue.ReserveSafe(b), *b)
 	if err == nil {
 		return Receipt{State: Stored, IDs: b.IDs()}, nil
-	}
-	if reserved {
-		p.queue.ReleaseSafe(b)
 	}
 	return p.insteadOfCommit(ctx, b, err)
 }
@@ -431,9 +427,15 @@ func (p *pipeline) insteadOfCommit(ctx context.Context, b *message.Batch, failed
 
 // commit stores batches in one commit. If capacity is reserved for them and the
 // server works, they are posted from memory: the queue holds the lease of the
-// rows, so that the relay does not post them, too. After an error the capacity
-// is still reserved.
+// rows, so that the relay does not post them, too. Otherwise commit releases the
+// capacity, also after an error and if the outbox panics.
 func (p *pipeline) commit(ctx context.Context, reserved bool, batches ...message.Batch) error {
+	queued := false
+	defer func() {
+		if reserved && !queued {
+			p.release(batches)
+		}
+	}()
 	fails := p.office.IsOpen()
 	keyed := slices.ContainsFunc(batches, func(b message.Batch) bool { return b.DedupKey != "" })
 	delay, patience := time.Duration(0), p.storage.store.Patience()
@@ -458,16 +460,13 @@ func (p *pipeline) commit(ctx context.Context, reserved bool, batches ...message
 	if err := p.storage.insertNow(ctx, patience, delay, records); err != nil {
 		return err
 	}
-	for i := range batches {
-		switch {
-		case leased:
-			p.queue.Add(&batches[i], true)
-		case reserved:
-			p.queue.ReleaseSafe(&batches[i])
-		}
-	}
 	if !leased {
 		p.relay.Wake()
+		return nil
+	}
+	queued = true
+	for i := range batches {
+		p.queue.Add(&batches[i], true)
 	}
 	return nil
 }

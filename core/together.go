@@ -70,7 +70,6 @@ func (p *pipeline) commitTogether(ctx context.Context, held []message.Batch) (Re
 		}
 		return Receipt{State: Stored, IDs: ids}, nil
 	}
-	p.release(held)
 	if len(held) > 1 || len(held[0].Messages) > 1 || held[0].DedupKey != "" {
 		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, ofOutbox(err))
 	}
@@ -81,12 +80,13 @@ func (p *pipeline) commitTogether(ctx context.Context, held []message.Batch) (Re
 // deduplication key, because that can fail.
 func (p *pipeline) queueTogether(ctx context.Context, held []message.Batch) (Receipt, error) {
 	keyed, rest := splitKeyed(held)
+	unused := held
+	defer func() { p.release(unused) }() // also if the outbox panics
 	ids, err := p.admitTogether(ctx, keyed)
 	if err != nil {
-		p.release(held)
 		return Receipt{}, err
 	}
-	p.release(keyed)
+	unused = keyed
 	for i := range rest {
 		p.queue.Expose(&rest[i])
 		p.queue.Add(&rest[i], false)

@@ -458,3 +458,32 @@ func TestEndAfterTheDeadline(t *testing.T) {
 		}
 	})
 }
+
+// panickingStore is an outbox that panics.
+type panickingStore struct{ *memory.Store }
+
+func (panickingStore) Insert(context.Context, time.Duration, ...outbox.Record) error {
+	panic("in Insert")
+}
+
+// TestPanicOfTheOutboxReleasesMemory has an outbox that panics within a call of
+// the app.
+func TestPanicOfTheOutboxReleasesMemory(t *testing.T) {
+	inModes(t, func(t *testing.T, mode core.Mode, _ *postofficetest.Server, store *insertCounter, config core.Config) {
+		config.Outbox = panickingStore{store.Store}
+		client := newTestClient(t, config)
+		p, err := client.NewPublisher(core.Options{AfterResponse: mode, FlushOn: core.Committed})
+		require.NoError(t, err)
+		unitOf(t, p)
+		_, err = p.Publish(t.Context(), "orders", struct{}{}, core.WithDedupKey("a"))
+		require.NoError(t, err)
+		assert.PanicsWithValue(t, "in Insert", func() { _, _ = p.End(t.Context(), core.Outcome{}) })
+		isEmpty(t, client)
+		if mode == core.Durable {
+			p, err = client.NewPublisher(core.Options{AfterResponse: mode})
+			require.NoError(t, err)
+			assert.PanicsWithValue(t, "in Insert", func() { _, _ = p.Publish(t.Context(), "orders", struct{}{}) })
+			isEmpty(t, client)
+		}
+	})
+}
