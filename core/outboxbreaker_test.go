@@ -16,6 +16,7 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
+	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
 // hangingStore is an outbox that can hang: its calls wait until their contexts end,
@@ -327,5 +328,32 @@ func TestDurableRemovesWhatWasStoredLate(t *testing.T) {
 			arrivals, _ := server.count("good")
 			assert.Equal(t, 1, arrivals)
 		})
+	}
+}
+
+// Rows of a unit of work that was not accepted, because its commit ran out of
+// time, leave the outbox. So does one message that the server did not accept,
+// either.
+func TestNotAcceptedRemovesWhatWasStoredLate(t *testing.T) {
+	for _, deletes := range []int{0, 1} {
+		for _, messages := range []int{1, 3} {
+			inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
+				store := &lateStore{Store: memory.New(), deletes: deletes}
+				config.Outbox = store
+				client := newTestClient(t, config)
+				require.NoError(t, client.Start(t.Context()))
+				p, err := client.NewPublisher(core.Options{AfterResponse: core.Durable, FlushOn: core.Committed})
+				require.NoError(t, err)
+				queueN(t, p, messages, core.Held)
+				if messages == 1 {
+					server.FailNext(5, http.StatusServiceUnavailable)
+				}
+				_, err = p.End(t.Context(), core.Outcome{})
+				require.ErrorIs(t, err, core.ErrNotAccepted)
+				time.Sleep(time.Hour) // leases have ended
+				assert.Zero(t, stillStored(t, store.Store))
+				assert.Empty(t, server.Messages(), "the client was told that none is accepted")
+			})
+		}
 	}
 }

@@ -416,13 +416,27 @@ func (p *pipeline) durably(ctx context.Context, b *message.Batch) (Receipt, erro
 // accept them.
 func (p *pipeline) insteadOfCommit(ctx context.Context, b *message.Batch, failed error) (Receipt, error) {
 	receipt, err := p.now(ctx, b)
+	if receipt.State != Stored {
+		p.removeLater(failed, *b)
+	}
 	if err != nil {
 		return receipt, fmt.Errorf("%w; %w", err, ofOutbox(failed))
 	}
-	if receipt.State == Delivered && errors.Is(failed, context.DeadlineExceeded) {
-		p.relay.RemoveLater(b.IDs()) // the outbox may have stored it
-	}
 	return receipt, nil
+}
+
+// removeLater removes messages that are not to be in the outbox, but may be
+// there because storing them ran out of time. Messages with a deduplication key
+// stay: another call may rely on them.
+func (p *pipeline) removeLater(failed error, batches ...message.Batch) {
+	if !errors.Is(failed, context.DeadlineExceeded) {
+		return
+	}
+	for i := range batches {
+		if batches[i].DedupKey == "" {
+			p.relay.RemoveLater(batches[i].IDs())
+		}
+	}
 }
 
 // commit stores batches in one commit. If capacity is reserved for them and the

@@ -71,6 +71,7 @@ func (p *pipeline) commitTogether(ctx context.Context, held []message.Batch) (Re
 		return Receipt{State: Stored, IDs: ids}, nil
 	}
 	if len(held) > 1 || len(held[0].Messages) > 1 || held[0].DedupKey != "" {
+		p.removeLater(err, held...)
 		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, ofOutbox(err))
 	}
 	return p.insteadOfCommit(ctx, &held[0], err)
