@@ -1,22 +1,14 @@
 package core
 
 import (
-	"context"
 	"maps"
 	"net/http"
 	"sync"
-	"time"
 )
 
-const (
-	// retryAfter is the Retry-After of the response to a request whose messages
-	// were not accepted, in seconds.
-	retryAfter = "1"
-	// endedGrace is the time after the end of a request's context within which a
-	// response may still begin. The context also ends when the client hangs up,
-	// and the framework then still writes the response to an error.
-	endedGrace = 10 * time.Second
-)
+// retryAfter is the Retry-After of the response to a request whose messages were
+// not accepted, in seconds.
+const retryAfter = "1"
 
 // Response is the response to a request with Options.FlushOn. [Client.Serve]
 // passes it to next instead of the writer w. It is for authors of adapters,
@@ -153,9 +145,7 @@ func (r *Response) returned(w http.ResponseWriter, err error) {
 		r.Start(statusOf(w))
 		return
 	}
-	if r.unit.leaveOpen() {
-		context.AfterFunc(r.request.Context(), func() { time.AfterFunc(endedGrace, func() { r.unit.discard(errNeverEnded) }) })
-	}
+	r.unit.leaveOpen()
 }
 
 // statusOf returns the status of a response that has not begun.

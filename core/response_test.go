@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -258,6 +260,39 @@ func TestErrorThatNobodyAnswers(t *testing.T) {
 			isEmpty(t, client)
 		})
 	})
+}
+
+// TestErrorLeavesNothingOfTheRequest has handlers that return an error and hold
+// no messages when the request ends.
+func TestErrorLeavesNothingOfTheRequest(t *testing.T) {
+	client := newTestClient(t, core.Config{URL: testServer})
+	for _, publishes := range []bool{false, true} {
+		var freed atomic.Bool
+		func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel() // net/http does so when the handlers have returned
+			type key struct{}
+			value := new([100]byte) // of the request and its context
+			request := httptest.NewRequestWithContext(context.WithValue(ctx, key{}, value), http.MethodPost, "/", nil)
+			runtime.AddCleanup(value, func(freed *atomic.Bool) { freed.Store(true) }, &freed)
+			var response *core.Response
+			options := core.Options{AfterResponse: core.Memory, FlushOn: core.Committed}
+			require.ErrorIs(t, client.Serve(httptest.NewRecorder(), request, options, func(w http.ResponseWriter, r *http.Request) error {
+				response = w.(*core.Response)
+				if publishes {
+					twoOrders(t, r)
+				}
+				return errBrokenStore
+			}), errBrokenStore)
+			assert.True(t, response.Start(http.StatusInternalServerError))
+		}()
+		for range 200 {
+			if runtime.GC(); freed.Load() {
+				break
+			}
+		}
+		assert.True(t, freed.Load(), publishes)
+	}
 }
 
 // TestResponseAfterTheDeadline begins nothing: somebody else has answered 503

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/postoffice-go/postoffice/core/internal/message"
 	"github.com/postoffice-go/postoffice/core/internal/queue"
@@ -13,6 +14,11 @@ import (
 // errNeverEnded is why messages of a unit of work are dropped that nobody has
 // decided about.
 var errNeverEnded = errors.New("neither a response nor Publisher.End has ended their unit of work")
+
+// endedGrace is the time after the end of a request's context within which a
+// response may still begin. The context also ends when the client hangs up, and
+// the framework then still writes the response to an error.
+const endedGrace = 10 * time.Second
 
 // unit is a unit of work: it holds the messages of a publisher with
 // Options.FlushOn until it ends. Then they are accepted or dropped together.
@@ -31,6 +37,9 @@ type unit struct {
 	inCall bool
 	// open means that the unit is in the set of the pipeline.
 	open bool
+	// forget ends the wait of an open unit for the end of its request; nil for
+	// none.
+	forget func() bool
 }
 
 // hold keeps messages until the unit ends. It reports false if it has ended:
@@ -51,8 +60,7 @@ func (u *unit) hold(ctx context.Context, b *message.Batch) (held bool, err error
 		if u.inCall {
 			u.pipeline.gate.stay()
 		} else {
-			u.open = true
-			u.pipeline.units.add(u)
+			u.setOpen()
 		}
 	}
 	u.held = append(u.held, *b)
@@ -71,20 +79,28 @@ func (u *unit) expired(ctx context.Context) error {
 }
 
 // leaveOpen ends the wait of Stop for a unit whose handler has returned without
-// a response. It reports false if the unit has ended.
-func (u *unit) leaveOpen() bool {
+// a response.
+func (u *unit) leaveOpen() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.ended {
-		return false
+		return
 	}
 	if u.held != nil {
-		u.open = true
-		u.pipeline.units.add(u)
+		u.setOpen()
 		u.pipeline.gate.leave()
 	}
 	u.inCall = false
-	return true
+}
+
+// setOpen makes Stop, or the end of the request, discard the messages that the
+// unit holds.
+func (u *unit) setOpen() {
+	u.open = true
+	u.pipeline.units.add(u)
+	if u.request != nil {
+		u.forget = context.AfterFunc(u.request, func() { time.AfterFunc(endedGrace, func() { u.discard(errNeverEnded) }) })
+	}
 }
 
 // take ends the unit and returns its messages. With counted, Stop waits until
@@ -100,6 +116,9 @@ func (u *unit) take(cause error) (held []message.Batch, counted bool) {
 	if u.open {
 		u.open = false
 		u.pipeline.units.remove(u)
+		if u.forget != nil {
+			u.forget()
+		}
 	}
 	return held, counted
 }
