@@ -438,6 +438,8 @@ func TestEndAfterTheDeadline(t *testing.T) {
 		for cause, want := range map[error]error{context.DeadlineExceeded: core.ErrNotAccepted, context.Canceled: nil} {
 			p := jobIn(t, client, mode)
 			unitOf(t, p)
+			require.NoError(t, client.Flush(t.Context())) // the messages of the other unit
+			time.Sleep(time.Minute)
 			before := len(server.Messages()) + len(store.commits())
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			if want != nil {
