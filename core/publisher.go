@@ -44,10 +44,11 @@ type Options struct {
 	// belong to a transaction. FlushOn neither holds nor drops these.
 	//
 	// Held promises nothing: a crash before the response loses the messages,
-	// and the client has no response then. When the response has started,
-	// messages are accepted one by one, as without FlushOn. A client that
-	// disconnects drops nothing; after the deadline of the request's context
-	// nothing is accepted. If memory has no capacity for a message
+	// and the client has no response then. When the response of the handler has
+	// started, messages are accepted one by one, as without FlushOn; after that
+	// of NotAccepted, Publish returns its error. A client that
+	// disconnects drops nothing; after the deadline of the request's context no
+	// acceptance begins. If memory has no capacity for a message
 	// (Batching.MaxMessages and MaxBytes), Publish returns ErrNotAccepted.
 	//
 	// With Off and Durable, FlushOn requires Config.Outbox. Otherwise Register
@@ -139,7 +140,8 @@ func (c *Client) NewPublisher(options Options) (*Publisher, error) {
 //
 // Stop drops the messages; a later End that would accept them returns ErrClosed.
 //
-// Afterwards, messages of the publisher are accepted one by one. A further End
+// Afterwards, messages of the publisher are accepted one by one, or after an
+// error fail with it. A further End
 // has no effect, nor has that of a publisher without messages or without
 // Options.FlushOn: the state is Delivered. The publisher of a request ends by
 // itself; End ends it earlier.

@@ -30,7 +30,8 @@ type unit struct {
 
 	mu    sync.Mutex
 	ended bool
-	// lost is why messages were dropped before somebody decided about them.
+	// lost is why messages were not accepted that should have been, or were
+	// dropped before somebody decided about them.
 	lost error
 	held []message.Batch
 	// inCall means that Stop waits for the end: the handler runs.
@@ -47,7 +48,10 @@ type unit struct {
 func (u *unit) hold(ctx context.Context, b *message.Batch) (held bool, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.ended {
+	switch {
+	case u.lost != nil:
+		return false, u.lost // the response says that nothing is accepted
+	case u.ended:
 		return false, u.expired(ctx)
 	}
 	// If memory is full, the call neither stores the messages, because they
@@ -109,8 +113,8 @@ func (u *unit) take(cause error) (held []message.Batch, counted bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	held, counted = u.held, u.held != nil && !u.open
-	if held != nil {
-		u.lost = cause
+	if held != nil && cause != nil {
+		u.lost = fmt.Errorf("%w: %w", ErrNotAccepted, cause)
 	}
 	u.held, u.ended = nil, true
 	if u.open {
@@ -140,6 +144,9 @@ func (u *unit) end(ctx context.Context, outcome Outcome) (receipt Receipt, err e
 		if !begun {
 			u.pipeline.drop(held, err) // also if FlushOn panics
 		}
+		if err != nil {
+			u.lose(err)
+		}
 	}()
 	if outcome.Panicked || !u.options.FlushOn(outcome) {
 		return Receipt{}, nil
@@ -154,7 +161,7 @@ func (u *unit) end(ctx context.Context, outcome Outcome) (receipt Receipt, err e
 		defer u.pipeline.gate.leave()
 	}
 	if lost != nil {
-		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, lost)
+		return Receipt{}, lost
 	}
 	begun = true
 	receipt, rest, err := u.pipeline.acceptTogether(ctx, u.options.AfterResponse, held)
@@ -169,6 +176,13 @@ func (u *unit) lostBy() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.lost
+}
+
+// lose makes later messages of the unit fail, too.
+func (u *unit) lose(cause error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.lost = cause
 }
 
 // discard ends the unit and drops its messages. With a cause, nobody has

@@ -489,3 +489,26 @@ func TestPanicOfTheOutboxReleasesMemory(t *testing.T) {
 		}
 	})
 }
+
+// TestPublishAfterAFailedEnd fails as the unit did: the client has been told
+// that nothing is accepted.
+func TestPublishAfterAFailedEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T, server *postofficetest.Server, config core.Config) {
+		store := &insertCounter{Store: memory.New()}
+		config.Outbox = store
+		client := newTestClient(t, config)
+		p := jobIn(t, client, core.Durable)
+		unitOf(t, p)
+		store.fail(errBrokenStore)
+		_, err := p.End(t.Context(), core.Outcome{})
+		require.ErrorIs(t, err, errBrokenStore)
+		store.fail(nil)
+		_, err = p.Publish(t.Context(), "orders", struct{}{})
+		require.ErrorIs(t, err, core.ErrNotAccepted)
+		require.ErrorIs(t, err, errBrokenStore)
+		_, err = p.End(t.Context(), core.Outcome{})
+		require.ErrorIs(t, err, errBrokenStore)
+		assert.Empty(t, server.Messages())
+		isEmpty(t, client)
+	})
+}

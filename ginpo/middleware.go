@@ -29,7 +29,7 @@ type Options = core.Options
 // status, belongs behind this one.
 func Middleware(client *core.Client, options Options) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		e := exchange{ResponseWriter: c.Writer, c: c}
+		e := &exchange{ResponseWriter: c.Writer, c: c}
 		_ = client.Serve(e, c.Request, options, func(w http.ResponseWriter, r *http.Request) error {
 			e.wrap(w)
 			c.Request = r

@@ -20,23 +20,43 @@ var errReplaced = errors.New("postoffice: the messages of the request were not a
 type exchange struct {
 	gin.ResponseWriter
 	c *gin.Context
+	// begun means that WriteHeader has sent a status, and late that others have
+	// sent one before, as after gin.Engine.HandleContext.
+	begun, late bool
 }
 
 // Request returns the request of the context, which handlers may replace.
-func (e exchange) Request() *http.Request { return e.c.Request }
+func (e *exchange) Request() *http.Request { return e.c.Request }
 
 // WriteHeader sends a status that replaces the handler's. Gin alone would only
 // note it, and handlers could still set another one.
-func (e exchange) WriteHeader(status int) {
-	e.ResponseWriter.WriteHeader(status)
-	if status >= http.StatusOK {
+func (e *exchange) WriteHeader(status int) {
+	if status < http.StatusOK {
+		return // gin cannot send an informational one
+	}
+	if !e.begun {
+		e.begun, e.late = true, e.Written()
+	}
+	if !e.late {
+		e.ResponseWriter.WriteHeader(status)
 		e.WriteHeaderNow()
 	}
 }
 
+// Write sends a body that replaces the handler's.
+func (e *exchange) Write(b []byte) (int, error) {
+	if !e.begun {
+		e.WriteHeader(http.StatusOK)
+	}
+	if e.late {
+		return len(b), nil
+	}
+	return e.ResponseWriter.Write(b)
+}
+
 // wrap gives handlers a writer that decides before the first byte, if FlushOn
 // is set.
-func (e exchange) wrap(w http.ResponseWriter) {
+func (e *exchange) wrap(w http.ResponseWriter) {
 	if response, ok := w.(*core.Response); ok {
 		e.c.Writer = &writer{ResponseWriter: e.ResponseWriter, start: response.Start}
 	}

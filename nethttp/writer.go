@@ -19,7 +19,7 @@ var errReplaced = errors.New("postoffice: the messages of the request were not a
 // Writer returns a writer that calls start before w sends the first byte of a
 // response, with its status: at the first WriteHeader with a final status,
 // Write, WriteString, Flush, Hijack and ReadFrom with at least one byte. The
-// status of a hijacked connection is 101. If start returns false, the writer
+// status of a hijacked connection is 101, also if hijacking then fails. If start returns false, the writer
 // sends nothing: it discards what is written, and Hijack returns an error. The
 // writer has the optional methods of w, and Unwrap. It also has the FlushError
 // and Hijack that http.ResponseController would find by the Unwrap of w, since
