@@ -74,12 +74,13 @@ func TestDependenciesOfAdapters(t *testing.T) {
 		}
 	})
 	for adapter, framework := range map[string]string{
-		"ginpo":  "github.com/gin-gonic/gin",
-		"echopo": "github.com/labstack/echo",
+		"ginpo":     "github.com/gin-gonic/gin",
+		"echopo":    "github.com/labstack/echo/v4",
+		"echopo/v5": "github.com/labstack/echo/v5",
 	} {
 		shares := map[string]bool{}
-		if adapter == "echopo" { // whose responses have a writer of net/http
-			shares = map[string]bool{module + "nethttp": true, writerWrapper: true}
+		if strings.HasPrefix(adapter, "echopo") { // whose responses have a writer of net/http
+			shares = map[string]bool{module + "nethttp": true, module + "echopo/internal/exchange": true, writerWrapper: true}
 		}
 		t.Run(adapter, func(t *testing.T) {
 			found := false

@@ -6,6 +6,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/echopo/internal/exchange"
 )
 
 // Options says how the middleware treats requests. The zero Options gives
@@ -26,10 +27,10 @@ type Options = core.Options
 func Middleware(client *core.Client, options Options) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			e := &exchange{ResponseWriter: c.Response().Writer, c: c}
-			defer e.returned()
+			e := exchange.New(c.Response().Writer, c)
+			defer e.Returned()
 			return client.Serve(e, c.Request(), options, func(w http.ResponseWriter, r *http.Request) error {
-				e.wrap(w)
+				wrap(c, e, w)
 				c.SetRequest(r)
 				c.Set(core.ContextKey, core.MustFromContext(r.Context()))
 				return next(c)

@@ -1,19 +1,27 @@
 package echopo_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/outbox"
+	"github.com/postoffice-go/postoffice/core/outbox/memory"
 	"github.com/postoffice-go/postoffice/echopo"
+	"github.com/postoffice-go/postoffice/nethttp"
 )
 
-// TestOutcomes checks that FlushOn is told the status that echo answers with
+// TestOutcomes checks that FlushOn gets the status that echo answers with
 // after the middleware.
 func TestOutcomes(t *testing.T) {
 	plain := errors.New("broken")
@@ -148,4 +156,142 @@ func TestOutcomeWhenTheWriterIsPutBack(t *testing.T) {
 	e.GET("/", func(echo.Context) error { return echo.ErrNotFound })
 	assert.Equal(t, http.StatusNotFound, request(t, e, http.MethodGet, "/").Code)
 	assert.Equal(t, []core.Outcome{{Status: http.StatusNotFound}}, *outcomes)
+}
+
+// held holds back a response, as the writers of middlewares for gzip do with a
+// status without a body.
+type held struct {
+	http.ResponseWriter
+	status int
+	body   bytes.Buffer
+}
+
+func (h *held) WriteHeader(status int)      { h.status = status }
+func (h *held) Write(b []byte) (int, error) { return h.body.Write(b) }
+func (h *held) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+
+// holds is a middleware that takes back its writer before it sends anything.
+func holds(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		h := &held{ResponseWriter: c.Response().Writer}
+		c.Response().Writer = h
+		err := next(c)
+		c.Response().Writer = h.ResponseWriter
+		if h.status != 0 {
+			h.ResponseWriter.WriteHeader(h.status)
+		}
+		if h.body.Len() > 0 {
+			_, _ = h.ResponseWriter.Write(h.body.Bytes())
+		}
+		return err
+	}
+}
+
+// TestHeldResponse has such a middleware on either side.
+func TestHeldResponse(t *testing.T) {
+	handlers := map[string]struct {
+		handler echo.HandlerFunc
+		want    int
+	}{
+		"Nothing":   {func(echo.Context) error { return nil }, 200},
+		"Text":      {func(c echo.Context) error { return c.String(http.StatusAccepted, "text") }, 202},
+		"NoContent": {func(c echo.Context) error { return c.NoContent(http.StatusServiceUnavailable) }, 503},
+		"Error404":  {func(echo.Context) error { return echo.ErrNotFound }, 404},
+		"Error503":  {func(echo.Context) error { return echo.ErrServiceUnavailable }, 503},
+	}
+	for name, test := range handlers {
+		t.Run(name+"/Outside", func(t *testing.T) {
+			e, outcomes := watching(t, holds)
+			e.GET("/", test.handler)
+			assert.Equal(t, test.want, request(t, e, http.MethodGet, "/").Code)
+			assert.Equal(t, []core.Outcome{{Status: test.want}}, *outcomes)
+		})
+		t.Run(name+"/Inside", func(t *testing.T) {
+			e, outcomes := watching(t)
+			e.Use(holds)
+			e.GET("/", test.handler)
+			assert.Equal(t, test.want, request(t, e, http.MethodGet, "/").Code)
+			assert.Equal(t, []core.Outcome{{Status: test.want}}, *outcomes)
+		})
+	}
+}
+
+// broken is an outbox that takes nothing.
+type broken struct{ outbox.Store }
+
+func (broken) Insert(context.Context, time.Duration, ...outbox.Record) error {
+	return errors.New("broken")
+}
+
+// offline is a transport without a server.
+type offline struct{}
+
+func (offline) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.New("offline") }
+
+// TestNotAccepted checks what the client and echo get to see if the messages
+// of a request are not accepted: the response that says so, whoever starts the
+// one that it replaces.
+func TestNotAccepted(t *testing.T) {
+	handlers := map[string]echo.HandlerFunc{
+		"Nothing":   func(echo.Context) error { return nil },
+		"Text":      func(c echo.Context) error { return c.String(http.StatusOK, "text") },
+		"NoContent": func(c echo.Context) error { return c.NoContent(http.StatusNoContent) },
+		"Error404":  func(echo.Context) error { return echo.ErrNotFound },
+	}
+	for name, handler := range handlers {
+		for side, front := range map[string]echo.MiddlewareFunc{"Alone": seeing, "HeldOutside": holds} {
+			t.Run(name+"/"+side, func(t *testing.T) {
+				client, err := core.NewClient(core.Config{
+					URL: "http://postoffice.test", Outbox: broken{memory.New()}, HTTPClient: &http.Client{Transport: offline{}},
+					Logger: slog.New(slog.DiscardHandler),
+				})
+				require.NoError(t, err)
+				t.Cleanup(func() { assert.NoError(t, client.Stop(context.Background())) })
+				e := echo.New()
+				var response *echo.Response
+				e.Use(front, echopo.Middleware(client, echopo.Options{AfterResponse: core.Durable, FlushOn: core.Succeeded}))
+				e.GET("/", func(c echo.Context) error {
+					response = c.Response()
+					_, err := echopo.FromContext(c).Publish(c.Request().Context(), "orders", map[string]int{})
+					assert.NoError(t, err)
+					return handler(c)
+				})
+				got := request(t, e, http.MethodGet, "/")
+				assert.Equal(t, http.StatusServiceUnavailable, got.Code)
+				assert.Equal(t, "1", got.Header().Get("Retry-After"))
+				assert.Equal(t, "Service Unavailable\n", got.Body.String())
+				assert.Equal(t, http.StatusServiceUnavailable, response.Status, "what echo's loggers see")
+				assert.True(t, response.Committed)
+				assert.EqualValues(t, got.Body.Len(), response.Size)
+			})
+		}
+	}
+}
+
+// seeing is a middleware that does nothing.
+func seeing(next echo.HandlerFunc) echo.HandlerFunc { return next }
+
+// TestWrappedMiddleware shows why the middleware of nethttp is not for Echo:
+// it does not see the errors of handlers, which echo answers later.
+func TestWrappedMiddleware(t *testing.T) {
+	client, _ := newClient(t)
+	var outcomes []core.Outcome
+	options := nethttp.Options{AfterResponse: core.Memory, FlushOn: func(outcome core.Outcome) bool {
+		outcomes = append(outcomes, outcome)
+		return core.Succeeded(outcome)
+	}}
+	e := echo.New()
+	e.Use(echo.WrapMiddleware(nethttp.Middleware(client, options)))
+	publishing := func(after echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			_, err := echopo.FromContext(c).Publish(c.Request().Context(), "orders", map[string]int{})
+			assert.NoError(t, err)
+			return after(c)
+		}
+	}
+	e.GET("/error", publishing(func(echo.Context) error { return echo.ErrServiceUnavailable }))
+	e.GET("/response", publishing(func(c echo.Context) error { return c.NoContent(http.StatusServiceUnavailable) }))
+	assert.Equal(t, http.StatusServiceUnavailable, request(t, e, http.MethodGet, "/error").Code)
+	assert.Equal(t, http.StatusServiceUnavailable, request(t, e, http.MethodGet, "/response").Code)
+	assert.Equal(t, []core.Outcome{{Status: http.StatusOK}, {Status: http.StatusServiceUnavailable}}, outcomes)
 }
