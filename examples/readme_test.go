@@ -4,6 +4,7 @@ package examples_test
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,19 +59,25 @@ func goCommand(t *testing.T, args ...string) string {
 	return string(output)
 }
 
-// isExcerpt reports whether a block is a part of examples/orms: whole lines of one
-// of its files, which the tests of that module compile and run.
+// isExcerpt reports whether a block is a part of a module below this directory:
+// whole lines of one of its files, which the tests of that module compile and
+// run.
 func isExcerpt(t *testing.T, text string) bool {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join("orms", "*.go"))
+	modules, err := filepath.Glob(filepath.Join("*", "go.mod"))
 	require.NoError(t, err)
-	more, err := filepath.Glob(filepath.Join("orms", "ent", "*.go"))
-	require.NoError(t, err)
-	return slices.ContainsFunc(append(files, more...), func(file string) bool {
-		content, err := os.ReadFile(file)
-		require.NoError(t, err)
-		return strings.Contains("\n"+string(content), "\n"+text)
-	})
+	found := false
+	for _, module := range modules {
+		require.NoError(t, filepath.WalkDir(filepath.Dir(module), func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || filepath.Ext(path) != ".go" {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			found = found || strings.Contains("\n"+string(content), "\n"+text)
+			return err
+		}))
+	}
+	return found
 }
 
 func TestGoBlocks(t *testing.T) {
@@ -83,7 +90,7 @@ func TestGoBlocks(t *testing.T) {
 	var packages, tests []string
 	for i, text := range blocksOf(t, "go") {
 		if !strings.HasPrefix(text, "package ") {
-			assert.True(t, isExcerpt(t, text), "block %d is neither a whole file nor a part of examples/orms:\n%s", i, text)
+			assert.True(t, isExcerpt(t, text), "block %d is neither a whole file nor a part of one in a module below examples:\n%s", i, text)
 			continue
 		}
 		name := "readme.go"
