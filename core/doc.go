@@ -1,6 +1,6 @@
 // Package core is the client for a Postoffice server: configuration, setup and
-// publishing. The packages nethttp, ginpo and echopo integrate it into web
-// apps.
+// publishing. The packages nethttp, ginpo, echopo and echopo/v5 integrate
+// it into web apps.
 //
 //	store, err := sqlite.Open(ctx, "outbox.db")
 //	...
