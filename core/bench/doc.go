@@ -38,7 +38,10 @@
 //     never answering; the last two once the circuit breaker has opened.
 //     Floor: the same app without middleware, whose handler publishes
 //     nothing.
-//   - Outage: the same in the first 4 seconds after a server that has worked
+//   - FlushOn: the same app with Options.FlushOn, one message in each mode, and
+//     5 messages of a request that are committed once. Floor: the same app
+//     without FlushOn, which accepts each message by itself.
+//   - Outage: the Handler app in the first 4 seconds after a server that has worked
 //     goes down, before and after the circuit breaker opens.
 //   - Durable: [core.Publisher.Publish] with AfterResponse Durable from 32
 //     goroutines, until all rows are posted and deleted. Floor: a writer of
@@ -67,8 +70,8 @@
 // time on the processor of this process, garbage collection included, and
 // server-ns/msg that of the server; posts/msg is the number of requests that
 // the server got; delivered-% is the share of messages that it took within
-// their calls, the others being stored; allocs/msg and B/msg count all
-// allocations of this process; p50-ns, p99-ns and max-ns are percentiles of
+// their calls, the others being stored; allocs/msg, allocs/req
+// and B/msg count all allocations of this process; p50-ns, p99-ns and max-ns are percentiles of
 // single calls or requests; heap-B is the most heap seen in use. Compare the two
 // sides of one run only: the rest depends on the machine and its other load.
 package bench

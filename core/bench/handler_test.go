@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func handlerScenarios(loader *helper) []scenario {
 		}}}}
 		for _, mode := range []core.Mode{core.Off, core.Memory, core.Durable} {
 			sc.sides = append(sc.sides, side{mode.String(), func(tb testing.TB) job {
-				a := publish(tb, state, mode)
+				a := publish(tb, state, nethttp.Options{AfterResponse: mode}, 1)
 				if !a.up {
 					a.breakCircuit(tb)
 				}
@@ -67,7 +68,7 @@ func outageScenarios(loader *helper, limit time.Duration, states ...string) []sc
 		for _, mode := range []core.Mode{core.Off, core.Memory, core.Durable} {
 			sc.sides = append(sc.sides, side{mode.String(), func(testing.TB) job {
 				return job{run: func(tb testing.TB, _ int) figures {
-					a := publish(tb, "0ms", mode)
+					a := publish(tb, "0ms", nethttp.Options{AfterResponse: mode}, 1)
 					loadApp(tb, loader, a.address, warmUp, forever)
 					require.NoError(tb, a.client.Flush(tb.Context()))
 					a.set(tb, state)
@@ -75,6 +76,33 @@ func outageScenarios(loader *helper, limit time.Duration, states ...string) []sc
 					a.published, a.before = int(result["requests"]), warmUp
 					a.close(tb)
 					return result
+				}}
+			}})
+		}
+		scenarios = append(scenarios, sc)
+	}
+	return scenarios
+}
+
+// flushOnScenarios are requests with and without FlushOn: one message in each
+// mode, and 5 messages that are committed once, beside 5 commits.
+func flushOnScenarios(loader *helper) []scenario {
+	var scenarios []scenario
+	for _, load := range []struct {
+		mode     core.Mode
+		messages int
+	}{{core.Off, 1}, {core.Memory, 1}, {core.Durable, 1}, {core.Durable, 5}} {
+		sc := scenario{name: fmt.Sprintf("mode=%s/messages=%d", load.mode, load.messages)}
+		for _, options := range []nethttp.Options{{AfterResponse: load.mode}, {AfterResponse: load.mode, FlushOn: core.Succeeded}} {
+			name := "floor"
+			if options.FlushOn != nil {
+				name = "ours"
+			}
+			sc.sides = append(sc.sides, side{name, func(tb testing.TB) job {
+				a := publish(tb, "0ms", options, load.messages)
+				return job{close: a.close, run: func(tb testing.TB, n int) figures {
+					a.published += n * load.messages
+					return loadApp(tb, loader, a.address, n, forever)
 				}}
 			}})
 		}
@@ -119,24 +147,28 @@ func (a app) now(tb testing.TB) {
 
 // loadApp sends requests to an app for a limited time.
 func loadApp(tb testing.TB, loader *helper, address string, n int, limit time.Duration) figures {
+	var memory, used runtime.MemStats
+	runtime.ReadMemStats(&memory)
 	before, err := processorTime()
 	require.NoError(tb, err)
 	result := loader.load(tb, address, handlerConnections, n, limit)
 	after, err := processorTime()
 	require.NoError(tb, err)
+	runtime.ReadMemStats(&used)
 	requests := float64(result.Requests)
 	return figures{
 		"ns/op":      result.Seconds * 1e9 / float64(n),
 		"requests":   requests,
 		"req/s":      requests / result.Seconds,
 		"cpu-ns/req": float64((after - before).Nanoseconds()) / requests,
+		"allocs/req": float64(used.Mallocs-memory.Mallocs) / requests,
 		"p50-ns":     result.P50,
 		"p99-ns":     result.P99,
 		"max-ns":     result.Max,
 	}
 }
 
-// publishingApp is an app whose handler publishes one message.
+// publishingApp is an app whose handler publishes.
 type publishingApp struct {
 	app
 	server *helper
@@ -152,8 +184,9 @@ type publishingApp struct {
 	before int
 }
 
-// publish starts an app with the server in the given state.
-func publish(tb testing.TB, state string, mode core.Mode) *publishingApp {
+// publish starts an app with the server in the given state, whose handler
+// publishes a number of messages one by one.
+func publish(tb testing.TB, state string, options nethttp.Options, messages int) *publishingApp {
 	a := &publishingApp{server: startHelper(tb), opened: make(chan struct{})}
 	var err error
 	a.store, err = sqlite.Open(tb.Context(), filepath.Join(tb.TempDir(), "outbox.db"))
@@ -168,11 +201,13 @@ func publish(tb testing.TB, state string, mode core.Mode) *publishingApp {
 		}},
 	})
 	require.NoError(tb, a.client.Start(tb.Context()))
-	a.app = serve(tb, nethttp.Middleware(a.client, nethttp.Options{AfterResponse: mode})(
+	a.app = serve(tb, nethttp.Middleware(a.client, options)(
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if _, err := nethttp.FromRequest(r).Publish(r.Context(), topic, newOrder(1), usual.options(0, 0)...); err != nil {
-				http.Error(w, err.Error(), http.StatusInternalServerError)
-				return
+			for i := range messages {
+				if _, err := nethttp.FromRequest(r).Publish(r.Context(), topic, newOrder(i+1), usual.options(0, 0)...); err != nil {
+					http.Error(w, err.Error(), http.StatusInternalServerError)
+					return
+				}
 			}
 			answerOK(w, r)
 		})))

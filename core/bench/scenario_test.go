@@ -84,6 +84,7 @@ func TestProtocols(t *testing.T)   { try(t, protocolScenarios(t)) }
 func TestMemory(t *testing.T)      { try(t, memoryScenarios(startHelper(t))) }
 func TestMemoryPaced(t *testing.T) { try(t, pacedScenarios(startHelper(t))) }
 func TestHandler(t *testing.T)     { try(t, handlerScenarios(startHelper(t))) }
+func TestFlushOn(t *testing.T)     { try(t, flushOnScenarios(startHelper(t))) }
 func TestOutage(t *testing.T) {
 	try(t, outageScenarios(startHelper(t), 100*time.Millisecond, "refused"))
 }
@@ -96,6 +97,7 @@ func BenchmarkProtocols(b *testing.B)   { benchmark(b, protocolScenarios(b)) }
 func BenchmarkMemory(b *testing.B)      { benchmark(b, memoryScenarios(startHelper(b))) }
 func BenchmarkMemoryPaced(b *testing.B) { benchmark(b, pacedScenarios(startHelper(b))) }
 func BenchmarkHandler(b *testing.B)     { benchmark(b, handlerScenarios(startHelper(b))) }
+func BenchmarkFlushOn(b *testing.B)     { benchmark(b, flushOnScenarios(startHelper(b))) }
 func BenchmarkOutage(b *testing.B) {
 	benchmark(b, outageScenarios(startHelper(b), 4*time.Second, "refused", "hanging"))
 }
