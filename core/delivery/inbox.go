@@ -3,6 +3,7 @@ package delivery
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -111,6 +112,10 @@ type Inbox struct {
 	log     *loglimit.Logger
 	relay   *relay.Relay
 
+	inserts inserts
+	// token is that of the leases under which messages are inserted.
+	token string
+
 	handlers handlers
 	running  atomic.Int64 // number of functions that run
 
@@ -146,7 +151,7 @@ func NewInbox(store outbox.Keeper, options InboxOptions) (*Inbox, error) {
 	}
 	b := &Inbox{
 		options: options, store: store, log: loglimit.NewLogger(options.Logger, "postoffice: "),
-		handlers: newHandlers(), ended: make(chan struct{}),
+		handlers: newHandlers(), ended: make(chan struct{}), token: rand.Text(),
 	}
 	b.options.Observer = options.Observer.guarded(b.guard)
 	b.force, b.cancelAll = context.WithCancel(context.Background())
@@ -160,14 +165,19 @@ func NewInbox(store outbox.Keeper, options InboxOptions) (*Inbox, error) {
 		Store: finisher, Settler: settler, Handle: b.handle, Skipped: b.handlers.missing,
 		Breaker: func() circuit.State { return circuit.Closed }, MaxTime: options.Timeout,
 		Slots: options.Workers, PerTopic: options.WorkersPerTopic, Reserved: true, BulkLimit: claimed * options.WorkersPerTopic,
-		Guard: b.guard, Log: b.log,
+		MaxUnsettled: unsettled * options.Workers,
+		Guard:        b.guard, Log: b.log,
 	})
 	return b, nil
 }
 
 // claimed is how many messages of a name are claimed at a time for each of its
 // workers: few, because other processes cannot have them.
-const claimed = 4
+const claimed = 16
+
+// unsettled is how many messages for each worker may be handled and not removed yet:
+// a kill has them handled again.
+const unsettled = 8
 
 // finishing is a store whose records are remembered when they are done.
 type finishing struct {

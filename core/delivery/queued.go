@@ -116,7 +116,6 @@ func (h *endpoint) enqueue(w http.ResponseWriter, r *http.Request, e *envelope) 
 	event := Event{Topic: h.topic, Name: h.name}
 	if inserted {
 		h.inbox.options.Observer.Stored(event)
-		h.inbox.relay.Wake()
 	} else {
 		h.inbox.options.Observer.Duplicate(event)
 	}
@@ -138,10 +137,9 @@ func (h *endpoint) store(r *http.Request, e *envelope) (inserted bool, err error
 	if err != nil {
 		return false, err
 	}
-	n, err := h.inbox.store.InsertNew(r.Context(), outbox.Record{
+	return h.inbox.insert(r.Context(), outbox.Record{
 		ID: id, DedupKey: storedKey(key), Topic: h.name, Payload: e.payload, Attributes: attributes,
 	})
-	return n > 0, err
 }
 
 // storedKey returns a key that stores take.

@@ -14,11 +14,10 @@ import (
 type Keeper interface {
 	Store
 
-	// InsertNew is Insert of records that are due at once. It returns how many of
-	// them were not left out, for measurements: the count may be wrong where records
-	// with the same key are inserted at the same time, and where the store has
-	// repeated an insert of unknown outcome.
-	InsertNew(ctx context.Context, records ...Record) (int, error)
+	// InsertNew is Insert, and tells of each record whether it was inserted or left
+	// out. That may be wrong where records with the same key are inserted at the
+	// same time, and where the store has repeated an insert of unknown outcome.
+	InsertNew(ctx context.Context, delay time.Duration, records ...Record) ([]bool, error)
 
 	// Finish removes records, whoever holds them, and remembers the DedupKey of
 	// each for a time, in one step: Insert leaves out a record whose key is

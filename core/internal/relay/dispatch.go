@@ -60,6 +60,7 @@ func newDispatcher(stopping, force context.Context, r *Relay) *dispatcher {
 // turn starts posts, claims rows for free slots, and returns how long to wait
 // for the next event.
 func (d *dispatcher) turn() (time.Duration, error) {
+	d.accept()
 	if err := d.Settler.removeDelivered(d.stopping); err != nil {
 		return 0, err
 	}
@@ -160,6 +161,8 @@ func (d *dispatcher) claim(state circuit.State) (int, error) {
 	if d.makeRoom(); d.full() {
 		return 0, nil // what is in hand comes first
 	}
+	flushed := d.flushes.waiting()
+	d.accept() // what was handed over before those calls began
 	options := outbox.ClaimOptions{
 		Limit: d.free * d.BulkLimit, MaxBytes: max(maxBytes-d.bytes, deliver.MaxBytes),
 		Lease: d.Lease(), PerTopic: d.BulkLimit, AfterTopic: d.after,
@@ -179,7 +182,6 @@ func (d *dispatcher) claim(state circuit.State) (int, error) {
 		options.SkipTopics = append(options.SkipTopics, d.Skipped()...)
 	}
 	slices.Sort(options.SkipTopics)
-	flushed := d.flushes.waiting()
 	claimed := time.Now()
 	asking, cancel := context.WithTimeout(d.stopping, StoreTimeout)
 	defer cancel()
@@ -191,6 +193,9 @@ func (d *dispatcher) claim(state circuit.State) (int, error) {
 	n := len(records)
 	d.rate.spend(n)
 	d.take(d.Settler.take(records), options, d.PostUntil(claimed))
+	if n < options.Limit {
+		d.caughtUp(options.SkipTopics)
+	}
 	if n > 0 {
 		d.nextLook = time.Time{} // there may be topics that the claim did not reach
 		return n, nil
@@ -219,21 +224,10 @@ func (d *dispatcher) take(records []outbox.Record, options outbox.ClaimOptions, 
 		}
 	}
 	for len(records) > 0 {
-		name := records[0].Topic
-		n := slices.IndexFunc(records, func(r outbox.Record) bool { return r.Topic != name })
-		if n < 0 {
-			n = len(records)
-		}
-		t := d.topics[name]
-		if t == nil {
-			t = &topic{name: name}
-			d.topics[name] = t
-		}
-		t.add(records[:n], until)
+		n := ofOneTopic(records)
+		t := d.add(records[:n], until, false)
 		t.more = n >= min(options.PerTopic, options.Limit)
-		d.rows, d.bytes = d.rows+n, d.bytes+sizeOf(records[:n])
-		d.enqueue(t)
-		d.after = name
+		d.after = t.name
 		records = records[n:]
 	}
 	for name, t := range d.topics {
@@ -242,9 +236,33 @@ func (d *dispatcher) take(records []outbox.Record, options outbox.ClaimOptions, 
 			delete(d.topics, name)
 		}
 	}
+}
+
+// ofOneTopic returns how many records at the beginning have the same topic.
+func ofOneTopic(records []outbox.Record) int {
+	n := slices.IndexFunc(records, func(r outbox.Record) bool { return r.Topic != records[0].Topic })
+	if n < 0 {
+		return len(records)
+	}
+	return n
+}
+
+// add adds rows to their topic.
+func (d *dispatcher) add(records []outbox.Record, until time.Time, handed bool) *topic {
+	name := records[0].Topic
+	t := d.topics[name]
+	if t == nil {
+		t = &topic{name: name}
+		d.topics[name] = t
+	}
+	t.add(records, until, handed)
+	d.rows, d.bytes = d.rows+len(records), d.bytes+sizeOf(records)
+	d.enqueue(t)
+	d.note(t)
 	if d.expires.IsZero() || until.Before(d.expires) {
 		d.expires = until
 	}
+	return t
 }
 
 // release gives back the waiting rows of topics.
@@ -254,6 +272,7 @@ func (d *dispatcher) release(topics ...*topic) {
 		var records []outbox.Record
 		for _, g := range slices.Concat(t.fresh, t.failed) {
 			records = append(records, g.records...)
+			d.begun(t, g, true)
 		}
 		t.fresh, t.failed = nil, nil
 		t.more = t.more || len(records) > 0
@@ -289,6 +308,8 @@ func (d *dispatcher) dropExpired() {
 
 // finish waits for the posts in progress and gives back the waiting rows.
 func (d *dispatcher) finish() {
+	d.closeHanded()
+	d.accept()
 	d.release(slices.Collect(maps.Values(d.topics))...)
 	for d.free < d.Slots {
 		d.ended(<-d.done)

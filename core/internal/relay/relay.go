@@ -7,6 +7,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -83,6 +84,9 @@ type Config struct {
 	// BulkLimit is the maximum number of rows of a topic in one claim, for one
 	// slot.
 	BulkLimit int
+	// MaxUnsettled is how many rows may be posted and not settled yet. Defaults to
+	// BulkLimit.
+	MaxUnsettled int
 	// Rate is the maximum number of rows to claim in a second; zero for no limit.
 	Rate int
 	// Guard calls a function and returns an error if it panics.
@@ -98,6 +102,8 @@ type Relay struct {
 
 	settling settling
 	flushes  flushes
+	handed   handed
+	handing  chan struct{} // wakes the dispatcher for them
 
 	mu sync.Mutex
 	// expecting is since when messages of a transaction are expected; zero when
@@ -106,7 +112,9 @@ type Relay struct {
 }
 
 // New returns a relay. It delivers while Run runs.
-func New(config Config) *Relay { return &Relay{Config: config, wake: make(chan struct{}, 1)} }
+func New(config Config) *Relay {
+	return &Relay{Config: config, wake: make(chan struct{}, 1), handing: make(chan struct{}, 1)}
+}
 
 // Wake makes the relay poll the outbox now. It never blocks.
 func (r *Relay) Wake() {
@@ -192,6 +200,7 @@ func (r *Relay) Run(stopping, force context.Context) {
 			d.ended(p)
 		case <-r.wake:
 			d.nextLook = time.Time{}
+		case <-d.handing:
 		}
 		d.flush()
 	}
@@ -229,7 +238,9 @@ func (r *Relay) settle(ctx context.Context, settlements <-chan Settlement) {
 
 // reserveSettling waits until few rows are posted and not settled yet, because a
 // kill would have them delivered again.
-func (r *Relay) reserveSettling(rows int) { r.settling.reserve(rows, r.BulkLimit) }
+func (r *Relay) reserveSettling(rows int) {
+	r.settling.reserve(rows, cmp.Or(r.MaxUnsettled, r.BulkLimit))
+}
 
 // settling counts the rows that are posted and not settled yet. The zero value is
 // ready for use.

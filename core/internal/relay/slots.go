@@ -103,6 +103,7 @@ func (d *dispatcher) post(t *topic, probe bool) {
 	p.until = chunk[0].until
 	for _, g := range chunk {
 		d.rows, d.bytes = d.rows-len(g.records), d.bytes-sizeOf(g.records)
+		d.begun(t, g, false)
 		if g.until.Before(p.until) { // what is left of a post may be of an older claim
 			p.until = g.until
 		}

@@ -34,6 +34,7 @@ type group struct {
 	deliverAt  time.Time // zero unless the server must hold them back
 	records    []outbox.Record
 	until      time.Time // when the last request may begin
+	handed     bool      // the rows were not claimed
 }
 
 func (t *topic) waiting() bool { return len(t.fresh)+len(t.failed) > 0 }
@@ -58,7 +59,7 @@ func sizeOf(records []outbox.Record) int64 {
 }
 
 // add groups rows by the request that they may share.
-func (t *topic) add(records []outbox.Record, until time.Time) {
+func (t *topic) add(records []outbox.Record, until time.Time, handed bool) {
 	type key struct {
 		attributes string
 		deliverAt  int64
@@ -74,7 +75,7 @@ func (t *topic) add(records []outbox.Record, until time.Time) {
 		}
 		g := byKey[k]
 		if g == nil {
-			g = &group{attributes: k.attributes, until: until}
+			g = &group{attributes: k.attributes, until: until, handed: handed}
 			if scheduled {
 				g.deliverAt = record.DeliverAt
 			}

@@ -7,10 +7,9 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// InsertNew stores all records or none, due at once, and returns how many were not
-// left out.
-func (s *Store) InsertNew(ctx context.Context, records ...outbox.Record) (int, error) {
-	return s.insert(ctx, 0, records)
+// InsertNew stores all records or none, and tells which were not left out.
+func (s *Store) InsertNew(ctx context.Context, delay time.Duration, records ...outbox.Record) ([]bool, error) {
+	return s.insert(ctx, delay, records)
 }
 
 // Finish removes records and remembers their keys for a time.

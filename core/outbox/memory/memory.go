@@ -95,15 +95,16 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 	return err
 }
 
-// insert stores all records or none, and returns how many were not left out.
-func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbox.Record) (int, error) {
+// insert stores all records or none, and tells which were not left out.
+func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbox.Record) ([]bool, error) {
 	if err := s.lock(ctx); err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer s.mutex.Unlock()
 	if err := outbox.ValidateRecords(records...); err != nil {
-		return 0, err
+		return nil, err
 	}
+	inserted := make([]bool, len(records))
 	now := time.Now()
 	fresh, keys := make(map[string]outbox.Record, len(records)), make(map[string]string)
 	bytes := s.bytes
@@ -112,7 +113,7 @@ func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbo
 		_, repeated := fresh[id]
 		return stored || repeated
 	}
-	for _, record := range records {
+	for i, record := range records {
 		key := record.DedupKey
 		if there(record.ID) || key != "" && (s.keys[key] != "" || keys[key] != "" || there(key) || s.kept[key].After(now)) {
 			continue
@@ -127,19 +128,19 @@ func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbo
 		if record.State == outbox.Dead {
 			record.LeaseToken = ""
 		}
-		fresh[record.ID] = record
+		fresh[record.ID], inserted[i] = record, true
 		bytes += record.Size()
 	}
 	if len(fresh) > 0 {
 		held := bound.Load{Records: len(s.records), Bytes: s.bytes}
 		if err := bound.Check(s.limit, held, bound.Load{Records: len(fresh), Bytes: bytes - s.bytes}); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
 	maps.Copy(s.records, fresh)
 	maps.Copy(s.keys, keys)
 	s.bytes = bytes
-	return len(fresh), nil
+	return inserted, nil
 }
 
 // Claim leases due records, the longest due first, or topic by topic.

@@ -172,30 +172,45 @@ func testFinishMany(e *env) {
 	for i := range records {
 		records[i].ID = e.record(topic).ID
 	}
-	inserted, err := e.store.(outbox.Keeper).InsertNew(e.ctx, records...)
+	inserted, err := e.store.(outbox.Keeper).InsertNew(e.ctx, 0, records...)
 	require.NoError(e, err)
-	assert.Equal(e, (n+2)/3, inserted)
+	require.Len(e, inserted, n)
+	for i := range inserted {
+		assert.Equal(e, i%3 == 0, inserted[i], i)
+	}
 }
 
 func testInsertNew(e *env) {
 	keeper := e.keeper()
 	first := e.keyed("key")
-	insert := func(want int, records ...outbox.Record) {
+	insert := func(want []bool, records ...outbox.Record) {
 		e.Helper()
-		n, err := keeper.InsertNew(e.ctx, records...)
+		inserted, err := keeper.InsertNew(e.ctx, 0, records...)
 		require.NoError(e, err)
-		assert.Equal(e, want, n)
+		assert.Equal(e, want, append([]bool{}, inserted...))
 	}
-	insert(1, first)
-	insert(0, first)
-	insert(0, e.keyed("key"))
-	other := e.keyed("other")
-	insert(1, e.keyed("key"), other, e.keyed("other"))
-	assert.Equal(e, []string{first.ID, other.ID}, ids(e.all()))
+	insert([]bool{true}, first)
+	insert([]bool{false}, first)
+	insert([]bool{false}, e.keyed("key"))
+	other, plain := e.keyed("other"), e.record(topic)
+	insert([]bool{false, true, true, false, false}, e.keyed("key"), other, plain, e.keyed("other"), plain)
+	assert.Equal(e, []string{first.ID, other.ID, plain.ID}, ids(e.all()))
 	assert.Zero(e, e.next())
-	insert(0)
-	_, err := keeper.InsertNew(e.ctx, outbox.Record{})
+	insert([]bool{})
+	_, err := keeper.InsertNew(e.ctx, 0, outbox.Record{})
 	require.ErrorIs(e, err, outbox.ErrInvalid)
+
+	// A key is held by the record whose ID it is, in the store or before it in the call.
+	named, before, behind := e.record(topic), e.record(topic), e.record(topic)
+	insert([]bool{true, false}, named, e.keyed(named.ID))
+	insert([]bool{false, true, false, true, true, true}, e.keyed(named.ID), before, e.keyed(before.ID), e.keyed(behind.ID), behind, e.keyed("last"))
+
+	held := e.keyed("held")
+	held.LeaseToken = "token"
+	inserted, err := keeper.InsertNew(e.ctx, long, held, e.keyed("held"))
+	require.NoError(e, err)
+	assert.Equal(e, []bool{true, false}, inserted)
+	assert.Equal(e, 1, e.stats().Held)
 }
 
 // testFinishConcurrently has records inserted while others with their keys are
@@ -208,7 +223,7 @@ func testFinishConcurrently(e *env) {
 	for range 4 {
 		running.Go(func() {
 			for _, key := range strings.Fields("a b c d e f g h i j") {
-				_, err := keeper.InsertNew(e.ctx, e.keyed(key))
+				_, err := keeper.InsertNew(e.ctx, 0, e.keyed(key))
 				if err != nil {
 					failed <- err
 				}

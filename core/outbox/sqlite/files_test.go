@@ -143,7 +143,7 @@ func TestLostInATransaction(t *testing.T) {
 	store := unserved(t)
 	first, second := message(t), message(t)
 	require.NoError(t, store.writer.transact(func() error {
-		_, err := store.writer.insertAll(0, []outbox.Record{first})
+		err := store.writer.insertAll(0, []outbox.Record{first}, make([]bool, 1))
 		return err
 	}))
 	inserted := inserting(t.Context(), second)

@@ -36,10 +36,9 @@ size = 0, topic = '', last_error = '', attributes = x'7b7d', payload = x'7b7d'`,
 WHERE state = 0 AND due_at >= %d AND due_at <= ? ORDER BY due_at, id LIMIT ?)`, keptDue)
 )
 
-// InsertNew stores all records or none, due at once, and returns how many were not
-// left out.
-func (s *Store) InsertNew(ctx context.Context, records ...outbox.Record) (int, error) {
-	return s.insert(ctx, 0, records)
+// InsertNew stores all records or none, and tells which were not left out.
+func (s *Store) InsertNew(ctx context.Context, delay time.Duration, records ...outbox.Record) ([]bool, error) {
+	return s.insert(ctx, delay, records)
 }
 
 // Finish removes records, a hundred in a statement, and remembers their keys.

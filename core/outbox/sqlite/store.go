@@ -66,12 +66,12 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 	return err
 }
 
-// insert stores all records or none, and returns how many were not left out.
-func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbox.Record) (int, error) {
+// insert stores all records or none, and tells which were not left out.
+func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbox.Record) ([]bool, error) {
 	if err := outbox.ValidateRecords(records...); err != nil {
-		return 0, err
+		return nil, err
 	}
-	inserted := 0
+	inserted := make([]bool, len(records))
 	var full error
 	err := s.keep(ctx, func(w *writer) error {
 		if w.doubt != nil {
@@ -81,11 +81,10 @@ func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbo
 		if full, err = w.room(records); full != nil || err != nil {
 			return err
 		}
-		inserted, err = w.insertAll(delay, records)
-		return err
+		return w.insertAll(delay, records, inserted)
 	})
 	if err = cmp.Or(err, full); err != nil {
-		return 0, err
+		return nil, err
 	}
 	return inserted, nil
 }
@@ -136,18 +135,18 @@ func (w *writer) there(record outbox.Record) (bool, error) {
 	return w.row(selectHolder, []any{record.DedupKey}, new(string))
 }
 
-// insertAll stores records that are due after a delay, and returns how many were
-// not left out.
-func (w *writer) insertAll(delay time.Duration, records []outbox.Record) (int, error) {
-	now, inserted := w.store.clock.now(), 0
-	for _, record := range records {
+// insertAll stores records that are due after a delay, and tells which were not
+// left out.
+func (w *writer) insertAll(delay time.Duration, records []outbox.Record, inserted []bool) error {
+	now := w.store.clock.now()
+	for i, record := range records {
 		n, err := w.insert(now, delay, record)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		inserted += n
+		inserted[i] = n > 0
 	}
-	return inserted, nil
+	return nil
 }
 
 // insert stores one record, unless it is there, and returns how many it has stored.

@@ -24,7 +24,7 @@ func unserved(t *testing.T, options ...Option) *Store {
 // inserting makes the request of an Insert.
 func inserting(ctx context.Context, records ...outbox.Record) *request {
 	return &request{ctx: ctx, done: make(chan error, 1), run: func(w *writer) error {
-		_, err := w.insertAll(0, records)
+		err := w.insertAll(0, records, make([]bool, len(records)))
 		return err
 	}}
 }

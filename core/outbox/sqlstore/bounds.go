@@ -12,17 +12,17 @@ import (
 // connection beside that of the transaction.
 const countPatience = time.Second
 
-// insertBounded stores all records or none, within the bounds, and returns how many
-// were not left out.
-func (s *Store) insertBounded(ctx context.Context, delay time.Duration, records []outbox.Record) (int, error) {
+// insertBounded stores all records or none, within the bounds, and returns the IDs
+// of those that were not left out.
+func (s *Store) insertBounded(ctx context.Context, delay time.Duration, records []outbox.Record) ([]string, error) {
 	room := s.room
 	if room.old(countAge) {
 		if err := s.count(ctx, false); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
 	if err := room.gate.share(ctx); err != nil {
-		return 0, err
+		return nil, err
 	}
 	err := room.reserve(usageOf(records))
 	if err == nil {
@@ -34,32 +34,32 @@ func (s *Store) insertBounded(ctx context.Context, delay time.Duration, records 
 	// Near the bound it matters which of them are there already, and nobody
 	// else of this store inserts.
 	if err := room.gate.hold(ctx); err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer room.gate.release()
 	fresh, err := s.fresh(ctx, records)
 	if err != nil || len(fresh) == 0 {
-		return 0, err
+		return nil, err
 	}
 	full := room.reserve(usageOf(fresh))
 	if full != nil && !room.sure() {
 		if err := s.count(ctx, true); err != nil {
-			return 0, err
+			return nil, err
 		}
 		full = room.reserve(usageOf(fresh))
 	}
 	if full != nil {
-		return 0, full
+		return nil, full
 	}
 	return s.insertReserved(ctx, delay, fresh, usageOf(fresh))
 }
 
 // insertReserved inserts records for which room is reserved.
-func (s *Store) insertReserved(ctx context.Context, delay time.Duration, records []outbox.Record, reserved usage) (int, error) {
+func (s *Store) insertReserved(ctx context.Context, delay time.Duration, records []outbox.Record, reserved usage) ([]string, error) {
 	inserted, err := s.insert(ctx, delay, records)
 	result := unclear
 	switch {
-	case err == nil && inserted == len(records):
+	case err == nil && len(inserted) == len(records):
 		result = kept
 	case err != nil && s.undid(err):
 		result = dropped

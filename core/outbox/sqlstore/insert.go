@@ -22,6 +22,9 @@ type inserter struct {
 	// held tells whether a row holds a key that the index of keys may not know
 	// of. It is not called for records without a key.
 	held func(ctx context.Context, key string) (bool, error)
+	// ask is set where one statement inserts records of any keys, looks who holds
+	// those, and returns the IDs of what it has inserted.
+	ask runner
 }
 
 // hasKey tells whether a record has a key.
@@ -32,25 +35,26 @@ func hasKey(record outbox.Record) bool { return record.DedupKey != "" }
 //
 // One record is one statement. Many are one statement for each 256 records or
 // 4 MB, less where MySQL's max_allowed_packet is less than 8 MB; several of them
-// are one transaction. A record with a DedupKey is one of its own, after a look
-// at who holds the key. A record that is too large for a statement alone is
+// are one transaction. On other databases than PostgreSQL, a record with a DedupKey
+// is one of its own, after a look at who holds the key. A record that is too large for a statement alone is
 // [outbox.ErrInvalid].
 //
 // When the connection fails or the context ends while the database commits,
 // the records may be kept although an error is returned; the insert can be
 // repeated.
 func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
-	_, err := s.insertCounted(ctx, delay, records)
+	_, err := s.insertAll(ctx, delay, records)
 	return err
 }
 
-// insertCounted stores all records or none, and returns how many were not left out.
-func (s *Store) insertCounted(ctx context.Context, delay time.Duration, records []outbox.Record) (inserted int, err error) {
+// insertAll stores all records or none, and returns the IDs of those that were not
+// left out.
+func (s *Store) insertAll(ctx context.Context, delay time.Duration, records []outbox.Record) (inserted []string, err error) {
 	if err := s.validate(records); err != nil {
-		return 0, err
+		return nil, err
 	}
 	if len(records) == 0 {
-		return 0, s.do(ctx, "insert", func() error { return nil })
+		return nil, s.do(ctx, "insert", func() error { return nil })
 	}
 	err = s.write(ctx, "insert", func() (err error) {
 		if s.room == nil {
@@ -66,7 +70,7 @@ func (s *Store) insertCounted(ctx context.Context, delay time.Duration, records 
 		err = s.wrap(ctx, "insert", ctx.Err())
 	}
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	return inserted, nil
 }
@@ -143,16 +147,16 @@ func (s *Store) validate(records []outbox.Record) error {
 	return nil
 }
 
-// insert stores all records or none, and returns how many were not there yet.
-// Statements that turn out to be too large are made smaller.
-func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbox.Record) (inserted int, err error) {
+// insert stores all records or none, and returns the IDs of those that were not left
+// out. Statements that turn out to be too large are made smaller.
+func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbox.Record) (inserted []string, err error) {
 	if slices.ContainsFunc(records, foreign) {
 		s.learnEncoding(ctx)
 	}
 	s.knowPacket(ctx, records)
 	for {
 		if err := s.refuseOversized(ctx, records); err != nil {
-			return 0, err
+			return nil, err
 		}
 		err := s.storable(func() error {
 			inserted, err = s.insertStatements(ctx, delay, records, s.statementLimit())
@@ -164,25 +168,46 @@ func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbo
 		if large, ok := errors.AsType[*sizeError](err); ok {
 			s.packet.limit.Store(large.weight / 2)
 		} else if failure := s.table.Classify(err); failure != sqltable.Other && failure != sqltable.Lost || !s.lowered(ctx, records) {
-			return 0, err
+			return nil, err
 		}
 	}
 }
 
 // insertStatements inserts records in statements of so many bytes each, which
 // are one transaction.
-func (s *Store) insertStatements(ctx context.Context, delay time.Duration, records []outbox.Record, limit int64) (int, error) {
-	if fits(records, limit) {
+func (s *Store) insertStatements(ctx context.Context, delay time.Duration, records []outbox.Record, limit int64) (inserted []string, err error) {
+	in := s.inserter(nil, s.db, records)
+	if in.chunk(records, limit) == len(records) {
 		// A statement alone is a transaction.
-		return s.insertChunks(ctx, inserter{s.execer(nil), s.held(s.db)}, delay, records, limit)
+		return s.insertChunks(ctx, in, delay, records, limit)
 	}
-	inserted := 0
-	err := s.transact(ctx, func(tx *sql.Conn) error {
-		var err error
-		inserted, err = s.insertChunks(ctx, inserter{s.execer(tx), s.held(tx)}, delay, records, limit)
+	err = s.transact(ctx, func(tx *sql.Conn) error {
+		inserted, err = s.insertChunks(ctx, s.inserter(tx, tx, records), delay, records, limit)
 		return err
 	})
 	return inserted, err
+}
+
+// inserter returns what inserts records, on a connection unless it is nil.
+func (s *Store) inserter(conn *sql.Conn, db runner, records []outbox.Record) inserter {
+	in := inserter{exec: s.execer(conn), held: s.held(db)}
+	if s.dialect == Postgres && slices.ContainsFunc(records, hasKey) && !crossing(records) {
+		in.ask = db
+	}
+	return in
+}
+
+// crossing tells whether the key of a record is the ID of one before it, which no
+// statement that inserts both can see.
+func crossing(records []outbox.Record) bool {
+	ids := make(map[string]bool, len(records))
+	for i := range records {
+		if hasKey(records[i]) && ids[records[i].DedupKey] {
+			return true
+		}
+		ids[records[i].ID] = true
+	}
+	return false
 }
 
 // execer returns what runs a statement, on a connection unless it is nil:
@@ -205,16 +230,22 @@ func (s *Store) execer(conn *sql.Conn) execer {
 	}
 }
 
-// insertChunks inserts records in as many statements as it takes, and returns
-// how many were not there yet.
-func (s *Store) insertChunks(ctx context.Context, in inserter, delay time.Duration, records []outbox.Record, limit int64) (int, error) {
-	inserted := 0
+// insertChunks inserts records in as many statements as it takes, and returns the
+// IDs of those that were not left out.
+func (s *Store) insertChunks(ctx context.Context, in inserter, delay time.Duration, records []outbox.Record, limit int64) (inserted []string, err error) {
 	for len(records) > 0 {
-		n := chunk(records, limit)
+		n := in.chunk(records, limit)
+		if in.ask != nil {
+			if inserted, err = s.insertKeyed(ctx, in.ask, delay, records[:n], inserted); err != nil {
+				return nil, s.refused(err, records[:n])
+			}
+			records = records[n:]
+			continue
+		}
 		if hasKey(records[0]) {
 			held, err := in.held(ctx, records[0].DedupKey)
 			if err != nil {
-				return 0, err
+				return nil, err
 			}
 			if held {
 				records = records[n:]
@@ -224,30 +255,72 @@ func (s *Store) insertChunks(ctx context.Context, in inserter, delay time.Durati
 		query, args := s.insertStatement(micros(delay), records[:n])
 		result, err := in.exec(ctx, query, args...)
 		if err != nil {
-			return 0, s.refused(err, records[:n])
+			return nil, s.refused(err, records[:n])
 		}
 		fresh, err := result.RowsAffected()
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		inserted += int(fresh)
+		for i := range min(int(fresh), n) { // it is all of them, unless an insert is repeated
+			inserted = append(inserted, records[i].ID)
+		}
 		records = records[n:]
 	}
 	return inserted, nil
 }
 
+// insertKeyed inserts records in one statement of PostgreSQL, and adds the IDs of
+// those that were not left out. It locks keys in one order, so that two statements
+// do not lock each other out.
+func (s *Store) insertKeyed(ctx context.Context, db runner, delay time.Duration, records []outbox.Record, inserted []string) ([]string, error) {
+	records = slices.Clone(records)
+	slices.SortStableFunc(records, func(a, b outbox.Record) int { return strings.Compare(a.DedupKey, b.DedupKey) })
+	args := s.insertArgs(micros(delay), records, true)
+	err := each(ctx, db, s.insertKeyedText(len(args)/keyedColumns), append(args, int64(0)), func(scan func(...any) error) error {
+		var id string
+		err := scan(&id)
+		inserted = append(inserted, id)
+		return err
+	})
+	return inserted, err
+}
+
+// insertKeyedText returns the text of the statement that inserts so many rows with
+// or without keys. Each looks by itself for a row whose id is the key: a join might
+// read the table. The last parameter is that of [values.planned].
+func (s *Store) insertKeyedText(rows int) string {
+	const columns = "id, state, due_at, token, attempts, created_at, deliver_at, size, topic, last_error, attributes, payload, dedup_key"
+	row := strings.ReplaceAll(`(CAST(? AS text), CAST(? AS smallint), CASE WHEN CAST(? AS bigint) = 0 THEN NOW + CAST(? AS bigint) ELSE 0 END, CAST(? AS text),
+CAST(? AS integer), NOW, CAST(? AS bigint), CAST(? AS bigint), CAST(? AS text), CAST(? AS text), CAST(? AS bytea), CAST(? AS bytea), CAST(? AS text))`, "NOW", s.dialect.now())
+	return numbered("INSERT INTO " + s.table.SQL() + " (" + columns + ") SELECT " + columns + " FROM (VALUES " +
+		row + strings.Repeat(", "+row, rows-1) + ") AS made (" + columns + ") WHERE (SELECT holder.id FROM " + s.table.SQL() + ` AS holder
+WHERE holder.id = made.dedup_key COLLATE "C") IS NULL` + plannedParameter + " ON CONFLICT DO NOTHING RETURNING id")
+}
+
+// keyedColumns is how many parameters a row with a key has.
+const keyedColumns = 13
+
 // insertStatement returns the statement that inserts up to insertRows records,
 // which are due after so many microseconds.
 // The number of its rows is a power of two, so that there are few different
-// statements to be prepared. Rows that fill up repeat the last ID, so they are
-// left out like any record that is there already.
+// statements to be prepared. Rows that fill up repeat the last ID and its key, so
+// they are left out like any record that is there already.
 func (s *Store) insertStatement(wait int64, records []outbox.Record) (string, []any) {
+	keyed := hasKey(records[0])
+	args := s.insertArgs(wait, records, keyed)
+	if keyed {
+		return s.insertText(1, true), args
+	}
+	return s.insertText(len(args)/(keyedColumns-1), false), args
+}
+
+// insertArgs returns the arguments of rows, each with its key if keyed is set.
+func (s *Store) insertArgs(wait int64, records []outbox.Record, keyed bool) []any {
 	rows := 1
 	for rows < len(records) {
 		rows *= 2
 	}
-	const perRow = 12
-	args := make([]any, 0, rows*perRow)
+	args := make([]any, 0, rows*keyedColumns+1)
 	for _, record := range records {
 		var deliverAt any
 		if !record.DeliverAt.IsZero() {
@@ -259,15 +332,26 @@ func (s *Store) insertStatement(wait int64, records []outbox.Record) (string, []
 		}
 		args = append(args, s.dialect.name(record.ID), int64(record.State), int64(record.State), wait, s.dialect.name(record.LeaseToken), int64(record.Attempts), deliverAt,
 			record.Size(), s.dialect.name(record.Topic), s.dialect.wordsArgument(s.words(record.LastError)), blob(record.Attributes), blob(record.Payload))
-		if hasKey(record) {
-			return s.insertText(1, true), append(args, s.dialect.name(record.DedupKey))
+		if keyed {
+			args = append(args, s.keyArgument(record))
 		}
 	}
-	last := records[len(records)-1].ID
+	last := records[len(records)-1]
 	for range rows - len(records) {
-		args = append(args, s.dialect.name(last), int64(0), int64(0), int64(0), "", int64(0), nil, int64(0), "", "", []byte{}, []byte{})
+		args = append(args, s.dialect.name(last.ID), int64(0), int64(0), int64(0), "", int64(0), nil, int64(0), "", "", []byte{}, []byte{})
+		if keyed {
+			args = append(args, s.keyArgument(last))
+		}
 	}
-	return s.insertText(rows, false), args
+	return args
+}
+
+// keyArgument is the argument for the key of a record.
+func (s *Store) keyArgument(record outbox.Record) any {
+	if !hasKey(record) {
+		return nil
+	}
+	return s.dialect.name(record.DedupKey)
 }
 
 // insertText returns the text of the statement that inserts so many rows, with

@@ -25,10 +25,23 @@ const (
 	firstID = "\x01\x02"
 )
 
-// InsertNew stores all records or none, due at once, like Insert, and returns how
-// many were not left out.
-func (s *Store) InsertNew(ctx context.Context, records ...outbox.Record) (int, error) {
-	return s.insertCounted(ctx, 0, records)
+// InsertNew stores all records or none, like Insert, and tells which were not left
+// out.
+func (s *Store) InsertNew(ctx context.Context, delay time.Duration, records ...outbox.Record) ([]bool, error) {
+	ids, err := s.insertAll(ctx, delay, records)
+	if err != nil {
+		return nil, err
+	}
+	left := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		left[id] = true
+	}
+	inserted := make([]bool, len(records))
+	for i := range records {
+		inserted[i] = left[records[i].ID]
+		delete(left, records[i].ID)
+	}
+	return inserted, nil
 }
 
 // Finish removes records, whoever holds them, and remembers their keys, a thousand

@@ -146,14 +146,13 @@ func weightChange(c outbox.Change) int64 {
 	return int64(2*(len(c.ID)+len(c.LeaseToken)+len(c.LastError)) + 128)
 }
 
-// fits reports whether one insert statement carries all records.
-func fits(records []outbox.Record, limit int64) bool { return chunk(records, limit) == len(records) }
-
 // chunk returns how many of the records the next insert statement carries. One
-// with a key has a statement of its own: were it left out, a row that fills up
-// might take its place.
-func chunk(records []outbox.Record, limit int64) int {
+// with a key has a statement of its own, unless statements look who holds a key.
+func (in inserter) chunk(records []outbox.Record, limit int64) int {
 	n := part(records, insertRows, limit, weight)
+	if in.ask != nil {
+		return n
+	}
 	if i := slices.IndexFunc(records[:n], hasKey); i >= 0 {
 		return max(i, 1)
 	}

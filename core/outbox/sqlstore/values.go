@@ -71,6 +71,9 @@ func (v *values) array(list []string) string {
 	return "CAST(" + v.add("{"+strings.Join(quoted, ",")+"}", "text") + " AS text[])"
 }
 
+// plannedParameter is the condition of [values.planned], with a parameter that is 0.
+const plannedParameter = " AND (CAST(? AS bigint) = 0 OR (SELECT count(*) FROM generate_series(1, 1000000000)) = 0)"
+
 // planned is one more condition, always true, that has PostgreSQL plan a
 // prepared statement at each execution: for the table as it is now and not as
 // it was when it was empty, which would be to read all of it. With the
@@ -81,5 +84,5 @@ func (v *values) planned() string {
 	if !v.parameters {
 		return ""
 	}
-	return " AND (" + v.add(int64(0), "bigint") + " = 0 OR (SELECT count(*) FROM generate_series(1, 1000000000)) = 0)"
+	return strings.Replace(plannedParameter, "CAST(? AS bigint)", v.add(int64(0), "bigint"), 1)
 }
