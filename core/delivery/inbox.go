@@ -153,6 +153,9 @@ func NewInbox(store outbox.Keeper, options InboxOptions) (*Inbox, error) {
 		options: options, store: store, log: loglimit.NewLogger(options.Logger, "postoffice: "),
 		handlers: newHandlers(), ended: make(chan struct{}), token: rand.Text(),
 	}
+	if sharer, ok := store.(outbox.CommitSharer); ok {
+		b.inserts.alone = sharer.SharesCommits()
+	}
 	b.options.Observer = options.Observer.guarded(b.guard)
 	b.force, b.cancelAll = context.WithCancel(context.Background())
 	b.stopping, b.stopRelay = context.WithCancel(context.Background())

@@ -13,9 +13,10 @@ import (
 
 // Limits of inserts.
 const (
-	// insertsTogether is how many calls of the store are in progress at a time. A
-	// message that comes then waits for the next call, which takes all that wait.
-	insertsTogether = 4
+	// insertsTogether is how many calls of the store are in progress at a time, unless
+	// it is an outbox.CommitSharer. A message that comes then waits for the next call,
+	// which takes all that wait.
+	insertsTogether = 2
 	// maxInsert and maxInsertBytes bound the messages of a call.
 	maxInsert      = 256
 	maxInsertBytes = 2 << 20
@@ -25,6 +26,9 @@ const (
 // the store are in progress share the next one, and so its commit. The zero value is
 // ready for use.
 type inserts struct {
+	// alone means that the store shares commits by itself.
+	alone bool
+
 	mu      sync.Mutex
 	running int
 	waiting []*insert
@@ -74,7 +78,7 @@ func (b *Inbox) insert(ctx context.Context, record outbox.Record) (inserted bool
 func (s *inserts) begin(i *insert) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running < insertsTogether {
+	if s.alone || s.running < insertsTogether {
 		s.running++
 		return true
 	}

@@ -32,6 +32,16 @@ type Keeper interface {
 	Forget(ctx context.Context, limit int) (int, error)
 }
 
+// CommitSharer is a keeper whose concurrent inserts share commits by themselves.
+// Where a store is none, an inbox inserts the messages of concurrent requests
+// together.
+type CommitSharer interface {
+	Keeper
+
+	// SharesCommits reports whether inserts share commits.
+	SharesCommits() bool
+}
+
 // TxKeeper is a keeper that lives in a database of the caller's.
 type TxKeeper interface {
 	Keeper

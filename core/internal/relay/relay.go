@@ -192,6 +192,7 @@ func (r *Relay) Run(stopping, force context.Context) {
 			d.failing = true
 			r.Log.Error("store", "", "the "+r.Settler.config.Name+" cannot be used; messages in it wait", "error", err)
 		}
+		d.flush()
 		timer.Reset(max(pause, 0))
 		select {
 		case <-stopping.Done():

@@ -23,18 +23,38 @@ const (
 	firstID = "\x01\x02"
 )
 
-// finishMany is how many records a statement finishes.
-const finishMany = 100
+// finishMany is how many records a statement finishes, and finishFew how many one for
+// few does.
+const (
+	finishMany = 100
+	finishFew  = 16
+)
+
+// finishing are the statements that finish so many records.
+type finishing struct {
+	ids                   int
+	look, remove, rewrite string
+}
+
+func newFinishing(ids int) *finishing {
+	which := ` WHERE id IN (?` + strings.Repeat(", ?", ids-1) + `)`
+	return &finishing{
+		ids: ids, look: `SELECT state, size, dedup_key IS NOT NULL FROM outbox` + which, remove: `DELETE FROM outbox` + which,
+		rewrite: updateFinish + which + ` AND dedup_key IS NOT NULL`,
+	}
+}
 
 var (
-	finishing    = ` WHERE id IN (?` + strings.Repeat(", ?", finishMany-1) + `)`
-	selectFinish = `SELECT state, size, dedup_key IS NOT NULL FROM outbox` + finishing
-	deleteFinish = `DELETE FROM outbox` + finishing
+	finishingFew, finishingMany = newFinishing(finishFew), newFinishing(finishMany)
+
 	updateFinish = fmt.Sprintf(`UPDATE outbox SET id = char(1, 1) || seq, state = 0, due_at = ?, created_at = %d, token = '', attempts = 0, deliver_at = NULL,
-size = 0, topic = '', last_error = '', attributes = x'7b7d', payload = x'7b7d'`, keptDue) + finishing + ` AND dedup_key IS NOT NULL`
+size = 0, topic = '', last_error = '', attributes = x'7b7d', payload = x'7b7d'`, keptDue)
 	deleteExpired = fmt.Sprintf(`DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox INDEXED BY outbox_due
 WHERE state = 0 AND due_at >= %d AND due_at <= ? ORDER BY due_at, id LIMIT ?)`, keptDue)
 )
+
+// SharesCommits returns true: inserts that wait for a commit share the next one.
+func (s *Store) SharesCommits() bool { return true }
 
 // InsertNew stores all records or none, and tells which were not left out.
 func (s *Store) InsertNew(ctx context.Context, delay time.Duration, records ...outbox.Record) ([]bool, error) {
@@ -67,12 +87,16 @@ func (s *Store) Finish(ctx context.Context, keep time.Duration, ids ...string) (
 
 // finish finishes up to finishMany records.
 func (w *writer) finish(until int64, ids []string) (int, error) {
-	args := make([]any, finishMany)
+	statements := finishingMany
+	if len(ids) <= finishFew {
+		statements = finishingFew
+	}
+	args := make([]any, statements.ids)
 	for i := range args {
 		args[i] = ids[min(i, len(ids)-1)] // the last one fills up
 	}
 	keyed, keyless := 0, 0
-	err := w.rows(selectFinish, args, func(scan func(...any) error) (bool, error) {
+	err := w.rows(statements.look, args, func(scan func(...any) error) (bool, error) {
 		var state outbox.State
 		var size int64
 		var hasKey bool
@@ -88,10 +112,10 @@ func (w *writer) finish(until int64, ids []string) (int, error) {
 		return true, nil
 	})
 	if err == nil && keyed > 0 {
-		err = w.exec(updateFinish, slices.Concat([]any{until}, args)...)
+		err = w.exec(statements.rewrite, slices.Concat([]any{until}, args)...)
 	}
 	if err == nil && keyless > 0 {
-		err = w.exec(deleteFinish, args...)
+		err = w.exec(statements.remove, args...)
 	}
 	return keyed + keyless, err
 }

@@ -65,9 +65,11 @@ func TestNoStatementReadsTheTable(t *testing.T) {
 	check(selectByID, "SEARCH outbox USING INDEX outbox_id (id=?)")
 	check(selectLast, "SEARCH outbox")
 	check(selectHolder, "SEARCH outbox USING INDEX outbox_key (dedup_key=?)")
-	check(selectFinish, "SEARCH outbox USING INDEX outbox_id (id=?)")
-	check(updateFinish, "SEARCH outbox USING INDEX outbox_id (id=?)")
-	check(deleteFinish, "SEARCH outbox USING INDEX outbox_id (id=?)")
+	for _, statements := range []*finishing{finishingFew, finishingMany} {
+		check(statements.look, "SEARCH outbox USING INDEX outbox_id (id=?)")
+		check(statements.rewrite, "SEARCH outbox USING INDEX outbox_id (id=?)")
+		check(statements.remove, "SEARCH outbox USING INDEX outbox_id (id=?)")
+	}
 	check(deleteExpired, "SEARCH outbox USING COVERING INDEX outbox_due (due_at>? AND due_at<?)")
 	check(selectHolder, "SEARCH outbox USING COVERING INDEX outbox_id (id=?)")
 	check(countHeld, "SEARCH outbox USING COVERING INDEX outbox_held (due_at>?)")

@@ -9,6 +9,12 @@ const (
 (id, state, due_at, token, attempts, created_at, deliver_at, size, topic, last_error, attributes, payload, dedup_key)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 
+	// insertKeyed looks for a record whose ID is the key, of which the index of keys
+	// does not know.
+	insertKeyed = `INSERT INTO outbox
+(id, state, due_at, token, attempts, created_at, deliver_at, size, topic, last_error, attributes, payload, dedup_key)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13 WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE id = ?13) ON CONFLICT DO NOTHING`
+
 	plainColumns = `seq, id, dedup_key, state, due_at, token, attempts, created_at, deliver_at, topic, last_error`
 	columns      = plainColumns + `, attributes, payload`
 	// SQLite knows the length of a BLOB without reading it.

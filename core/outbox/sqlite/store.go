@@ -32,8 +32,9 @@ type Store struct {
 }
 
 var (
-	_ outbox.Failing = (*Store)(nil)
-	_ outbox.Keeper  = (*Store)(nil)
+	_ outbox.Failing      = (*Store)(nil)
+	_ outbox.Keeper       = (*Store)(nil)
+	_ outbox.CommitSharer = (*Store)(nil)
 )
 
 // Close waits for the calls that the store has begun with, merges NAME-wal
@@ -160,13 +161,11 @@ func (w *writer) insert(now time.Time, delay time.Duration, record outbox.Record
 		record.LeaseToken = ""
 	}
 	key := sql.NullString{String: record.DedupKey, Valid: record.DedupKey != ""}
+	statement := insertRecord
 	if key.Valid {
-		// The index of keys does not know a record whose ID is the key.
-		if held, err := w.row(selectHolder, []any{record.DedupKey}, new(string)); err != nil || held {
-			return 0, err
-		}
+		statement = insertKeyed
 	}
-	n, err := w.change(insertRecord, record.ID, int(record.State), later(now, delay), record.LeaseToken, record.Attempts,
+	n, err := w.change(statement, record.ID, int(record.State), later(now, delay), record.LeaseToken, record.Attempts,
 		now.UnixMicro(), deliverAt, record.Size(), record.Topic, record.LastError,
 		blob(record.Attributes), blob(record.Payload), key)
 	if err == nil && n > 0 {

@@ -289,12 +289,17 @@ func (s *Store) insertKeyed(ctx context.Context, db runner, delay time.Duration,
 // or without keys. Each looks by itself for a row whose id is the key: a join might
 // read the table. The last parameter is that of [values.planned].
 func (s *Store) insertKeyedText(rows int) string {
+	if text, ok := s.keyedTexts.Load(rows); ok {
+		return text.(string)
+	}
 	const columns = "id, state, due_at, token, attempts, created_at, deliver_at, size, topic, last_error, attributes, payload, dedup_key"
 	row := strings.ReplaceAll(`(CAST(? AS text), CAST(? AS smallint), CASE WHEN CAST(? AS bigint) = 0 THEN NOW + CAST(? AS bigint) ELSE 0 END, CAST(? AS text),
 CAST(? AS integer), NOW, CAST(? AS bigint), CAST(? AS bigint), CAST(? AS text), CAST(? AS text), CAST(? AS bytea), CAST(? AS bytea), CAST(? AS text))`, "NOW", s.dialect.now())
-	return numbered("INSERT INTO " + s.table.SQL() + " (" + columns + ") SELECT " + columns + " FROM (VALUES " +
+	text := numbered("INSERT INTO " + s.table.SQL() + " (" + columns + ") SELECT " + columns + " FROM (VALUES " +
 		row + strings.Repeat(", "+row, rows-1) + ") AS made (" + columns + ") WHERE (SELECT holder.id FROM " + s.table.SQL() + ` AS holder
 WHERE holder.id = made.dedup_key COLLATE "C") IS NULL` + plannedParameter + " ON CONFLICT DO NOTHING RETURNING id")
+	s.keyedTexts.Store(rows, text)
+	return text
 }
 
 // keyedColumns is how many parameters a row with a key has.

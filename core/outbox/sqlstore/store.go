@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"database/sql"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/postoffice-go/postoffice/core/internal/sqltable"
@@ -24,8 +25,10 @@ type Store struct {
 	closed  atomic.Bool
 
 	prepared statements
-	encoding encoding
-	packet   packet
+	// keyedTexts are the texts of insertKeyedText by their rows.
+	keyedTexts sync.Map
+	encoding   encoding
+	packet     packet
 }
 
 var (
