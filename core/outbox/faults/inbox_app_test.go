@@ -90,7 +90,7 @@ func effectOnce(ctx context.Context, db *sql.DB, id string) error {
 	return tx.Commit()
 }
 
-// shortKeeper is a shortLease for an inbox, and shortTxKeeper one that takes part in
+// shortKeeper is a shortLease for an inbox, of what it claims and of what it inserts, and shortTxKeeper one that takes part in
 // transactions.
 type (
 	shortKeeper struct {
@@ -113,6 +113,14 @@ func keeperFor(store outbox.Store, lease time.Duration) outbox.Keeper {
 func (s shortKeeper) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
 	options.Lease = min(options.Lease, s.lease)
 	return s.Keeper.Claim(ctx, options)
+}
+
+func (s shortKeeper) InsertNew(ctx context.Context, delay time.Duration, records ...outbox.Record) ([]bool, error) {
+	return s.Keeper.InsertNew(ctx, min(delay, s.lease), records...)
+}
+
+func (s shortTxKeeper) InsertNew(ctx context.Context, delay time.Duration, records ...outbox.Record) ([]bool, error) {
+	return s.TxKeeper.InsertNew(ctx, min(delay, s.lease), records...)
 }
 
 func (s shortTxKeeper) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {

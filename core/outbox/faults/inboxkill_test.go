@@ -100,7 +100,7 @@ func TestInboxKilled(t *testing.T) {
 // inHand is how many messages an inbox with the default options has handled at most
 // and not removed yet: those that its workers have, and those that wait to be
 // removed together.
-const inHand = 16 + 32
+const inHand = 16 + 128
 
 // listenServer starts a fake server with the topic and a consumer at an address. It
 // is closed when the test ends.
