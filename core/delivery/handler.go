@@ -54,10 +54,14 @@ func newEndpoint[T any](handle func(ctx context.Context, m Message[T]) error, qu
 	if err != nil {
 		return nil, err
 	}
-	if !queued {
+	switch {
+	case !queued:
 		if err := settings.checkTimeout(); err != nil {
 			return nil, fmt.Errorf("delivery: %w", err)
 		}
+	case settings.latest != nil:
+		return nil, errors.New("delivery: WithLatest: an inbox handles every message: " +
+			"have the function compare the version with the one it has stored, in the transaction of DoneTx")
 	}
 	identify, err := latestOf[T](&settings)
 	if err != nil {

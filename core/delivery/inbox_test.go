@@ -53,6 +53,8 @@ func TestQueuedOptionsAreChecked(t *testing.T) {
 		"WithLease":         {topic, delivery.WithLease(time.Second)},
 		"WithKeep":          {topic, delivery.WithKeep(time.Second)},
 		"WithTimeout":       {topic, delivery.WithTimeout(2 * time.Second)},
+		"in the transaction of DoneTx": {topic, delivery.WithDeduplication(memory), delivery.WithLatest(
+			func(delivery.Message[order]) string { return "" }, func(delivery.Message[order]) int64 { return 0 })},
 	} {
 		_, err := delivery.NewQueued(inbox, handle, options...)
 		assert.ErrorContains(t, err, want)

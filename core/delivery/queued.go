@@ -28,8 +28,9 @@ import (
 // part of its transaction.
 //
 // The options are those of Handler, but for [WithDeduplication] and [WithLease],
-// which the inbox replaces, and WithKeep and WithObserver, which are options of the
-// inbox.
+// which the inbox replaces, WithKeep and WithObserver, which are options of the
+// inbox, and [WithLatest]: the function compares the version with the one it has
+// stored, in the transaction of DoneTx, and returns nil for an older one.
 // [WithScope] tells consumers apart whose messages are copies of each other;
 // it defaults to the name.
 //
