@@ -25,8 +25,9 @@ const consumerPath = "/consume/orders"
 // billing books the orders that it consumes.
 type billing struct {
 	*service
-	db     *sql.DB
-	client *core.Client
+	db       *sql.DB
+	client   *core.Client
+	shipping *shipping
 	// booked is closed when an order is booked and the delivery dealt with.
 	booked chan struct{}
 	once   sync.Once
@@ -43,26 +44,30 @@ func startBilling(ctx context.Context, addr, serverURL, directory string) (*bill
 		return nil, errors.Join(err, listener.Close())
 	}
 	b := &billing{db: db, booked: make(chan struct{}), visits: make(chan *visit, 100)}
-	app, err := b.app(ctx, serverURL, listener.Addr().String())
-	if err != nil {
+	logger := slog.New(slog.DiscardHandler) // the program tells what happens
+	if b.shipping, err = startShipping(ctx, directory, logger); err != nil {
 		return nil, errors.Join(err, db.Close(), listener.Close())
+	}
+	app, err := b.app(ctx, serverURL, listener.Addr().String(), logger)
+	if err != nil {
+		return nil, errors.Join(err, b.shipping.stop(ctx), db.Close(), listener.Close())
 	}
 	b.service = serve(listener, app)
 	return b, nil
 }
 
-// app registers the consumer with the server and makes its handler. The server
-// presents the user and password of the target, and the handler demands them.
-func (b *billing) app(ctx context.Context, serverURL, addr string) (http.Handler, error) {
+// app registers the consumers with the server and makes their handlers. The server
+// presents the user and password of the target, and the handlers demand them.
+func (b *billing) app(ctx context.Context, serverURL, addr string, logger *slog.Logger) (http.Handler, error) {
 	orders := core.Consumer{Topic: topic, Target: "http://server:secret@" + addr + consumerPath}
+	parcels := core.Consumer{Topic: topic, Target: "http://server:secret@" + addr + shippingPath}
 	deduplicator, err := sqldedup.New(b.db, sqlstore.SQLite)
 	if err != nil {
 		return nil, err
 	}
-	logger := slog.New(slog.DiscardHandler) // the program tells what happens
 	client, err := core.NewClient(core.Config{
 		URL:           serverURL,
-		Consumers:     []core.Consumer{orders},
+		Consumers:     []core.Consumer{orders, parcels},
 		Timeout:       5 * time.Second,
 		SetupRequired: true,
 		Logger:        logger,
@@ -79,6 +84,12 @@ func (b *billing) app(ctx context.Context, serverURL, addr string) (http.Handler
 		delivery.WithDeduplication(deduplicator),
 		delivery.WithContext(noteMessageID),
 		delivery.WithLogger(logger)))
+	if err == nil {
+		var queued http.Handler
+		if queued, err = b.shipping.handler(parcels, logger); err == nil {
+			err = echopo.Consume(e, shippingPath, queued)
+		}
+	}
 	if err == nil {
 		err = client.Start(ctx)
 	}
@@ -124,10 +135,10 @@ func (b *billing) next(ctx context.Context, messageID string) (*visit, error) {
 	}
 }
 
-// stop ends billing: no more requests, then the client, and at last the
-// database.
+// stop ends billing: no more requests, then the client and shipping, and at last
+// the database.
 func (b *billing) stop(ctx context.Context) error {
 	ctx, cancel := stopping(ctx)
 	defer cancel()
-	return errors.Join(b.service.stop(ctx), b.client.Stop(ctx), b.db.Close())
+	return errors.Join(b.service.stop(ctx), b.client.Stop(ctx), b.shipping.stop(ctx), b.db.Close())
 }

@@ -1,6 +1,7 @@
 // Command consumer shows two services that talk through a Postoffice server:
 // a shop in Gin publishes orders, and billing in Echo consumes them. A message
-// is delivered twice, and the order is booked once.
+// is delivered twice, and the order is booked once. Shipping, which takes long, has
+// an inbox.
 //
 //	go run ./examples/consumer
 //
@@ -136,6 +137,12 @@ func tell(ctx context.Context, say func(string, ...any), shop *shop, billing *bi
 	if err := expectDelivery(ctx, say, billing, message.MessageID, &deliveries); err != nil {
 		return err
 	}
+
+	say("\n5. Shipping, another consumer, has stored the message in its inbox and answered at once.")
+	if err := billing.shipping.await(ctx, message.MessageID); err != nil {
+		return err
+	}
+	say("   A worker of the inbox has packed the order, once: the inbox has left out the copy.")
 
 	orders, err := countBookings(ctx, billing.db, message.MessageID)
 	if err != nil {

@@ -33,6 +33,7 @@ func tellStory(t *testing.T, args ...string) string {
 	require.NotNil(t, stored, story)
 	assert.Contains(t, story, "Delivery 1 of message "+stored[1]+". Billing answers 204: it books the order.\n")
 	assert.Contains(t, story, "Delivery 2 of message "+stored[1]+". Billing answers 204: it has had that message, and ignores it.\n")
+	assert.Contains(t, story, "A worker of the inbox has packed the order, once: the inbox has left out the copy.\n")
 	assert.True(t, strings.HasSuffix(story, "\n2 deliveries, 1 order booked.\n"), story)
 	return story
 }
@@ -54,7 +55,7 @@ func TestServerOfYourOwn(t *testing.T) {
 	assert.JSONEq(t, string(messages[0].Payload), string(messages[1].Payload))
 	assert.JSONEq(t, string(messages[0].Attributes), string(messages[1].Attributes), "both have the same message_id")
 	assert.Contains(t, string(messages[0].Attributes), `"message_id"`)
-	require.NoError(t, server.WaitForDeliveries(t.Context(), 2))
+	require.NoError(t, server.WaitForDeliveries(t.Context(), 4))
 	for _, made := range server.Deliveries() {
 		assert.Equal(t, 204, made.Status)
 	}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+
+	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/delivery"
+	"github.com/postoffice-go/postoffice/core/outbox/sqlite"
+)
+
+// shippingPath is where the server posts messages for shipping to.
+const shippingPath = "/consume/shipping"
+
+// shipping packs the orders that it consumes, which takes long. So it stores each
+// message in an inbox and answers at once; workers of the inbox pack.
+type shipping struct {
+	store *sqlite.Store
+	inbox *delivery.Inbox
+	// packed gets the message of each order that is packed, and copies a value for
+	// each message that was left out as a copy.
+	packed chan string
+	copies chan struct{}
+}
+
+func startShipping(ctx context.Context, directory string, logger *slog.Logger) (*shipping, error) {
+	store, err := sqlite.Open(ctx, filepath.Join(directory, "inbox.db"))
+	if err != nil {
+		return nil, err
+	}
+	s := &shipping{store: store, packed: make(chan string, 100), copies: make(chan struct{}, 100)}
+	s.inbox, err = delivery.NewInbox(store, delivery.InboxOptions{
+		Logger:   logger,
+		Observer: delivery.InboxObserver{Duplicate: func(delivery.InboxEvent) { s.copies <- struct{}{} }},
+	})
+	if err == nil {
+		err = s.inbox.Start(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return s, nil
+}
+
+// handler returns what stores the messages of a consumer.
+func (s *shipping) handler(consumer core.Consumer, logger *slog.Logger) (http.Handler, error) {
+	return delivery.NewQueued(s.inbox, s.pack, delivery.WithConsumer(consumer), delivery.WithName("shipping"), delivery.WithLogger(logger))
+}
+
+// pack packs an order. If it failed, the inbox would call it again, with pauses that
+// grow.
+func (s *shipping) pack(ctx context.Context, m delivery.Message[order]) error {
+	select {
+	case s.packed <- m.Attributes[core.MessageIDAttribute]:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// await waits until the order of a message is packed, and a copy has come. Orders of
+// other runs of the program are passed over.
+func (s *shipping) await(ctx context.Context, messageID string) error {
+	for packed, copied := false, false; !packed || !copied; {
+		select {
+		case id := <-s.packed:
+			packed = packed || id == messageID
+		case <-s.copies:
+			copied = true
+		case <-ctx.Done():
+			return fmt.Errorf("the order was not packed: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
+// stop lets running workers finish. What was not packed stays in the inbox.
+func (s *shipping) stop(ctx context.Context) error {
+	return errors.Join(s.inbox.Stop(ctx), s.store.Close())
+}
