@@ -35,7 +35,7 @@ func startShipping(ctx context.Context, directory string, logger *slog.Logger) (
 	s := &shipping{store: store, packed: make(chan string, 100), copies: make(chan struct{}, 100)}
 	s.inbox, err = delivery.NewInbox(store, delivery.InboxOptions{
 		Logger:   logger,
-		Observer: delivery.InboxObserver{Duplicate: func(delivery.InboxEvent) { s.copies <- struct{}{} }},
+		Observer: delivery.Observer{Duplicate: func(delivery.Event) { s.copies <- struct{}{} }},
 	})
 	if err == nil {
 		err = s.inbox.Start(ctx)
