@@ -39,8 +39,9 @@
 //     Floor: the same app without middleware, whose handler publishes
 //     nothing.
 //   - FlushOn: the same app with Options.FlushOn, one message in each mode, and
-//     5 messages of a request that are committed once. Floor: the same app
-//     without FlushOn, which accepts each message by itself.
+//     5 messages of a request that are committed once, over 32 connections and
+//     over one. Floor: the same app without FlushOn, which accepts each message
+//     by itself.
 //   - Outage: the Handler app in the first 4 seconds after a server that has worked
 //     goes down, before and after the circuit breaker opens.
 //   - Durable: [core.Publisher.Publish] with AfterResponse Durable from 32

@@ -30,7 +30,9 @@ func handlerScenarios(loader *helper) []scenario {
 		sc := scenario{name: "server=" + state, sides: []side{{"floor", func(tb testing.TB) job {
 			a := serve(tb, http.HandlerFunc(answerOK))
 			return job{
-				run:   func(tb testing.TB, n int) figures { return loadApp(tb, loader, a.address, n, forever) },
+				run: func(tb testing.TB, n int) figures {
+					return loadApp(tb, loader, a.address, handlerConnections, n, forever)
+				},
 				close: a.now,
 			}
 		}}}}
@@ -42,7 +44,7 @@ func handlerScenarios(loader *helper) []scenario {
 				}
 				run := func(tb testing.TB, n int) figures {
 					a.published += n
-					return loadApp(tb, loader, a.address, n, forever)
+					return loadApp(tb, loader, a.address, handlerConnections, n, forever)
 				}
 				return job{run, a.close}
 			}})
@@ -61,7 +63,9 @@ func outageScenarios(loader *helper, limit time.Duration, states ...string) []sc
 		sc := scenario{name: "server=" + state, sides: []side{{"floor", func(tb testing.TB) job {
 			a := serve(tb, http.HandlerFunc(answerOK))
 			return job{
-				run:   func(tb testing.TB, _ int) figures { return loadApp(tb, loader, a.address, unlimited, limit) },
+				run: func(tb testing.TB, _ int) figures {
+					return loadApp(tb, loader, a.address, handlerConnections, unlimited, limit)
+				},
 				close: a.now,
 			}
 		}}}}
@@ -69,10 +73,10 @@ func outageScenarios(loader *helper, limit time.Duration, states ...string) []sc
 			sc.sides = append(sc.sides, side{mode.String(), func(testing.TB) job {
 				return job{run: func(tb testing.TB, _ int) figures {
 					a := publish(tb, "0ms", nethttp.Options{AfterResponse: mode}, 1)
-					loadApp(tb, loader, a.address, warmUp, forever)
+					loadApp(tb, loader, a.address, handlerConnections, warmUp, forever)
 					require.NoError(tb, a.client.Flush(tb.Context()))
 					a.set(tb, state)
-					result := loadApp(tb, loader, a.address, unlimited, limit)
+					result := loadApp(tb, loader, a.address, handlerConnections, unlimited, limit)
 					a.published, a.before = int(result["requests"]), warmUp
 					a.close(tb)
 					return result
@@ -89,10 +93,13 @@ func outageScenarios(loader *helper, limit time.Duration, states ...string) []sc
 func flushOnScenarios(loader *helper) []scenario {
 	var scenarios []scenario
 	for _, load := range []struct {
-		mode     core.Mode
-		messages int
-	}{{core.Off, 1}, {core.Memory, 1}, {core.Durable, 1}, {core.Durable, 5}} {
-		sc := scenario{name: fmt.Sprintf("mode=%s/messages=%d", load.mode, load.messages)}
+		mode                  core.Mode
+		messages, connections int
+	}{
+		{core.Off, 1, handlerConnections}, {core.Memory, 1, handlerConnections}, {core.Durable, 1, handlerConnections},
+		{core.Durable, 5, handlerConnections}, {core.Durable, 5, 1},
+	} {
+		sc := scenario{name: fmt.Sprintf("mode=%s/messages=%d/concurrency=%d", load.mode, load.messages, load.connections)}
 		for _, options := range []nethttp.Options{{AfterResponse: load.mode}, {AfterResponse: load.mode, FlushOn: core.Succeeded}} {
 			name := "floor"
 			if options.FlushOn != nil {
@@ -102,7 +109,7 @@ func flushOnScenarios(loader *helper) []scenario {
 				a := publish(tb, "0ms", options, load.messages)
 				return job{close: a.close, run: func(tb testing.TB, n int) figures {
 					a.published += n * load.messages
-					return loadApp(tb, loader, a.address, n, forever)
+					return loadApp(tb, loader, a.address, load.connections, n, forever)
 				}}
 			}})
 		}
@@ -146,12 +153,12 @@ func (a app) now(tb testing.TB) {
 }
 
 // loadApp sends requests to an app for a limited time.
-func loadApp(tb testing.TB, loader *helper, address string, n int, limit time.Duration) figures {
+func loadApp(tb testing.TB, loader *helper, address string, connections, n int, limit time.Duration) figures {
 	var memory, used runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	before, err := processorTime()
 	require.NoError(tb, err)
-	result := loader.load(tb, address, handlerConnections, n, limit)
+	result := loader.load(tb, address, connections, n, limit)
 	after, err := processorTime()
 	require.NoError(tb, err)
 	runtime.ReadMemStats(&used)
