@@ -18,7 +18,7 @@ import (
 const (
 	// keptDue is the beginning of the year 2500. The row of a key is due so much
 	// later than it may be removed.
-	keptDue = 16_725_225_600_000_000
+	keptDue int64 = 16_725_225_600_000_000
 	// firstID is the ID after which those of records come.
 	firstID = "\x01\x02"
 )
