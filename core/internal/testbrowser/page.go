@@ -171,10 +171,10 @@ func (p *Page) text() string {
 	return text
 }
 
-// See waits until an element's text contains the given one.
+// See waits until there is an element whose text contains the given one.
 func (p *Page) See(selector, text string) {
 	p.tb.Helper()
-	p.Until(fmt.Sprintf("(document.querySelector(%q)?.innerText ?? '').includes(%q)", selector, text))
+	p.Until(fmt.Sprintf("document.querySelector(%q)?.innerText.includes(%q)", selector, text))
 }
 
 // Gone waits until there is no such element.
