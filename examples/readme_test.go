@@ -217,10 +217,30 @@ func TestLinks(t *testing.T) {
 		links := regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(string(text), -1)
 		require.NotEmpty(t, links, page)
 		for _, link := range links {
-			if !strings.Contains(link[1], "://") {
-				_, err := os.Stat(filepath.Join(filepath.Dir(page), link[1]))
-				assert.NoError(t, err, page)
+			if strings.Contains(link[1], "://") {
+				continue
+			}
+			file, heading, _ := strings.Cut(link[1], "#")
+			target := filepath.Join(filepath.Dir(page), file)
+			if file == "" {
+				target = page
+			}
+			_, err := os.Stat(target)
+			if assert.NoError(t, err, page) && heading != "" {
+				assert.Contains(t, headingsOf(t, target), heading, "%s in %s", link[1], page)
 			}
 		}
 	}
+}
+
+// headingsOf returns the headings of a page as GitHub names them in links.
+func headingsOf(t *testing.T, page string) (names []string) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	for _, heading := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(string(text), -1) {
+		name := regexp.MustCompile(`[^\p{L}\p{N}\- ]`).ReplaceAllString(strings.ToLower(heading[1]), "")
+		names = append(names, strings.ReplaceAll(name, " ", "-"))
+	}
+	return names
 }
