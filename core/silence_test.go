@@ -260,10 +260,12 @@ func TestSilentHTTP2ConnectionIsPinged(t *testing.T) {
 // A server that is slow to answer some requests, and answers others, keeps its
 // connections.
 func TestSlowAnswersDoNotCloseOtherConnections(t *testing.T) {
-	release := make(chan struct{})
+	arrived, release := make(chan struct{}), make(chan struct{})
+	arrive := sync.OnceFunc(func() { close(arrived) })
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		if strings.Contains(string(body), "slow") {
+			arrive()
 			<-release
 		}
 		w.WriteHeader(http.StatusCreated)
@@ -277,6 +279,7 @@ func TestSlowAnswersDoNotCloseOtherConnections(t *testing.T) {
 		_, err := client.Publish(t.Context(), "slow", struct{}{})
 		slow <- err
 	}()
+	<-arrived // so that the others need one more connection, and not the one that is dialled for this
 	for {
 		_, err := client.Publish(t.Context(), "fast", struct{}{})
 		require.NoError(t, err)
