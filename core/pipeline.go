@@ -150,6 +150,9 @@ func (p *pipeline) accept(ctx context.Context, k *call, d *draft) (Receipt, erro
 	if k.inTx {
 		return p.insertTx(ctx, k.tx, d)
 	}
+	if d.DedupKey != "" && p.storage == nil {
+		return Receipt{}, invalid(fieldError("WithDedupKey", "needs Config.Outbox: it holds one message of each key"))
+	}
 	unit, mode := k.publisher.work(), k.publisher.mode()
 	if mode != Off || unit != nil {
 		d.Origins = p.events.origin(ctx)
@@ -499,18 +502,11 @@ func (p *pipeline) recordsToCommit(b *message.Batch, leased bool) ([]outbox.Reco
 // admit stores a message that has a deduplication key, to be posted from the
 // outbox: only the outbox knows whether the key is new.
 func (p *pipeline) admit(ctx context.Context, d *draft) (Receipt, error) {
-	if p.storage == nil {
-		return Receipt{}, invalid(fieldError("WithDedupKey", "needs Config.Outbox: it holds one message of each key"))
-	}
-	records, err := recordsOf(&d.Batch, 0, nil)
-	if err == nil {
-		err = p.storage.insert(ctx, ctx, 0, records...)
-	}
+	ids, err := p.admitTogether(ctx, []message.Batch{d.Batch})
 	if err != nil {
-		return Receipt{}, fmt.Errorf("%w: %w", ErrNotAccepted, ofOutbox(err))
+		return Receipt{}, err
 	}
-	p.relay.Wake()
-	return Receipt{State: Stored, IDs: []string{p.storage.holder(ctx, records[0])}}, nil
+	return Receipt{State: Stored, IDs: ids}, nil
 }
 
 // checkTx checks the transaction of a call.

@@ -512,3 +512,15 @@ func TestPublishAfterAFailedEnd(t *testing.T) {
 		isEmpty(t, client)
 	})
 }
+
+// TestDedupKeyOfAUnitWithoutOutbox is refused by the call, as without a unit.
+func TestDedupKeyOfAUnitWithoutOutbox(t *testing.T) {
+	client := newTestClient(t, core.Config{URL: testServer})
+	p := jobIn(t, client, core.Memory)
+	_, err := p.Publish(t.Context(), "orders", struct{}{}, core.WithDedupKey("a"))
+	isField(t, err, core.ErrInvalidMessage, "WithDedupKey")
+	receipt, err := p.End(t.Context(), core.Outcome{})
+	require.NoError(t, err)
+	assert.Equal(t, core.Receipt{State: core.Delivered}, receipt)
+	isEmpty(t, client)
+}
