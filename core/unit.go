@@ -108,8 +108,9 @@ func (u *unit) setOpen() {
 }
 
 // take ends the unit and returns its messages. With counted, Stop waits until
-// the caller leaves the gate. With a cause, the messages are lost.
-func (u *unit) take(cause error) (held []message.Batch, counted bool) {
+// the caller leaves the gate. With a cause, the messages are lost. The error is
+// why messages of the unit are lost; nil if they are not.
+func (u *unit) take(cause error) (held []message.Batch, counted bool, lost error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	held, counted = u.held, u.held != nil && !u.open
@@ -124,15 +125,14 @@ func (u *unit) take(cause error) (held []message.Batch, counted bool) {
 			u.forget()
 		}
 	}
-	return held, counted
+	return held, counted, u.lost
 }
 
 // end ends the unit: Options.FlushOn decides whether its messages are accepted.
 // The receipt has the state Unknown if they are dropped. If they are lost
 // already, accepting them is an error.
 func (u *unit) end(ctx context.Context, outcome Outcome) (receipt Receipt, err error) {
-	held, counted := u.take(nil)
-	lost := u.lostBy()
+	held, counted, lost := u.take(nil)
 	if held == nil && lost == nil {
 		return Receipt{State: Delivered}, nil
 	}
@@ -171,13 +171,6 @@ func (u *unit) end(ctx context.Context, outcome Outcome) (receipt Receipt, err e
 	return receipt, err
 }
 
-// lostBy returns why the messages are lost; nil if they are not.
-func (u *unit) lostBy() error {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.lost
-}
-
 // lose makes later messages of the unit fail, too.
 func (u *unit) lose(cause error) {
 	u.mu.Lock()
@@ -188,7 +181,7 @@ func (u *unit) lose(cause error) {
 // discard ends the unit and drops its messages. With a cause, nobody has
 // decided so, and the messages are lost.
 func (u *unit) discard(cause error) {
-	held, counted := u.take(cause)
+	held, counted, _ := u.take(cause)
 	if counted {
 		defer u.pipeline.gate.leave()
 	}

@@ -31,8 +31,7 @@ func Middleware(client *core.Client, options Options) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		e := &exchange{ResponseWriter: c.Writer, c: c}
 		_ = client.Serve(e, c.Request, options, func(w http.ResponseWriter, r *http.Request) error {
-			e.wrap(w)
-			c.Request = r
+			e.hand(w, r)
 			c.Set(core.ContextKey, core.MustFromContext(r.Context()))
 			c.Next()
 			return nil

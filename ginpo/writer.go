@@ -54,9 +54,10 @@ func (e *exchange) Write(b []byte) (int, error) {
 	return e.ResponseWriter.Write(b)
 }
 
-// wrap gives handlers a writer that decides before the first byte, if FlushOn
-// is set.
-func (e *exchange) wrap(w http.ResponseWriter) {
+// hand gives handlers the request, and a writer that decides before the first
+// byte if FlushOn is set.
+func (e *exchange) hand(w http.ResponseWriter, r *http.Request) {
+	e.c.Request = r
 	if response, ok := w.(*core.Response); ok {
 		e.c.Writer = &writer{ResponseWriter: e.ResponseWriter, start: response.Start}
 	}
