@@ -1,4 +1,4 @@
-// Package program is what the examples for Echo v4 and v5 share: settings, an
+// Package program is what the examples for the frameworks share: settings, an
 // outbox, a fake server, and a graceful shutdown.
 package program
 
@@ -35,7 +35,7 @@ func Main(newApp func(*core.Client) (http.Handler, error)) {
 // Run serves an app until the context ends. newApp registers the client and
 // returns the app.
 func Run(ctx context.Context, args []string, stdout io.Writer, newApp func(*core.Client) (http.Handler, error)) (err error) {
-	flags := flag.NewFlagSet("echo", flag.ContinueOnError)
+	flags := flag.NewFlagSet("app", flag.ContinueOnError)
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` to listen on")
 	file := flags.String("outbox", "", "`file` of the outbox (default one that is deleted at the end)")
 	if err := flags.Parse(args); err != nil {
