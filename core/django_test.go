@@ -1,13 +1,11 @@
 package core_test
 
 import (
-	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -16,73 +14,21 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/postoffice-go/postoffice/core"
 )
 
-// djangoPage is DJANGO.md, taken apart: its fenced blocks by language, and
-// the code spans of its text.
-type djangoPage struct {
-	blocks map[string][]string
-	spans  []string
-}
-
-func readDjangoPage(t *testing.T) djangoPage {
+// djangoSpans returns the code spans of the text of docs/django.md. The tests of
+// package examples compile its blocks.
+func djangoSpans(t *testing.T) (spans []string) {
 	t.Helper()
-	source, err := os.ReadFile("DJANGO.md")
+	source, err := os.ReadFile(filepath.Join("docs", "django.md"))
 	require.NoError(t, err)
-	page := djangoPage{blocks: map[string][]string{}}
-	fenced := regexp.MustCompile("(?ms)^( *)```(\\w+)\n(.*?)^ *```$")
-	text := fenced.ReplaceAllStringFunc(string(source), func(block string) string {
-		parts := fenced.FindStringSubmatch(block)
-		page.blocks[parts[2]] = append(page.blocks[parts[2]], strings.TrimPrefix(strings.ReplaceAll("\n"+parts[3], "\n"+parts[1], "\n"), "\n"))
-		return ""
-	})
+	text := regexp.MustCompile("(?ms)^ *```\\w+\n.*?^ *```$").ReplaceAllString(string(source), "")
 	require.NotContains(t, text, "```", "every block has a language")
 	for _, span := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(text, -1) {
-		page.spans = append(page.spans, strings.Join(strings.Fields(span[1]), " "))
+		spans = append(spans, strings.Join(strings.Fields(span[1]), " "))
 	}
-	require.NotEmpty(t, page.spans)
-	return page
-}
-
-func TestDjangoPageSettings(t *testing.T) {
-	blocks := readDjangoPage(t).blocks["json"]
-	require.NotEmpty(t, blocks)
-	for _, text := range blocks {
-		config, err := core.ParseSettings(strings.NewReader(text))
-		require.NoError(t, err, "%s", text)
-		client, err := core.NewClient(config)
-		require.NoError(t, err, "%s", text)
-		require.NoError(t, client.Stop(t.Context()))
-	}
-}
-
-// TestDjangoPageGo builds each block as a package of this module that exists
-// only in an overlay.
-func TestDjangoPageGo(t *testing.T) {
-	blocks := readDjangoPage(t).blocks["go"]
-	require.NotEmpty(t, blocks)
-	directory := t.TempDir()
-	overlay := map[string]string{}
-	arguments := []string{"build", "-overlay", filepath.Join(directory, "overlay.json"), "-o", os.DevNull}
-	for i, text := range blocks {
-		path := "./django" + strconv.Itoa(i)
-		place, err := filepath.Abs(filepath.Join(path, "page.go"))
-		require.NoError(t, err)
-		file := filepath.Join(directory, strconv.Itoa(i)+".go")
-		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
-		overlay[place] = file
-		arguments = append(arguments, path)
-	}
-	replace, err := json.Marshal(map[string]any{"Replace": overlay})
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(directory, "overlay.json"), replace, 0o600))
-	output, err := exec.CommandContext(t.Context(), "go", arguments...).CombinedOutput()
-	require.NoError(t, err, "%s", output)
-	output, err = exec.CommandContext(t.Context(), "gofmt", "-l", directory).CombinedOutput()
-	require.NoError(t, err, "%s", output)
-	assert.Empty(t, string(output), "the page's Go is formatted")
+	require.NotEmpty(t, spans)
+	return spans
 }
 
 // TestDjangoPageNames looks for everything exported that the page names, such
@@ -98,7 +44,7 @@ func TestDjangoPageNames(t *testing.T) {
 	require.Contains(t, names, "core.Outbox.List")
 	named := regexp.MustCompile(`\b(?:(core|outbox|sqlstore|delivery)\.)?([A-Z]\w*(?:\.[A-Z]\w*)?)`)
 	found := 0
-	for _, span := range readDjangoPage(t).spans {
+	for _, span := range djangoSpans(t) {
 		for _, name := range named.FindAllStringSubmatch(span, -1) {
 			switch {
 			case name[1] != "":
@@ -211,7 +157,7 @@ func TestDjangoPageCommands(t *testing.T) {
 	require.NoError(t, err)
 
 	commands, seen := 0, 0
-	for _, span := range readDjangoPage(t).spans {
+	for _, span := range djangoSpans(t) {
 		if line, ok := strings.CutPrefix(span, "postoffice "); ok {
 			commands++
 			for _, word := range strings.Fields(line) {

@@ -3,11 +3,13 @@ package examples_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,18 +32,19 @@ func pages(t *testing.T) []string {
 	return append([]string{filepath.Join(root, "README.md")}, docs...)
 }
 
-// blocksOf returns the fenced blocks of a language on all pages.
+// blocksOf returns the fenced blocks of a language on all pages. A block may be
+// indented, as in a list.
 func blocksOf(t *testing.T, language string) []string {
 	t.Helper()
 	var texts []string
 	for _, page := range pages(t) {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
-		blocks := regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$").FindAllStringSubmatch(string(text), -1)
+		blocks := regexp.MustCompile("(?ms)^( *)```(\\w*)\n(.*?)^ *```$").FindAllStringSubmatch(string(text), -1)
 		assert.Equal(t, 2*len(blocks), strings.Count(string(text), "```"), "%s: a block is not found", page)
 		for _, block := range blocks {
-			if block[1] == language {
-				texts = append(texts, block[2])
+			if block[2] == language {
+				texts = append(texts, regexp.MustCompile("(?m)^"+block[1]).ReplaceAllString(block[3], ""))
 			}
 		}
 	}
@@ -59,24 +62,19 @@ func goCommand(t *testing.T, args ...string) string {
 	return string(output)
 }
 
-// isExcerpt reports whether a block is a part of a module below this directory:
-// whole lines of one of its files, which the tests of that module compile and
-// run.
+// isExcerpt reports whether a block is a part of an example: whole lines of one
+// of the files below this directory, which their tests compile and run.
 func isExcerpt(t *testing.T, text string) bool {
 	t.Helper()
-	modules, err := filepath.Glob(filepath.Join("*", "go.mod"))
-	require.NoError(t, err)
 	found := false
-	for _, module := range modules {
-		require.NoError(t, filepath.WalkDir(filepath.Dir(module), func(path string, _ fs.DirEntry, err error) error {
-			if err != nil || filepath.Ext(path) != ".go" {
-				return err
-			}
-			content, err := os.ReadFile(path)
-			found = found || strings.Contains("\n"+string(content), "\n"+text)
+	require.NoError(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || filepath.Ext(path) != ".go" {
 			return err
-		}))
-	}
+		}
+		content, err := os.ReadFile(path)
+		found = found || strings.Contains("\n"+string(content), "\n"+text)
+		return err
+	}))
 	return found
 }
 
@@ -90,7 +88,7 @@ func TestGoBlocks(t *testing.T) {
 	var packages, tests []string
 	for i, text := range blocksOf(t, "go") {
 		if !strings.HasPrefix(text, "package ") {
-			assert.True(t, isExcerpt(t, text), "block %d is neither a whole file nor a part of one in a module below examples:\n%s", i, text)
+			assert.True(t, isExcerpt(t, text), "block %d is neither a whole file nor a part of an example:\n%s", i, text)
 			continue
 		}
 		name := "readme.go"
@@ -145,6 +143,8 @@ func TestJSONBlocks(t *testing.T) {
 }
 
 func TestCommands(t *testing.T) {
+	tool := filepath.Join(t.TempDir(), "postoffice.exe")
+	goCommand(t, "build", "-o", tool, "./core/cmd/postoffice")
 	for _, text := range blocksOf(t, "sh") {
 		for command := range strings.Lines(text) {
 			command = strings.TrimSpace(command)
@@ -176,7 +176,7 @@ func TestCommands(t *testing.T) {
 				assert.Equal(t, name, strings.TrimSpace(goCommand(t, "list", name)))
 			default:
 				if words[0] == "postoffice" {
-					checkPostoffice(t, command)
+					checkPostoffice(t, tool, command)
 					continue
 				}
 				assert.Fail(t, "nothing checks this command of a page", command)
@@ -185,9 +185,9 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// checkPostoffice sees that the command line tool has the commands and flags of
+// checkPostoffice checks that the command line tool has the commands and flags of
 // a line.
-func checkPostoffice(t *testing.T, line string) {
+func checkPostoffice(t *testing.T, tool, line string) {
 	t.Helper()
 	line, _, _ = strings.Cut(line, " #")
 	for command := range strings.SplitSeq(line, "&&") {
@@ -200,37 +200,136 @@ func checkPostoffice(t *testing.T, line string) {
 			}
 			names = append(names, word)
 		}
-		help := goCommand(t, append(append([]string{"run", "./core/cmd/postoffice"}, names...), "--help")...)
-		assert.Contains(t, help, "postoffice "+names[0])
+		require.NotEmpty(t, names, line)
+		help, err := exec.CommandContext(t.Context(), tool, append(names, "--help")...).CombinedOutput()
+		require.NoError(t, err, "%s\n%s", line, help)
+		assert.Contains(t, string(help), "postoffice "+names[0])
 		for _, word := range words {
 			if strings.HasPrefix(word, "--") {
-				assert.Contains(t, help, word, line)
+				assert.Contains(t, string(help), word, line)
 			}
 		}
 	}
 }
 
+// TestREADMEIsShort keeps the README to what a newcomer reads. Details belong in
+// core/docs.
+func TestREADMEIsShort(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	require.NoError(t, err)
+	assert.LessOrEqual(t, strings.Count(string(text), "\n"), 350)
+	for _, page := range pages(t)[1:] {
+		assert.Contains(t, string(text), "](core/docs/"+filepath.Base(page)+")", "a page that nobody finds")
+	}
+}
+
+// tableRows returns the cells of the table rows of a page that begin with a
+// pattern, without the marks of code.
+func tableRows(t *testing.T, page, first string) (rows [][]string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, page))
+	require.NoError(t, err)
+	for _, row := range regexp.MustCompile(`(?m)^\| (`+first+`.*)\|$`).FindAllStringSubmatch(string(text), -1) {
+		var cells []string
+		for cell := range strings.SplitSeq(row[1], "|") {
+			cells = append(cells, strings.Trim(cell, "` "))
+		}
+		rows = append(rows, cells)
+	}
+	require.NotEmpty(t, rows, page)
+	return rows
+}
+
+// TestFrameworks looks for the README's lines for each framework in the framework's
+// example.
+func TestFrameworks(t *testing.T) {
+	rows := tableRows(t, "README.md", `\[[^]]+\]\(examples/`)
+	assert.Len(t, rows, 4)
+	for _, row := range rows {
+		_, example, _ := strings.Cut(strings.TrimSuffix(row[0], ")"), "(")
+		program, err := os.ReadFile(filepath.Join(root, example, "main.go"))
+		require.NoError(t, err)
+		for _, line := range row[1:] {
+			if strings.HasPrefix(line, "postoffice/") {
+				line = `"github.com/postoffice-go/` + line + `"`
+			}
+			assert.Contains(t, string(program), line, example)
+		}
+	}
+}
+
+// TestSettingsTable checks that the table has every field of a Config, and keys
+// and variables that exist.
+func TestSettingsTable(t *testing.T) {
+	rows := map[string][]string{}
+	for _, row := range tableRows(t, "core/docs/settings.md", "`[A-Z]") {
+		rows[row[0]] = row[1:]
+	}
+	config := reflect.TypeFor[core.Config]()
+	for i := range config.NumField() {
+		assert.Contains(t, rows, config.Field(i).Name)
+	}
+	assert.Len(t, rows, config.NumField())
+
+	for field, row := range rows {
+		key, variable := row[0], row[1]
+		if key == "" && variable == "" {
+			continue
+		}
+		_, err := core.ParseSettings(strings.NewReader(`{"` + key + `": null}`))
+		if fault := new(core.FieldError); assert.ErrorAs(t, err, &fault, field) {
+			assert.Equal(t, key, fault.Field, "a known key that is null is an error of its own")
+		}
+
+		t.Setenv(variable, "?")
+		set, err := core.SettingsFromEnv()
+		if fault := new(core.FieldError); errors.As(err, &fault) {
+			assert.Equal(t, variable, fault.Field)
+		} else {
+			assert.False(t, reflect.ValueOf(set).FieldByName(field).IsZero(), "%s sets nothing", variable)
+		}
+		require.NoError(t, os.Unsetenv(variable))
+	}
+}
+
+// markdown returns all pages of the repository.
+func markdown(t *testing.T) (pages []string) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+		if filepath.Ext(path) == ".md" {
+			pages = append(pages, path)
+		}
+		return err
+	}))
+	return pages
+}
+
 func TestLinks(t *testing.T) {
-	for _, page := range pages(t) {
+	links, pictures := 0, 0
+	for _, page := range markdown(t) {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
-		links := regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(string(text), -1)
-		require.NotEmpty(t, links, page)
-		for _, link := range links {
-			if strings.Contains(link[1], "://") {
+		for _, link := range regexp.MustCompile(`(\]\(|src(?:set)?=")([^)"]+)[)"]`).FindAllStringSubmatch(string(text), -1) {
+			if strings.Contains(link[2], "://") {
 				continue
 			}
-			file, heading, _ := strings.Cut(link[1], "#")
+			links++
+			if strings.HasPrefix(link[1], "src") {
+				pictures++
+			}
+			file, heading, _ := strings.Cut(link[2], "#")
 			target := filepath.Join(filepath.Dir(page), file)
 			if file == "" {
 				target = page
 			}
 			_, err := os.Stat(target)
 			if assert.NoError(t, err, page) && heading != "" {
-				assert.Contains(t, headingsOf(t, target), heading, "%s in %s", link[1], page)
+				assert.Contains(t, headingsOf(t, target), heading, "%s in %s", link[2], page)
 			}
 		}
 	}
+	assert.Greater(t, links, 50)
+	assert.GreaterOrEqual(t, pictures, 4)
 }
 
 // headingsOf returns the headings of a page as GitHub names them in links.
