@@ -63,16 +63,20 @@ func goCommand(t *testing.T, args ...string) string {
 }
 
 // isExcerpt reports whether a block is a part of an example: whole lines of one
-// of the files below this directory, which their tests compile and run.
+// of the files below this directory, which their tests compile and run. The
+// lines may have lost the same indentation.
 func isExcerpt(t *testing.T, text string) bool {
 	t.Helper()
+	lines := regexp.MustCompile(`(?m)^(.)`)
 	found := false
 	require.NoError(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(path) != ".go" {
 			return err
 		}
 		content, err := os.ReadFile(path)
-		found = found || strings.Contains("\n"+string(content), "\n"+text)
+		for _, indent := range []string{"", "\t"} {
+			found = found || strings.Contains("\n"+string(content), "\n"+lines.ReplaceAllString(text, indent+"$1"))
+		}
 		return err
 	}))
 	return found
