@@ -27,6 +27,7 @@ func python(t *testing.T, script, input string) string {
 // TestPythonBlocks parses each block and runs the function that takes metadata
 // out of a body. The bodies are those of core/delivery's tests.
 func TestPythonBlocks(t *testing.T) {
+	t.Parallel()
 	var function string
 	for _, text := range blocksOf(t, "python") {
 		python(t, "import ast, sys; ast.parse(sys.stdin.read())", text)

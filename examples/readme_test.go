@@ -83,6 +83,7 @@ func isExcerpt(t *testing.T, text string) bool {
 }
 
 func TestGoBlocks(t *testing.T) {
+	t.Parallel()
 	// Each block becomes a package of this module that exists only in the
 	// overlay that the go command is given.
 	directory := t.TempDir()
@@ -114,10 +115,14 @@ func TestGoBlocks(t *testing.T) {
 
 	goCommand(t, append([]string{"build", "-overlay", overlayFile, "-o", os.DevNull}, packages...)...)
 	require.NotEmpty(t, tests)
-	for i, path := range tests {
-		// Compiled and run in two steps, for its directory does not exist.
-		binary := filepath.Join(directory, fmt.Sprintf("%d.test", i))
-		goCommand(t, "test", "-c", "-vet=off", "-overlay", overlayFile, "-o", binary, path)
+	// The tests are compiled and run in two steps, because their directories do
+	// not exist.
+	binaries := t.TempDir()
+	goCommand(t, append([]string{"test", "-c", "-vet=off", "-overlay", overlayFile, "-o", binaries}, tests...)...)
+	compiled, err := filepath.Glob(filepath.Join(binaries, "*"))
+	require.NoError(t, err)
+	require.Len(t, compiled, len(tests))
+	for _, binary := range compiled {
 		output, err := exec.CommandContext(t.Context(), binary, "-test.v").CombinedOutput()
 		require.NoError(t, err, "%s", output)
 		assert.Contains(t, string(output), "--- PASS: Test")
@@ -147,6 +152,7 @@ func TestJSONBlocks(t *testing.T) {
 }
 
 func TestCommands(t *testing.T) {
+	t.Parallel()
 	tool := filepath.Join(t.TempDir(), "postoffice.exe")
 	goCommand(t, "build", "-o", tool, "./core/cmd/postoffice")
 	for _, text := range blocksOf(t, "sh") {
@@ -163,9 +169,14 @@ func TestCommands(t *testing.T) {
 			require.GreaterOrEqual(t, len(words), 2, command)
 			switch strings.Join(words[:2], " ") {
 			case "go run":
-				// The program has a test of its own that runs it.
-				goCommand(t, "vet", words[2])
-				assert.FileExists(t, filepath.Join(root, words[2], "main_test.go"))
+				// The program's own test runs it. With -C it is in another module.
+				module, path := ".", words[2]
+				if path == "-C" {
+					require.GreaterOrEqual(t, len(words), 5, command)
+					module, path = words[3], words[4]
+				}
+				assert.Equal(t, "main", strings.TrimSpace(goCommand(t, "list", "-C", module, "-f", "{{.Name}}", path)), command)
+				assert.FileExists(t, filepath.Join(root, module, path, "main_test.go"))
 			case "go test":
 				// This test is run by it; the packages must match something.
 				at := slices.IndexFunc(words, func(word string) bool { return strings.HasPrefix(word, "./") })
