@@ -153,7 +153,7 @@ func TestDjangoPageCommands(t *testing.T) {
 		})
 		return nil
 	}))
-	settings, err := os.ReadFile("settings.go")
+	settings, err := os.ReadFile("settings_env.go")
 	require.NoError(t, err)
 
 	commands, seen := 0, 0

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -69,6 +70,16 @@ func TestParseSettingsReadsEveryKey(t *testing.T) {
 	assert.Equal(t, core.Config{}, config)
 }
 
+func TestParseSettingsReadsKeysInAnyCase(t *testing.T) {
+	for _, convert := range []func(string) string{strings.ToLower, strings.ToUpper, func(key string) string { return key[:2] + strings.ToLower(key[2:]) }} {
+		text := regexp.MustCompile(`"\w+":`).ReplaceAllStringFunc(allSettings, convert)
+		require.NotEqual(t, allSettings, text)
+		config, err := core.ParseSettings(strings.NewReader(text))
+		require.NoError(t, err)
+		assert.Equal(t, allConfig(), config)
+	}
+}
+
 func TestParseSettingsSeconds(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		`0`: 0, `-0`: 0, `0.0e5`: 0, `5`: 5 * time.Second, `0.1`: 100 * time.Millisecond, `1e-9`: time.Nanosecond,
@@ -102,12 +113,13 @@ func TestParseSettingsFaults(t *testing.T) {
 		"not UTF-8":            {"{\"URL\": \"SECRET\xff\"}", "settings", "is not valid UTF-8"},
 		"too large":            {`{"URL": "` + strings.Repeat("x", 1<<20) + `"}`, "settings", "more than 1048576 bytes"},
 		"key unknown":          {`{"TIMOUT": 1}`, "settings", `unknown key "TIMOUT"; did you mean TIMEOUT?`},
-		"key in lower case":    {`{"bulkTimeout": 1}`, "settings", `unknown key "bulkTimeout"; did you mean BULK_TIMEOUT?`},
+		"key in camel case":    {`{"bulkTimeout": 1}`, "settings", `unknown key "bulkTimeout"; did you mean BULK_TIMEOUT?`},
 		"key far off":          {`{"LOGGING": 1}`, "settings", `unknown key "LOGGING"; the keys are URL, TOPICS, `},
 		"key empty":            {`{"": 1}`, "settings", `unknown key ""; `},
 		"key that is a URL":    {`{"http://us:SECRET@po": 1}`, "settings", "unknown key (not shown)"},
 		"key long":             {`{"` + strings.Repeat("x", 99) + `": 1}`, "settings", "unknown key (not shown); the keys are"},
 		"key twice":            {`{"URL": "SECRET", "URL": "SECRET"}`, "URL", "is given twice"},
+		"key in two cases":     {`{"URL": "SECRET", "Url": "SECRET"}`, "URL", "is given twice, as URL and as Url"},
 		"key escaped, twice":   {`{"URL": "SECRET", "\u0055RL": "SECRET"}`, "URL", "is given twice"},
 		"url null":             {`{"URL": null}`, "URL", "is null; it must be a string, or left out"},
 		"url list":             {`{"URL": ["SECRET"]}`, "URL", "must be a string, not a list"},
@@ -271,6 +283,65 @@ func TestSettingsFromEnvFaults(t *testing.T) {
 		_, err := core.SettingsFromEnv()
 		assert.ErrorIs(t, err, os.ErrNotExist)
 	})
+}
+
+func TestSettingsFromEnvNamesMisspeltVariables(t *testing.T) {
+	for name, meant := range map[string]string{
+		"POSTOFFICE_TIMOUT": "POSTOFFICE_TIMEOUT", "POSTOFFICE_BULKTIMEOUT": "POSTOFFICE_BULK_TIMEOUT", "POSTOFFICE_TOPIC": "POSTOFFICE_TOPICS",
+		"POSTOFFICE_SETTING": "POSTOFFICE_SETTINGS", "POSTOFFICE_URI": "POSTOFFICE_URL",
+	} {
+		t.Run(name, func(t *testing.T) {
+			clearEnv(t)
+			t.Setenv(name, "SECRET")
+			_, err := core.SettingsFromEnv()
+			assert.Equal(t, map[string]string{name: "is not a variable of this client; did you mean " + meant + "?"}, faultsOf(t, err))
+			assert.NotContains(t, err.Error(), "SECRET")
+			t.Setenv(name, "")
+			_, err = core.SettingsFromEnv()
+			require.NoError(t, err, "an empty variable is not set")
+			t.Setenv("ORDERS_"+name, "SECRET")
+			_, err = core.SettingsFromEnv()
+			require.NoError(t, err, "it is that of another client")
+		})
+	}
+	t.Run("others", func(t *testing.T) {
+		clearEnv(t)
+		for _, name := range []string{"PORT_80_TCP", "PORT", "SERVICE_PORT_HTTP", "OUTBOX", "INBOX", "CI", "HOST", "IMAGE"} {
+			t.Setenv("POSTOFFICE_"+name, "x")
+		}
+		_, err := core.SettingsFromEnv()
+		require.NoError(t, err)
+	})
+}
+
+func TestSettingsFromEnvWithPrefix(t *testing.T) {
+	clearEnv(t)
+	path := filepath.Join(t.TempDir(), "settings.json")
+	require.NoError(t, os.WriteFile(path, []byte(`{"URL": "http://file", "TIMEOUT": 3}`), 0o600))
+	t.Setenv("POSTOFFICE_URL", "http://first")
+	t.Setenv("POSTOFFICE_BULK_LIMIT", "SECRET")
+	t.Setenv("ORDERS_POSTOFFICE_SETTINGS", path)
+	t.Setenv("ORDERS_POSTOFFICE_URL", "http://second")
+	t.Setenv("ORDERS_POSTOFFICE_TOPICS", "a,b")
+	config, err := core.SettingsFromEnvWithPrefix("ORDERS")
+	require.NoError(t, err)
+	assert.Equal(t, core.Config{URL: "http://second", Topics: []string{"a", "b"}, Timeout: 3 * time.Second}, config)
+
+	t.Setenv("ORDERS_POSTOFFICE_BULK_LIMIT", "x")
+	t.Setenv("ORDERS_POSTOFFICE_TIMOUT", "1")
+	_, err = core.SettingsFromEnvWithPrefix("ORDERS")
+	assert.Equal(t, map[string]string{
+		"ORDERS_POSTOFFICE_BULK_LIMIT": "must be a whole number",
+		"ORDERS_POSTOFFICE_TIMOUT":     "is not a variable of this client; did you mean ORDERS_POSTOFFICE_TIMEOUT?",
+	}, faultsOf(t, err))
+	t.Setenv("ORDERS_POSTOFFICE_SETTINGS", filepath.Join(t.TempDir(), "missing"))
+	_, err = core.SettingsFromEnvWithPrefix("ORDERS")
+	assert.Contains(t, faultsOf(t, err)["ORDERS_POSTOFFICE_SETTINGS"], "cannot be read")
+
+	for _, prefix := range []string{"", "_", "ORDERS_", "1ORDERS", "ORDERS=", "ÖRDERS", "OR DERS"} {
+		_, err := core.SettingsFromEnvWithPrefix(prefix)
+		assert.Contains(t, faultsOf(t, err)["prefix"], "must be letters, digits and underscores", prefix)
+	}
 }
 
 func FuzzParseSettings(f *testing.F) {
