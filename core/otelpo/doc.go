@@ -59,9 +59,9 @@
 //   - postoffice.queue.messages and postoffice.queue.bytes: what waits in
 //     memory; postoffice.queue.at_risk.age in s: how old the oldest message is
 //     that is in memory alone.
-//   - postoffice.breaker.state: 1 for the state of the attribute
-//     postoffice.breaker.state that the circuit breaker of the server is in, 0
-//     for others; postoffice.outbox.breaker.state is that of the outbox.
+//   - postoffice.breaker.state and postoffice.outbox.breaker.state: the circuit
+//     breakers of the server and of the outbox, 1 for the state in the attribute
+//     postoffice.breaker.state that they are in, 0 for the other states.
 //   - postoffice.outbox.messages, by postoffice.outbox.state ("pending",
 //     "dead"), postoffice.outbox.bytes, and postoffice.outbox.oldest.age in s.
 //

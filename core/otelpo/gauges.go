@@ -49,12 +49,10 @@ func Gauges(client *core.Client, options ...Option) (stop func() error, err erro
 	errs = append(errs, err)
 	stored := upDown("postoffice.outbox.messages", "{message}", "Messages in the outbox.")
 	storedBytes := upDown("postoffice.outbox.bytes", "By", "Bytes of the messages in the outbox.")
-	breaker, err := meter.Int64ObservableGauge("postoffice.breaker.state", metric.WithUnit("1"),
-		metric.WithDescription("1 for the state that the circuit breaker is in, 0 for the others."))
-	errs = append(errs, err)
-	outboxBreaker, err := meter.Int64ObservableGauge("postoffice.outbox.breaker.state", metric.WithUnit("1"),
-		metric.WithDescription("1 for the state that the circuit breaker of the outbox is in, 0 for the others."))
-	errs = append(errs, err)
+	// A state is a count of what is in it, as with k8s.container.status.state: a
+	// gauge with the unit 1 is a ratio, and Prometheus calls it one.
+	breaker := upDown("postoffice.breaker.state", "{breaker}", "Circuit breakers in a state: 1 for the state of the client's, 0 for the others.")
+	outboxBreaker := upDown("postoffice.outbox.breaker.state", "{breaker}", "Circuit breakers of outboxes in a state: 1 for the state of the client's, 0 for the others.")
 	oldest, err := meter.Float64ObservableGauge("postoffice.outbox.oldest.age", metric.WithUnit("s"),
 		metric.WithDescription("Age of the oldest message in the outbox that waits to be delivered; 0 if none does."))
 	errs = append(errs, err)
