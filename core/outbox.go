@@ -42,7 +42,8 @@ func (o *Outbox) Stats(ctx context.Context) (outbox.Stats, error) {
 }
 
 // List returns messages by ascending id, in pages of 100 unless the query sets
-// another limit. To get the next page, set After to the id of the last message.
+// another limit. To get the next page, set After to the id of the last message;
+// [outbox.All] iterates over all of them.
 // Payloads may be large: MaxPayload of the query omits or truncates them; the
 // entries have their sizes.
 func (o *Outbox) List(ctx context.Context, query outbox.Query) ([]outbox.Entry, error) {

@@ -14,8 +14,9 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// listPage is how many messages are listed at a time.
-const listPage = 500
+// flushEvery is the number of messages after which a list is flushed, so that one
+// whose reader has gone ends.
+const flushEvery = 500
 
 // recordResult is the JSON of a message.
 type recordResult struct {
@@ -75,23 +76,29 @@ is tried next, deliver_at when consumers are to get it, if it has such a time.`,
 	return command
 }
 
-// list writes messages page by page. A limit of zero means all.
-func (a *app) list(ctx context.Context, b box, store outbox.Store, query outbox.Query, limit int) error {
+// list writes messages without payloads and attributes. A limit of zero means all.
+func (a *app) list(ctx context.Context, b box, store outbox.Lister, query outbox.Query, limit int) error {
 	const row = "%-36s  %-7s  %8v  %-20s  %-20s  %8v  %s  %s\n"
 	o := a.output()
 	if !o.asJSON {
 		_, _ = fmt.Fprintf(o.buffer, row, "ID", "STATE", "ATTEMPTS", "CREATED", "DUE", "BYTES", "TOPIC", "LAST ERROR")
 	}
+	query.Limit, query.MaxPayload = limit, -1
 	listed := 0
-	err := pages(ctx, store, query, limit, func(entry outbox.Entry) error {
-		listed++
-		return o.write(newRecordResult(entry), func(w io.Writer) {
+	for entry, err := range outbox.All(ctx, timedLister{store}, query) {
+		if err != nil {
+			return err
+		}
+		err := o.write(newRecordResult(entry), func(w io.Writer) {
 			_, _ = fmt.Fprintf(w, row, shown(entry.ID), entry.State, entry.Attempts,
 				timeText(entry.CreatedAt), timeText(entry.DueAt), entry.Size(), shown(entry.Topic), shown(entry.LastError))
 		})
-	}, o.flush)
-	if err != nil {
-		return err
+		if listed++; err == nil && listed%flushEvery == 0 {
+			err = o.flush()
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if listed == 0 {
 		a.say("postoffice: there are no such messages in the %s", b.name)
@@ -99,32 +106,9 @@ func (a *app) list(ctx context.Context, b box, store outbox.Store, query outbox.
 	return o.flush()
 }
 
-// pages calls a function for each message that a query selects, without its
-// payload and attributes, and another after each page.
-func pages(ctx context.Context, store outbox.Store, query outbox.Query, limit int, each func(outbox.Entry) error, page func() error) error {
-	query.MaxPayload = -1
-	for listed := 0; limit == 0 || listed < limit; {
-		query.Limit = listPage
-		if limit > 0 {
-			query.Limit = min(listPage, limit-listed)
-		}
-		entries, err := call(ctx, func(ctx context.Context) ([]outbox.Entry, error) { return store.List(ctx, query) })
-		if err != nil {
-			return err
-		}
-		for _, entry := range entries {
-			if err := each(entry); err != nil {
-				return err
-			}
-		}
-		if err := page(); err != nil {
-			return err
-		}
-		if len(entries) < query.Limit {
-			return nil
-		}
-		listed += len(entries)
-		query.After = entries[len(entries)-1].ID
-	}
-	return nil
+// timedLister bounds how long each page may take.
+type timedLister struct{ from outbox.Lister }
+
+func (l timedLister) List(ctx context.Context, query outbox.Query) ([]outbox.Entry, error) {
+	return call(ctx, func(ctx context.Context) ([]outbox.Entry, error) { return l.from.List(ctx, query) })
 }

@@ -369,40 +369,6 @@ func TestOutboxByEnvironment(t *testing.T) {
 	assert.Equal(t, countResult{}, count)
 }
 
-// manyPages is a store that counts how it is listed.
-type manyPages struct {
-	outbox.Store
-	queries []outbox.Query
-	records []outbox.Record
-}
-
-func (s *manyPages) List(_ context.Context, query outbox.Query) ([]outbox.Entry, error) {
-	s.queries = append(s.queries, query)
-	var found []outbox.Entry
-	for _, record := range s.records {
-		if record.ID > query.After && len(found) < query.Limit {
-			found = append(found, outbox.Entry{Record: record})
-		}
-	}
-	return found, nil
-}
-
-// TestPagesHaveNoPayloads goes through messages whatever their size.
-func TestPagesHaveNoPayloads(t *testing.T) {
-	store := &manyPages{records: letters(1200)}
-	n := 0
-	require.NoError(t, pages(t.Context(), store, outbox.Query{}, 0, func(outbox.Entry) error { n++; return nil }, func() error { return nil }))
-	assert.Equal(t, 1200, n)
-	require.NoError(t, pages(t.Context(), store, outbox.Query{}, 700, func(outbox.Entry) error { n++; return nil }, func() error { return nil }))
-	assert.Equal(t, 1900, n)
-	var limits []int
-	for _, query := range store.queries {
-		assert.Negative(t, query.MaxPayload)
-		limits = append(limits, query.Limit)
-	}
-	assert.Equal(t, []int{500, 500, 500, 500, 200}, limits)
-}
-
 // slowCount is a store that takes for ever to count, or as long as it may.
 type slowCount struct{ outbox.Store }
 
