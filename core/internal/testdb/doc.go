@@ -27,6 +27,12 @@
 // A test is skipped where its database is not installed. With the environment
 // variable POSTOFFICE_CI=1 it fails instead.
 //
+// # Running servers
+//
+// POSTOFFICE_TEST_POSTGRES and POSTOFFICE_TEST_MARIADB name a running server, by
+// its data source name, that [Postgres] and [MariaDB] return instead: another
+// version, or MySQL. Tests create their databases there and drop them at the end.
+//
 // # Processes
 //
 // PostgreSQL refuses to run as root, so tests that run as root start the

@@ -56,7 +56,7 @@ func (s *shared) get(tb testing.TB) *Server {
 		tb.Fatal("testdb: TestMain of this package must call testdb.Main, which stops the shared servers")
 	}
 	s.once.Do(func() {
-		s.server, s.err = newServer(tb.Context(), s.engine, options{})
+		s.server, s.err = newShared(tb.Context(), s.engine)
 		if s.err == nil {
 			s.server.shared = true
 		}
@@ -66,7 +66,7 @@ func (s *shared) get(tb testing.TB) *Server {
 }
 
 func (s *shared) discard() error {
-	if s.server == nil {
+	if s.server == nil || s.server.isExternal() {
 		return nil
 	}
 	return s.server.discard()

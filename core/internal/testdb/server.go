@@ -210,7 +210,7 @@ func (s *Server) create(ctx context.Context, name string) (err error) {
 func (s *Server) drop(ctx context.Context, name string) (err error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	if !s.process.running() {
+	if !s.isExternal() && !s.process.running() {
 		return nil // the whole server is about to be removed
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
