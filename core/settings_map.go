@@ -36,156 +36,145 @@ func SettingsFromMap(settings map[string]any) (Config, error) {
 	const field = "settings"
 	var config Config
 	var bad faults
-	if raw := encodeSettings(settings, &bad); len(bad) == 0 {
-		setKeys(settingValue{field: field, raw: raw, bad: &bad}, "", &config, configKeys())
-	}
+	encoder := settingsEncoder{bad: &bad}
+	encoder.object(field, reflect.ValueOf(settings), 0)
+	setKeys(settingValue{field: field, raw: encoder.out.Bytes(), bad: &bad}, "", &config, configKeys())
 	if err := bad.err(); err != nil {
 		return Config{}, err
 	}
 	return config, nil
 }
 
-// encodeSettings encodes decoded settings as JSON, with all keys of a map, also
-// those that differ only in case.
-func encodeSettings(settings map[string]any, bad *faults) json.RawMessage {
-	var e settingsEncoder
-	e.bad = bad
-	if settings == nil {
-		settings = map[string]any{}
-	}
-	e.value("settings", reflect.ValueOf(settings), 0)
-	return e.out.Bytes()
-}
-
 // maxSettingsDepth bounds how deep lists and maps are nested. Settings have 3
 // levels; a map that contains itself has no end.
 const maxSettingsDepth = 10
 
-// settingsEncoder encodes values as JSON. Faults name the path of the value.
+// settingsEncoder encodes values as JSON. Faults name the path of the value; the
+// methods return false after one, and what they have written is discarded.
 type settingsEncoder struct {
 	out bytes.Buffer
 	bad *faults
 }
 
-func (e *settingsEncoder) fault(path, format string, args ...any) {
+func (e *settingsEncoder) fault(path, format string, args ...any) bool {
 	e.bad.add(fieldError(path, format, args...))
+	return false
 }
 
-func (e *settingsEncoder) value(path string, v reflect.Value, depth int) {
-	for v.Kind() == reflect.Interface || v.Kind() == reflect.Pointer {
+func (e *settingsEncoder) write(text string) bool {
+	e.out.WriteString(text)
+	return true
+}
+
+func (e *settingsEncoder) value(path string, v reflect.Value, depth int) bool {
+	for depth <= maxSettingsDepth && (v.Kind() == reflect.Interface || v.Kind() == reflect.Pointer) {
 		if v.Kind() == reflect.Pointer {
 			depth++
-		}
-		if depth > maxSettingsDepth {
-			break
 		}
 		v = v.Elem() // of nil: not valid
 	}
 	if depth > maxSettingsDepth {
-		e.fault(path, "is nested too deep")
-		return
+		return e.fault(path, "is nested too deep")
 	}
 	if !v.IsValid() {
-		e.out.WriteString("null")
-		return
+		return e.write("null")
 	}
 	switch known := v.Interface().(type) {
 	case time.Duration:
-		e.text(path, known.String())
-		return
+		return e.text(path, known.String())
 	case json.Number:
-		e.number(path, known)
-		return
+		return e.number(path, known)
 	}
 	switch v.Kind() {
 	case reflect.String:
-		e.text(path, v.String())
+		return e.text(path, v.String())
 	case reflect.Bool:
-		e.out.WriteString(strconv.FormatBool(v.Bool()))
+		return e.write(strconv.FormatBool(v.Bool()))
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		e.out.WriteString(strconv.FormatInt(v.Int(), 10))
-	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
-		e.out.WriteString(strconv.FormatUint(v.Uint(), 10))
+		return e.write(strconv.FormatInt(v.Int(), 10))
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return e.write(strconv.FormatUint(v.Uint(), 10))
 	case reflect.Float32, reflect.Float64:
-		e.float(path, v)
+		return e.float(path, v)
 	case reflect.Slice, reflect.Array:
-		e.list(path, v, depth+1)
+		return e.list(path, v, depth+1)
 	case reflect.Map:
-		e.object(path, v, depth+1)
+		return e.object(path, v, depth+1)
 	default:
-		e.fault(path, "has the Go type %s, which settings do not have", v.Type())
+		return e.fault(path, "has the Go type %s, which settings do not have", v.Type())
 	}
 }
 
-func (e *settingsEncoder) text(path, text string) {
+func (e *settingsEncoder) text(path, text string) bool {
 	if !utf8.ValidString(text) {
-		e.fault(path, "is not valid UTF-8")
-		return
+		return e.fault(path, "is not valid UTF-8")
 	}
 	encoded, _ := json.Marshal(text) // a string always encodes
-	e.out.Write(encoded)
+	return e.write(string(encoded))
 }
 
 // number encodes a number as it was written.
-func (e *settingsEncoder) number(path string, number json.Number) {
+func (e *settingsEncoder) number(path string, number json.Number) bool {
 	encoded, err := json.Marshal(number)
 	if err != nil || number == "" {
-		e.fault(path, "is not a number")
-		return
+		return e.fault(path, "is not a number")
 	}
-	e.out.Write(encoded)
+	return e.write(string(encoded))
 }
 
-// float encodes whole numbers without an exponent, because TOML and JSON decoders
-// make floats of them.
-func (e *settingsEncoder) float(path string, v reflect.Value) {
+// float encodes whole numbers without an exponent, because some decoders make
+// floats of all numbers.
+func (e *settingsEncoder) float(path string, v reflect.Value) bool {
 	number := v.Float()
 	if math.IsNaN(number) || math.IsInf(number, 0) {
-		e.fault(path, "is not a finite number")
-		return
+		return e.fault(path, "is not a finite number")
 	}
-	e.out.WriteString(strconv.FormatFloat(number, 'f', -1, v.Type().Bits()))
+	return e.write(strconv.FormatFloat(number, 'f', -1, v.Type().Bits()))
 }
 
-func (e *settingsEncoder) list(path string, v reflect.Value, depth int) {
-	e.out.WriteByte('[')
+func (e *settingsEncoder) list(path string, v reflect.Value, depth int) bool {
+	ok := e.write("[")
 	for i := range v.Len() {
 		if i > 0 {
-			e.out.WriteByte(',')
+			e.write(",")
 		}
-		e.value(fmt.Sprintf("%s[%d]", path, i), v.Index(i), depth)
+		ok = e.value(fmt.Sprintf("%s[%d]", path, i), v.Index(i), depth) && ok
 	}
-	e.out.WriteByte(']')
+	return e.write("]") && ok
 }
 
-// object encodes a map, its keys in order so that errors are always the same.
-func (e *settingsEncoder) object(path string, v reflect.Value, depth int) {
+// object encodes a map without the entries that have faults, its keys in order so
+// that errors are always the same.
+func (e *settingsEncoder) object(path string, v reflect.Value, depth int) bool {
 	type entry struct {
 		name  string
 		value reflect.Value
 	}
 	var entries []entry
+	ok := true
 	for key, value := range v.Seq2() {
 		if key.Kind() == reflect.Interface {
 			key = key.Elem()
 		}
 		if key.Kind() != reflect.String {
-			e.fault(path, "has a key that is not a string")
+			ok = e.fault(path, "has a key that is not a string")
 			continue
 		}
 		entries = append(entries, entry{key.String(), value})
 	}
 	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
-	e.out.WriteByte('{')
-	for i, entry := range entries {
-		if i > 0 {
-			e.out.WriteByte(',')
+	e.write("{")
+	separator := ""
+	for _, entry := range entries {
+		before := e.out.Len()
+		e.write(separator)
+		if e.text(path, entry.name) && e.write(":") && e.value(keyPath(path, entry.name), entry.value, depth) {
+			separator = ","
+		} else {
+			e.out.Truncate(before)
 		}
-		e.text(path, entry.name)
-		e.out.WriteByte(':')
-		e.value(keyPath(path, entry.name), entry.value, depth)
 	}
-	e.out.WriteByte('}')
+	return e.write("}") && ok
 }
 
 // keyPath returns the path of a key in errors, which ParseSettings would use.

@@ -83,8 +83,6 @@ func TestSettingsFromMapTakesGoTypes(t *testing.T) {
 }
 
 func TestSettingsFromMapFaults(t *testing.T) {
-	loop := map[string]any{}
-	loop["consumers"] = []any{loop}
 	var nothing *int
 	for name, test := range map[string]struct {
 		settings       map[string]any
@@ -108,7 +106,6 @@ func TestSettingsFromMapFaults(t *testing.T) {
 		"key of a consumer":  {map[string]any{"consumers": []any{map[any]any{"tagret": "SECRET"}}}, "CONSUMERS[0]", `unknown key "tagret"; did you mean target?`},
 		"value of consumer":  {map[string]any{"consumers": []any{map[string]any{"TIMEOUT": make(chan int)}}}, "CONSUMERS[0].timeout", "has the Go type chan int"},
 		"consumer, two keys": {map[string]any{"consumers": []any{map[string]any{"topic": "", "Topic": ""}}}, "CONSUMERS[0].topic", "as Topic and as topic"},
-		"endless":            {loop, "CONSUMERS[0].consumers[0].consumers[0].consumers[0].consumers[0].consumers", "is nested too deep"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config, err := core.SettingsFromMap(test.settings)
@@ -118,5 +115,27 @@ func TestSettingsFromMapFaults(t *testing.T) {
 			assert.Len(t, found, 1)
 			assert.NotContains(t, err.Error(), "SECRET")
 		})
+	}
+}
+
+func TestSettingsFromMapEndsForAMapWithinItself(t *testing.T) {
+	loop := map[string]any{}
+	loop["consumers"] = []any{loop}
+	_, err := core.SettingsFromMap(loop)
+	assert.ErrorContains(t, err, "is nested too deep")
+	var itself any
+	itself = &itself
+	_, err = core.SettingsFromMap(map[string]any{"url": itself})
+	assert.Contains(t, faultsOf(t, err)["URL"], "is nested too deep")
+}
+
+func TestSettingsFromMapTellsAllFaults(t *testing.T) {
+	_, err := core.SettingsFromMap(map[string]any{
+		"url": 1, "topics": []any{time.Time{}, "a", func() {}}, "timout": 1, "timeout": math.NaN(), "bulk_timeout": "soon",
+		"consumers": []any{map[any]any{"topic": 1}, map[any]any{true: 1, "target": 2}},
+	})
+	found := faultsOf(t, err)
+	for _, field := range []string{"URL", "TOPICS[0]", "TOPICS[2]", "settings", "TIMEOUT", "BULK_TIMEOUT", "CONSUMERS[1]"} {
+		assert.Contains(t, found, field)
 	}
 }
