@@ -10,7 +10,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
 
-// Names of attributes that the conventions have none for.
+// Names of attributes that the conventions do not define.
 const (
 	stateKey       = attribute.Key("postoffice.state")
 	classKey       = attribute.Key("postoffice.failure.class")
@@ -89,12 +89,11 @@ func (r *remembered[K, V]) of(key K, make func(K) *V) *V {
 	return value
 }
 
-// maxTopic is the longest topic, in bytes, that is told: the server takes up
-// to 255 characters.
+// maxTopic is the length of the longest topic in attributes, in bytes: the server
+// takes up to 255 characters.
 const maxTopic = 4 * 255
 
-// topicOf returns a topic that can be told; empty for one that cannot be a
-// topic.
+// topicOf returns a topic for attributes; empty for a text that cannot be a topic.
 func topicOf(topic string) string {
 	if len(topic) > maxTopic || !utf8.ValidString(topic) {
 		return ""

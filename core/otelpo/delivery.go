@@ -15,13 +15,12 @@ import (
 	"github.com/postoffice-go/postoffice/core/delivery"
 )
 
-// DeliveryObserver returns an Observer that makes metrics and traces of the messages
-// that an app receives. It is for [delivery.WithObserver] and
-// [delivery.InboxOptions].Observer, of any number of handlers and inboxes;
-// [delivery.JoinObservers] puts it together with others. Without options it uses
-// OpenTelemetry's global providers. Options that are nil or have a bad value and
-// instruments that cannot be made are reported to OpenTelemetry's error handler, and
-// the others work.
+// DeliveryObserver returns an Observer that records metrics and traces of the messages
+// that an app receives. Use it with [delivery.WithObserver] and
+// [delivery.InboxOptions].Observer, for any number of handlers and inboxes;
+// [delivery.JoinObservers] joins it with others. Without options it uses
+// OpenTelemetry's global providers. OpenTelemetry's error handler gets options that are
+// nil or have a bad value, and instruments that cannot be created; the others work.
 func DeliveryObserver(options ...Option) delivery.Observer {
 	s, err := resolve(options)
 	report(err)
@@ -46,7 +45,7 @@ func DeliveryObserver(options ...Option) delivery.Observer {
 // processing is the messaging.operation.name of calls of functions.
 const processing = "process"
 
-// receiving is what a DeliveryObserver measures with.
+// receiving holds the instruments of a DeliveryObserver.
 type receiving struct {
 	tracer trace.Tracer // nil for no spans
 	labels remembered[label, labelled]
@@ -68,10 +67,10 @@ func newReceiving(meter metric.Meter) *receiving {
 	report(err)
 	r.consumed, r.duration = consumed.Inst(), duration.Inst()
 	r.outcomes, err = meter.Int64Counter("postoffice.consumer.outcomes", metric.WithUnit("{outcome}"),
-		metric.WithDescription("What became of requests of the server, and of calls of functions for messages."))
+		metric.WithDescription("Outcomes of the requests of the server, and of the calls of functions for messages."))
 	report(err)
 	r.age, err = meter.Float64Histogram("postoffice.inbox.age", metric.WithUnit("s"),
-		metric.WithDescription("Age of messages of an inbox when the call began that has handled them."), metric.WithExplicitBucketBoundaries(ageBounds...))
+		metric.WithDescription("Age of handled messages of an inbox when their last call began."), metric.WithExplicitBucketBoundaries(ageBounds...))
 	report(err)
 	r.attempts, err = meter.Int64Histogram("postoffice.inbox.attempts", metric.WithUnit("{attempt}"),
 		metric.WithDescription("Calls until messages of an inbox were handled."), metric.WithExplicitBucketBoundaries(attemptBounds...))
@@ -101,8 +100,8 @@ func (r *receiving) handled(e delivery.Event) {
 	}
 }
 
-// handle begins the span of a call of a function. It is linked to the span that the
-// publisher has put into the message, if there is one.
+// handle begins the span of a call of a function. It is linked to the publisher's
+// span, if the message carries one.
 func (r *receiving) handle(ctx context.Context, call delivery.HandleCall) (context.Context, func(error)) {
 	start := r.spans.of(subscription{topicOf(call.Topic), call.Name}, newProcessSpan)
 	options := start.options
@@ -122,7 +121,7 @@ func (r *receiving) handle(ctx context.Context, call delivery.HandleCall) (conte
 	}
 }
 
-// newProcessSpan makes what the spans of a handler begin with.
+// newProcessSpan returns the common part of a handler's spans.
 func newProcessSpan(of subscription) *spanStart {
 	made := &spanStart{name: processing}
 	attributes := []attribute.KeyValue{system, semconv.MessagingOperationName(processing), semconv.MessagingOperationTypeProcess}
@@ -137,7 +136,7 @@ func newProcessSpan(of subscription) *spanStart {
 	return made
 }
 
-// outcomeOf names what became of a call of a function.
+// outcomeOf returns the postoffice.outcome of a call of a function.
 func outcomeOf(e delivery.Event) string {
 	switch {
 	case e.Kind == 0:
@@ -153,7 +152,7 @@ func outcomeOf(e delivery.Event) string {
 	}
 }
 
-// receivingError makes the error.type of a problem.
+// receivingError returns the error.type of a problem.
 func receivingError(kind delivery.Kind, timedOut bool, err error) string {
 	if err == nil {
 		return ""

@@ -13,8 +13,8 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// errorType makes the error.type of an error: few different values, none of
-// which comes from a message.
+// errorType returns the error.type of an error: one of few values, none of which
+// comes from a message.
 func errorType(err error) string {
 	if err == nil {
 		return ""

@@ -16,17 +16,16 @@ import (
 // storeTimeout bounds how long collecting metrics waits for an outbox or an inbox.
 const storeTimeout = 5 * time.Second
 
-// Gauges registers metrics of what a client holds: in memory, and in the
-// outbox, if it has one. Collecting them asks the outbox at most once in
-// 30 s, or in the time of [WithOutboxInterval], and waits for it no longer
-// than 5 s; while the outbox gives no answer its metrics are left out, and
-// OpenTelemetry's error handler gets the reason. Where
-// several processes share an outbox, each tells of all of it. The function
-// returned ends it, and is to be called before the outbox is closed. Errors name
-// a client or an option that is nil, or are those of the MeterProvider.
+// Gauges registers metrics of the messages that a client has in memory and in its
+// outbox. Collecting them queries the outbox at most once in 30 s, or in the time of
+// [WithOutboxInterval], for at most 5 s. While the outbox does not answer, its metrics
+// are left out, and OpenTelemetry's error handler gets the reason. If several processes
+// share an outbox, each reports all of it. The returned function unregisters the
+// metrics: call it before the outbox is closed. Errors name a nil client or option, or
+// are those of the MeterProvider.
 //
-// The gauges of several clients with the same MeterProvider are added up or
-// replace each other: give each a MeterProvider of its own.
+// The gauges of several clients with the same MeterProvider are added up or replace
+// each other: give each client a MeterProvider of its own.
 func Gauges(client *core.Client, options ...Option) (stop func() error, err error) {
 	s, err := resolve(options)
 	if client == nil {
@@ -45,12 +44,12 @@ func Gauges(client *core.Client, options ...Option) (stop func() error, err erro
 	queued := upDown("postoffice.queue.messages", "{message}", "Messages in memory.")
 	queuedBytes := upDown("postoffice.queue.bytes", "By", "Bytes of the payloads of messages in memory.")
 	atRisk, err := meter.Float64ObservableGauge("postoffice.queue.at_risk.age", metric.WithUnit("s"),
-		metric.WithDescription("Age of the oldest message that a crash would lose, because it is in memory alone; 0 if there is none."))
+		metric.WithDescription("Age of the oldest message that a crash would lose, because it is only in memory; 0 if there is none."))
 	errs = append(errs, err)
 	stored := upDown("postoffice.outbox.messages", "{message}", "Messages in the outbox.")
 	storedBytes := upDown("postoffice.outbox.bytes", "By", "Bytes of the messages in the outbox.")
-	// A state is a count of what is in it, as with k8s.container.status.state: a
-	// gauge with the unit 1 is a ratio, and Prometheus calls it one.
+	// States are counts, like k8s.container.status.state. A gauge with the unit 1
+	// would be a ratio, and have the suffix _ratio in Prometheus.
 	breaker := upDown("postoffice.breaker.state", "{breaker}", "Circuit breakers in a state: 1 for the state of the client's, 0 for the others.")
 	outboxBreaker := upDown("postoffice.outbox.breaker.state", "{breaker}", "Circuit breakers of outboxes in a state: 1 for the state of the client's, 0 for the others.")
 	oldest, err := meter.Float64ObservableGauge("postoffice.outbox.oldest.age", metric.WithUnit("s"),
@@ -105,20 +104,20 @@ func oneIf(is bool) int64 {
 	return 0
 }
 
-// storeLook remembers for a while what an outbox or an inbox holds.
+// storeLook caches the statistics of an outbox or an inbox.
 type storeLook struct {
 	ask      func(ctx context.Context) (outbox.Stats, error)
 	interval time.Duration
 
 	mu   sync.Mutex
-	next time.Time // when to ask again
+	next time.Time // when to query the store again
 	last outbox.Stats
-	ok   bool // the store has told
+	ok   bool // whether the last query succeeded
 }
 
-// stats tells what the store holds, or held a while ago; false if it does not
-// say. That lasts as long, so that a store in trouble is left alone. The reason
-// goes to OpenTelemetry's error handler, once.
+// stats returns the statistics, which may be as old as the interval; false if the
+// store did not answer. A failure is cached as well, so that a failing store is not
+// queried more often, and reported once to OpenTelemetry's error handler.
 func (l *storeLook) stats(ctx context.Context) (outbox.Stats, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -129,7 +128,7 @@ func (l *storeLook) stats(ctx context.Context) (outbox.Stats, bool) {
 	defer cancel()
 	stats, err := l.ask(asking)
 	if err != nil && ctx.Err() != nil {
-		return outbox.Stats{}, false // who asked has left; that says nothing of the store
+		return outbox.Stats{}, false // the caller gave up, which says nothing about the store
 	}
 	l.next = time.Now().Add(l.interval)
 	l.ok = err == nil

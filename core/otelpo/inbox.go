@@ -10,13 +10,12 @@ import (
 	"github.com/postoffice-go/postoffice/core/delivery"
 )
 
-// InboxGauges registers metrics of what an inbox holds. Collecting them asks its store
-// at most once in 30 s, or in the time of [WithOutboxInterval], and waits for it no
-// longer than 5 s; while the store gives no answer its metrics are left out, and
-// OpenTelemetry's error handler gets the reason. Where several processes share an
-// inbox, each tells of all of it. The function returned ends it, and is to be called
-// before the store is closed. Errors name an inbox or an option that is nil, or are
-// those of the MeterProvider.
+// InboxGauges registers metrics of the messages in an inbox. Collecting them queries
+// its store at most once in 30 s, or in the time of [WithOutboxInterval], for at most
+// 5 s. While the store does not answer, the metrics are left out, and OpenTelemetry's
+// error handler gets the reason. If several processes share an inbox, each reports all
+// of it. The returned function unregisters the metrics: call it before the store is
+// closed. Errors name a nil inbox or option, or are those of the MeterProvider.
 //
 // The gauges of several inboxes with the same MeterProvider replace each other: give
 // each a MeterProvider of its own.

@@ -19,7 +19,7 @@ var ageBounds = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 // attemptBounds are those of the attempts' histogram.
 var attemptBounds = []float64{1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000}
 
-// durationBounds are those that the conventions ask for, in seconds.
+// durationBounds are the bounds of the conventions, in seconds.
 var durationBounds = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
 
 // metrics are the instruments of an Observer.
@@ -52,15 +52,15 @@ func newMetrics(meter metric.Meter) *metrics {
 	const messages = "{message}"
 	m.published = counter("postoffice.published.messages", messages, "Messages that were accepted.")
 	m.stored = counter("postoffice.stored.messages", messages, "Messages stored in the outbox because they could not be delivered.")
-	m.spilled = counter("postoffice.spilled.messages", messages, "Messages stored in the outbox without being tried.")
-	m.dead = counter("postoffice.dead.messages", messages, "Messages that the server refused for good.")
-	m.noConsumer = counter("postoffice.no_consumer.messages", messages, "Messages that the server threw away, because nobody consumes their topic.")
+	m.spilled = counter("postoffice.spilled.messages", messages, "Messages stored in the outbox without being posted.")
+	m.dead = counter("postoffice.dead.messages", messages, "Messages that the server rejected permanently.")
+	m.noConsumer = counter("postoffice.no_consumer.messages", messages, "Messages that the server dropped, because nobody consumes their topic.")
 	m.discarded = counter("postoffice.discarded.messages", messages, "Messages dropped by FlushOn or discarded from the outbox.")
-	m.lists = counter("postoffice.recovery.lists", "{list}", "Recovery lists that the server's rescuer has fetched.")
+	m.lists = counter("postoffice.recovery.lists", "{list}", "Recovery lists that the server's rescuer fetched.")
 	m.listed = counter("postoffice.recovery.listed.messages", messages, "Messages on recovery lists.")
-	m.recovered = counter("postoffice.recovery.deleted.messages", messages, "Messages that the server's rescuer has confirmed.")
+	m.recovered = counter("postoffice.recovery.deleted.messages", messages, "Messages that the server's rescuer confirmed.")
 	m.breaker = counter("postoffice.breaker.changes", "{change}", "Changes of the circuit breaker, by the new state.")
-	m.setup = counter("postoffice.setup.results", "{result}", "Tries to create a topic or consumer, by outcome.")
+	m.setup = counter("postoffice.setup.results", "{result}", "Attempts to create a topic or consumer, by outcome.")
 	m.age, err = meter.Float64Histogram("postoffice.delivery.age", metric.WithUnit("s"),
 		metric.WithDescription("Age of the oldest message of each request that the server took."), metric.WithExplicitBucketBoundaries(ageBounds...))
 	report(err)
@@ -70,7 +70,7 @@ func newMetrics(meter metric.Meter) *metrics {
 	return m
 }
 
-// topic returns what measurements of a topic have in common.
+// topic returns the common part of a topic's measurements.
 func (m *metrics) topic(name string) *topic { return m.topics.of(name, newTopic) }
 
 // count adds the messages of an event.
@@ -80,7 +80,7 @@ func (m *metrics) count(counter metric.Int64Counter, e core.Event, labels *label
 	}
 }
 
-// countByTopic makes a function that adds the messages of events.
+// countByTopic returns a function that adds the messages of events.
 func (m *metrics) countByTopic(counter metric.Int64Counter) func(core.Event) {
 	return func(e core.Event) { m.count(counter, e, m.topic(e.Topic).label(alone)) }
 }
@@ -97,7 +97,7 @@ func (m *metrics) publish(e core.Event) {
 	m.count(m.published, e, m.topic(e.Topic).label(state))
 }
 
-// deliver measures what the server took.
+// deliver measures a request that the server took.
 func (m *metrics) deliver(e core.Event) {
 	topic, from := m.topic(e.Topic), fromCall
 	if e.FromOutbox {
@@ -109,14 +109,14 @@ func (m *metrics) deliver(e core.Event) {
 	m.attempts.Record(context.Background(), int64(e.Attempts), options...)
 }
 
-// fail counts what the server did not take.
+// fail counts messages that the server did not take.
 func (m *metrics) fail(e core.Event) {
 	m.count(m.sent, e, m.failures.of(label{
 		topic: e.Topic, operation: topicLabels[posting].operation, key: classKey, value: string(e.Class), errorType: errorType(e.Err),
 	}, newLabelled))
 }
 
-// setUp counts the outcome of a try to create a topic or consumer.
+// setUp counts the outcome of an attempt to create a topic or consumer.
 func (m *metrics) setUp(result core.SetupResult) {
 	kind := "topic"
 	if result.Target != "" {
@@ -126,8 +126,8 @@ func (m *metrics) setUp(result core.SetupResult) {
 		semconv.MessagingDestinationName(result.Topic), setupKindKey.String(kind), setupStatusKey.String(result.Status.String()))))
 }
 
-// took measures how long an operation took, publishing or posting. The
-// context may have ended: measurements take no notice.
+// took measures how long publishing or posting took. The context may be done, which
+// does not matter to measurements.
 func (m *metrics) took(ctx context.Context, operation int, topic *topic, began time.Time, failure string) {
 	labels := topic.label(operation)
 	if failure != "" {

@@ -10,12 +10,11 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// Observer returns an Observer that makes metrics and traces of what a client
-// does. It is for Config.Observer, of one client or of several;
-// [core.JoinObservers] puts it together with others. Without options it uses
-// OpenTelemetry's global providers. Options that are nil or have a bad value and
-// instruments that cannot be made are reported to OpenTelemetry's error handler,
-// and the others work.
+// Observer returns an Observer that records metrics and traces of a client. Set it as
+// Config.Observer of one or several clients; [core.JoinObservers] joins it with others.
+// Without options it uses OpenTelemetry's global providers. OpenTelemetry's error
+// handler gets options that are nil or have a bad value, and instruments that cannot be
+// created; the others work.
 func Observer(options ...Option) core.Observer {
 	s, err := resolve(options)
 	report(err)
@@ -51,7 +50,7 @@ func Observer(options ...Option) core.Observer {
 	}
 }
 
-// report tells OpenTelemetry's error handler what went wrong.
+// report passes errors to OpenTelemetry's error handler.
 func report(errs ...error) {
 	if err := errors.Join(errs...); err != nil {
 		otel.Handle(err)

@@ -17,8 +17,7 @@ import (
 // scope is the name of the instrumentation.
 const scope = "github.com/postoffice-go/postoffice/core/otelpo"
 
-// DefaultOutboxInterval is how long [Gauges] and [InboxGauges] use what the outbox or
-// the inbox has told.
+// DefaultOutboxInterval is the default of [WithOutboxInterval].
 const DefaultOutboxInterval = 30 * time.Second
 
 // Option changes what [Observer], [DeliveryObserver] and the gauges use.
@@ -30,8 +29,8 @@ type settings struct {
 	interval time.Duration
 }
 
-// WithMeterProvider sets where metrics go. Defaults to the global
-// MeterProvider; that of package metric/noop turns metrics off.
+// WithMeterProvider sets the MeterProvider. The default is the global one; the one of
+// package metric/noop turns metrics off.
 func WithMeterProvider(provider metric.MeterProvider) Option {
 	return func(s *settings) error {
 		s.meters = provider
@@ -39,9 +38,8 @@ func WithMeterProvider(provider metric.MeterProvider) Option {
 	}
 }
 
-// WithTracerProvider sets where traces go. Defaults to the global
-// TracerProvider; that of package trace/noop turns traces off. Gauges have no
-// use for it.
+// WithTracerProvider sets the TracerProvider. The default is the global one; the one
+// of package trace/noop turns traces off. Gauges ignore it.
 func WithTracerProvider(provider trace.TracerProvider) Option {
 	return func(s *settings) error {
 		s.tracers = provider
@@ -49,10 +47,9 @@ func WithTracerProvider(provider trace.TracerProvider) Option {
 	}
 }
 
-// WithOutboxInterval sets how long [Gauges] and [InboxGauges] use what the outbox or
-// the inbox has told before they ask again, however often metrics are collected. Zero
-// means the default, 30 s; a negative duration is an error. Observers have no use for
-// it.
+// WithOutboxInterval sets how long [Gauges] and [InboxGauges] cache the statistics of
+// the outbox or the inbox. Zero means the default, 30 s; a negative duration is an
+// error. Observers ignore it.
 func WithOutboxInterval(d time.Duration) Option {
 	return func(s *settings) error {
 		if d < 0 {
@@ -63,8 +60,8 @@ func WithOutboxInterval(d time.Duration) Option {
 	}
 }
 
-// resolve applies options to the defaults. The error names those that are nil
-// or have a bad value, in place of which the default stays.
+// resolve applies options to the defaults. The error names options that are nil or
+// have a bad value; for these the defaults apply.
 func resolve(options []Option) (settings, error) {
 	var s settings
 	var errs []error

@@ -10,15 +10,14 @@ import (
 
 // WithPropagation adds the trace in ctx to the message's metadata, so that
 // consumers can continue it: the entries "traceparent" and "tracestate" of W3C
-// Trace Context. The parent that consumers see is the span in ctx, that of the
-// caller. Without a span in ctx it adds nothing. Everybody who gets the message
-// sees the ids of the trace.
+// Trace Context. The parent that consumers see is the caller's span, the one in ctx.
+// Without a span in ctx it adds nothing. All consumers of the message see the ids of
+// the trace.
 //
 // Set Config.MetadataInPayload with it. Otherwise the entries are attributes:
-// messages share a request only if their attributes are equal, and the trace is
-// different for every request of an app. With AfterResponse, and from the
-// outbox, such messages are posted by themselves or with the others of their
-// request, instead of hundreds at a time.
+// messages share a request only if their attributes are equal, and every request of
+// an app has another trace. With AfterResponse, and from the outbox, such messages are
+// posted alone or with the others of their request, instead of hundreds at a time.
 func WithPropagation(ctx context.Context) core.PublishOption {
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)
@@ -42,10 +41,10 @@ func joined[O ~func(T) error, T any](options []O) O {
 	}
 }
 
-// Extract returns a context with the trace that [WithPropagation] has put into
-// a message's attributes or metadata: spans that begin in it are children of the
-// publisher's. It replaces a span that ctx has. Without a valid trace in the
-// attributes it returns ctx. It is made for consumers:
+// Extract returns a context with the trace that [WithPropagation] added to a message's
+// attributes or metadata: spans that begin in it are children of the publisher's. It
+// replaces a span in ctx. Without a valid trace in the attributes it returns ctx. It is
+// for consumers:
 //
 //	delivery.WithContext(otelpo.Extract)
 func Extract(ctx context.Context, attributes map[string]string) context.Context {

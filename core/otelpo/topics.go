@@ -10,11 +10,10 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// topic holds what measurements and spans about a topic have over and over,
-// so that a message costs looking up its topic, and no more. Each part is
-// made when it is first used.
+// topic caches the attributes of a topic's measurements and spans, so that a message
+// costs only the lookup of its topic. Each part is created on its first use.
 type topic struct {
-	name   string // empty where it is not known or cannot be told
+	name   string // empty if it is unknown or cannot be a topic
 	labels [len(topicLabels)]atomic.Pointer[labelled]
 	spans  [spanKinds]atomic.Pointer[spanStart]
 }
@@ -33,8 +32,7 @@ const (
 	queued
 )
 
-// topicLabels are the labels of a topic that are few. Those of failures are
-// not among them.
+// topicLabels are the labels of a topic, without those of failures, which are many.
 var topicLabels = [...]label{
 	alone:      {},
 	publishing: {operation: "publish"},
@@ -58,7 +56,7 @@ func (t *topic) label(index int) *labelled {
 	return made
 }
 
-// spanStart is what spans of a kind about a topic begin with.
+// spanStart is the common part of spans of a kind for a topic.
 type spanStart struct {
 	name    string
 	options []trace.SpanStartOption
@@ -71,7 +69,7 @@ const (
 	spanKinds
 )
 
-// span returns what spans of a kind begin with.
+// span returns the common part of spans of a kind.
 func (t *topic) span(kind int) *spanStart {
 	if made := t.spans[kind].Load(); made != nil {
 		return made

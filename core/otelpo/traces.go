@@ -13,13 +13,13 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// traces makes the spans of an Observer, and measures what they span.
+// traces creates the spans of an Observer, and measures their durations.
 type traces struct {
 	tracer  trace.Tracer // nil for no spans
 	metrics *metrics
 }
 
-// start begins a span, nil for none; batch tells a span of many messages.
+// start begins a span; nil without a tracer. A batch span has the number of messages.
 func (t *traces) start(ctx context.Context, start *spanStart, batch bool, messages int, more ...trace.SpanStartOption) (context.Context, trace.Span) {
 	if t.tracer == nil {
 		return ctx, nil
@@ -35,7 +35,7 @@ func (t *traces) start(ctx context.Context, start *spanStart, batch bool, messag
 	return ctx, span
 }
 
-// ownSpan marks the context of a call whose span is that of its request, too.
+// ownSpan marks the context of a call whose span is also that of its request.
 type ownSpan struct{}
 
 // publish begins the span of a call.
@@ -47,11 +47,11 @@ func (t *traces) publish(ctx context.Context, call core.PublishCall) (context.Co
 		ctx = context.WithValue(ctx, ownSpan{}, true)
 	}
 	return ctx, func(receipt core.Receipt, err error) {
-		told, failure := topic, errorType(err)
+		reported, failure := topic, errorType(err)
 		if errors.Is(err, core.ErrInvalidMessage) {
-			told = t.metrics.topic("") // perhaps it is the topic that is invalid
+			reported = t.metrics.topic("") // the topic itself may be invalid
 		}
-		t.metrics.took(ctx, publishing, told, began, failure)
+		t.metrics.took(ctx, publishing, reported, began, failure)
 		if span == nil {
 			return
 		}
@@ -68,8 +68,8 @@ func (t *traces) publish(ctx context.Context, call core.PublishCall) (context.Co
 	}
 }
 
-// send begins the span of a request. That of a message within its call is the
-// span of the call, unless it fails: then it gets one of its own.
+// send begins the span of a request. For a message posted within its call it is the
+// span of the call; if the request fails, it gets a span of its own.
 func (t *traces) send(ctx context.Context, call core.SendCall) (context.Context, func(error)) {
 	began := time.Now()
 	topic := t.metrics.topic(call.Topic)
@@ -94,8 +94,8 @@ func (t *traces) send(ctx context.Context, call core.SendCall) (context.Context,
 	}
 }
 
-// fail marks a span as failed. The text of the error stays out: it may come
-// from the server.
+// fail marks a span as failed, without the text of the error, which may come from the
+// server.
 func fail(span trace.Span, failure string) {
 	if !span.IsRecording() {
 		return
@@ -104,8 +104,8 @@ func fail(span trace.Span, failure string) {
 	span.SetStatus(codes.Error, failure)
 }
 
-// origin is the span of the call, for those that post its messages later.
-// Spans that are not sampled are no use to link to.
+// origin returns the span of the call, for the request that posts its messages later;
+// nil for a span that is not sampled, to which a link is of no use.
 func origin(ctx context.Context) any {
 	if span := trace.SpanContextFromContext(ctx); span.IsValid() && span.IsSampled() {
 		return &span
@@ -113,7 +113,7 @@ func origin(ctx context.Context) any {
 	return nil
 }
 
-// linksTo makes the links to the spans of calls, if there are any.
+// linksTo returns links to the spans of calls.
 func linksTo(origins []any) []trace.SpanStartOption {
 	var links []trace.Link
 	for _, origin := range origins {

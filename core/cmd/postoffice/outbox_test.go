@@ -265,7 +265,7 @@ func TestOutboxInUse(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	for _, records := range [][]outbox.Record{nil, letters(3)} { // fresh, and with something in it
 		require.NoError(t, store.Insert(t.Context(), 0, records...))
-		run(t, "outbox", "list", "--outbox", path).is(exit.InUse).says("in use", "an app that runs keeps its outbox file to itself", "stop it")
+		run(t, "outbox", "list", "--outbox", path).is(exit.InUse).says("in use", "a running app locks its outbox file", "stop it")
 		run(t, "publish", "orders", "{}", "--url", "http://127.0.0.1:1", "--outbox", path).is(exit.InUse)
 	}
 	require.NoError(t, store.Insert(t.Context(), 0, letters(3)...), "the app is not disturbed")

@@ -1,6 +1,5 @@
-// Package connect makes what a command works with from what the user gave it:
-// the settings of flags, environment and settings file, in this order, a client
-// of them, and an outbox by its name, which is the path of an SQLite file or the
-// URL of a database. Credentials among them are kept out of what people get to
-// see.
+// Package connect opens what a command works with: the settings of flags,
+// environment and settings file, in this order of precedence, a client with these
+// settings, and an outbox by its name, which is the path of an SQLite file or the
+// URL of a database. It masks their credentials in output.
 package connect

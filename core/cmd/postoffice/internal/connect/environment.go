@@ -7,7 +7,7 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// variables are what [core.SettingsFromEnv] reads, each with the field that
+// variables are the variables of [core.SettingsFromEnv], each with the field that
 // it sets.
 var variables = map[string]func(into, from *core.Config){
 	"POSTOFFICE_URL":                 func(into, from *core.Config) { into.URL = from.URL },
@@ -27,8 +27,8 @@ var variables = map[string]func(into, from *core.Config){
 	"POSTOFFICE_SETUP_REQUIRED":      func(into, from *core.Config) { into.SetupRequired = from.SetupRequired },
 }
 
-// overrideFromEnv sets what the variables that are set say. The file that
-// POSTOFFICE_SETTINGS names was read before, if it is the one that counts.
+// overrideFromEnv overrides the config with the variables that are set. It does not
+// read the file that POSTOFFICE_SETTINGS names, which --settings may have replaced.
 func overrideFromEnv(config *core.Config) error {
 	if path, ok := os.LookupEnv(fileVariable); ok {
 		if err := os.Unsetenv(fileVariable); err != nil {

@@ -9,8 +9,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
 )
 
-// places tells where a field of core.Config is set. The names of fields of
-// topics and consumers have more to them.
+// places names where a field of core.Config is set.
 var places = map[string]string{
 	"URL":             "--url, POSTOFFICE_URL, or URL in the settings file",
 	"Topics":          "--topic, POSTOFFICE_TOPICS, or TOPICS in the settings file",
@@ -24,10 +23,11 @@ var places = map[string]string{
 	"BulkLimit":       "--bulk-limit, POSTOFFICE_BULK_LIMIT, or BULK_LIMIT in the settings file",
 }
 
-// openRecovery is how core's AllowOpenRecovery is set, which has no flag.
+// openRecovery names where AllowOpenRecovery is set, which has no flag.
 const openRecovery = "POSTOFFICE_ALLOW_OPEN_RECOVERY (ALLOW_OPEN_RECOVERY in the settings file)"
 
-// explain makes one line of every field at fault, with where it is set.
+// explain returns an error with one line for each invalid field, which names where
+// the field is set.
 func explain(err error) error {
 	var text strings.Builder
 	text.WriteString("the settings cannot be used:")
@@ -49,7 +49,7 @@ func explain(err error) error {
 	return exit.New(exit.Usage, "", &settingsError{text.String(), err})
 }
 
-// settingsError has a text of its own for an error.
+// settingsError replaces the text of an error.
 type settingsError struct {
 	text string
 	err  error
@@ -58,7 +58,7 @@ type settingsError struct {
 func (e *settingsError) Error() string { return e.text }
 func (e *settingsError) Unwrap() error { return e.err }
 
-// fieldErrors returns the fields at fault in a tree of errors.
+// fieldErrors returns the field errors in a tree of errors.
 func fieldErrors(err error) []*core.FieldError {
 	switch err := err.(type) { //nolint:errorlint // walks the tree itself
 	case nil:

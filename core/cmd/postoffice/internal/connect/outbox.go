@@ -15,20 +15,19 @@ import (
 // OutboxOptions says how to open an outbox.
 type OutboxOptions struct {
 	// Table is the table of a database; empty for the default name. With a
-	// Table an SQLite file is taken for a database of an app, whatever is in
-	// it.
+	// Table, an SQLite file is always treated as the database of an app.
 	Table string
 	// DefaultTable is the default name.
 	DefaultTable string
-	// Create makes a file that is missing. Tables are never created.
+	// Create creates a missing file. Tables are never created.
 	Create bool
 }
 
 // Outbox is an open outbox.
 type Outbox struct {
 	outbox.Store
-	// Embedded tells that it is a file of the embedded store, which one
-	// process uses at a time.
+	// Embedded reports whether the outbox is a file of the embedded store, which
+	// one process uses at a time.
 	Embedded bool
 	close    []io.Closer
 }
@@ -43,7 +42,7 @@ func (o *Outbox) Close() error {
 }
 
 // OpenOutbox opens an outbox and checks that it can be used. Errors have an exit
-// code and a hint, and never hold a password.
+// code and a hint, and never contain a password.
 func OpenOutbox(ctx context.Context, name string, options OutboxOptions) (*Outbox, error) {
 	scheme, _, isURL := strings.Cut(name, "://")
 	if !isURL {
@@ -64,7 +63,7 @@ func OpenOutbox(ctx context.Context, name string, options OutboxOptions) (*Outbo
 	}
 }
 
-// closed adds the error of closing to another, which there is already.
+// closed closes the closers and joins their errors to err.
 func closed(err error, closers ...io.Closer) error {
 	for _, closer := range closers {
 		err = errors.Join(err, closer.Close())
@@ -72,7 +71,7 @@ func closed(err error, closers ...io.Closer) error {
 	return err
 }
 
-// hint says what to do about a database that cannot be used.
+// hint is the default advice for a database that cannot be used.
 const hint = "check the address and the credentials of --outbox (POSTOFFICE_OUTBOX), and that the database runs"
 
 // unusable is the error of a database that cannot be used.

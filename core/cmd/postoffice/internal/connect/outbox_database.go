@@ -21,14 +21,13 @@ import (
 // maxConnections is how many connections a command opens to a database.
 const maxConnections = 4
 
-// openPostgres opens a table of a PostgreSQL database. The connections prepare
-// nothing that outlasts a statement, unless the URL says so: a pooler may give
-// each transaction another one.
+// openPostgres opens a table of a PostgreSQL database. It prepares no statements,
+// unless the URL asks for it: a pooler may give each transaction another connection.
 func openPostgres(ctx context.Context, address *url.URL, options OutboxOptions) (*Outbox, error) {
 	config, err := pgx.ParseConfig(address.String())
 	if err != nil {
 		// What it says may repeat the URL.
-		return nil, exit.Usagef("the outbox's URL is none that PostgreSQL's driver understands: postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=…")
+		return nil, exit.Usagef("PostgreSQL's driver cannot parse the outbox's URL; it must look like postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=…")
 	}
 	if !address.Query().Has(execMode) {
 		config.DefaultQueryExecMode = pgx.QueryExecModeExec
@@ -39,9 +38,8 @@ func openPostgres(ctx context.Context, address *url.URL, options OutboxOptions) 
 // execMode is the parameter of pgx that says how it runs statements.
 const execMode = "default_query_exec_mode"
 
-// openMySQL opens a table of a MySQL or MariaDB database. The query of the
-// URL holds parameters of the driver, and "socket" for one that is reached by
-// the path of its socket.
+// openMySQL opens a table of a MySQL or MariaDB database. The query of the URL has
+// parameters of the driver, and "socket" for the path of a Unix socket.
 func openMySQL(ctx context.Context, address *url.URL, options OutboxOptions) (*Outbox, error) {
 	connector, err := mysqlConnector(address)
 	if err != nil {
@@ -51,7 +49,7 @@ func openMySQL(ctx context.Context, address *url.URL, options OutboxOptions) (*O
 }
 
 func mysqlConnector(address *url.URL) (driver.Connector, error) {
-	usage := exit.Usagef("the outbox's URL is none that MySQL's driver understands: mysql://USER:PASSWORD@HOST:3306/DATABASE")
+	usage := exit.Usagef("MySQL's driver cannot parse the outbox's URL; it must look like mysql://USER:PASSWORD@HOST:3306/DATABASE")
 	query := address.Query()
 	socket := query.Get("socket")
 	query.Del("socket")
@@ -94,7 +92,7 @@ func openDatabase(ctx context.Context, db *sql.DB, dialect sqlstore.Dialect, opt
 	return o, nil
 }
 
-// advice says what to do about a database that cannot be used.
+// advice returns what to do about a database that cannot be used.
 func advice(err error) string {
 	if errors.Is(err, sqlstore.ErrSchema) {
 		return "is it the right database? An outbox in a table of another name needs --table NAME"

@@ -16,8 +16,8 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
 
-// inUse says what to do about a file that another process has.
-const inUse = `an app that runs keeps its outbox file to itself: look at its outbox page (core/outboxpage), have the app do it (Client.Outbox), or stop it first`
+// inUse is the advice for a file that another process uses.
+const inUse = `a running app locks its outbox file: use its outbox page (core/outboxpage), let the app do it (Client.Outbox), or stop it first`
 
 // openFile opens an SQLite file: one of the embedded store, or an app's
 // database with a table of sqlstore's in it.
@@ -62,7 +62,7 @@ func openEmbedded(ctx context.Context, path string) (*Outbox, error) {
 	return o, nil
 }
 
-// openError adds what to do.
+// openError adds advice to an error.
 func openError(path string, err error) error {
 	code := sqlitefile.Code(err)
 	switch {
@@ -81,17 +81,16 @@ func openError(path string, err error) error {
 	}
 }
 
-// openShared opens an app's database. It waits a little for locks, which the
-// store does too.
+// openShared opens an app's database. It waits up to a second for locks.
 func openShared(path string) (*sql.DB, error) { return sqlitefile.Open(path, "busy_timeout(1000)") }
 
 // embeddedID is the application id in the header of the embedded store's
 // files: "POOB".
 const embeddedID = 0x504f4f42
 
-// holdsTable tells whether a file is an app's database with an outbox table
-// of the default name, and none of the embedded store's. A file that is no database, and what else is wrong with
-// it, is left to the store to tell.
+// holdsTable reports whether a file is an app's database with an outbox table of the
+// default name, and not a file of the embedded store. It leaves files that are not
+// databases, or are damaged, to the store, which reports them.
 func holdsTable(ctx context.Context, path, table string) (bool, error) {
 	db, err := openShared(path)
 	if err != nil {

@@ -7,23 +7,23 @@ import (
 	"strings"
 )
 
-// mask stands where a credential was.
+// mask replaces credentials.
 const mask = "xxxxx"
 
-// userinfo is what stands before the host of a URL, whatever characters are
-// in it: passwords are not always encoded as they should be.
+// userinfo matches the part before the host of a URL, with any characters: passwords
+// are not always encoded as they should be.
 var userinfo = regexp.MustCompile("([A-Za-z][A-Za-z0-9+.-]*://)[^\\s\"'`<>]*@")
 
-// shortest is the length from which a password is masked wherever it stands.
-// A shorter one would mask parts of words.
+// shortest is the length of the shortest password that is masked everywhere. A
+// shorter one would mask parts of words.
 const shortest = 4
 
-// Secrets are the passwords that a command has been given. The zero Secrets
-// knows none, and still masks the userinfo of URLs.
+// Secrets are the passwords that a command was given. The zero Secrets has none, and
+// still masks the userinfo of URLs.
 type Secrets struct{ words []string }
 
-// AddURL notes the password of a URL, as it is written and as it is meant. A
-// text that is no URL, or has no password, adds nothing.
+// AddURL adds the password of a URL, as written and decoded. A text that is not a
+// URL, or has no password, adds nothing.
 func (s *Secrets) AddURL(address string) {
 	_, rest, ok := strings.Cut(address, "://")
 	if !ok {

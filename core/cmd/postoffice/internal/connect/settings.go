@@ -13,10 +13,10 @@ import (
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
 )
 
-// fileVariable names the settings file where no flag does.
+// fileVariable names the settings file, unless a flag does.
 const fileVariable = "POSTOFFICE_SETTINGS"
 
-// Flags are the flags that set something, with what the user gave them.
+// Flags are the flags that set something, with their values.
 type Flags struct {
 	file         string
 	url          string
@@ -30,7 +30,7 @@ type Flags struct {
 	consumers    []string
 }
 
-// AddServer adds the flags of every command that asks the server.
+// AddServer adds the flags of every command that uses the server.
 func (f *Flags) AddServer(flags *pflag.FlagSet) {
 	flags.StringVar(&f.file, "settings", "", "settings `file`: JSON with the keys URL, TOPICS, CONSUMERS, … (or POSTOFFICE_SETTINGS)")
 	flags.StringVar(&f.url, "url", "", "`address` of the server, such as http://postoffice:4000 (or POSTOFFICE_URL)")
@@ -57,9 +57,8 @@ func (f *Flags) AddConsumers(flags *pflag.FlagSet) {
 		"HTTP consumer to register, as `TOPIC=URL`; may be repeated, and replaces those of the settings")
 }
 
-// Load reads the settings: those of the file, over them those of the
-// environment, over them the flags that were given. The passwords in them are
-// noted in secrets. Whether they can be used is checked by core.NewClient.
+// Load reads the settings: flags override the environment, which overrides the
+// file. It adds their passwords to secrets. core.NewClient validates the settings.
 func (f *Flags) Load(flags *pflag.FlagSet, secrets *Secrets) (core.Config, error) {
 	config, err := f.loadFile(flags)
 	if err != nil {
@@ -79,8 +78,8 @@ func (f *Flags) Load(flags *pflag.FlagSet, secrets *Secrets) (core.Config, error
 	return config, nil
 }
 
-// NewClient makes a client. The error tells the flag, variable and key of
-// each field at fault.
+// NewClient makes a client. The error names the flag, variable and key of each
+// invalid field.
 func NewClient(config core.Config) (*core.Client, error) {
 	client, err := core.NewClient(config)
 	if err != nil {
@@ -113,7 +112,7 @@ func (f *Flags) loadFile(flags *pflag.FlagSet) (core.Config, error) {
 	return config, nil
 }
 
-// fileError says that a settings file is at fault.
+// fileError is the error of a settings file.
 type fileError struct {
 	path string
 	err  error
@@ -122,7 +121,7 @@ type fileError struct {
 func (e *fileError) Error() string { return e.path + ": " + e.err.Error() }
 func (e *fileError) Unwrap() error { return e.err }
 
-// override sets what the flags that were given say.
+// override overrides the config with the flags that were given.
 func (f *Flags) override(flags *pflag.FlagSet, config *core.Config) error {
 	for name, set := range map[string]func(){
 		"url":           func() { config.URL = f.url },
@@ -145,7 +144,7 @@ func (f *Flags) override(flags *pflag.FlagSet, config *core.Config) error {
 	for i, text := range f.consumers {
 		topic, target, ok := strings.Cut(text, "=")
 		if !ok {
-			return exit.Usagef("--consumer number %d must be TOPIC=URL; consumers with more to them belong in a settings file", i+1)
+			return exit.Usagef("--consumer number %d must be TOPIC=URL; a settings file can set more of a consumer", i+1)
 		}
 		config.Consumers = append(config.Consumers, core.Consumer{Topic: topic, Target: target})
 	}
