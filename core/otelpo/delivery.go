@@ -7,8 +7,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-	"go.opentelemetry.io/otel/semconv/v1.43.0/messagingconv"
+	semconv "go.opentelemetry.io/otel/semconv/v1.30.0"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
@@ -61,11 +60,13 @@ type subscription struct{ topic, name string }
 
 func newReceiving(meter metric.Meter) *receiving {
 	r := &receiving{}
-	consumed, err := messagingconv.NewClientConsumedMessages(meter)
+	var err error
+	r.consumed, err = meter.Int64Counter("messaging.client.consumed.messages", metric.WithUnit("{message}"),
+		metric.WithDescription("Number of messages that were delivered to the application."))
 	report(err)
-	duration, err := messagingconv.NewProcessDuration(meter, metric.WithExplicitBucketBoundaries(durationBounds...))
+	r.duration, err = meter.Float64Histogram("messaging.process.duration", metric.WithUnit("s"),
+		metric.WithDescription("Duration of processing operation."), metric.WithExplicitBucketBoundaries(durationBounds...))
 	report(err)
-	r.consumed, r.duration = consumed.Inst(), duration.Inst()
 	r.outcomes, err = meter.Int64Counter("postoffice.consumer.outcomes", metric.WithUnit("{outcome}"),
 		metric.WithDescription("Outcomes of the requests of the server, and of the calls of functions for messages."))
 	report(err)

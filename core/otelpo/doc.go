@@ -18,7 +18,7 @@
 //	...
 //	stop, err := otelpo.InboxGauges(inbox)         // what waits, and how long
 //
-// Names follow OpenTelemetry's semantic conventions for messaging 1.43.0, which are in
+// Names follow OpenTelemetry's semantic conventions for messaging 1.30.0, which are in
 // development, with "postoffice" as the messaging.system. Names that the conventions do
 // not define begin with "postoffice.". No attribute contains a payload, an attribute of
 // a message, a credential or the text of an error.

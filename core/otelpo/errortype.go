@@ -8,7 +8,7 @@ import (
 	"os"
 	"strconv"
 
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	semconv "go.opentelemetry.io/otel/semconv/v1.30.0"
 
 	"github.com/postoffice-go/postoffice/core"
 )

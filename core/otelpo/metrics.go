@@ -6,8 +6,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-	"go.opentelemetry.io/otel/semconv/v1.43.0/messagingconv"
+	semconv "go.opentelemetry.io/otel/semconv/v1.30.0"
 
 	"github.com/postoffice-go/postoffice/core"
 )
@@ -39,17 +38,13 @@ type metrics struct {
 
 func newMetrics(meter metric.Meter) *metrics {
 	m := &metrics{}
-	duration, err := messagingconv.NewClientOperationDuration(meter, metric.WithExplicitBucketBoundaries(durationBounds...))
-	report(err)
-	sent, err := messagingconv.NewClientSentMessages(meter)
-	report(err)
-	m.duration, m.sent = duration.Inst(), sent.Inst()
 	counter := func(name, unit, description string) metric.Int64Counter {
 		made, err := meter.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(description))
 		report(err)
 		return made
 	}
 	const messages = "{message}"
+	m.sent = counter("messaging.client.sent.messages", messages, "Number of messages producer attempted to send to the broker.")
 	m.published = counter("postoffice.published.messages", messages, "Messages that were accepted.")
 	m.stored = counter("postoffice.stored.messages", messages, "Messages stored in the outbox because they could not be delivered.")
 	m.spilled = counter("postoffice.spilled.messages", messages, "Messages stored in the outbox without being posted.")
@@ -61,6 +56,10 @@ func newMetrics(meter metric.Meter) *metrics {
 	m.recovered = counter("postoffice.recovery.deleted.messages", messages, "Messages that the server's rescuer confirmed.")
 	m.breaker = counter("postoffice.breaker.changes", "{change}", "Changes of the circuit breaker, by the new state.")
 	m.setup = counter("postoffice.setup.results", "{result}", "Attempts to create a topic or consumer, by outcome.")
+	var err error
+	m.duration, err = meter.Float64Histogram("messaging.client.operation.duration", metric.WithUnit("s"),
+		metric.WithDescription("Duration of messaging operation initiated by a producer or consumer client."), metric.WithExplicitBucketBoundaries(durationBounds...))
+	report(err)
 	m.age, err = meter.Float64Histogram("postoffice.delivery.age", metric.WithUnit("s"),
 		metric.WithDescription("Age of the oldest message of each request that the server took."), metric.WithExplicitBucketBoundaries(ageBounds...))
 	report(err)
