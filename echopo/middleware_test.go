@@ -90,7 +90,7 @@ func TestContextError(t *testing.T) {
 	e := echo.New()
 	require.NoError(t, echopo.Register(e, client, echopo.Options{}))
 	e.GET("/", func(c echo.Context) error {
-		c.Error(echo.ErrTeapot)
+		c.Error(echo.NewHTTPError(http.StatusTeapot))
 		return nil
 	})
 	assert.Equal(t, http.StatusTeapot, request(t, e, http.MethodGet, "/").Code)

@@ -24,9 +24,9 @@ type Options = core.Options
 // middleware that recovers from panics may be on either side: in front of this
 // one, as in gin.Default, the messages are dropped because of the panic, and
 // behind it because of the status, unless FlushOn wants it. [gin.Recovery]
-// behind it hides [net/http.ErrAbortHandler] and leaves the status at 200. A
-// middleware that answers the errors in gin.Context.Errors, or changes the
-// status, belongs behind this one.
+// behind it hides [net/http.ErrAbortHandler]: it leaves the status at 200, before
+// version 1.12 of gin it sets 500. A middleware that answers the errors in
+// gin.Context.Errors, or changes the status, belongs behind this one.
 func Middleware(client *core.Client, options Options) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		e := &exchange{ResponseWriter: c.Writer, c: c}

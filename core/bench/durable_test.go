@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	driver "modernc.org/sqlite"
+	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlite"
@@ -93,9 +93,9 @@ func newRawWriter(tb testing.TB) *rawWriter {
 	require.NoError(tb, err)
 	require.NoError(tb, store.Close())
 
-	connector, err := driver.NewConnector(path)
+	db, err := sql.Open("sqlite", path)
 	require.NoError(tb, err)
-	w := &rawWriter{db: sql.OpenDB(connector), rows: make(chan rawRow)}
+	w := &rawWriter{db: db, rows: make(chan rawRow)}
 	w.conn, err = w.db.Conn(tb.Context())
 	require.NoError(tb, err)
 	for _, pragma := range []string{

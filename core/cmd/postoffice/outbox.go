@@ -143,7 +143,7 @@ func (f *selectionFlags) add(command *cobra.Command) {
 	command.Flags().StringVar(&f.state, "state", "", "only messages in this `state`: pending or dead")
 	// It fails only for flags that do not exist.
 	_ = command.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(
-		[]cobra.Completion{outbox.Pending.String(), outbox.Dead.String()}, cobra.ShellCompDirectiveNoFileComp))
+		[]string{outbox.Pending.String(), outbox.Dead.String()}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // stateOf returns the state that was asked for; nil for all.

@@ -68,7 +68,7 @@ func (a *app) publishCommand() *cobra.Command {
 		RunE: func(command *cobra.Command, arguments []string) error {
 			return a.publish(command, &flags, arguments)
 		},
-		ValidArgsFunction: func(command *cobra.Command, arguments []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(command *cobra.Command, arguments []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(arguments) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"sync"
 
-	driver "modernc.org/sqlite"
+	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
 // ErrNotRegular means that the path is that of a directory, a device or the
@@ -60,9 +60,5 @@ func Open(path string, pragmas ...string) (*sql.DB, error) {
 	}
 	query := url.Values{"mode": {"rw"}, "_pragma": pragmas}
 	source := url.URL{Scheme: "file", Path: name, RawQuery: query.Encode()}
-	connector, err := driver.NewConnector(source.String())
-	if err != nil {
-		return nil, err
-	}
-	return sql.OpenDB(connector), nil
+	return sql.Open("sqlite", source.String())
 }

@@ -193,9 +193,7 @@ const sqliteInsert = 18
 // checkFile has SQLite look for damage in a database.
 func checkFile(t *testing.T, place string) {
 	t.Helper()
-	connector, err := moderncsqlite.NewConnector("file:" + place)
-	require.NoError(t, err)
-	conn, err := connector.Connect(t.Context())
+	conn, err := new(moderncsqlite.Driver).Open("file:" + place)
 	require.NoError(t, err)
 	rows, err := conn.(driver.QueryerContext).QueryContext(t.Context(), "PRAGMA integrity_check", nil)
 	require.NoError(t, err)

@@ -42,8 +42,7 @@ func mysqlEncoded(charset string, interpolate bool) stand {
 		name += ", interpolated"
 	}
 	return stand{name, MySQL, func(tb testing.TB) *sql.DB {
-		return connectMySQL(tb, testdb.MariaDB(tb).Create(tb), func(c *mysql.Config) {
-			require.NoError(tb, c.Apply(mysql.Charset(charset, "")))
+		return connectMySQL(tb, testdb.MariaDB(tb).Create(tb)+"?charset="+charset, func(c *mysql.Config) {
 			c.InterpolateParams = interpolate
 		})
 	}}
