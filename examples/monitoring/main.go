@@ -1,7 +1,7 @@
 // Command monitoring is a small net/http app that publishes to Postoffice,
 // consumes what it publishes, and tells Prometheus how it goes.
 //
-//	go run ./examples/monitoring
+//	go run -C examples/monitoring .
 //	curl http://127.0.0.1:8080/metrics
 //
 // It needs nothing but Go: the server is a fake one in the process, which
