@@ -32,8 +32,8 @@ func (s *settings) setServer(address string) *FieldError {
 	return nil
 }
 
-// setOrigin builds the address that is registered with the server. It ends in a
-// slash, because the server appends message ids to it.
+// setOrigin builds the address that is registered with the server. The address
+// ends in a slash, because the server appends message ids to it.
 func (s *settings) setOrigin(address string) *FieldError {
 	const field = "OriginHost"
 	if !strings.Contains(address, "://") {
@@ -64,7 +64,7 @@ func (s *settings) setOrigin(address string) *FieldError {
 	host := url.URL{Host: parsed.Host} // encodes the host where needed
 	s.originHost = parsed.Scheme + "://" + userinfo + strings.TrimPrefix(host.String(), "//") + path
 	if length := utf8.RuneCountInString(s.originHost); length > wire.MaxNameLength {
-		return fieldError(field, "has %d characters with the recovery path and percent-encoded; the server takes at most %d",
+		return fieldError(field, "has %d characters with the recovery path and percent-encoded; the server accepts at most %d",
 			length, wire.MaxNameLength)
 	}
 	return nil
@@ -76,8 +76,8 @@ func (s *settings) checkRecovery() *FieldError {
 	if !s.recoveryEnabled || s.recoveryGuarded || s.allowOpenRecovery {
 		return nil
 	}
-	return fieldError("OriginHost", "has no credentials, so with RecoveryEnabled topics would be registered for good whose recovery "+
-		"is refused; put USER:PASSWORD@ before its host, or set AllowOpenRecovery")
+	return fieldError("OriginHost", "has no credentials: RecoveryEnabled would permanently register topics "+
+		"whose recovery requests are refused; put USER:PASSWORD@ before the host, or set AllowOpenRecovery")
 }
 
 // resolveRecoveryPath checks the path. Routers register it and the server
@@ -94,15 +94,15 @@ func resolveRecoveryPath(path string) (string, *FieldError) {
 	}
 	if bad := strings.IndexFunc(path, func(r rune) bool { return r != '/' && !isUnreserved(r) }); bad >= 0 {
 		r, _ := utf8.DecodeRuneInString(path[bad:])
-		return "", fieldError(field, "holds %q; it may hold letters, digits, slashes and any of -._~", r)
+		return "", fieldError(field, "contains %q; only letters, digits, slashes and -._~ are allowed", r)
 	}
 	switch {
 	case strings.Contains(path, "//"):
 		return "", fieldError(field, "has an empty segment")
 	case strings.Contains(path, "/./"), strings.Contains(path, ".."):
-		return "", fieldError(field, "has dots that stand for another path")
+		return "", fieldError(field, "has a segment of dots")
 	case len(path) > wire.MaxNameLength:
-		return "", fieldError(field, "has %d characters; the server takes at most %d with the host", len(path), wire.MaxNameLength)
+		return "", fieldError(field, "has %d characters; the server accepts at most %d with the host", len(path), wire.MaxNameLength)
 	}
 	return path, nil
 }
@@ -119,8 +119,8 @@ func parseBase(field, address string) (*url.URL, *FieldError) {
 	case strings.Contains(address, "?"):
 		return nil, fieldError(field, "must have no query; a ? in userinfo must be percent-encoded as %%3F")
 	case strings.Contains(parsed.EscapedPath(), "@"):
-		// Probably a password with a slash: the part before the slash would be
-		// parsed as the host and shown in errors.
+		// The @ probably belongs to a password with a slash. The part before
+		// the slash would be parsed as the host and would appear in errors.
 		return nil, fieldError(field, "has an @ in its path; a / in userinfo must be percent-encoded as %%2F")
 	case parsed.User == nil:
 		return parsed, nil
@@ -170,11 +170,11 @@ func whyUnparsable(address string, err error) string {
 	case encoding:
 		return "a percent sign must be followed by two hexadecimal digits"
 	case host:
-		return "the host holds a character that it must not"
+		return "the host contains an invalid character"
 	case strings.ContainsFunc(address, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return "it holds a control character"
+		return "it contains a control character"
 	}
-	return "it must be like http://host:port/path"
+	return "it must have the form http://host:port/path"
 }
 
 // isUnreserved reports whether a character never needs encoding in a URL.

@@ -28,21 +28,21 @@ const (
 
 // Batching configures how messages that are posted after the response are
 // grouped into batches. Messages of different requests share a batch if they
-// have the same topic, attributes and time of delivery. An attribute that
-// differs for every request, such as a request id, gives every message a batch
-// of its own.
+// have the same topic, attributes and delivery time. An attribute with a
+// different value in every request, such as a request id, puts each message
+// into a separate batch.
 //
 // The zero Batching suits most apps. Larger batches and longer delays reduce
-// the load on the server, but messages arrive later. With Memory, a crash of
-// the process then also loses more of them.
+// the load on the server, but messages arrive later. With Memory, they also
+// increase the number of messages that a crash of the process loses.
 type Batching struct {
 	// Payloads is the number of messages that makes a batch full, at most 3000.
 	// Defaults to Config.BulkLimit.
 	Payloads int
 
 	// Bytes is the number of payload bytes that makes a batch full. A request
-	// never carries more than 7,000,000 bytes: a batch that its last message
-	// made larger is posted in two requests. Defaults to 1,000,000.
+	// never carries more than 7,000,000 bytes: if the last message makes a
+	// batch larger, the batch is posted in two requests. Defaults to 1,000,000.
 	Bytes int
 
 	// Delay is how long a message waits for others to share its batch, at most
@@ -53,10 +53,10 @@ type Batching struct {
 	InFlight int
 
 	// MaxMessages and MaxBytes bound the messages and payload bytes in memory,
-	// waiting or being posted. Messages beyond these bounds go to the outbox.
-	// Without an outbox, Publish waits until there is capacity or its context
-	// ends. Default to 100,000 and 64,000,000; MaxMessages is at most
-	// 16,777,215.
+	// whether they wait or are being posted. Messages beyond these bounds go to
+	// the outbox. Without an outbox, Publish waits until there is capacity or
+	// its context ends. Default to 100,000 and 64,000,000; MaxMessages is at
+	// most 16,777,215.
 	MaxMessages int
 	MaxBytes    int
 
@@ -65,9 +65,10 @@ type Batching struct {
 	// not accepted are committed to the outbox, and are still posted from
 	// memory. Publish waits while more messages are in memory alone than the
 	// outbox can commit in the other half, estimated from earlier commits.
-	// While the outbox fails, messages grow older than MaxAge; [Client.Stats]
-	// and [Client.Ready] report it. Messages that a request holds for FlushOn
-	// have no age. Delay is at most half of MaxAge. Defaults to 250 ms.
+	// While the outbox fails, messages exceed MaxAge; [Client.Stats] and
+	// [Client.Ready] report this. MaxAge does not apply to messages that a
+	// request holds for FlushOn. Delay is at most half of MaxAge. Defaults to
+	// 250 ms.
 	MaxAge time.Duration
 }
 
@@ -85,19 +86,19 @@ func (b Batching) resolve(bulkLimit int, hasOutbox bool, bad *faults) Batching {
 		}
 	}
 	if b.Payloads > MaxBulkLimit {
-		bad.add(fieldError("Batching.Payloads", "is %d; the server takes at most %d", b.Payloads, MaxBulkLimit))
+		bad.add(fieldError("Batching.Payloads", "is %d; the server accepts at most %d", b.Payloads, MaxBulkLimit))
 	}
 	if b.MaxMessages > queue.MaxMessages {
-		bad.add(fieldError("Batching.MaxMessages", "is %d; the most is %d", b.MaxMessages, queue.MaxMessages))
+		bad.add(fieldError("Batching.MaxMessages", "is %d; the maximum is %d", b.MaxMessages, queue.MaxMessages))
 	}
 	bad.add(checkNotNegative("Batching.Delay", b.Delay))
 	if b.Delay > MaxBatchDelay {
-		bad.add(fieldError("Batching.Delay", "is %v; the most is %v", b.Delay, MaxBatchDelay))
+		bad.add(fieldError("Batching.Delay", "is %v; the maximum is %v", b.Delay, MaxBatchDelay))
 	}
 	bad.add(checkNotNegative("Batching.MaxAge", b.MaxAge))
 	maxAge := cmp.Or(b.MaxAge, DefaultMaxAge)
 	if delay := cmp.Or(b.Delay, DefaultBatchDelay); hasOutbox && maxAge > 0 && delay > maxAge/2 {
-		bad.add(fieldError("Batching.Delay", "is %v, more than half of Batching.MaxAge, %v", delay, maxAge))
+		bad.add(fieldError("Batching.Delay", "is %v; the maximum is half of Batching.MaxAge, which is %v", delay, maxAge))
 	}
 	return Batching{
 		Payloads:    cmp.Or(b.Payloads, bulkLimit),

@@ -315,11 +315,11 @@ func (c *Client) shutDown() {
 	close(c.stopped)
 }
 
-// present returns the error of a nil client: the caller has ignored the error
-// of NewClient.
+// present returns an error for a nil client, which means that the caller
+// ignored the error of NewClient.
 func (c *Client) present() error {
 	if c == nil {
-		return misplaced("client", "is nil; NewClient returns one, or an error")
+		return misplaced("client", "is nil; check the error of NewClient")
 	}
 	return nil
 }

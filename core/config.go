@@ -92,43 +92,45 @@ type Config struct {
 	// Timeout bounds each request with a single message, and each request for
 	// setup, health and the like. It applies to a small message: each full kB
 	// of the request body adds 2 ms, which is 2 s per MB, because the server
-	// needs up to 0.6 s per MB. With the default, a message of 6.9 MB has 14.3
-	// s. Defaults to 500 ms.
+	// needs up to 0.6 s per MB. With the default, the timeout of a message of
+	// 6.9 MB is 14.3 s. Defaults to 500 ms.
 	Timeout time.Duration
 
 	// BulkTimeout bounds each request with many messages. It grows with the
 	// request body as Timeout does. Defaults to 5 s.
 	BulkTimeout time.Duration
 
-	// PostsPerTopic is the number of requests with single messages that are in
-	// progress for one topic and one set of attributes before concurrent calls
-	// share requests. A call that finds so many in progress waits, and goes
-	// together with all others that wait in one request as soon as one ends, or
-	// after an eighth of Timeout. No call waits for company, nor for a server
-	// that needs most of Timeout for each request. Each call has its own result,
-	// within Timeout, waiting included: what has not been answered then is
-	// stored in the outbox or returned as an error. PublishBulk with at most 100
-	// payloads and 16 kB shares with others of its kind. Messages over 64 kB,
-	// attributes included, are posted by themselves, and so are messages of a
-	// topic that the server takes only one by one.
+	// PostsPerTopic is the number of requests with single messages in progress
+	// for one topic and one set of attributes. A call beyond this limit waits
+	// until one of the requests ends, or for an eighth of Timeout. Then all
+	// waiting calls share one request. Calls below the limit never wait for
+	// others, and calls wait less while the server needs most of Timeout for
+	// each request.
+	//
+	// Each call has its own result within Timeout, which includes the wait: a
+	// message without an answer by then is stored in the outbox or returned as
+	// an error. PublishBulk calls with at most 100 payloads and 16 kB also
+	// share requests. Messages over 64 kB, including attributes, are always
+	// posted alone, and so are the messages of a topic of which the server only
+	// accepts single messages.
 	//
 	// A shared request does not have the values of a call's context. A negative
-	// number means that calls neither share nor wait: needed if the Transport of
-	// HTTPClient reads such values. Defaults to 2.
+	// number disables sharing and waiting, which is necessary if the Transport
+	// of HTTPClient reads such values. Defaults to 2.
 	PostsPerTopic int
 
-	// MaxPosts is the number of requests of Publish in progress, whatever their
-	// topics and attributes, before further calls wait for one to end. It keeps
-	// many callers from overloading the server. Large messages and PublishBulk
-	// with many payloads do not count, nor does a request that has taken longer
-	// than an eighth of Timeout: it may hang. Calls that cannot share are thus
-	// limited to MaxPosts divided by the time of a request: 32 of 10 ms are 3,200
+	// MaxPosts is the number of Publish requests in progress, over all topics
+	// and attributes; further calls wait for one to end. It keeps many callers
+	// from overloading the server. Large messages and PublishBulk with many
+	// payloads do not count. A request also stops counting after an eighth of
+	// Timeout, because it may hang. Calls that cannot share are limited to
+	// MaxPosts divided by the time of a request: 32 requests of 10 ms are 3,200
 	// messages a second. Negative means no limit. Defaults to 32.
 	MaxPosts int
 
 	// BulkLimit is the maximum number of payloads in one bulk request, at most
-	// 3000. Independently of it, the server rejects more than 6553 jobs, which
-	// is payloads times HTTP consumers of the topic. Defaults to 500.
+	// 3000. The server also rejects requests that would create more than 6553
+	// jobs: one per payload and HTTP consumer of the topic. Defaults to 500.
 	BulkLimit int
 
 	// Batching configures how messages that are posted after the response are
@@ -136,38 +138,39 @@ type Config struct {
 	// defaults.
 	Batching Batching
 
-	// MetadataInPayload makes metadata travel in the payload object, under the
-	// key [MetadataKey], instead of among the attributes: the id of
-	// WithMessageID, the trace of otelpo.WithPropagation, Options.Attributes and
-	// WithMetadata. Messages share a request only if their attributes are equal,
-	// and with the setting messages of different ids and traces do. The key is
-	// the first of the object, its value an object of strings. It counts towards
-	// the size of the payload and stays in the outbox.
+	// MetadataInPayload moves metadata from the attributes into the payload
+	// object, under the key [MetadataKey]: the id of WithMessageID, the trace
+	// of otelpo.WithPropagation, Options.Attributes and WithMetadata. Messages
+	// share a request only if their attributes are equal; with this setting,
+	// messages with different ids and traces can share one. The key is the
+	// first of the object and its value is an object of strings. It counts
+	// toward the size of the payload and stays in the outbox.
 	//
 	// The handlers of core/delivery take the metadata out of the payload and
-	// merge it into the message's attributes, whatever this setting. Consumers
-	// with an older version of this module, or in other languages, see the key
-	// in the payload, so upgrade consumers before publishers. Defaults to false:
-	// metadata is sent as attributes.
+	// merge it into the message's attributes, whether or not this is set.
+	// Consumers with an older version of this module, or in other languages,
+	// see the key in the payload, so upgrade consumers before publishers.
+	// Defaults to false: metadata is sent as attributes.
 	MetadataInPayload bool
 
-	// Marshal encodes payloads in place of encoding/json, for apps with an
-	// encoder of their own such as sonic, goccy/go-json or encoding/json/v2. It
-	// must be safe for concurrent use. The client copies the result before
-	// Publish returns, so Marshal may reuse its memory.
+	// Marshal encodes payloads instead of encoding/json, for apps that use an
+	// encoder such as sonic, goccy/go-json or encoding/json/v2. It must be safe
+	// for concurrent use. The client copies the result before Publish returns,
+	// so Marshal may reuse its memory.
 	//
 	// The result must be one JSON object; surrounding white space is removed.
 	// It is checked like every payload: syntax, UTF-8, NUL, digits of numbers,
 	// depth, size, and the key [MetadataKey]. If Marshal fails or panics, the
-	// call returns ErrInvalidMessage. The error wraps the error of Marshal and
-	// shows its type only, because the text may contain values.
+	// call returns ErrInvalidMessage. The error wraps the error of Marshal, but
+	// its text only names the error's type, because the original text may
+	// contain values.
 	//
-	// Options of the encoder: map keys need no order. HTML escaping is
-	// accepted, but enlarges payloads; goccy/go-json escapes by default, sonic
-	// and encoding/json/v2 do not. Text that is not valid UTF-8 is refused:
-	// encoding/json/v2 reports it, sonic passes it on by default, and where
-	// goccy/go-json replaces it by U+FFFD, the client looks for it in the fields
-	// that encoding/json would encode.
+	// Options of the encoder: the order of map keys does not matter. HTML
+	// escaping is accepted, but enlarges payloads; goccy/go-json escapes by
+	// default, sonic and encoding/json/v2 do not. Text that is not valid UTF-8
+	// is refused: encoding/json/v2 reports it and sonic passes it on by
+	// default. Where goccy/go-json replaces it with U+FFFD, the client searches
+	// the fields that encoding/json would encode.
 	//
 	// Defaults to encoding/json without HTML escaping.
 	Marshal func(payload any) ([]byte, error)
@@ -177,23 +180,22 @@ type Config struct {
 	// stored.
 	Outbox outbox.Store
 
-	// RelayRate is the maximum number of messages that this client delivers from
-	// the outbox in a second, retries included. With several replicas, each has
-	// its own. It protects the server when a long outage has left many messages:
-	// messages that are published meanwhile are not limited. A fourth of it may
-	// go at once after a pause. Defaults to no limit.
+	// RelayRate is the maximum number of messages per second that this client
+	// delivers from the outbox, including retries. Each replica has its own
+	// limit. It protects the server after a long outage that has left many
+	// messages in the outbox; newly published messages are not limited. After a
+	// pause, a quarter of it may be delivered at once. Defaults to no limit.
 	RelayRate int
 
 	// HTTPClient is the client whose Transport sends the requests. Its other
 	// fields are not used: redirects are never followed, there are no cookies,
 	// and the timeouts are those of this Config. After a request during which
 	// the server sent nothing, the client calls the Transport's
-	// CloseIdleConnections method, if it has one, so that the next request does
-	// not use a dead connection. For HTTP/2, also enable pings in an
-	// http.Transport with the fields SendPingTimeout and PingTimeout of its
-	// HTTP2. Defaults to a client that has these pings, connection settings
-	// tuned for the server, and the proxies and certificates of
-	// http.DefaultTransport.
+	// CloseIdleConnections method, if there is one, because the connection may
+	// be dead. For HTTP/2, also enable pings in an http.Transport with the
+	// fields SendPingTimeout and PingTimeout of its HTTP2. By default, the
+	// client uses a Transport with these pings, connection settings tuned for
+	// the server, and the proxies and certificates of http.DefaultTransport.
 	HTTPClient *http.Client
 
 	// Logger receives background events, without payloads and credentials. A
@@ -349,9 +351,9 @@ func (c Config) resolve() (*settings, error) {
 	case c.OriginHost != "":
 		bad.add(cmp.Or(s.setOrigin(c.OriginHost), s.checkRecovery()))
 	case len(c.Topics) > 0:
-		bad.add(fieldError("OriginHost", "is required with Topics: it is this app as the server reaches it"))
+		bad.add(fieldError("OriginHost", "is required with Topics: it is the address at which the server reaches this app"))
 	case c.RecoveryEnabled:
-		bad.add(fieldError("OriginHost", "is required with RecoveryEnabled: it is this app as the server reaches it"))
+		bad.add(fieldError("OriginHost", "is required with RecoveryEnabled: it is the address at which the server reaches this app"))
 	}
 
 	checkPresent(c, &bad)
@@ -361,7 +363,7 @@ func (c Config) resolve() (*settings, error) {
 	case c.BulkLimit < 0:
 		bad.add(fieldError("BulkLimit", "is negative"))
 	case c.BulkLimit > MaxBulkLimit:
-		bad.add(fieldError("BulkLimit", "is %d; the server takes at most %d", c.BulkLimit, MaxBulkLimit))
+		bad.add(fieldError("BulkLimit", "is %d; the server accepts at most %d", c.BulkLimit, MaxBulkLimit))
 	}
 	if c.RelayRate < 0 {
 		bad.add(fieldError("RelayRate", "is negative"))
@@ -377,10 +379,10 @@ func (c Config) resolve() (*settings, error) {
 // methods would panic.
 func checkPresent(c Config, bad *faults) {
 	if c.Outbox != nil && typednil.Is(c.Outbox) {
-		bad.add(fieldError("Outbox", "is a nil %T; leave it out for none", c.Outbox))
+		bad.add(fieldError("Outbox", "is a nil %T; omit it for none", c.Outbox))
 	}
 	if c.HTTPClient != nil && c.HTTPClient.Transport != nil && typednil.Is(c.HTTPClient.Transport) {
-		bad.add(fieldError("HTTPClient.Transport", "is a nil %T; leave it out for http.DefaultTransport", c.HTTPClient.Transport))
+		bad.add(fieldError("HTTPClient.Transport", "is a nil %T; omit it for http.DefaultTransport", c.HTTPClient.Transport))
 	}
 }
 
@@ -420,7 +422,7 @@ func (s *settings) resolveConsumers(bad *faults) {
 
 		id := identity{consumer.Topic, consumer.Target, consumer.Type}
 		if at, ok := first[id]; ok {
-			bad.add(fieldError(field, "has the topic, target and type of Consumers[%d]; the server would ignore it", at))
+			bad.add(fieldError(field, "has the same topic, target and type as Consumers[%d]; the server would ignore it", at))
 			continue
 		}
 		first[id] = i
@@ -445,7 +447,7 @@ func (c *Consumer) check(field string, bad *faults) {
 	case c.ChunkSize < 0:
 		bad.add(fieldError(field+".ChunkSize", "is negative"))
 	case c.ChunkSize > math.MaxInt32:
-		bad.add(fieldError(field+".ChunkSize", "is %d; the server takes at most %d", c.ChunkSize, math.MaxInt32))
+		bad.add(fieldError(field+".ChunkSize", "is %d; the server accepts at most %d", c.ChunkSize, math.MaxInt32))
 	}
 }
 
@@ -471,9 +473,9 @@ func checkSeconds(field string, d time.Duration) *FieldError {
 	case d < 0:
 		return fieldError(field, "is negative")
 	case d%time.Second != 0:
-		return fieldError(field, "is %v; the server counts whole seconds", d)
+		return fieldError(field, "is %v; the server requires whole seconds", d)
 	case d/time.Second > math.MaxInt32:
-		return fieldError(field, "is %d seconds; the server takes at most %d", d/time.Second, math.MaxInt32)
+		return fieldError(field, "is %d seconds; the server accepts at most %d", d/time.Second, math.MaxInt32)
 	}
 	return nil
 }

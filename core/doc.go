@@ -1,6 +1,6 @@
 // Package core is the client for a Postoffice server: configuration, setup and
-// publishing. The packages nethttp, ginpo, echopo and echopo/v5 integrate
-// it into web apps.
+// publishing. The packages nethttp, ginpo, echopo and echopo/v5 integrate it
+// into web apps.
 //
 //	store, err := sqlite.Open(ctx, "outbox.db")
 //	...
@@ -11,9 +11,10 @@
 //		Outbox:     store,
 //	})
 //	...
-//	err = client.Start(ctx) // creates the topics, delivers what is stored
+//	err = client.Start(ctx) // creates the topics and starts the relay
 //	...
-//	receipt, err := client.Publish(ctx, "orders", Order{ID: 7}, core.WithAttribute("region", "north"))
+//	receipt, err := client.Publish(ctx, "orders", Order{ID: 7},
+//		core.WithAttribute("region", "north"))
 //	...
 //	err = client.Stop(ctx)
 //
@@ -21,22 +22,23 @@
 //
 // Messages are delivered at least once, in no particular order. Publish returns
 // nil only when the server has answered 201 or the message is committed in the
-// outbox, from where a relay delivers it later. An error means that the message
-// was not accepted. A message arrives twice if an answer of the server was
+// outbox, from which a relay delivers it later. An error means that the message
+// was not accepted. A message is delivered twice if an answer of the server is
 // lost, so consumers must handle duplicates.
 //
-// An outage does not slow the app down: after a few failures a circuit breaker
-// opens, and messages go straight to the outbox until the server is back.
+// An outage of the server does not slow the app down: after a few failures a
+// circuit breaker opens, and messages go straight to the outbox until the
+// server is back.
 //
 // # After the response
 //
 // A client publishes within the call. So do the publishers that the adapters
-// add to requests, unless [Options] select another mode: with [Durable] a
-// message is stored within the call, with [Memory] it is queued within the
-// call, and both post it afterwards together with messages of other requests.
-// Memory is the only mode that can lose accepted messages: a crash of the
-// process loses the messages that are in memory alone. With an outbox, a
-// message is in memory alone for at most Batching.MaxAge.
+// add to requests, unless [Options] select another mode: [Durable] stores a
+// message within the call, [Memory] queues it within the call, and both post it
+// afterwards together with messages of other requests. Memory is the only mode
+// that can lose accepted messages: a crash of the process loses the messages
+// that are in memory alone. With an outbox, a message is in memory alone for at
+// most Batching.MaxAge.
 //
 // # Monitoring
 //
@@ -49,10 +51,13 @@
 //
 // # What the server does
 //
-// Some behavior of the server is surprising and shapes this package. It
-// discards messages of a topic without consumers although it answers 201; the
-// log and [Observer] report that. It does not update an existing topic or
-// consumer, whatever is configured here. It overwrites a payload's own key
-// "attributes" when it delivers to an HTTP consumer. Numbers with a fraction
-// become double precision.
+// The server has some surprising behavior that shapes this package:
+//
+//   - It answers 201 and discards the message if the topic has no consumers.
+//     The log and [Observer] report this.
+//   - It does not update an existing topic or consumer, whatever the Config
+//     says.
+//   - It overwrites a payload's own key "attributes" when it delivers to an
+//     HTTP consumer.
+//   - It converts numbers with a fraction to double precision.
 package core

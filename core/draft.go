@@ -13,12 +13,12 @@ import (
 // MessageIDAttribute is the name of the attribute that WithMessageID adds.
 const MessageIDAttribute = message.IDName
 
-// MetadataKey is the key of a payload that holds its metadata, an object of
-// strings; see Config.MetadataInPayload. It is reserved: a payload that has the
-// key itself is refused.
+// MetadataKey is the reserved key of a payload that holds its metadata, an
+// object of strings; see Config.MetadataInPayload. A payload that already has
+// the key is refused.
 const MetadataKey = wire.MetadataKey
 
-// payloadField is the field of a payload in errors.
+// payloadField is the name of the payload in a FieldError.
 const payloadField = "payload"
 
 // draft holds the messages of a call until they are checked and encoded.
@@ -26,8 +26,8 @@ type draft struct {
 	message.Batch
 	// messageID adds the ID to each message.
 	messageID bool
-	// attributes are those of each message, but for its ID. metadata travels in
-	// each payload and is valid until the encoder is given back.
+	// attributes are the attributes of each message, without its ID. metadata
+	// travels in each payload and is valid until the encoder is released.
 	attributes, metadata message.Object
 }
 
@@ -68,7 +68,7 @@ func (e *encoder) begin(k *call) (draft, error) {
 func (d *draft) identified() bool { return d.messageID || d.DedupKey != "" }
 
 // encode checks and encodes a payload. The text is valid until the encoder is
-// used again. shown is the ID that consumers see, empty for none.
+// used again. shown is the ID that consumers see; empty for none.
 func (d *draft) encode(e *encoder, payload any) (encoded []byte, id, shown string, err error) {
 	if d.identified() {
 		if id, err = message.NewID(); err != nil {
@@ -115,7 +115,7 @@ func (d *draft) add(e *encoder, payload any) error {
 // addAll adds the payloads of a bulk call.
 func (d *draft) addAll(e *encoder, payloads []any) error {
 	if d.DedupKey != "" {
-		return invalid(fieldError("WithDedupKey", "names one message, and PublishBulk makes many; use Publish for each"))
+		return invalid(fieldError("WithDedupKey", "identifies one message, so PublishBulk does not support it; use Publish for each"))
 	}
 	d.Messages = make([]message.Message, 0, len(payloads))
 	for i, payload := range payloads {

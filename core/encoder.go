@@ -10,16 +10,17 @@ import (
 // encoder encodes the messages of one call.
 type encoder struct {
 	*message.Encoder
-	// turn differs between encoders, so concurrent calls have different ones.
+	// turn differs between encoders, so that concurrent calls use different
+	// shards of the queue.
 	turn uint32
-	// topic is the last topic that was checked. Consecutive messages usually
-	// have the same.
+	// topic is the last topic that was checked, because consecutive messages
+	// usually have the same topic.
 	topic string
-	// options are those of the call.
+	// options are the options of the call.
 	options publishOptions
 }
 
-// encoders are the encoders of a client that no call uses.
+// encoders is the pool of a client's encoders.
 type encoders struct{ pool sync.Pool }
 
 func newEncoders(marshal func(any) ([]byte, error), metadataInPayload bool) *encoders {
@@ -29,12 +30,11 @@ func newEncoders(marshal func(any) ([]byte, error), metadataInPayload bool) *enc
 	}}}
 }
 
-// take returns an encoder. The caller must give it back.
-func (e *encoders) take() *encoder { return e.pool.Get().(*encoder) }
+// get returns an encoder. The caller must put it back.
+func (e *encoders) get() *encoder { return e.pool.Get().(*encoder) }
 
-// giveBack makes an encoder available to other calls. Its results must not be
-// used afterwards.
-func (e *encoders) giveBack(used *encoder) {
+// put returns an encoder to the pool. Its results must not be used afterwards.
+func (e *encoders) put(used *encoder) {
 	used.Reset()
 	used.options.reset()
 	e.pool.Put(used)

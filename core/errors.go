@@ -9,8 +9,8 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// prefix begins the text of errors that the functions of this package return.
-// Errors wrapped in them do not have it.
+// prefix begins the text of every error that this package returns. The errors
+// wrapped in them do not have it.
 const prefix = "postoffice: "
 
 // inner removes the prefix from an error that is wrapped in another one.
@@ -19,7 +19,8 @@ type inner struct{ error }
 func (e inner) Error() string { return strings.TrimPrefix(e.error.Error(), prefix) }
 func (e inner) Unwrap() error { return e.error }
 
-// ofOutbox marks an error as the outbox's, unless its text already says so.
+// ofOutbox marks an error as an error of the outbox, unless its text already
+// says so.
 func ofOutbox(err error) error {
 	if strings.HasPrefix(err.Error(), "outbox") {
 		return err
@@ -52,7 +53,7 @@ var (
 	// ErrBreakerOpen means that nothing was sent, because the server failed
 	// repeatedly and the circuit breaker is open. It is the cause of
 	// ErrNotAccepted without an outbox, and of Stored and Spilled events with
-	// one.
+	// an outbox.
 	ErrBreakerOpen = office.ErrBreakerOpen
 	// ErrUndelivered means that accepted messages were neither delivered nor
 	// stored when the client was stopped. It occurs only with Memory, if there

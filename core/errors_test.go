@@ -61,7 +61,7 @@ func TestErrorTexts(t *testing.T) {
 					}),
 				}})
 			},
-			`postoffice: message not accepted: no answer from http://postoffice.test:4000 for topic "orders": server took too long: context deadline exceeded`,
+			`postoffice: message not accepted: no answer from http://postoffice.test:4000 for topic "orders": server timed out: context deadline exceeded`,
 		},
 		"unknown topic": {
 			func(t *testing.T) error { return publishOne(t, core.Config{URL: server.URL()}) },
@@ -187,7 +187,7 @@ func TestErrorTexts(t *testing.T) {
 		},
 		"state": {
 			func(*testing.T) error { return new(core.State).UnmarshalText([]byte("lost")) },
-			`postoffice: "lost" is no state of a message`,
+			`postoffice: "lost" is not a state of a message`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -234,7 +234,7 @@ func TestErrorsOfAWrongAddress(t *testing.T) {
 		"a method that is not allowed": {405, "", "", ` answered 405%s: this is not the address of a Postoffice server`},
 		"HTTP where TLS is expected":   {400, "", "<html>", ` answered 400%s: this is not the address of a Postoffice server`},
 		"no credentials": {401, "", "",
-			` answered 401%s: something in front of the server refuses the credentials in its URL, or their lack`},
+			` answered 401%s: a proxy in front of the server refuses the credentials in its URL, or requires some`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -269,7 +269,7 @@ func TestErrorsOfAWrongAddress(t *testing.T) {
 			assert.Equal(t, told("", "POST "+address+"messages", topic), records(t, store)[0].LastError)
 			health := client.Health(t.Context())
 			if test.status == http.StatusOK {
-				assert.EqualError(t, health, "postoffice: server is unhealthy: its answer to GET "+address+"health is not the JSON of a Postoffice server")
+				assert.EqualError(t, health, "postoffice: server is unhealthy: the answer to GET "+address+"health is not from a Postoffice server")
 			} else {
 				assert.EqualError(t, health, told("postoffice: ", "GET "+address+"health", ""))
 			}

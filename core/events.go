@@ -13,21 +13,21 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/office"
 )
 
-// errPanicked is the outcome of a call that panicked, for observers.
+// errPanicked is the outcome that observers receive for a call that panicked.
 var errPanicked = errors.New("panic")
 
-// errAged is why messages in memory are stored before they have failed.
+// errAged is the reason for storing messages that have not failed.
 var errAged = errors.New("not delivered within half of Batching.MaxAge")
 
 // events reports the outcomes of messages to the log, the observer and the
-// throughput.
+// throughput counters.
 type events struct {
 	log        *loglimit.Logger
 	observer   Observer
 	throughput throughput
 }
 
-// watch makes a call and reports its begin and end to the observer, also if it
+// watch runs a call and reports its begin and end to the observer, even if it
 // panics.
 func (e *events) watch(ctx context.Context, call PublishCall, publish func(context.Context) (Receipt, error)) (receipt Receipt, err error) {
 	outcome, failed := Receipt{}, errPanicked
@@ -58,13 +58,13 @@ func (e *events) origin(ctx context.Context) []any {
 	case origin == nil:
 		return nil
 	case !reflect.ValueOf(origin).Comparable():
-		e.log.Error("origin", "", "Observer.Origin has returned a value that cannot be compared", "type", fmt.Sprintf("%T", origin))
+		e.log.Error("origin", "", "Observer.Origin returned a value that is not comparable", "type", fmt.Sprintf("%T", origin))
 		return nil
 	}
 	return []any{origin}
 }
 
-// send adapts [Observer.Send] for the office; nil if it is not set.
+// send adapts [Observer.Send] for the office; it is nil if Send is nil.
 func (e *events) send() func(ctx context.Context, topic string, messages int, origins []any) (context.Context, func(error)) {
 	if e.observer.Send == nil {
 		return nil
@@ -74,8 +74,8 @@ func (e *events) send() func(ctx context.Context, topic string, messages int, or
 	}
 }
 
-// clock returns the time if the observer needs the age of messages, otherwise
-// zero.
+// clock returns the current time if the observer needs the age of messages,
+// otherwise the zero time.
 func (e *events) clock() time.Time {
 	if e.observer.Delivered == nil {
 		return time.Time{}
@@ -94,21 +94,21 @@ func (e *events) delivered(d deliver.Delivered) {
 		e.observer.Delivered(event)
 	}
 	if d.Jobs != nil && len(d.Jobs) == 0 {
-		e.log.Warn("no consumer", d.Topic, "topic has no consumer: the server has thrown the message away", "topic", d.Topic, "messages", d.Messages)
+		e.log.Warn("no consumer", d.Topic, "topic has no consumer: the server discarded its messages", "topic", d.Topic, "messages", d.Messages)
 		emit(e.observer.NoConsumer, Event{Topic: d.Topic, Messages: d.Messages, FromOutbox: d.FromOutbox})
 	}
 }
 
-// failedStored reports messages that failed and are tried again from the outbox.
+// failedStored reports messages that failed and stay in the outbox for a retry.
 func (e *events) failedStored(topic string, failures []*office.Failure, fromOutbox bool) {
 	n := len(failures)
-	e.log.Warn("relay", topic, "messages in the outbox could not be delivered; they are tried again",
+	e.log.Warn("relay", topic, "messages in the outbox could not be delivered; the relay will retry them",
 		"topic", topic, "messages", n, "error", failures[n-1].Cause)
 	e.failed(topic, failures, fromOutbox)
 }
 
-// failed reports messages that were sent without success and are not dead, one
-// event for each class of failure.
+// failed reports messages that were sent and failed but are not dead: one event
+// for each class of failure.
 func (e *events) failed(topic string, failures []*office.Failure, fromOutbox bool) {
 	if e.observer.Failed == nil {
 		return
@@ -145,7 +145,7 @@ func classOf(f *office.Failure) FailureClass {
 
 // dead reports messages in the outbox that became dead.
 func (e *events) dead(topic string, messages int, cause error, fromOutbox bool) {
-	e.log.Error("dead", topic, "server refuses messages for good: they are kept in the outbox as dead",
+	e.log.Error("dead", topic, "server refuses messages permanently: they stay in the outbox as dead",
 		"topic", topic, "messages", messages, "error", cause)
 	e.buried(Event{Topic: topic, Messages: messages, FromOutbox: fromOutbox, Err: cause})
 }
@@ -153,7 +153,7 @@ func (e *events) dead(topic string, messages int, cause error, fromOutbox bool) 
 // refused reports messages that the server refuses permanently and that are
 // lost, because there is no outbox.
 func (e *events) refused(topic string, messages int, cause error) {
-	e.log.Error("dead", topic, "server refuses messages for good, and there is no outbox to keep them",
+	e.log.Error("dead", topic, "server refuses messages permanently: they are lost, because there is no outbox",
 		"topic", topic, "messages", messages, "error", cause)
 	e.buried(Event{Topic: topic, Messages: messages, Err: cause})
 }
@@ -164,9 +164,9 @@ func (e *events) buried(event Event) {
 	emit(e.observer.Dead, event)
 }
 
-// stored reports messages that failed and were committed to the outbox, as dead
-// if the server refuses them permanently. It returns whether others are
-// pending.
+// stored reports messages that failed and were committed to the outbox. They
+// are dead if the server refuses them permanently, otherwise pending. It
+// reports whether any are pending.
 func (e *events) stored(topic string, failures []*office.Failure) (waiting bool) {
 	var dead, rest, alive []*office.Failure
 	spilled := Event{Topic: topic}
@@ -201,7 +201,7 @@ func (e *events) stored(topic string, failures []*office.Failure) (waiting bool)
 
 // aged reports messages that were committed because the server is slow.
 func (e *events) aged(topic string, messages int) {
-	e.log.Warn("aged", topic, "the server is slow: messages are stored in the outbox until it has taken them", "topic", topic, "messages", messages)
+	e.log.Warn("aged", topic, "server is slow: messages are stored in the outbox until it accepts them", "topic", topic, "messages", messages)
 	e.wait(topic, messages, errAged)
 }
 
@@ -214,9 +214,9 @@ func (e *events) wait(topic string, messages int, cause error) {
 func (e *events) outboxBreaker(state BreakerState) {
 	switch state {
 	case BreakerOpen:
-		e.log.Warn("outbox breaker", "open", "outbox does not answer: Durable messages are posted at once, and messages that the server does not take are not accepted")
+		e.log.Warn("outbox breaker", "open", "outbox does not respond: Durable messages are posted within the call, and refused if the server does not accept them")
 	case BreakerClosed:
-		e.log.Info("outbox breaker", "closed", "outbox answers again")
+		e.log.Info("outbox breaker", "closed", "outbox responds again")
 	}
 	if e.observer.OutboxBreaker != nil {
 		e.observer.OutboxBreaker(state)
@@ -227,13 +227,13 @@ func (e *events) outboxBreaker(state BreakerState) {
 func (e *events) breaker(state BreakerState, hasOutbox bool) {
 	switch state {
 	case BreakerOpen:
-		fate := "messages go to the outbox at once"
+		fate := "messages go straight to the outbox"
 		if !hasOutbox {
-			fate = "there is no outbox, so messages are not accepted, or wait in memory"
+			fate = "there is no outbox, so messages are refused or wait in memory"
 		}
-		e.log.Warn("breaker", "open", "circuit breaker has opened: the server fails, and "+fate)
+		e.log.Warn("breaker", "open", "circuit breaker opened: the server is failing; "+fate)
 	case BreakerClosed:
-		e.log.Info("breaker", "closed", "circuit breaker has closed: the server is back")
+		e.log.Info("breaker", "closed", "circuit breaker closed: the server is back")
 	}
 	if e.observer.Breaker != nil {
 		e.observer.Breaker(state)

@@ -11,8 +11,8 @@ import (
 )
 
 // Code of the app may panic: its slog.Handler, Observer, transport and outbox.
-// In a goroutine of the client, a panic would end the process, or lose track of
-// messages in the middle of an operation.
+// In a goroutine of the client, a panic would end the process, or interrupt an
+// operation and lose track of its messages.
 
 // guard calls code of the app in goroutines of the client.
 type guard struct{ log *loglimit.Logger }
@@ -30,13 +30,13 @@ func (g guard) call(doing string, call func() error) (err error) {
 
 // panicked logs a panic of the app's code that was recovered elsewhere.
 func (g guard) panicked(doing string, reason any) {
-	g.log.Error("panic", doing, "code of the app has panicked in "+doing+"; the client goes on",
+	g.log.Error("panic", doing, "code of the app panicked in "+doing+"; the client continues",
 		"panic", fmt.Sprint(reason), "stack", string(debug.Stack()))
 }
 
 // guardObserver returns an Observer whose panics are reported and recovered,
-// because they say nothing about the messages. Functions that run within a call
-// of the app are not changed.
+// because they say nothing about the messages. It leaves functions that run
+// within a call of the app unchanged.
 func guardObserver(o Observer, report func(doing string, reason any)) Observer {
 	o.Delivered = guardCall("Observer.Delivered", o.Delivered, report)
 	o.Stored = guardCall("Observer.Stored", o.Stored, report)
@@ -62,8 +62,8 @@ func guardObserver(o Observer, report func(doing string, reason any)) Observer {
 	return o
 }
 
-// guardCall returns a function that reports the panics of another one; nil for
-// nil.
+// guardCall wraps a function so that its panics are reported. It returns nil
+// for nil.
 func guardCall[T any](doing string, call func(T), report func(doing string, reason any)) func(T) {
 	if call == nil {
 		return nil
@@ -78,8 +78,8 @@ func guardCall[T any](doing string, call func(T), report func(doing string, reas
 	}
 }
 
-// guardLogger returns a logger whose panics are only written to standard error,
-// rate-limited.
+// guardLogger returns a logger whose handler's panics are recovered and written
+// to standard error, rate-limited.
 func guardLogger(logger *slog.Logger) *slog.Logger {
 	return slog.New(&guardedHandler{logger.Handler(), &loglimit.Limiter[struct{}]{}})
 }
@@ -96,7 +96,7 @@ func (h *guardedHandler) recovered() {
 		return
 	}
 	if _, ok := h.reported.Admit(struct{}{}); ok {
-		_, _ = fmt.Fprintf(os.Stderr, "postoffice: Config.Logger has panicked: %v\n", reason)
+		_, _ = fmt.Fprintf(os.Stderr, "postoffice: Config.Logger panicked: %v\n", reason)
 	}
 }
 

@@ -5,17 +5,17 @@ import (
 	"strings"
 )
 
-// handBack copies fields that handlers and routers have set on a copy of a
+// handBack copies the fields that handlers and routers have set on a copy of a
 // request back to the request: forms, the pattern and its path values. net/http
-// removes the temporary files of the MultipartForm of its own request, and
-// outer middlewares read its fields. Fields that are not set on the copy stay
-// unchanged.
+// removes the temporary files of the original request's MultipartForm, and
+// outer middlewares read these fields. It does not change fields that are not
+// set on the copy.
 func handBack(r, handled *http.Request) {
 	if handled == nil || r == handled {
 		return
 	}
-	// Existing values are not overwritten, because others may be reading the
-	// request. Forms are parsed once, so an existing one is the same.
+	// Existing values are not overwritten, because other goroutines may read
+	// the request. A form is parsed only once, so an existing one is the same.
 	if r.MultipartForm == nil && handled.MultipartForm != nil {
 		r.MultipartForm = handled.MultipartForm
 	}
@@ -31,9 +31,8 @@ func handBack(r, handled *http.Request) {
 	}
 }
 
-// handBackPathValues copies the values of the wildcards, such as {id} and
-// {path...}, in the pattern of a request. net/http does not list them
-// otherwise.
+// handBackPathValues copies the values of the wildcards in the pattern, such as
+// {id} and {path...}. net/http has no other way to list them.
 func handBackPathValues(r, handled *http.Request) {
 	for rest := handled.Pattern; ; {
 		_, after, found := strings.Cut(rest, "{")

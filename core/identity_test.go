@@ -187,12 +187,12 @@ func TestDedupKeyIsChecked(t *testing.T) {
 	require.NoError(t, err, "the last one counts")
 	_, err = client.PublishBulk(t.Context(), "orders", []any{struct{}{}}, core.WithDedupKey("k"))
 	require.ErrorIs(t, err, core.ErrInvalidMessage)
-	assert.ErrorContains(t, err, "WithDedupKey names one message")
+	assert.ErrorContains(t, err, "WithDedupKey identifies one message")
 
 	without := newTestClient(t, core.Config{URL: testServer})
 	_, err = without.Publish(t.Context(), "orders", struct{}{}, core.WithDedupKey("k"))
 	require.ErrorIs(t, err, core.ErrInvalidMessage)
-	assert.ErrorContains(t, err, "WithDedupKey needs Config.Outbox")
+	assert.ErrorContains(t, err, "WithDedupKey requires Config.Outbox")
 }
 
 func TestDedupKeyInABrokenOutbox(t *testing.T) {

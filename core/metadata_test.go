@@ -334,13 +334,13 @@ func TestProblemsOfPayloadsWithMetadata(t *testing.T) {
 		payload       any
 		path, problem string
 	}{
-		"NUL":       {map[string]any{"a": []any{1, "SECRET\x00"}}, "payload.a[1]", "holds a NUL"},
+		"NUL":       {map[string]any{"a": []any{1, "SECRET\x00"}}, "payload.a[1]", "contains a NUL"},
 		"number":    {json.RawMessage(`{"x":{"y":1e999}}`), "payload.x.y", "too large for a double"},
 		"UTF-8":     {map[string]string{"a": "\xff"}, "payload.a", "not valid UTF-8"},
 		"malformed": {json.RawMessage(`{"a":SECRET}`), "payload", "not valid JSON at byte 6"},
 		"list":      {[]int{1}, "payload", "encodes to a JSON list"},
 		"null":      {map[string]int(nil), "payload", "encodes to null"},
-		"lost":      {strings.NewReader("SECRET"), "payload", "nothing of what it holds would be sent"},
+		"lost":      {strings.NewReader("SECRET"), "payload", "none of its content would be sent"},
 		"NaN":       {map[string]float64{"a": math.NaN()}, "payload.a", "is not a finite number"},
 		"size":      {map[string]string{"a": strings.Repeat("x", maxMessageBytes)}, "payload", "is too large: 7000008 bytes"},
 	} {

@@ -11,22 +11,23 @@ const (
 	Off Mode = iota
 	// Durable commits each message to the outbox within the call, which returns
 	// Stored, and posts it afterwards together with messages of other requests.
-	// Concurrent calls share a commit. It requires an outbox: without one,
-	// messages are posted as with Off and the log warns. If the outbox cannot
-	// store a message, the message is posted within the call.
+	// Concurrent calls share a commit. Durable requires an outbox: without one,
+	// messages are posted as with Off and the log contains a warning. If the
+	// outbox cannot store a message, the message is posted within the call.
 	Durable
 	// Memory queues each message within the call, which returns Queued after
 	// about a microsecond, and posts it afterwards together with messages of
 	// other requests.
 	//
-	// It is the only mode that can lose accepted messages: a crash of the
+	// Memory is the only mode that can lose accepted messages: a crash of the
 	// process loses the messages that are in memory alone. With an outbox, a
-	// message is in memory alone for at most Batching.MaxAge, 250 ms; usually
-	// the server has it after the 20 ms of Batching.Delay and the time of a
-	// post. Without an outbox, or while the outbox fails, messages stay in
-	// memory and are retried until they are delivered or the client is stopped.
-	// [Client.Stats] reports how many are at risk and for how long. Flush and
-	// Stop lose no message that the server or the outbox accepts.
+	// message is in memory alone for at most Batching.MaxAge, 250 ms by
+	// default. Usually the server has it after Batching.Delay, 20 ms by
+	// default, plus the time of a post. Without an outbox, or while the outbox
+	// fails, messages stay in memory and are retried until they are delivered
+	// or the client is stopped. [Client.Stats] reports how many are at risk and
+	// for how long. Flush and Stop lose no message that the server or the
+	// outbox accepts.
 	//
 	// While the server fails, and when the bounds of memory are reached,
 	// messages are stored in the outbox within the call. Without an outbox, a
@@ -58,14 +59,15 @@ type Outcome struct {
 	Err error
 }
 
-// Succeeded reports whether a request or a job has not failed on our side: the
-// status is below 500 and there is no error. Use it as Options.FlushOn.
+// Succeeded reports whether a request or a job has not failed on the app's
+// side: the status is below 500 and there is no error. Use it as
+// Options.FlushOn.
 func Succeeded(outcome Outcome) bool {
 	return !outcome.Panicked && outcome.Err == nil && outcome.Status < http.StatusInternalServerError
 }
 
-// Committed reports whether a request or a job has done what it was asked for:
-// the status is below 400 and there is no error. Use it as Options.FlushOn.
+// Committed reports whether a request or a job was successful: the status is
+// below 400 and there is no error. Use it as Options.FlushOn.
 func Committed(outcome Outcome) bool {
 	return !outcome.Panicked && outcome.Err == nil && outcome.Status < http.StatusBadRequest
 }

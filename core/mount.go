@@ -11,17 +11,16 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/typednil"
 )
 
-// anyMessage is an id that no message has, used to query routers for the route
-// of a message.
+// anyMessage is an id that no message has. It is used to query a router for the
+// route of a message.
 const anyMessage = "00000000-0000-7000-8000-000000000000"
 
-// Router is the router of a framework, or a group of one, for
+// Router describes the router of a framework, or a group of routes, to
 // [Client.MountRoutes], [Client.Register] and [MountConsumer]. It is for
 // authors of adapters.
 type Router struct {
-	// Native is the router that the app passed to the adapter. It is only
-	// checked for nil, including a nil pointer in an interface, which is an
-	// error. Required.
+	// Native is the router that the app passed to the adapter. It is only used
+	// to report an error if it is nil or holds a nil pointer. Required.
 	Native any
 
 	// Handle adds a route for one method and path. A panic means that the
@@ -40,9 +39,9 @@ type Router struct {
 	// as a method, a space and a path. In a path, ":name" and "{name}" match
 	// one segment. "*", "*name" and "{name...}" match the rest, as does a
 	// trailing slash if Exact is set. Routes that do not match are ignored, so
-	// Routes may return all routes. The request has only a method and a path.
-	// Routes is called when routes are mounted, and at the first request.
-	// Defaults to nil: the app's routes are unknown.
+	// the function may return all routes. The request has only a method and a
+	// path. The function is called when routes are mounted, and at the first
+	// request. Defaults to nil: the app's routes are unknown.
 	Routes func(*http.Request) []string
 
 	// Prefix is the prefix of the group. Handle adds it to a path, and the
@@ -81,7 +80,7 @@ func (r Router) handle(path string, handler http.Handler) (reason any) {
 	return nil
 }
 
-// exactly returns the route of a path that matches nothing below it.
+// exactly returns the route that matches only the path and nothing below it.
 func (r Router) exactly(path string) string {
 	if strings.HasSuffix(path, "/") {
 		return path + r.Exact
@@ -89,7 +88,7 @@ func (r Router) exactly(path string) string {
 	return path
 }
 
-// serving returns the app's patterns that serve a path below the prefix by one
+// serving returns the app's patterns that serve a path below the prefix for one
 // of the methods.
 func (r Router) serving(path string, methods ...string) (patterns []string) {
 	if r.Routes == nil {
@@ -139,16 +138,18 @@ func routeMatches(route, path string) bool {
 	return len(segments) == len(rest)
 }
 
-// Register starts the client as part of an app: it checks the options of the
-// middleware and that the routes are free, calls [Client.Start], calls use, which installs the middleware in the
-// app, and mounts the routes as [Client.MountRoutes] does. It returns the
-// errors of MountRoutes and Start, and ErrInvalidConfig for invalid options. In case of an error use was not called,
+// Register starts the client as part of an app. It checks the options of the
+// middleware and that the routes are free, calls [Client.Start], calls use,
+// which installs the middleware in the app, and mounts the routes as
+// [Client.MountRoutes] does. It returns the errors of MountRoutes and Start,
+// and ErrInvalidConfig for invalid options. After an error, use was not called,
 // unless the router rejected a route. It is for authors of adapters.
 //
-// After Register, the first request of [Client.Serve] logs a warning for each
-// configured HTTP consumer whose target is this app according to
-// Config.OriginHost and is served by none of its routes: the server would retry
-// the delivery for 85 days. Nothing is checked if Router.Routes is nil.
+// After Register, the first request of [Client.Serve] checks the configured
+// HTTP consumers whose target is this app according to Config.OriginHost. It
+// logs a warning for each one that no route of the app serves, because the
+// server would retry the delivery for 85 days. It checks nothing if
+// Router.Routes is nil.
 func (c *Client) Register(router Router, options Options, use func()) error {
 	if err := c.present(); err != nil {
 		return err
@@ -169,8 +170,8 @@ func (c *Client) Register(router Router, options Options, use func()) error {
 	return c.MountRoutes(router)
 }
 
-// pathsOf returns the path of a route with and without its trailing slash; the
-// root has only one.
+// pathsOf returns the path of a route with and without its trailing slash. The
+// root has only one path.
 func pathsOf(route Route) []string {
 	if route.Path == "/" {
 		return []string{"/"}
@@ -182,11 +183,11 @@ func pathsOf(route Route) []string {
 // the routes of AddRoute. Each route serves its path, the path without the
 // trailing slash, and everything below it.
 //
-// If the app already serves the path of a route, nothing is mounted and the
-// error is ErrInvalidConfig and names the path. This happens if another client
-// has the same Config.RecoveryPath, the client was mounted before, or the app
-// has such a route of its own. A route that the router rejects causes the same
-// error. It is for authors of adapters.
+// If the app already serves the path of a route, MountRoutes mounts nothing and
+// returns ErrInvalidConfig with the path. This happens if another client has
+// the same Config.RecoveryPath, if the client was mounted before, or if the app
+// has its own route there. It returns the same error if the router rejects a
+// route. It is for authors of adapters.
 func (c *Client) MountRoutes(router Router) error {
 	if err := c.present(); err != nil {
 		return err
@@ -199,7 +200,7 @@ func (c *Client) MountRoutes(router Router) error {
 		paths[0] += router.Below
 		for _, path := range paths { // no redirect from one to the other
 			if refused := router.handle(path, route.Handler); refused != nil {
-				return c.routes.taken(route, fmt.Sprintf("the router refuses it: %v", refused))
+				return c.routes.taken(route, fmt.Sprintf("the router rejects it: %v", refused))
 			}
 		}
 	}
@@ -210,8 +211,8 @@ func (c *Client) MountRoutes(router Router) error {
 // consumer, at the path of its target, with and without a trailing slash.
 //
 // If the handler is nil, the path does not begin with a slash, or the app
-// already serves it, nothing is mounted and the error is ErrInvalidConfig and
-// names the problem. It is for authors of adapters.
+// already serves it, MountConsumer mounts nothing and returns ErrInvalidConfig
+// with the problem. It is for authors of adapters.
 func MountConsumer(router Router, path string, handler http.Handler) error {
 	if err := router.check(); err != nil {
 		return err
@@ -228,13 +229,13 @@ func MountConsumer(router Router, path string, handler http.Handler) error {
 			// Patterns that match everything below a path are less specific.
 			_, at := partsOf(pattern)
 			if at, ok := strings.CutPrefix(at, router.Prefix); ok && slices.ContainsFunc(paths, func(path string) bool { return router.exactly(path) == at }) {
-				return misplaced("path", "is %q, where the app has the route %q already", path, pattern)
+				return misplaced("path", "is %q, which the app's route %q already serves", path, pattern)
 			}
 		}
 	}
 	for _, path := range paths {
 		if refused := router.handle(router.exactly(path), handler); refused != nil {
-			return misplaced("path", "is %q, and the router refuses it: %v", path, refused)
+			return misplaced("path", "is %q, which the router rejects: %v", path, refused)
 		}
 	}
 	return nil

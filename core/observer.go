@@ -19,13 +19,13 @@ import (
 // with the number of omitted lines.
 type Observer struct {
 	// Published is called when a call to Publish, PublishBulk or PublishTx has
-	// accepted messages, and when messages that Options.FlushOn has held are
-	// accepted. Event.State says where they are. Messages of PublishTx vanish if
-	// the transaction is rolled back.
+	// accepted messages, and when messages that were held for Options.FlushOn
+	// are accepted. Event.State says where they are. Messages of PublishTx
+	// vanish if the transaction is rolled back.
 	Published func(Event)
-	// Delivered is called for each request with messages that the server
-	// accepted. Event.Attempts and Event.Age report the attempts and the time
-	// that it took.
+	// Delivered is called for each request whose messages the server accepted.
+	// Event.Attempts is the number of attempts, and Event.Age the time since
+	// the messages were accepted.
 	Delivered func(Event)
 	// Stored is called when messages were committed to the outbox because they
 	// could not be delivered. Err is the reason. Messages that are stored in
@@ -48,9 +48,10 @@ type Observer struct {
 	// NoConsumer is called when the server accepted messages of a topic without
 	// consumers and discarded them.
 	NoConsumer func(Event)
-	// Discarded is called when messages that Options.FlushOn has held are
-	// dropped, and when messages were discarded from the outbox. Err is nil if
-	// FlushOn decided so, otherwise why the held messages were not accepted.
+	// Discarded is called when messages that were held for Options.FlushOn are
+	// dropped, and when messages are discarded from the outbox. Err is nil if
+	// FlushOn decided to drop them, otherwise the reason why they were not
+	// accepted.
 	Discarded func(Event)
 	// Listed is called when the server's rescuer has fetched the recovery list,
 	// even an empty one. Event.Messages is its length.
@@ -74,13 +75,14 @@ type Observer struct {
 	// function is called with the outcome; it may be nil. It is for traces.
 	Publish func(ctx context.Context, call PublishCall) (context.Context, func(Receipt, error))
 	// Origin returns the origin of messages that are posted after their call
-	// has returned, or in a request that calls share. Its argument is the context of the call, as returned by
-	// Publish. Send receives the origin with these messages. An origin must be
-	// comparable, such as a pointer; nil means none. The outbox does not store
-	// it.
+	// has returned, or in a request that calls share. Its argument is the
+	// context of the call, as returned by Publish. Send receives the origin
+	// with these messages. An origin must be comparable, such as a pointer; nil
+	// means none. The outbox does not store origins.
 	Origin func(ctx context.Context) any
-	// Send is called when a request with messages is sent to the server, in the
-	// same way as Publish for calls. After an error the request may be retried.
+	// Send is called when a request with messages is sent to the server. It
+	// works like Publish does for calls. After an error the request may be
+	// retried.
 	Send func(ctx context.Context, call SendCall) (context.Context, func(error))
 }
 
@@ -128,12 +130,12 @@ type Event struct {
 	// message was stored count, too.
 	Attempts int
 	// Age is the age of the oldest message of the request, in Delivered events:
-	// the time since the message was accepted or, from the outbox, since it was
-	// stored by the store's clock.
+	// the time since the message was accepted or, for a message from the
+	// outbox, since it was stored, by the store's clock.
 	Age time.Duration
 }
 
-// FailureClass is the kind of a failure, by its remedy.
+// FailureClass is the kind of a failure, by what resolves it.
 type FailureClass string
 
 // Classes of failures.

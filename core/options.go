@@ -21,8 +21,8 @@ type publishOptions struct {
 // maxKeptOptions is the maximum capacity for attributes that is reused.
 const maxKeptOptions = 64
 
-// reset prepares the options for another call, whose attributes reuse the
-// memory.
+// reset prepares the options for another call, which reuses the memory for
+// attributes.
 func (o *publishOptions) reset() {
 	if cap(o.attributes) > maxKeptOptions {
 		o.attributes = nil
@@ -32,12 +32,12 @@ func (o *publishOptions) reset() {
 }
 
 // WithAttributes adds attributes to the message. Values are converted to
-// strings: strings are kept, booleans become true or false, numbers have no
-// exponent, times are RFC 3339, and durations are as in "1.5s". Other values
-// use [encoding.TextMarshaler], [fmt.Stringer] or error. The call returns
-// ErrInvalidMessage for nil, []byte, NaN, a value without a text form, an empty
-// name, a NUL and invalid UTF-8. A later attribute replaces an earlier one of
-// the same name.
+// strings: strings are unchanged, booleans become true or false, numbers have
+// no exponent, times are RFC 3339, and durations have the form "1.5s". Other
+// values use [encoding.TextMarshaler], [fmt.Stringer] or error. The call
+// returns ErrInvalidMessage for nil, []byte, NaN, a value without a text form,
+// an empty name, a NUL and invalid UTF-8. A later attribute replaces an earlier
+// one with the same name.
 func WithAttributes(attributes map[string]any) PublishOption {
 	return func(o *publishOptions) error {
 		o.attributes = append(o.attributes, message.AttributeSet{Many: attributes})
@@ -55,13 +55,13 @@ func WithAttribute(name string, value any) PublishOption {
 
 // WithMetadata adds an entry to the message's metadata. The value is converted
 // as by WithAttribute. With Config.MetadataInPayload, metadata travels in the
-// payload, so that messages with different metadata share a request; without
-// it, WithMetadata is WithAttribute. Consumers of this module find it among the
-// attributes of the message in both cases.
+// payload, so messages with different metadata can share a request. Without it,
+// WithMetadata is the same as WithAttribute. In both cases, consumers that use
+// this module find the entry among the attributes of the message.
 //
-// A later entry replaces an earlier one of the same name. With
-// Config.MetadataInPayload, an attribute of the call replaces metadata of its
-// name, in whichever order the options are.
+// A later entry replaces an earlier one with the same name. With
+// Config.MetadataInPayload, an attribute of the call replaces metadata with the
+// same name, in whichever order the options are.
 func WithMetadata(name string, value any) PublishOption {
 	return func(o *publishOptions) error {
 		o.attributes = append(o.attributes, message.AttributeSet{Single: true, Name: name, Value: value, Metadata: true})
@@ -71,11 +71,11 @@ func WithMetadata(name string, value any) PublishOption {
 
 // DeliverAt makes the server hold the message back until t, rounded up to the
 // microsecond. A time in the past means at once. The zero time and years after
-// 9999, which the server cannot read, cause ErrInvalidMessage. A message in the
-// outbox keeps its time.
+// 9999, which the server cannot parse, cause ErrInvalidMessage. A message in
+// the outbox keeps its time.
 //
-// The server has no bulk request for scheduled messages: with PublishBulk, each
-// payload needs a request of its own.
+// The server has no bulk request for scheduled messages: PublishBulk sends each
+// payload in a separate request.
 func DeliverAt(t time.Time) PublishOption {
 	return func(o *publishOptions) (err error) {
 		o.deliverAt, err = deliveryTime(t)
@@ -121,11 +121,11 @@ const maxDedupKey = 1024
 // call, also for messages that are delivered at once. With WithDedupKey, the
 // attribute is derived from the key instead.
 //
-// Messages share a request only if all their attributes are equal, so without
-// Config.MetadataInPayload a message with its own id needs a request of its
-// own: PublishBulk and the modes that post after the response send each message
-// alone. If consumers can identify messages by the payload, such as by an order
-// number, that is cheaper, too.
+// Messages share a request only if all their attributes are equal. Without
+// Config.MetadataInPayload, a message with an id therefore needs a separate
+// request, also in PublishBulk and in the modes that post after the response.
+// If the payload already identifies the message, for example by an order
+// number, using that is cheaper.
 func WithMessageID() PublishOption {
 	return func(o *publishOptions) error {
 		o.messageID = true
@@ -135,18 +135,18 @@ func WithMessageID() PublishOption {
 
 // WithDedupKey makes the outbox hold only one message of a topic with the key.
 // While a pending or dead message with the key is in the outbox, publishing
-// another one is accepted and has no effect. The key is any text of 1 to 1024
+// another one succeeds and has no effect. The key is any text of 1 to 1024
 // bytes, such as "order 4711 paid".
 //
 // In every mode, the message is committed to the outbox within the call and
 // delivered from there. The Receipt has the state Stored and the id of the
-// message in the outbox that holds the key, whichever call stored it. The
+// message in the outbox that has the key, even if another call stored it. The
 // option requires Config.Outbox. A delivered message leaves the outbox, and its
 // key may be used again.
 //
 // With WithMessageID, the attribute "message_id" is a UUIDv5 derived from topic
 // and key. All messages with the same key have the same value, so consumers can
-// detect duplicates. The id in the outbox is different and is never used again.
+// detect duplicates. The id in the outbox is different and is never reused.
 //
 // PublishBulk does not support the option, because all its messages would have
 // the same key. The call returns ErrInvalidMessage with PublishBulk, for an
@@ -158,7 +158,7 @@ func WithDedupKey(key string) PublishOption {
 		case key == "":
 			return fieldError("WithDedupKey", "is empty")
 		case len(key) > maxDedupKey:
-			return fieldError("WithDedupKey", "has %d bytes; the most is %d", len(key), maxDedupKey)
+			return fieldError("WithDedupKey", "has %d bytes; the maximum is %d", len(key), maxDedupKey)
 		case !utf8.ValidString(key):
 			return fieldError("WithDedupKey", "is not valid UTF-8")
 		}

@@ -8,10 +8,10 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Outbox manages the messages in a client's outbox: pending ones, which wait
-// for delivery, and dead ones, which the server refuses permanently. A message
-// is deleted only by delivery, by the server's rescuer once the server has the
-// message, and by Discard.
+// Outbox manages the messages in a client's outbox: pending messages wait for
+// delivery, and dead messages were refused permanently by the server. A message
+// leaves the outbox only when it is delivered, when the server's rescuer
+// confirms it, or by Discard.
 type Outbox struct{ client *Client }
 
 // Outbox returns the manager of the client's outbox. Without an outbox, its
@@ -31,7 +31,7 @@ func (o *Outbox) store() (outbox.Store, error) {
 }
 
 // Stats returns the number of pending and dead messages, their size in bytes
-// and the time since which the oldest message waits.
+// and the time since which the oldest message has been waiting.
 func (o *Outbox) Stats(ctx context.Context) (outbox.Stats, error) {
 	store, err := o.store()
 	if err != nil {
@@ -44,8 +44,8 @@ func (o *Outbox) Stats(ctx context.Context) (outbox.Stats, error) {
 // List returns messages by ascending id, in pages of 100 unless the query sets
 // another limit. To get the next page, set After to the id of the last message;
 // [outbox.All] iterates over all of them.
-// Payloads may be large: MaxPayload of the query omits or truncates them; the
-// entries have their sizes.
+// Payloads may be large: the query's MaxPayload truncates or omits them;
+// entries have their full sizes.
 func (o *Outbox) List(ctx context.Context, query outbox.Query) ([]outbox.Entry, error) {
 	store, err := o.store()
 	if err != nil {
@@ -96,7 +96,7 @@ func (o *Outbox) Discard(ctx context.Context, selection outbox.Selection) (int, 
 	return n, outboxError(err)
 }
 
-// outboxError marks an error as the outbox's.
+// outboxError adds the prefix and marks an error as an error of the outbox.
 func outboxError(err error) error {
 	if err == nil {
 		return nil

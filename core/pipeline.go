@@ -32,8 +32,8 @@ type pipeline struct {
 	relay    *relay.Relay // nil without an outbox
 	storage  *storage     // nil without an outbox
 	units    units
-	// bulkTimeout is how long after its first request a bulk call with an
-	// outbox may begin another request.
+	// bulkTimeout is how long a bulk call with an outbox may begin further
+	// requests, from its first one.
 	bulkTimeout time.Duration
 	stopping    <-chan struct{}
 	joins       atomic.Bool // WithTx was called
@@ -85,8 +85,8 @@ func (p *pipeline) run(ctx context.Context, k call) (Receipt, error) {
 
 // compose checks and encodes the messages of a call.
 func (p *pipeline) compose(k *call) (draft, error) {
-	encoder := p.encoders.take()
-	defer p.encoders.giveBack(encoder)
+	encoder := p.encoders.get()
+	defer p.encoders.put(encoder)
 	d, err := encoder.begin(k)
 	switch {
 	case err != nil:
@@ -98,11 +98,11 @@ func (p *pipeline) compose(k *call) (draft, error) {
 	return d, err
 }
 
-// enqueue encodes a message directly into a batch of the queue, without a copy
-// of its own.
+// enqueue encodes a message directly into a batch of the queue, without an
+// intermediate copy.
 func (p *pipeline) enqueue(ctx context.Context, k *call) (Receipt, error) {
-	encoder := p.encoders.take()
-	defer p.encoders.giveBack(encoder)
+	encoder := p.encoders.get()
+	defer p.encoders.put(encoder)
 	d, err := encoder.begin(k)
 	if err != nil {
 		return Receipt{}, err
@@ -151,7 +151,7 @@ func (p *pipeline) accept(ctx context.Context, k *call, d *draft) (Receipt, erro
 		return p.insertTx(ctx, k.tx, d)
 	}
 	if d.DedupKey != "" && p.storage == nil {
-		return Receipt{}, invalid(fieldError("WithDedupKey", "needs Config.Outbox: it holds one message of each key"))
+		return Receipt{}, invalid(fieldError("WithDedupKey", "requires Config.Outbox, which stores one message per key"))
 	}
 	unit, mode := k.publisher.work(), k.publisher.mode()
 	if mode != Off || unit != nil {
@@ -174,7 +174,7 @@ func (p *pipeline) accept(ctx context.Context, k *call, d *draft) (Receipt, erro
 	return receipt, err
 }
 
-// route selects how messages are accepted.
+// route accepts messages in the way that their mode and options require.
 func (p *pipeline) route(ctx context.Context, mode Mode, d *draft) (Receipt, error) {
 	switch {
 	case d.DedupKey != "":
@@ -188,8 +188,8 @@ func (p *pipeline) route(ctx context.Context, mode Mode, d *draft) (Receipt, err
 	}
 }
 
-// now posts messages within the call, alone or in a request that concurrent calls
-// share.
+// now posts messages within the call, alone or in a request that concurrent
+// calls share.
 func (p *pipeline) now(ctx context.Context, b *message.Batch) (Receipt, error) {
 	b.Origins = nil // the context of the call carries the origin
 	posting, cancel := uncancelled(ctx)
@@ -267,7 +267,7 @@ func (p *pipeline) keep(ctx, patience context.Context, b *message.Batch, tried i
 		p.events.failed(b.Topic, failures, false)
 		return receipt, notAccepted(len(b.Messages), failed, causeOf(failures))
 	}
-	err := b.GiveIDs() // the ids stay the same when this is repeated
+	err := b.GiveIDs() // a repeated attempt to store them uses the same ids
 	left := undeliveredOf(b, outcome)
 	if err == nil {
 		err = p.storeAll(ctx, patience, tried, []undelivered{left})
@@ -318,7 +318,7 @@ func (p *pipeline) storeAll(ctx, patience context.Context, tried int, rest []und
 	return nil
 }
 
-// store is keep for the queue: it does not wait for capacity.
+// store is keep for the queue, which does not wait for capacity.
 func (p *pipeline) store(ctx context.Context, b *message.Batch, tried int, outcome *deliver.Outcome) error {
 	_, err := p.keep(ctx, noPatience(), b, tried, outcome)
 	return err
@@ -333,14 +333,14 @@ func notAccepted(payloads int, failed []int, cause error) error {
 	return fmt.Errorf("%w: %w", ErrNotAccepted, &PartialError{Indexes: failed, Err: cause})
 }
 
-// inMemory queues messages, or stores them if that is not possible.
+// inMemory queues messages. If the server fails, it stores them instead.
 func (p *pipeline) inMemory(ctx context.Context, b *message.Batch) (Receipt, error) {
 	if p.spillsNow() && !p.storage.waitlist.blocks(loadOf(b)) {
 		receipt, err := p.spill(ctx, b, ErrBreakerOpen)
 		if err == nil || errors.Is(err, outbox.ErrNeverFits) {
 			return receipt, err
 		}
-	} // otherwise, and if the outbox cannot take them, they wait in memory
+	} // if the outbox cannot store them, they wait in memory
 	if reserved, _ := p.queue.Reserve(b); !reserved {
 		if receipt, err := p.wait(ctx, b); err != nil || receipt.State == Stored {
 			return receipt, err
@@ -415,8 +415,8 @@ func (p *pipeline) durably(ctx context.Context, b *message.Batch) (Receipt, erro
 	return p.insteadOfCommit(ctx, b, err)
 }
 
-// insteadOfCommit posts messages that the outbox cannot store: the server may
-// accept them.
+// insteadOfCommit posts messages that the outbox cannot store, because the
+// server may accept them.
 func (p *pipeline) insteadOfCommit(ctx context.Context, b *message.Batch, failed error) (Receipt, error) {
 	receipt, err := p.now(ctx, b)
 	if receipt.State != Stored {
@@ -428,9 +428,9 @@ func (p *pipeline) insteadOfCommit(ctx context.Context, b *message.Batch, failed
 	return receipt, nil
 }
 
-// removeLater removes messages that are not to be in the outbox, but may be
-// there because storing them ran out of time. Messages with a deduplication key
-// stay: another call may rely on them.
+// removeLater removes messages that were not meant to stay in the outbox, but
+// may be there because storing them ran out of time. It leaves messages with a
+// deduplication key, because another call may rely on them.
 func (p *pipeline) removeLater(failed error, batches ...message.Batch) {
 	if !errors.Is(failed, context.DeadlineExceeded) {
 		return
@@ -442,10 +442,11 @@ func (p *pipeline) removeLater(failed error, batches ...message.Batch) {
 	}
 }
 
-// commit stores batches in one commit. If capacity is reserved for them and the
-// server works, they are posted from memory: the queue holds the lease of the
-// rows, so that the relay does not post them, too. Otherwise commit releases the
-// capacity, also after an error and if the outbox panics.
+// commit stores batches in one commit. If capacity in memory is reserved for
+// them and the server works, they are then posted from memory: the queue holds
+// the lease of the rows, which keeps the relay from posting them, too.
+// Otherwise, and after an error or a panic of the outbox, commit releases the
+// capacity.
 func (p *pipeline) commit(ctx context.Context, reserved bool, batches ...message.Batch) error {
 	queued := false
 	defer func() {
@@ -456,7 +457,7 @@ func (p *pipeline) commit(ctx context.Context, reserved bool, batches ...message
 	fails := p.office.IsOpen()
 	keyed := slices.ContainsFunc(batches, func(b message.Batch) bool { return b.DedupKey != "" })
 	delay, patience := time.Duration(0), p.storage.store.Patience()
-	leased := reserved && !fails && !keyed // only the outbox knows whether a key is new
+	leased := reserved && !fails && !keyed // only the outbox knows whether a key is in use
 	switch {
 	case leased:
 		delay = p.relay.Lease()
@@ -464,7 +465,7 @@ func (p *pipeline) commit(ctx context.Context, reserved bool, batches ...message
 		delay = deliver.Backoff(1)
 	}
 	if fails {
-		patience = relay.StoreTimeout // the server cannot take them instead
+		patience = relay.StoreTimeout // the server cannot accept them instead
 	}
 	var records []outbox.Record
 	for i := range batches {
@@ -499,8 +500,8 @@ func (p *pipeline) recordsToCommit(b *message.Batch, leased bool) ([]outbox.Reco
 	return p.storage.held(queue.Held{Batch: b, Attempts: 1}) // the attempt from memory
 }
 
-// admit stores a message that has a deduplication key, to be posted from the
-// outbox: only the outbox knows whether the key is new.
+// admit stores a message with a deduplication key, to be posted from the
+// outbox: only the outbox knows whether the key is in use.
 func (p *pipeline) admit(ctx context.Context, d *draft) (Receipt, error) {
 	ids, err := p.admitTogether(ctx, []message.Batch{d.Batch})
 	if err != nil {
@@ -553,7 +554,7 @@ func pick[T any](items []T, indexes []int) []T {
 	return picked
 }
 
-// maxCauses bounds how many reasons one error contains.
+// maxCauses is the maximum number of reasons that one error contains.
 const maxCauses = 5
 
 // causeOf joins the distinct reasons of failures.

@@ -13,8 +13,8 @@ import (
 type Receipt struct {
 	// IDs are the outbox ids of the stored messages, in the order of their
 	// payloads. The list is empty if all messages were delivered or queued.
-	// With WithMessageID it has the ids of all messages. With WithDedupKey it
-	// has the id of the message that holds the key.
+	// With WithMessageID, it has the ids of all messages. With WithDedupKey, it
+	// has the id of the message in the outbox that has the key.
 	IDs []string
 	// State is Delivered if all messages were delivered, otherwise the state of
 	// the remaining messages. It is Unknown when an error is returned.
@@ -23,32 +23,32 @@ type Receipt struct {
 	// particular order: one per message and HTTP consumer, and one per chunk of
 	// a bulk and Pub/Sub consumer. With State Delivered, an empty non-nil list
 	// means that the topic has no consumers and the server discarded the
-	// messages. Nil means that the server did not report jobs, or that the
-	// request was shared with other calls (see Config.PostsPerTopic).
+	// messages. Nil means that the server did not report jobs, or that calls
+	// shared the request; see Config.PostsPerTopic.
 	Jobs []int64
 }
 
-// Publish posts a message to a topic. The payload is any value that
-// encoding/json encodes as an object: a struct, a map with string keys, a
-// json.RawMessage. The encoding is that of encoding/json, or of Config.Marshal:
-// time.Time becomes RFC 3339 text, time.Duration a number of nanoseconds,
-// []byte base64 text, and big.Int a number; decimal types use their own
-// MarshalJSON or MarshalText. Integers are exact and may have 5,000 digits. The server converts other
-// numbers to double precision, so encode exact decimals as strings. HTTP
-// consumers do not receive a payload's own key "attributes": the server
-// replaces it with the message's attributes.
+// Publish posts a message to a topic. It returns nil only when the server has
+// answered 201 or the message is committed in the outbox. A message that the
+// server refuses permanently is stored as dead. Without an outbox, every
+// failure is returned.
 //
-// Publish returns nil only when the server has answered 201 or the message is
-// committed in the outbox. A message that the server refuses permanently is
-// stored as dead. Without an outbox every failure is returned.
+// The payload is any value that encoding/json encodes as an object: a struct, a
+// map with string keys, a json.RawMessage. It must not be a string, a []byte or
+// nil, must not have a top-level key "_postoffice" ([MetadataKey]), and may be
+// nested up to 1000 levels deep. Payload, attributes and topic together are
+// limited to 7,000,000 bytes, and the topic to 255 characters.
 //
-// The payload must not be a string, a []byte or nil, must not have a top-level
-// key "_postoffice" ([MetadataKey]), and may be nested up to 1000 levels deep.
-// Payload, attributes and topic together are limited to 7,000,000 bytes, and
-// the topic to 255 characters.
+// The payload is encoded by encoding/json, or by Config.Marshal: time.Time
+// becomes RFC 3339 text, time.Duration a number of nanoseconds, []byte base64
+// text, and big.Int a number; decimal types use their own MarshalJSON or
+// MarshalText. Integers are exact and may have 5,000 digits. The server
+// converts other numbers to double precision, so encode exact decimals as
+// strings. HTTP consumers do not receive a payload's own key "attributes": the
+// server replaces it with the message's attributes.
 //
-// Concurrent calls share requests, see Config.PostsPerTopic: each has its own
-// result.
+// Concurrent calls share requests, but each call has its own result; see
+// Config.PostsPerTopic.
 //
 // The call takes at most Config.Timeout, which grows by 2 s per MB of message,
 // plus up to 5 s to store the message. If the server does not know a topic of
@@ -56,9 +56,9 @@ type Receipt struct {
 // most once in 10 s; each of these two requests may take as long again. The
 // deadline of ctx shortens the call. Cancellation of ctx does not end it: when
 // the caller of a handler disconnects, the message is still either delivered or
-// stored. The call waits for capacity only while the outbox is full, until ctx
-// ends, and then returns ErrOutboxFull. For a message that exceeds the bound of
-// the outbox by itself it does not wait and returns [outbox.ErrNeverFits].
+// stored. While the outbox is full, the call waits for capacity until ctx ends,
+// and then returns ErrOutboxFull. It does not wait for a message that exceeds
+// the bound of the outbox by itself, and returns [outbox.ErrNeverFits].
 //
 // Errors: ErrInvalidMessage if the message can never be delivered, ErrClosed
 // after Stop, otherwise ErrNotAccepted, which wraps the cause: a
@@ -77,9 +77,10 @@ func (c *Client) Publish(ctx context.Context, topic string, payload any, options
 // Publish; one bad message does not hold back the others. With an outbox, no
 // request begins later than Config.BulkTimeout after the first one, and unsent
 // messages are stored. The call therefore takes at most twice BulkTimeout, plus
-// 2 s per MB of the last request. Without an outbox, some messages may have
-// been delivered when an error is returned: the Receipt has their Jobs, and the
-// [*PartialError] lists the payloads that were not accepted.
+// 2 s per MB of the last request. Without an outbox, the server may have
+// accepted some of the messages when an error is returned: the Receipt has
+// their Jobs, and the [*PartialError] lists the payloads that were not
+// accepted.
 func (c *Client) PublishBulk(ctx context.Context, topic string, payloads []any, options ...PublishOption) (Receipt, error) {
 	return c.publish(ctx, call{topic: topic, payloads: payloads, bulk: true, options: options})
 }
@@ -88,11 +89,11 @@ func (c *Client) PublishBulk(ctx context.Context, topic string, payloads []any, 
 // message is delivered if and only if the transaction commits. PublishTx
 // inserts the message into the outbox, which must be an [outbox.TxStore] in the
 // database of the transaction, such as the stores of core/outbox/sqlstore. Pass
-// a *sql.Tx as it is, and wrap a pgx transaction in sqlstore.PgxTx.
-// WithDedupKey needs a transaction that can be queried for the holder of the
-// key: with sqlstore, one that has the QueryContext method of *sql.Tx, or a
-// PgxTx. [Client.WithTx] puts the transaction into a context instead, for code
-// that calls Publish and PublishBulk.
+// a *sql.Tx unchanged, and wrap a pgx transaction in sqlstore.PgxTx.
+// WithDedupKey requires a transaction that can be queried for the message that
+// has the key: with sqlstore, a PgxTx or a transaction that has the
+// QueryContext method of *sql.Tx. For code that calls Publish and PublishBulk,
+// [Client.WithTx] puts the transaction into a context instead.
 //
 // The Receipt has the state Stored and the id of the message. Both are valid
 // once the caller has committed; the client never commits or rolls back. After
@@ -147,7 +148,7 @@ func (e *PartialError) Unwrap() error { return e.Err }
 // Use it for dashboards and for deployments that wait for the server. For the
 // probes of an orchestrator use [Client.Ready], because an app with an outbox
 // works while the server is down. A healthy answer only means that the server
-// responds: the server does not check its own database for it.
+// responds; the server does not check its database.
 func (c *Client) Health(ctx context.Context) error {
 	if err := c.present(); err != nil {
 		return err

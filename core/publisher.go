@@ -11,7 +11,7 @@ import (
 )
 
 // Options configures how an adapter's middleware handles requests. With the
-// zero Options, the publisher of a request posts within the call.
+// zero Options, the publisher of a request posts messages within the call.
 type Options struct {
 	// AfterResponse selects when messages are posted. Off posts them within the
 	// call. Durable stores them within the call and posts them afterwards.
@@ -20,36 +20,39 @@ type Options struct {
 	AfterResponse Mode
 
 	// Attributes returns attributes for every message of a request, such as a
-	// request id. Attributes and metadata of the Publish call replace those of
-	// the same name. With Config.MetadataInPayload they travel as metadata in
-	// the payload. It is called once per request, at the first publish, and its
-	// result is encoded then. Defaults to none.
+	// request id. Attributes and metadata of the Publish call replace those
+	// with the same name. With Config.MetadataInPayload they travel as metadata
+	// in the payload. The function is called once per request, at the first
+	// publish, and its result is encoded then. Defaults to none.
 	Attributes func(*http.Request) map[string]any
 
 	// FlushOn makes each request a unit of work: Publish and PublishBulk return
-	// Held, and the messages wait until the response is about to start, or the
-	// handler returns. Then FlushOn decides with the status of the response. If
-	// it returns true, the messages are accepted together before the first byte
-	// is sent: with Off they are posted, and stored if the server does not
-	// accept them; with Durable they are stored in one commit; with Memory they
-	// are queued. If it returns false, or panics, or the handler panics, they
-	// are dropped and reported to Observer.Discarded. [Committed] and
-	// [Succeeded] are such functions.
+	// Held, and the messages wait until the response is about to start or the
+	// handler returns. Then FlushOn decides by the status of the response.
 	//
-	// If the messages should be accepted and cannot be, the client gets the
-	// response of NotAccepted instead of the handler's. All or none are
-	// accepted with Durable; with Off, part of them may be delivered if server
-	// and outbox fail at the same time. What the handler itself has committed is
-	// not undone: use [Client.PublishTx] or [Client.WithTx] for messages that
-	// belong to a transaction. FlushOn neither holds nor drops these.
+	// If FlushOn returns true, the messages are accepted together before the
+	// first byte is sent. With Off they are posted, and stored if the server
+	// does not accept them; with Durable they are stored in one commit; with
+	// Memory they are queued. If FlushOn returns false or panics, or the
+	// handler panics, they are dropped and reported to Observer.Discarded.
+	// [Committed] and [Succeeded] can be used as FlushOn.
+	//
+	// If FlushOn returns true but the messages cannot be accepted, the client
+	// gets the response of NotAccepted instead of the handler's. With Durable,
+	// either all or none of the messages are accepted. With Off, some may be
+	// delivered if server and outbox fail at the same time. Whatever the
+	// handler has already committed is not undone: use [Client.PublishTx] or
+	// [Client.WithTx] for messages that belong to a transaction. FlushOn does
+	// not affect these.
 	//
 	// Held promises nothing: a crash before the response loses the messages,
-	// and the client has no response then. When the response of the handler has
-	// started, messages are accepted one by one, as without FlushOn; after that
-	// of NotAccepted, Publish returns its error. A client that
-	// disconnects drops nothing; after the deadline of the request's context no
-	// acceptance begins. If memory has no capacity for a message
-	// (Batching.MaxMessages and MaxBytes), Publish returns ErrNotAccepted.
+	// but then the client has no response either. Once the response of the
+	// handler has started, messages are accepted one by one, as without
+	// FlushOn; after the response of NotAccepted, Publish returns its error.
+	// Messages are not dropped when a client disconnects. After the deadline of
+	// the request's context, messages are no longer accepted. If memory has no
+	// capacity for a message (Batching.MaxMessages and MaxBytes), Publish
+	// returns ErrNotAccepted.
 	//
 	// With Off and Durable, FlushOn requires Config.Outbox. Otherwise Register
 	// and NewPublisher return ErrInvalidConfig, and so do the publishers of
@@ -57,11 +60,11 @@ type Options struct {
 	FlushOn func(Outcome) bool
 
 	// NotAccepted writes the response to a request whose messages were not
-	// accepted, in place of the response of the handler. The header is as it
-	// was before the handler. The error is that of the messages, such as
-	// ErrNotAccepted; it does not contain payloads or credentials. Defaults to
-	// 503 with Retry-After: 1, also if NotAccepted writes nothing. It requires
-	// FlushOn.
+	// accepted, instead of the handler's response. The header is reset to its
+	// state before the handler ran. The error is the reason, such as
+	// ErrNotAccepted; it does not contain payloads or credentials. NotAccepted
+	// requires FlushOn. Defaults to 503 with Retry-After: 1, which is also the
+	// response if NotAccepted writes nothing.
 	NotAccepted func(http.ResponseWriter, *http.Request, error)
 }
 
@@ -69,18 +72,18 @@ type Options struct {
 func (o Options) check(c *Client) error {
 	switch {
 	case o.AfterResponse < Off || o.AfterResponse > Memory:
-		return misplaced("Options.AfterResponse", "is %d, which is no Mode", int(o.AfterResponse))
+		return misplaced("Options.AfterResponse", "is %d, which is not a Mode", int(o.AfterResponse))
 	case o.FlushOn != nil && o.AfterResponse != Memory && c.cfg.outbox == nil:
-		return misplaced("Options.FlushOn", "needs Config.Outbox with AfterResponse %v, to store what the server does not accept", o.AfterResponse)
+		return misplaced("Options.FlushOn", "requires Config.Outbox with AfterResponse %v, to store messages that the server does not accept", o.AfterResponse)
 	case o.FlushOn == nil && o.NotAccepted != nil:
-		return misplaced("Options.NotAccepted", "needs Options.FlushOn: without it, Publish returns the error")
+		return misplaced("Options.NotAccepted", "requires Options.FlushOn; without it, Publish returns the error")
 	}
 	return nil
 }
 
 // Publisher publishes on behalf of one request or one job. Handlers get it from
-// the request's context, and other code from [Client.NewPublisher]. It is safe
-// for concurrent use, also after the request has ended. The methods of a nil
+// the request's context, other code from [Client.NewPublisher]. It is safe for
+// concurrent use, also after the request has ended. The methods of a nil
 // Publisher return ErrNoPublisher.
 type Publisher struct {
 	client     *Client
@@ -90,7 +93,8 @@ type Publisher struct {
 	fault      error                      // of the options
 }
 
-// newPublisher makes the publisher of a request; r is nil outside of requests.
+// newPublisher returns the publisher of a request; r is nil outside of
+// requests.
 func newPublisher(c *Client, r *http.Request, options Options) *Publisher {
 	p := &Publisher{client: c, options: options}
 	if attributes := options.Attributes; attributes != nil && r != nil {
@@ -100,7 +104,7 @@ func newPublisher(c *Client, r *http.Request, options Options) *Publisher {
 		return p
 	}
 	if p.fault = options.check(c); p.fault != nil {
-		c.events.log.Error("options", "", "the middleware has invalid options: nothing is published", "error", p.fault)
+		c.events.log.Error("options", "", "invalid options of the middleware: nothing is published", "error", p.fault)
 		return p
 	}
 	if options.FlushOn != nil {
@@ -112,8 +116,8 @@ func newPublisher(c *Client, r *http.Request, options Options) *Publisher {
 	return p
 }
 
-// NewPublisher returns a publisher outside of requests, for workers, cron jobs,
-// gRPC methods and handlers of messages. It publishes in the mode of
+// NewPublisher returns a publisher for use outside of requests: in workers,
+// cron jobs, gRPC methods and message handlers. It publishes in the mode of
 // Options.AfterResponse. Options.Attributes and Options.NotAccepted are not
 // called, because there is no request.
 //
@@ -133,18 +137,19 @@ func (c *Client) NewPublisher(options Options) (*Publisher, error) {
 }
 
 // End ends a unit of work, see Options.FlushOn: if FlushOn returns true for the
-// outcome, the messages are accepted together, in the context ctx. The Receipt
-// has the state of all messages, and the ids of those in the outbox. If they are
-// dropped, its state is Unknown. The errors are those of [Client.Publish]; none
-// of the messages is accepted then, except as Options.FlushOn says.
+// outcome, the messages are accepted together, with the context ctx. The
+// Receipt has the state of all messages and the ids of the messages in the
+// outbox. If the messages are dropped, its state is Unknown. The errors are
+// those of [Client.Publish]; after an error none of the messages is accepted,
+// except as described for Options.FlushOn.
 //
-// Stop drops the messages; a later End that would accept them returns ErrClosed.
+// Stop drops the messages; a later End that would accept them returns
+// ErrClosed.
 //
-// Afterwards, messages of the publisher are accepted one by one, or after an
-// error fail with it. A further End
-// has no effect, nor has that of a publisher without messages or without
-// Options.FlushOn: the state is Delivered. The publisher of a request ends by
-// itself; End ends it earlier.
+// After End, messages of the publisher are accepted one by one, or fail with
+// the error of End. Another End has no effect and returns the state Delivered,
+// as does the End of a publisher without messages or without Options.FlushOn.
+// The publisher of a request ends by itself; End ends it earlier.
 func (p *Publisher) End(ctx context.Context, outcome Outcome) (Receipt, error) {
 	switch {
 	case p == nil:
@@ -164,7 +169,7 @@ func (p *Publisher) End(ctx context.Context, outcome Outcome) (Receipt, error) {
 	return p.unit.end(ctx, outcome)
 }
 
-// base returns the attributes for every message of the request.
+// base returns the attributes that every message of the request has.
 func (p *Publisher) base() *message.Attributes {
 	if p == nil || p.attributes == nil {
 		return nil
@@ -172,7 +177,7 @@ func (p *Publisher) base() *message.Attributes {
 	return p.attributes()
 }
 
-// mode returns when messages are posted; Off for a nil publisher.
+// mode returns the mode of the publisher; Off for a nil publisher.
 func (p *Publisher) mode() Mode {
 	if p == nil {
 		return Off
@@ -180,7 +185,7 @@ func (p *Publisher) mode() Mode {
 	return p.options.AfterResponse
 }
 
-// work returns the unit of work that holds messages; nil for none.
+// work returns the unit of work that holds messages; nil if there is none.
 func (p *Publisher) work() *unit {
 	if p == nil {
 		return nil
@@ -223,7 +228,7 @@ const ContextKey = "postoffice.publisher"
 type contextKey struct{}
 
 // NewContext returns a context that carries the publisher. It is derived from
-// ctx, which may be nil.
+// ctx, or from context.Background if ctx is nil.
 func NewContext(ctx context.Context, p *Publisher) context.Context {
 	if ctx == nil {
 		ctx = context.Background()

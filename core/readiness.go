@@ -16,18 +16,18 @@ import (
 
 // Limits of the readiness check.
 const (
-	// readinessFresh is how long a result of the outbox check is reused.
-	readinessFresh = time.Second
+	// readinessTTL is how long a result of the outbox check is reused.
+	readinessTTL = time.Second
 	// readinessTimeout bounds the outbox check.
 	readinessTimeout = 5 * time.Second
 )
 
 // Ready reports whether the client accepts messages: nil means yes. Use it for
-// the readiness probe of an orchestrator. It does not depend on the Postoffice
-// server alone: while the server is down, messages go to the outbox, and
-// removing every replica of the app from service would turn an outage of the
-// server into one of the app. It also does not wait for setup, which continues
-// in the background. For the state of the server, use [Client.Health].
+// the readiness probe of an orchestrator. While the server is down, messages go
+// to the outbox and the client stays ready: removing every replica of the app
+// from service would turn an outage of the server into an outage of the app.
+// Ready also does not wait for setup, which continues in the background. For
+// the state of the server, use [Client.Health].
 //
 // Ready returns ErrNotStarted until Start has succeeded, and ErrClosed as soon
 // as Stop begins, so that no new requests arrive while the client delivers its
@@ -37,9 +37,10 @@ const (
 // Probe method if it is an [outbox.Prober], otherwise by Check.
 //
 // Two more states of the outbox are always errors. First, the outbox has failed
-// until the app restarts ([outbox.Failing]); other replicas are not affected.
-// Second, messages of [Memory] have been in memory alone for more than twice
-// Batching.MaxAge, because neither the server nor the outbox accepts them.
+// permanently and the app must restart ([outbox.Failing]); other replicas are
+// not affected. Second, messages of [Memory] have been in memory alone for more
+// than twice Batching.MaxAge, because neither the server nor the outbox accepts
+// them.
 //
 // Without an outbox, the client is ready while the server is down, and Publish
 // returns errors. The client is also ready while the outbox is full, because
@@ -55,22 +56,22 @@ func (c *Client) Ready(ctx context.Context) error {
 	case !c.started.Load():
 		return ErrNotStarted
 	case failureOf(c.cfg.outbox) != nil:
-		return fmt.Errorf("postoffice: the outbox cannot be used until the app starts anew: %w", failureOf(c.cfg.outbox))
+		return fmt.Errorf("postoffice: the outbox cannot be used until the app restarts: %w", failureOf(c.cfg.outbox))
 	case c.cfg.outbox == nil:
 		return nil
 	}
 	if messages, age, err := c.queue.AtRisk(); age > 2*c.cfg.batching.MaxAge {
-		return fmt.Errorf("%s%d messages are in memory alone, the oldest for %v: the outbox does not take them: %w",
+		return fmt.Errorf("%s%d messages are in memory alone, the oldest for %v, because the outbox cannot store them: %w",
 			prefix, messages, age.Round(time.Millisecond), cmp.Or(err, errAged))
 	}
 	if c.office.State() == circuit.Closed {
 		return nil
 	}
 	if c.outbox.IsOpen() {
-		return fmt.Errorf("postoffice: the server fails, and the outbox cannot be used: %w", storeguard.ErrOpen)
+		return fmt.Errorf("postoffice: the server is failing and the outbox cannot be used: %w", storeguard.ErrOpen)
 	}
 	if err := c.readiness.check(ctx, probeOf(c.cfg.outbox)); err != nil {
-		return fmt.Errorf("postoffice: the server fails, and the outbox cannot be used: %w", err)
+		return fmt.Errorf("postoffice: the server is failing and the outbox cannot be used: %w", err)
 	}
 	return nil
 }
@@ -103,7 +104,7 @@ type readiness struct {
 func (r *readiness) check(ctx context.Context, ask func(context.Context) error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.asked.IsZero() || time.Since(r.asked) >= readinessFresh {
+	if r.asked.IsZero() || time.Since(r.asked) >= readinessTTL {
 		// Other callers share the result, so the check does not end with the
 		// context of the first caller.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readinessTimeout)
@@ -118,8 +119,8 @@ func (r *readiness) check(ctx context.Context, ask func(context.Context) error) 
 // 200 and {"status":"ready"}, or 503 and {"status":"not ready","reason":"…"}
 // with the reason "not started", "stopped" or "outbox". The answer contains
 // nothing else, so it needs no authorization; the error of the outbox is
-// logged. The adapters' Mount does not mount the handler: an app usually has
-// one readiness address for all its dependencies, whose handler can call Ready.
+// logged. The adapters do not mount the handler, because an app usually has one
+// readiness endpoint for all its dependencies, which can call Ready.
 func (c *Client) ReadinessHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {

@@ -44,22 +44,21 @@ const (
 //     the run that fetched the list is still active, and renews the claim on
 //     the rest of the list to a minute if less than 45 seconds are left.
 //
-// A message that the server does not accept is therefore listed again, or
+// If the server does not accept a message, the message is listed again, or
 // posted by the relay, within a minute of the last DELETE of the run; messages
-// that have waited longer come first. With several replicas, the replica that
-// served the list renews the claim on each DELETE that reaches it. Behind a
-// load balancer, a run that takes longer than a minute needs enough of these
-// DELETEs.
+// that have waited longer come first. With several replicas, only the replica
+// that served the list renews its claim, on each DELETE that reaches it. Behind
+// a load balancer, a run that takes longer than a minute therefore needs enough
+// DELETEs at that replica.
 //
 // The request must carry the userinfo of Config.OriginHost as Basic
-// credentials, otherwise the answer is 401. If OriginHost has none, every
-// answer is 403. With Config.AllowOpenRecovery, requests without credentials
-// are accepted in both cases. Other methods get 405. Without an outbox the list
-// is empty. The handler also works behind [http.StripPrefix].
+// credentials, otherwise the answer is 401. If OriginHost has no userinfo,
+// every answer is 403. With Config.AllowOpenRecovery, requests without
+// credentials are accepted in both cases. Other methods get 405. Without an
+// outbox the list is empty. The handler also works behind [http.StripPrefix].
 //
-// The answer must reach the server unmodified, because the server cannot read a
-// compressed body. The handler sets "Cache-Control: no-transform", and the
-// rescuer sends no Accept-Encoding.
+// The server cannot read a compressed body. The handler therefore sets
+// "Cache-Control: no-transform", and the rescuer sends no Accept-Encoding.
 func (c *Client) RecoveryHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := c.present(); err != nil {
@@ -81,7 +80,7 @@ func (s *recovery) serve(w http.ResponseWriter, r *http.Request) {
 	open := s.cfg.allowOpenRecovery && r.Header.Get("Authorization") == ""
 	switch {
 	case !s.cfg.recoveryGuarded && !s.cfg.allowOpenRecovery:
-		s.events.log.Warn("recovery closed", "", "recovery request refused: OriginHost has no credentials and AllowOpenRecovery is not set")
+		s.events.log.Warn("recovery closed", "", "recovery request refused: Config.OriginHost has no credentials and AllowOpenRecovery is not set")
 		answerError(w, http.StatusForbidden, wire.DetailKey, "recovery needs credentials in OriginHost")
 		return
 	case s.cfg.recoveryGuarded && !open && !s.authorized(r):
@@ -167,7 +166,7 @@ func (s *recovery) list(w http.ResponseWriter, r *http.Request) {
 		}
 		s.listed.add(offered, until)
 		if len(early) > 0 {
-			// If this fails, the messages come back when their lease ends.
+			// If this fails, the relay gets the messages when their lease ends.
 			_, _ = s.cfg.outbox.Reschedule(r.Context(), early...)
 		}
 	}
@@ -209,8 +208,8 @@ func recoveryLimitOf(r *http.Request) (int, error) {
 func (s *recovery) remove(w http.ResponseWriter, r *http.Request, id string) {
 	deleted := 0
 	if s.cfg.outbox != nil && uuid.Validate(id) == nil {
-		// The server has the message. A disconnect must not leave it in the
-		// outbox, from where it would be delivered twice.
+		// The server has the message. If a disconnect left it in the outbox, it
+		// would be delivered twice.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), relay.StoreTimeout)
 		defer cancel()
 		var err error
@@ -234,10 +233,10 @@ func (s *recovery) remove(w http.ResponseWriter, r *http.Request, id string) {
 
 func (s *recovery) failed(w http.ResponseWriter, err error) {
 	s.events.log.Error("recovery", "", "the outbox cannot be used for recovery", "error", err)
-	answerError(w, http.StatusServiceUnavailable, wire.DetailKey, "the outbox cannot be used now")
+	answerError(w, http.StatusServiceUnavailable, wire.DetailKey, "the outbox is not available")
 }
 
-// answerError answers in the format of the server's own errors.
+// answerError answers in the server's own error format.
 func answerError(w http.ResponseWriter, status int, field, reason string) {
 	answerJSON(w, status, map[string]any{"errors": map[string][]string{field: {reason}}})
 }
@@ -245,8 +244,7 @@ func answerError(w http.ResponseWriter, status int, field, reason string) {
 func answerJSON(w http.ResponseWriter, status int, value any) {
 	body, err := json.Marshal(value)
 	if err != nil {
-		// A payload in the outbox that is not JSON was not stored by this
-		// client.
+		// The payload is not JSON, so it was not stored by this client.
 		http.Error(w, "cannot encode the answer", http.StatusInternalServerError)
 		return
 	}

@@ -11,11 +11,11 @@ import (
 const (
 	// recoveryLease is how long a listed message is neither listed again nor
 	// posted by the relay, counted from the list and from each DELETE of the
-	// same run of the server's rescuer. A run that ended or crashed blocks its
-	// messages for at most this time.
+	// same run of the server's rescuer. It bounds how long a run that ended or
+	// crashed blocks its messages.
 	recoveryLease = time.Minute
 	// recoveryRenew is the remaining lease above which a DELETE does not renew
-	// it, so that not every DELETE writes to the outbox.
+	// it, to avoid a write to the outbox with every DELETE.
 	recoveryRenew = 45 * time.Second
 	// recoveryLists is the maximum number of remembered lists. The server
 	// requests two lists a minute for each of its nodes.
@@ -29,9 +29,9 @@ type listed struct {
 	lists []*recoveryList // the oldest first
 }
 
-// recoveryList is a list that a run of the server's rescuer works through.
+// recoveryList is a list that a run of the server's rescuer processes.
 type recoveryList struct {
-	// tokens are the lease tokens by the ids of the remaining messages.
+	// tokens maps the ids of the remaining messages to their lease tokens.
 	tokens map[string]string
 	// until is when the lease ends.
 	until time.Time

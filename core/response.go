@@ -6,13 +6,13 @@ import (
 	"sync"
 )
 
-// retryAfter is the Retry-After of the response to a request whose messages were
-// not accepted, in seconds.
+// retryAfter is the Retry-After header, in seconds, of the response to a
+// request whose messages were not accepted.
 const retryAfter = "1"
 
 // Response is the response to a request with Options.FlushOn. [Client.Serve]
 // passes it to next instead of the writer w. It is for authors of adapters,
-// whose own writers wrap w and call Start before they send anything to it:
+// whose own writers wrap it and call Start before they send anything:
 //
 //	func (w *writer) Write(b []byte) (int, error) {
 //		if !w.response.Start(w.status) {
@@ -21,30 +21,29 @@ const retryAfter = "1"
 //		return w.ResponseWriter.Write(b)
 //	}
 //
-// Its own methods write to w without a decision.
+// The methods of Response itself write to w without asking FlushOn.
 type Response struct {
 	http.ResponseWriter
 	unit    *unit
 	request *http.Request
 
 	refusing sync.Mutex  // held while Options.NotAccepted writes
-	header   http.Header // as it was at Serve; after refuse, that of the response sent
+	header   http.Header // the header at Serve; after refuse, of the response that was sent
 
 	mu       sync.Mutex
 	decided  bool
 	replaced bool
 }
 
-// Start decides about the messages of the request before the response starts
-// with a status. The first call asks Options.FlushOn, and waits until the
-// messages are accepted or dropped. If they should be accepted and cannot be,
-// it writes the response of Options.NotAccepted and returns false: the rest of
-// the handler's response is discarded. Every later call returns the same, also
-// one by Options.NotAccepted.
+// Start settles the messages of the request before the response starts with a
+// status. The first call asks Options.FlushOn, and waits until the messages are
+// accepted or dropped. If FlushOn accepts them but the client cannot, Start
+// writes the response of Options.NotAccepted and returns false: the writer must
+// discard the rest of the handler's response. Later calls return the same
+// value, also when Options.NotAccepted makes them.
 //
-// A status below 200 other than 101 is informational: another one follows, and
-// Start does not decide yet. A status that cannot be sent decides nothing,
-// either.
+// For an informational status, below 200 other than 101, and for an invalid
+// status, Start returns true and leaves the decision to the next status.
 func (r *Response) Start(status int) bool {
 	accepted, err := r.decide(status)
 	if err != nil {
@@ -53,8 +52,8 @@ func (r *Response) Start(status int) bool {
 	return accepted
 }
 
-// decide returns whether the handler's response goes on. The error is that of
-// the messages, returned once.
+// decide reports whether the handler's response may be sent. It returns the
+// error of the messages once.
 func (r *Response) decide(status int) (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -67,13 +66,14 @@ func (r *Response) decide(status int) (bool, error) {
 	return !r.replaced, err
 }
 
-// isFinal reports whether a status is that of a response.
+// isFinal reports whether a status ends the response: it is valid and not
+// informational.
 func isFinal(status int) bool {
 	return status == http.StatusSwitchingProtocols || status >= http.StatusOK && status <= 999
 }
 
-// refuse writes the response of Options.NotAccepted. Without one, or if it
-// writes nothing or panics first, the response is 503 with Retry-After.
+// refuse writes the response of Options.NotAccepted. If NotAccepted is nil, or
+// panics or returns without writing anything, it writes 503 with Retry-After.
 func (r *Response) refuse(err error) {
 	if r.ResponseWriter == nil {
 		return
@@ -96,8 +96,8 @@ func (r *Response) refuse(err error) {
 	}
 }
 
-// restore undoes what the handler has done to the header since another response
-// has replaced its own: trailers and writers that buffer still read the header.
+// restore undoes the handler's changes to the header after its response was
+// replaced, because trailers and buffering writers still read the header.
 func (r *Response) restore() {
 	r.mu.Lock()
 	replaced := r.replaced
@@ -111,19 +111,19 @@ func (r *Response) restore() {
 	}
 }
 
-// refusal notes whether Options.NotAccepted has written a response.
+// refusal records whether Options.NotAccepted has written a response.
 type refusal struct {
 	http.ResponseWriter
 	written bool
 }
 
-// WriteHeader notes a final status.
+// WriteHeader records a final status.
 func (w *refusal) WriteHeader(status int) {
 	w.written = w.written || isFinal(status)
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Write notes that the status is 200, if there is none.
+// Write records the implicit status 200, if no status was written before.
 func (w *refusal) Write(b []byte) (int, error) {
 	w.written = true
 	return w.ResponseWriter.Write(b)
@@ -137,9 +137,9 @@ func (r *Response) panicked() {
 	r.unit.discard(nil)
 }
 
-// returned decides when the handler has returned. If it has returned an error
-// and sent nothing, the framework's response to the error decides, or the end
-// of the request.
+// returned settles the messages when the handler has returned. If the handler
+// returned an error and sent nothing, it leaves the decision to the framework's
+// response to the error, or to the end of the request.
 func (r *Response) returned(w http.ResponseWriter, err error) {
 	if err == nil {
 		r.Start(statusOf(w))

@@ -11,26 +11,27 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
-// ResponseError is an answer other than success, from the server or from
-// another HTTP server at its address, such as a proxy.
+// ResponseError is an unsuccessful answer from the server, or from another HTTP
+// server at its address, such as a proxy.
 type ResponseError struct {
 	// StatusCode is the HTTP status of the answer.
 	StatusCode int
 	// Topic is the topic of the request; empty for none.
 	Topic string
-	// Method and URL are the request's; the URL has no userinfo.
+	// Method and URL are the method and URL of the request, without userinfo.
 	Method, URL string
 	// Location is the target of a redirect: only scheme and host, because the
 	// rest may contain secrets. Empty for other answers. The client does not
 	// follow redirects.
 	Location string
-	// Errors has the server's reasons by field; reasons without a field are
-	// under "detail". Nil if the answer has none, such as a proxy's error page.
+	// Errors has the server's reasons by field; reasons without a field have
+	// the key "detail". Nil if the answer has none, such as a proxy's error
+	// page.
 	Errors map[string][]string
 }
 
-// Error returns the status, the topic and the server's reasons. For an answer
-// that does not come from a Postoffice server it includes the method and URL.
+// Error returns the status, the topic and the server's reasons. If the answer
+// does not come from a Postoffice server, it includes the method and URL.
 func (e *ResponseError) Error() string {
 	who, hint := "server", e.hint()
 	if hint != "" && e.URL != "" {
@@ -59,12 +60,12 @@ func (e *ResponseError) Error() string {
 	return text.String()
 }
 
-// hint explains an answer that a Postoffice server never gives to this client;
-// it is empty for others.
+// hint explains an answer that a Postoffice server never gives to this client.
+// It is empty for other answers.
 func (e *ResponseError) hint() string {
 	switch status := e.StatusCode; {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusProxyAuthRequired:
-		return "something in front of the server refuses the credentials in its URL, or their lack"
+		return "a proxy in front of the server refuses the credentials in its URL, or requires some"
 	case status < http.StatusBadRequest, status == http.StatusNotFound, status == http.StatusMethodNotAllowed,
 		status == http.StatusBadRequest && e.Errors == nil,
 		status == http.StatusNotAcceptable && e.Errors == nil:

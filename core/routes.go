@@ -21,12 +21,12 @@ type Route struct {
 	Handler http.Handler
 }
 
-// AddRoute adds a handler that adapters mount with the recovery endpoint, such
-// as the page of undelivered messages, which outboxpage.Mount adds. Call it
-// before Mount or Register: a route that is added later is not served, and the
-// log warns.
+// AddRoute adds a handler that adapters mount together with the recovery
+// endpoint, such as the page of undelivered messages, which outboxpage.Mount
+// adds. Call it before Mount or Register: a route that is added later is not
+// served, and the log contains a warning.
 func (c *Client) AddRoute(route Route) {
-	if c == nil { // Mount returns the error
+	if c == nil { // MountRoutes returns the error
 		return
 	}
 	c.routes.add(route)
@@ -52,7 +52,7 @@ func (s *routes) add(route Route) {
 	late := s.mounted
 	s.mu.Unlock()
 	if late {
-		s.log.Always(slog.LevelWarn, "a route is added after the routes were mounted, and may not be served; add it before Register", "path", route.Path)
+		s.log.Always(slog.LevelWarn, "a route was added after the routes were mounted and may not be served; add it before Register", "path", route.Path)
 	}
 }
 
@@ -75,11 +75,11 @@ func (s *routes) free(router Router) error {
 	for i, route := range routes {
 		switch {
 		case !strings.HasPrefix(route.Path, "/") || !strings.HasSuffix(route.Path, "/"):
-			return misplaced(s.pathField(route), "is %q; it must begin and end in a slash", route.Path)
+			return misplaced(s.pathField(route), "is %q; it must begin and end with a slash", route.Path)
 		case typednil.Is(route.Handler):
 			return misplaced("Route.Handler", "of the path %q is nil", route.Path)
 		case slices.ContainsFunc(routes[:i], func(other Route) bool { return other.Path == route.Path }):
-			return misplaced(s.pathField(route), "is %q, as that of another route of the client", route.Path)
+			return misplaced(s.pathField(route), "is %q, which is also the path of another route of the client", route.Path)
 		}
 		for _, path := range append(pathsOf(route), route.Path+anyMessage, route.Path+anyMessage+"/") {
 			for _, pattern := range router.serving(path, methods()...) {
@@ -99,7 +99,7 @@ func (s *routes) taken(route Route, why string) error {
 	if s.pathField(route) == "Route.Path" {
 		return misplaced("Route.Path", "is %q, which is taken: %s", route.Path, why)
 	}
-	return misplaced("Config.RecoveryPath", "is %q, which is taken: %s; each client in an app needs one of its own", route.Path, why)
+	return misplaced("Config.RecoveryPath", "is %q, which is taken: %s; each client in an app needs a different one", route.Path, why)
 }
 
 // pathField returns the name of the field that sets the path of a route.
@@ -110,8 +110,8 @@ func (s *routes) pathField(route Route) string {
 	return "Route.Path"
 }
 
-// firstRequest checks the consumers against the routes of the app, once. At the
-// first request all routes are added.
+// firstRequest checks the consumers against the routes of the app, once. By the
+// first request, the app has added all its routes.
 func (s *routes) firstRequest() {
 	if s.unchecked.Load() == nil {
 		return
@@ -138,7 +138,7 @@ func (s *routes) checkConsumers(serves func(path string) bool) []string {
 		}
 		target := redactTarget(consumer.Target)
 		missing = append(missing, target)
-		s.log.Always(slog.LevelWarn, "a consumer's target is this app, which has no route for it: its messages cannot be delivered",
+		s.log.Always(slog.LevelWarn, "a consumer's target is this app, but the app has no route for it: the server cannot deliver its messages",
 			"topic", consumer.Topic, "target", target)
 	}
 	return missing

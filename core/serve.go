@@ -18,12 +18,12 @@ import "net/http"
 // to w. A nil r counts as an empty request; a nil next is an error.
 //
 // With Options.FlushOn, next gets a [*Response] instead of w, and the adapter
-// gives handlers a writer that calls [Response.Start] before the first byte.
-// If next returns nil and nothing was sent, Serve decides, with the status 200
-// or that of w. If next returns an error and nothing was sent, the decision is
-// left to the response that the framework makes of the error; without one, the
-// messages are dropped after the end of the request. After a panic they are
-// dropped at once.
+// gives handlers a writer that calls [Response.Start] before the first byte. If
+// next returns nil and nothing was sent, Serve settles the messages, with the
+// status of w or 200. If next returns an error and nothing was sent, the
+// framework's response to the error settles them; without such a response, they
+// are dropped after the end of the request. After a panic they are dropped at
+// once.
 //
 // The writer w is the framework's, or a wrapper by the adapter. Serve writes
 // the response of Options.NotAccepted to it, and uses these methods if w has

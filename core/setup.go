@@ -198,7 +198,7 @@ func (s *setup) create(ctx context.Context, path string, result SetupResult, res
 		s.events.log.Always(slog.LevelInfo, "created "+result.String())
 	case response != nil && response.StatusCode == http.StatusConflict:
 		result.Status = SetupExists
-		s.events.log.Always(slog.LevelInfo, result.String()+" exists; the server has updated nothing, so its settings may differ")
+		s.events.log.Always(slog.LevelInfo, result.String()+" already exists; the server did not update it, so its settings may differ")
 	default:
 		result.Status, result.Err = SetupFailed, err
 		s.events.log.Error("setup", result.String(), "cannot create "+result.String(), "error", err)
@@ -211,7 +211,8 @@ func (s *setup) create(ctx context.Context, path string, result SetupResult, res
 }
 
 // inParallel calls work for every item, a few at a time, and returns the
-// results in order. It panics if work panics, as with the app's transport.
+// results in order. A panic of work, such as one of the app's transport,
+// reaches the caller.
 func inParallel[T any](items []T, work func(T) SetupResult) []SetupResult {
 	if len(items) == 0 {
 		return nil
@@ -265,7 +266,7 @@ func (s *setup) keepTrying(ctx context.Context, report SetupReport) {
 		topics = stillFailed(topics, s.topics(ctx, topics))
 		consumers = stillFailed(consumers, s.consumers(ctx, consumers))
 		if left := len(topics) + len(consumers); left > 0 {
-			return fmt.Errorf("%d topics and consumers are left to create", left)
+			return fmt.Errorf("%d topics and consumers are not created yet", left)
 		}
 		return nil
 	}

@@ -91,7 +91,7 @@ func TestSetupTriesEachThoughOthersFail(t *testing.T) {
 	require.True(t, ok)
 	assert.Equal(t, map[string][]string{"topic": {"is invalid"}}, response.Errors)
 
-	assert.Contains(t, log.String(), `level=INFO msg="postoffice: topic \"taken\" exists; the server has updated nothing`)
+	assert.Contains(t, log.String(), `level=INFO msg="postoffice: topic \"taken\" already exists; the server did not update it`)
 	assert.Contains(t, log.String(), `level=ERROR msg="postoffice: cannot create topic \"broken\""`)
 	assert.Contains(t, log.String(), `Internal Server Error`)
 	assert.NotContains(t, log.String(), "caduceus")

@@ -2,7 +2,7 @@ package core
 
 import "fmt"
 
-// State is where an accepted message is. As text and in JSON it has the name
+// State is where an accepted message is. Its text and JSON forms are the name
 // that String returns.
 type State int
 
@@ -44,5 +44,5 @@ func (s *State) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("postoffice: %.40q is no state of a message", text)
+	return fmt.Errorf("postoffice: %.40q is not a state of a message", text)
 }

@@ -25,7 +25,7 @@ func TestStateIsItsNameInTextAndJSON(t *testing.T) {
 		assert.Equal(t, "unknown", state.String())
 	}
 	state := core.Stored
-	require.ErrorContains(t, state.UnmarshalText([]byte("lost")), `"lost" is no state`)
+	require.ErrorContains(t, state.UnmarshalText([]byte("lost")), `"lost" is not a state`)
 	assert.Equal(t, core.Stored, state, "what it was")
 	assert.Equal(t, core.Unknown, core.State(0), "never a success")
 }

@@ -4,14 +4,14 @@ import "time"
 
 // Stats describes the messages that a client holds in memory.
 type Stats struct {
-	// Queued is the number of messages in memory, waiting or being posted,
-	// including messages that a request holds. With Durable they are also in
-	// the outbox.
+	// Queued is the number of messages in memory, whether they wait or are
+	// being posted, including messages that a request holds. With Durable they
+	// are also in the outbox.
 	Queued int
 	// QueuedBytes is the size of their payloads in bytes.
 	QueuedBytes int
-	// MaxQueued and MaxQueuedBytes are the bounds of both. Messages beyond them
-	// go to the outbox.
+	// MaxQueued and MaxQueuedBytes are the limits of Queued and QueuedBytes.
+	// Messages beyond them go to the outbox.
 	MaxQueued, MaxQueuedBytes int
 	// AtRisk is the number of messages that a crash would lose now: messages in
 	// memory that are not in the outbox. AtRiskFor is the age of the oldest of
@@ -23,11 +23,11 @@ type Stats struct {
 	Breaker BreakerState
 	// OutboxBreaker is the state of the circuit breaker of the outbox; empty
 	// without an outbox. It opens after 3 consecutive calls to the outbox that
-	// ran out of time, and one call in a second probes the outbox then. While it
-	// is open, messages of [Durable] are posted within the call, and messages
-	// that the server does not accept either are refused at once with
-	// ErrNotAccepted or, with [Memory], stay in memory. Messages with
-	// WithDedupKey, which go to the outbox first, are refused, too.
+	// ran out of time; then one call in a second probes the outbox. While it is
+	// open, messages of [Durable] are posted within the call. Messages that the
+	// server does not accept either are refused at once with ErrNotAccepted or,
+	// with [Memory], stay in memory. Messages with WithDedupKey are also
+	// refused, because they must be stored first.
 	OutboxBreaker BreakerState
 }
 

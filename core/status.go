@@ -2,8 +2,8 @@ package core
 
 import "sync"
 
-// Status is a snapshot of a client's state, for pages and health checks of an
-// app. Getting it sends nothing.
+// Status is a snapshot of a client's state, for an app's pages and health
+// checks. Getting it sends no request.
 type Status struct {
 	// Breaker is the state of the circuit breaker in front of the server.
 	Breaker BreakerState
@@ -12,10 +12,10 @@ type Status struct {
 	OutboxBreaker BreakerState
 	// Setup has the latest outcome of each configured topic and consumer, in
 	// the order of the Config, from Start, Setup or a retry in the background.
-	// Topics and consumers that were not attempted yet are missing.
+	// Topics and consumers that have not been attempted yet are missing.
 	Setup SetupReport
-	// Untried is the number of configured topics and consumers that were not
-	// attempted yet.
+	// Untried is the number of configured topics and consumers that have not
+	// been attempted yet.
 	Untried int
 }
 

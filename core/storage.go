@@ -14,7 +14,8 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// storage stores messages in the outbox. Calls wait there for capacity.
+// storage stores messages in the outbox. Calls wait in its waitlist for
+// capacity.
 type storage struct {
 	store *storeguard.Store
 	// tx is the outbox if it can join transactions of callers; otherwise nil.
@@ -25,8 +26,8 @@ type storage struct {
 	token string
 	// stopping ends the waits.
 	stopping <-chan struct{}
-	// forced returns an error when the client stores messages that it would lose
-	// otherwise.
+	// forced returns an error when the client is forced to stop and would lose
+	// messages that it does not store now.
 	forced func() error
 }
 
@@ -87,7 +88,8 @@ func (s *storage) held(batch queue.Held) ([]outbox.Record, error) {
 	return records, err
 }
 
-// noPatience returns a context for callers that do not wait for capacity.
+// noPatience returns an ended context, for callers that do not wait for
+// capacity.
 func noPatience() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -97,9 +99,10 @@ func noPatience() context.Context {
 // holderTimeout bounds the query for the holder of a deduplication key.
 const holderTimeout = time.Second
 
-// holder returns the id of the record that holds the key of a record that was
-// just inserted: another record, or the inserted one. It returns the inserted
-// one if the query fails or the holder is already delivered.
+// holder returns the id of the record in the outbox that has the key of a
+// record that was just inserted: another record, or the inserted one. It
+// returns the id of the inserted one if the query fails or the record was
+// delivered in between.
 func (s *storage) holder(ctx context.Context, record outbox.Record) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), holderTimeout)
 	defer cancel()

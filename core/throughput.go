@@ -7,11 +7,11 @@ import (
 
 // Minute counts the outcomes of messages in a minute.
 type Minute struct {
-	// Begin is the begin of the minute. Minutes are counted from the creation
+	// Begin is the start of the minute. Minutes are counted from the creation
 	// of the client, not aligned to the wall clock.
 	Begin time.Time
-	// Delivered is the number of messages that the server has accepted, by a
-	// request or by its rescuer.
+	// Delivered is the number of messages that the server has accepted, in a
+	// request or through its rescuer.
 	Delivered int
 	// Stored is the number of messages stored in the outbox because they could
 	// not be delivered. They are counted again when they are delivered or dead.
@@ -29,11 +29,11 @@ type throughput struct {
 	born time.Time
 
 	mu sync.Mutex
-	// ring holds the minute n, counted from born, at n % minutes.
+	// ring holds minute n, counted from born, at index n % minutes.
 	ring [minutes]counted
 }
 
-// counted holds the counts of the minute with the number.
+// counted holds the counts of one minute.
 type counted struct {
 	number                  int
 	delivered, stored, dead int
@@ -68,7 +68,7 @@ func (c *Client) LastHour() []Minute {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	last := t.now()
-	began := time.Now().Add(-time.Since(t.born)) // by the current clock, which may have been adjusted
+	began := time.Now().Add(-time.Since(t.born)) // by the current wall clock, which may have been adjusted
 	var hour []Minute
 	for number := max(last-minutes+1, 0); number <= last; number++ {
 		minute := Minute{Begin: began.Add(time.Duration(number) * time.Minute)}

@@ -10,7 +10,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// acceptTogether accepts the messages of a unit of work. It uses or releases
+// acceptTogether accepts the messages of a unit of work, and uses or releases
 // their capacity in memory. It returns the batches that were not accepted.
 func (p *pipeline) acceptTogether(ctx context.Context, mode Mode, held []message.Batch) (Receipt, []message.Batch, error) {
 	var receipt Receipt
@@ -52,15 +52,15 @@ func (p *pipeline) release(held []message.Batch) {
 func (p *pipeline) discarded(held []message.Batch, cause error) {
 	for i := range held {
 		if cause != nil {
-			p.events.log.Error("not accepted", held[i].Topic, "messages of a unit of work are not accepted and discarded",
+			p.events.log.Error("not accepted", held[i].Topic, "messages of a unit of work were not accepted and are discarded",
 				"topic", held[i].Topic, "messages", len(held[i].Messages), "error", cause)
 		}
 		emit(p.events.observer.Discarded, Event{Topic: held[i].Topic, Messages: len(held[i].Messages), Err: cause})
 	}
 }
 
-// commitTogether stores all messages in one commit. If the outbox cannot, a
-// single message is posted instead: several could be accepted in part.
+// commitTogether stores all messages in one commit. If the outbox fails, it
+// posts a single message instead; posting several could succeed in part.
 func (p *pipeline) commitTogether(ctx context.Context, held []message.Batch) (Receipt, error) {
 	err := p.commit(ctx, true, held...)
 	if err == nil {
@@ -77,7 +77,7 @@ func (p *pipeline) commitTogether(ctx context.Context, held []message.Batch) (Re
 	return p.insteadOfCommit(ctx, &held[0], err)
 }
 
-// queueTogether queues the messages. It first stores those that have a
+// queueTogether queues the messages. It first stores the messages with a
 // deduplication key, because that can fail.
 func (p *pipeline) queueTogether(ctx context.Context, held []message.Batch) (Receipt, error) {
 	keyed, rest := splitKeyed(held)
@@ -95,9 +95,10 @@ func (p *pipeline) queueTogether(ctx context.Context, held []message.Batch) (Rec
 	return Receipt{State: Queued, IDs: ids}, nil
 }
 
-// postTogether posts the messages, those that can share a request together, and
-// stores those that the server does not accept in one commit. It first stores
-// the messages that have a deduplication key: if that fails, none is accepted.
+// postTogether groups messages that can share a request and posts them. It
+// stores the messages that the server does not accept in one commit. It begins
+// by storing the messages with a deduplication key: if that fails, none is
+// accepted.
 func (p *pipeline) postTogether(ctx context.Context, held []message.Batch) (Receipt, []message.Batch, error) {
 	p.release(held)
 	keyed, rest := splitKeyed(held)
@@ -139,7 +140,8 @@ func (p *pipeline) postTogether(ctx context.Context, held []message.Batch) (Rece
 }
 
 // admitTogether stores messages with deduplication keys in one commit, to be
-// posted from the outbox. It returns the IDs of the messages that hold the keys.
+// posted from the outbox. It returns the IDs of the messages that have the
+// keys.
 func (p *pipeline) admitTogether(ctx context.Context, keyed []message.Batch) ([]string, error) {
 	if len(keyed) == 0 {
 		return nil, nil
@@ -192,7 +194,7 @@ next:
 			}
 		}
 		group := held[i]
-		group.Messages = slices.Clip(group.Messages) // those of held stay as they are
+		group.Messages = slices.Clip(group.Messages) // appending must not change held
 		groups = append(groups, group)
 	}
 	return groups

@@ -11,12 +11,12 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/queue"
 )
 
-// errNeverEnded is why messages of a unit of work are dropped that nobody has
-// decided about.
-var errNeverEnded = errors.New("neither a response nor Publisher.End has ended their unit of work")
+// errNeverEnded is the reason for dropping the messages of a unit of work that
+// was never ended.
+var errNeverEnded = errors.New("the unit of work was ended neither by a response nor by Publisher.End")
 
 // endedGrace is the time after the end of a request's context within which a
-// response may still begin. The context also ends when the client hangs up, and
+// response may still begin. The context also ends when the client disconnects;
 // the framework then still writes the response to an error.
 const endedGrace = 10 * time.Second
 
@@ -30,33 +30,34 @@ type unit struct {
 
 	mu    sync.Mutex
 	ended bool
-	// lost is why messages were not accepted that should have been, or were
-	// dropped before somebody decided about them.
+	// lost is the reason why the messages were not accepted although they
+	// should have been, or were dropped before the unit ended.
 	lost error
 	held []message.Batch
-	// inCall means that Stop waits for the end: the handler runs.
+	// inCall means that Stop waits for the unit to end, because its handler
+	// runs.
 	inCall bool
-	// open means that the unit is in the set of the pipeline.
+	// open means that the unit is in pipeline.units.
 	open bool
-	// forget ends the wait of an open unit for the end of its request; nil for
-	// none.
+	// forget cancels the wait of an open unit for the end of its request; nil
+	// if there is none.
 	forget func() bool
 }
 
-// hold keeps messages until the unit ends. It reports false if it has ended:
-// they are then accepted by themselves. The caller has entered the gate.
+// hold keeps messages until the unit ends. It reports false if the unit has
+// ended: the caller then accepts them. The caller must have entered the gate.
 func (u *unit) hold(ctx context.Context, b *message.Batch) (held bool, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch {
 	case u.lost != nil:
-		return false, u.lost // the response says that nothing is accepted
+		return false, u.lost // the response has reported that nothing is accepted
 	case u.ended:
 		return false, u.expired(ctx)
 	}
-	// If memory is full, the call neither stores the messages, because they
-	// could not be dropped then, nor waits, because its own unit may be the one
-	// that has to end.
+	// If memory is full, the call fails. It cannot store the messages, because
+	// they could not be dropped then, and it cannot wait, because memory may be
+	// full of its own unit's messages.
 	if !u.pipeline.queue.ReserveSafe(b) {
 		return true, fmt.Errorf("%w: %w", ErrNotAccepted, queue.ErrFull)
 	}
@@ -71,8 +72,8 @@ func (u *unit) hold(ctx context.Context, b *message.Batch) (held bool, err error
 	return true, nil
 }
 
-// expired returns an error after the deadline of a call or of the request.
-// Nothing begins then, because somebody else has answered.
+// expired returns an error after the deadline of a call or of the request, when
+// a timeout has probably answered the request already.
 func (u *unit) expired(ctx context.Context) error {
 	for _, ctx := range [...]context.Context{ctx, u.request} {
 		if ctx != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -82,8 +83,8 @@ func (u *unit) expired(ctx context.Context) error {
 	return nil
 }
 
-// leaveOpen ends the wait of Stop for a unit whose handler has returned without
-// a response.
+// leaveOpen makes Stop no longer wait for a unit whose handler has returned
+// without a response.
 func (u *unit) leaveOpen() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -107,9 +108,10 @@ func (u *unit) setOpen() {
 	}
 }
 
-// take ends the unit and returns its messages. With counted, Stop waits until
-// the caller leaves the gate. With a cause, the messages are lost. The error is
-// why messages of the unit are lost; nil if they are not.
+// take ends the unit and returns its messages. If counted is true, the caller
+// must leave the gate, for which Stop waits. A non-nil cause marks the messages
+// as lost. The error is the reason why messages of the unit are lost; nil if
+// they are not.
 func (u *unit) take(cause error) (held []message.Batch, counted bool, lost error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -129,8 +131,8 @@ func (u *unit) take(cause error) (held []message.Batch, counted bool, lost error
 }
 
 // end ends the unit: Options.FlushOn decides whether its messages are accepted.
-// The receipt has the state Unknown if they are dropped. If they are lost
-// already, accepting them is an error.
+// The receipt has the state Unknown if they are dropped. If FlushOn accepts
+// messages that are already lost, end returns an error.
 func (u *unit) end(ctx context.Context, outcome Outcome) (receipt Receipt, err error) {
 	held, counted, lost := u.take(nil)
 	if held == nil && lost == nil {
@@ -171,15 +173,15 @@ func (u *unit) end(ctx context.Context, outcome Outcome) (receipt Receipt, err e
 	return receipt, err
 }
 
-// lose makes later messages of the unit fail, too.
+// lose makes later messages of the unit fail with the cause.
 func (u *unit) lose(cause error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.lost = cause
 }
 
-// discard ends the unit and drops its messages. With a cause, nobody has
-// decided so, and the messages are lost.
+// discard ends the unit and drops its messages. A non-nil cause means that
+// FlushOn did not decide so, and that the messages are lost.
 func (u *unit) discard(cause error) {
 	held, counted, _ := u.take(cause)
 	if counted {
@@ -188,8 +190,8 @@ func (u *unit) discard(cause error) {
 	u.pipeline.drop(held, cause)
 }
 
-// units is the set of the units of work that hold messages and that Stop does
-// not wait for. The zero value is ready for use.
+// units is the set of the units of work that hold messages and for which Stop
+// does not wait. The zero value is ready to use.
 type units struct {
 	mu   sync.Mutex
 	open map[*unit]struct{}

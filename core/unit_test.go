@@ -327,7 +327,7 @@ func TestStopDiscardsUnitsThatNeverEnded(t *testing.T) {
 		unitOf(t, p)
 		require.NoError(t, client.Stop(t.Context()))
 		assert.Len(t, seen.of("discarded"), 3)
-		assert.Contains(t, text.String(), "neither a response nor Publisher.End")
+		assert.Contains(t, text.String(), "neither by a response nor by Publisher.End")
 		isEmpty(t, client)
 		_, err := p.Publish(t.Context(), "orders", struct{}{})
 		require.ErrorIs(t, err, core.ErrClosed)

@@ -35,10 +35,10 @@ func loadOfRecords(records []outbox.Record) load {
 func (l load) within(other load) bool { return l.messages <= other.messages && l.bytes <= other.bytes }
 
 // waitlist holds the calls that wait for capacity in a full outbox. A call
-// waits behind another one only if it needs at least as much: the failure of a
-// larger one says nothing about it. In each group of calls that wait behind
-// each other, the first one polls the outbox and the others wait for it to
-// leave.
+// waits behind another one only if it needs at least as much capacity, because
+// a smaller message may fit where a larger one does not. Of the calls that wait
+// behind each other, the first one, the asker, polls the outbox; the others
+// wait for it to leave.
 type waitlist struct {
 	waiting atomic.Int32 // number of waiting calls
 
@@ -57,7 +57,7 @@ type waiter struct {
 	behind []*waiter
 }
 
-// blocks reports whether a waiting call needs no more than the load.
+// blocks reports whether a call that needs no more than the load is waiting.
 func (r *waitlist) blocks(l load) bool {
 	if r.waiting.Load() == 0 {
 		return false
@@ -67,7 +67,8 @@ func (r *waitlist) blocks(l load) bool {
 	return r.askerFor(l, nil) != nil
 }
 
-// askerFor returns an asker, other than the excluded one, that needs no more.
+// askerFor returns an asker that needs no more than the load, other than the
+// excluded one.
 func (r *waitlist) askerFor(l load, excluded *waiter) *waiter {
 	for _, asker := range r.askers {
 		if asker != excluded && asker.load.within(l) {
@@ -130,7 +131,7 @@ func (w *waiter) mayAsk() bool {
 }
 
 // next returns the channels to wait on before the next poll: the turn, or a
-// timer if it is already the call's turn. A nil waiter has neither.
+// timer if it is already the call's turn. Both are nil for a nil waiter.
 func (w *waiter) next() (turn <-chan struct{}, again <-chan time.Time) {
 	if w == nil {
 		return nil, nil

@@ -8,16 +8,18 @@ import (
 )
 
 // txKey is the context key of the transaction that the messages of one client
-// join. The pipeline stands for its client.
+// join. The pipeline identifies the client.
 type txKey struct{ pipeline *pipeline }
 
-// joined holds the transaction in a context, so that a nil one is found, too.
+// joined wraps the transaction in a context, which distinguishes a nil
+// transaction from none.
 type joined struct{ tx outbox.Tx }
 
 // WithTx returns a context that carries a transaction. Every Publish and
 // PublishBulk of this client and of its publishers with that context, or with
-// one derived from it, is part of the transaction, exactly as by [Client.PublishTx].
-// Services and repositories that get the context need not know of it:
+// one derived from it, is part of the transaction, exactly as with
+// [Client.PublishTx]. Services and repositories that receive the context do not
+// need to know about it:
 //
 //	tx, err := db.BeginTx(ctx, nil)
 //	…
@@ -26,9 +28,9 @@ type joined struct{ tx outbox.Tx }
 //	…
 //	err = tx.Commit()
 //
-// All payloads of a PublishBulk are part of the transaction, or none. Other
-// clients are not affected. A PublishTx uses its own transaction, and the
-// context of a nested WithTx the inner one. The mode and FlushOn of a request
+// The payloads of a PublishBulk are part of the transaction all or none. Other
+// clients are not affected. PublishTx uses its own transaction, and the context
+// of a nested WithTx carries the inner one. The mode and FlushOn of a request
 // have no effect on the messages.
 //
 // Use the context only while the transaction is open. WithTx itself reports no
@@ -49,7 +51,7 @@ func (c *Client) WithTx(ctx context.Context, tx outbox.Tx) context.Context {
 }
 
 // join makes a call part of the transaction in its context, if there is one.
-// Before the first WithTx it does not look.
+// Before the first call to WithTx, it does not search the context.
 func (p *pipeline) join(ctx context.Context, k *call) {
 	if k.inTx || !p.joins.Load() {
 		return

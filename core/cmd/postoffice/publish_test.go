@@ -88,7 +88,7 @@ func TestPublishBadPayload(t *testing.T) {
 		`{"card":private}`:           "the PAYLOAD is not valid JSON at byte 9",
 		`["private"]`:                "the PAYLOAD is a JSON list",
 		`"private"`:                  "the PAYLOAD is a JSON string",
-		`{"card":"private\u0000"}`:   "the PAYLOAD has card, which holds a NUL",
+		`{"card":"private\u0000"}`:   "the PAYLOAD has card, which contains a NUL",
 		"":                           "the PAYLOAD is empty",
 		`{"private":1} {"private":}`: "something after its JSON, at byte 14",
 	} {

@@ -7,12 +7,11 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/office"
 )
 
-// Bounds of the pauses between the attempts to deliver a stored message.
+// Bounds of the pauses between attempts to deliver a stored message.
 const (
 	backoffBase = time.Second
 	backoffMax  = 5 * time.Minute
-	// backoffMin keeps a message with a random pause near zero from being
-	// retried at once.
+	// backoffMin is the minimum pause, because full jitter can be near zero.
 	backoffMin = 50 * time.Millisecond
 	// misconfiguredBase is the base for failures that only a person or another
 	// app can resolve, such as a topic that the server does not have.
@@ -20,13 +19,13 @@ const (
 )
 
 // Backoff returns a random pause before the next attempt, after the given
-// number of attempts: full jitter below a ceiling that doubles from 1 s to 5
-// min, so that many processes do not retry at the same time.
+// number of attempts. It uses full jitter below a ceiling that doubles from 1 s
+// to 5 min, which spreads the retries of many processes.
 func Backoff(attempts int) time.Duration { return Jitter(backoffBase, backoffMax, attempts) }
 
 // BackoffOf is Backoff after a failure. It adds the pause to the server's
-// Retry-After, so that messages of one request are not retried together: one of
-// them may be the reason for it.
+// Retry-After, which spreads the retries of the messages of one request: one of
+// them may have caused the failure.
 func BackoffOf(f *office.Failure, attempts int) time.Duration {
 	base := backoffBase
 	if f.Class == office.UnknownTopic || f.Class == office.Misconfigured {
@@ -36,7 +35,7 @@ func BackoffOf(f *office.Failure, attempts int) time.Duration {
 }
 
 // FirstBackoff returns a random pause before messages that failed for the first
-// time are retried from the outbox, at least the server's Retry-After.
+// time are retried from the outbox. It is at least the server's Retry-After.
 func FirstBackoff(failures []*office.Failure) time.Duration {
 	pause := Backoff(1)
 	for _, f := range failures {

@@ -21,8 +21,8 @@ const (
 	// request: well below the server's limit of 8,000,000 bytes of body.
 	MaxBytes = 7_000_000
 	// maxWasted is how long a delivery with an outbox spends on failed
-	// requests. After that the rest goes back to the outbox, so that a batch of
-	// failing messages does not hold back others.
+	// requests. Then the remaining messages go back to the outbox, because a
+	// batch of failing messages must not hold back others.
 	maxWasted = 2 * time.Second
 	// askAfter is the number of consecutive failures, each possibly caused by a
 	// message, after which the server is checked.
@@ -36,8 +36,8 @@ var (
 	errUnneeded  = errors.New("no longer needed")
 )
 
-// unsent is the failure of messages that were not sent. It remains if the app's
-// transport panics.
+// unsent is the failure of messages that were not sent. Messages keep it if the
+// app's transport panics.
 var unsent = &office.Failure{Class: office.Transient, Cause: errPanicked}
 
 // Config configures a sender.
@@ -45,7 +45,8 @@ type Config struct {
 	Office *office.Office
 	// BulkLimit is the maximum number of payloads in a request.
 	BulkLimit int
-	// Outbox means that unsent messages are not lost: a delivery may end early.
+	// Outbox means that unsent messages are not lost, so a delivery may end
+	// early.
 	Outbox bool
 	// EnsureTopic creates a topic that the server does not know, if the app has
 	// configured it. It reports whether the server has the topic now.
@@ -65,8 +66,8 @@ func NewSender(config Config) *Sender {
 	return &Sender{Config: config, limits: newLimits(config.BulkLimit, MaxBytes)}
 }
 
-// TakesFew reports whether the server is known to take only few small messages in
-// one request of the topic.
+// TakesFew reports whether the server is known to accept only few small
+// messages of the topic in one request.
 func (s *Sender) TakesFew(topic string) bool { return s.limits.few(topic) }
 
 // Job describes a batch to send.
@@ -75,19 +76,19 @@ type Job struct {
 	// Deadline is the time after which no further request begins; zero for
 	// none.
 	Deadline time.Time
-	// GivenUp is called after the first request. An error means that the caller
-	// no longer needs the rest to be sent; nil for never.
+	// GivenUp is called after the first request; nil for never. An error means
+	// that the caller no longer needs the rest to be sent.
 	GivenUp func() error
-	// Unneeded reports, after the first request, that a message no longer needs
-	// to be sent; nil for none.
+	// Unneeded is called after the first request; nil for never. It reports
+	// whether a message no longer needs to be sent.
 	Unneeded func(index int) bool
-	// Awaited means that a caller waits: a failure that is likely the server's
-	// ends the delivery.
+	// Awaited means that a caller waits for the outcome: a failure that is
+	// probably the server's ends the delivery.
 	Awaited bool
-	// Timeout bounds each request with small messages; zero for the office's own
-	// timeouts.
+	// Timeout bounds each request with small messages; zero for the office's
+	// own timeouts.
 	Timeout time.Duration
-	// FailedBefore means that all messages have failed before: some may fail
+	// FailedBefore means that all messages have failed before, so some may fail
 	// every time.
 	FailedBefore bool
 	// Delivered is called after each request that the server accepted, with the
@@ -101,8 +102,8 @@ type Delivered struct {
 	Messages int
 	// Attempts is the maximum number of attempts of a message.
 	Attempts int
-	// Since is when the oldest message was accepted by the client; zero if not
-	// needed.
+	// Since is the time when the client accepted the oldest message; zero if
+	// not needed.
 	Since time.Time
 	// Jobs are the server's job IDs; nil if the answer had none.
 	Jobs       []int64
@@ -111,7 +112,7 @@ type Delivered struct {
 
 // Outcome is the result of a batch.
 type Outcome struct {
-	// Failures has one entry for each message, nil for delivered ones.
+	// Failures has one entry for each message: nil if it was delivered.
 	Failures []*office.Failure
 	// Jobs are the IDs of the server's jobs for the delivered messages.
 	Jobs []int64
@@ -133,24 +134,25 @@ func (o *Outcome) where(holds func(*office.Failure) bool) []int {
 	return indexes
 }
 
-// TimedOut reports whether a message failed because the server did not answer in
-// time.
+// TimedOut reports whether a message failed because the server did not answer
+// in time.
 func (o *Outcome) TimedOut() bool {
 	return slices.ContainsFunc(o.Failures, func(f *office.Failure) bool { return f != nil && f.TimedOut })
 }
 
-// Tried reports whether any message was sent, with or without success.
+// Tried reports whether any message was sent, successfully or not.
 func (o *Outcome) Tried() bool {
 	return slices.ContainsFunc(o.Failures, func(f *office.Failure) bool { return f == nil || !f.Untried })
 }
 
-// All returns an outcome with the same failure for every message, nil for none.
+// All returns an outcome with the same failure for every message; nil for a nil
+// failure.
 func All(messages int, f *office.Failure) *Outcome {
 	return &Outcome{Failures: slices.Repeat([]*office.Failure{f}, messages)}
 }
 
-// One sends the only message of a batch. If the server does not know a topic of
-// the app, One creates it and sends the message again.
+// One sends the only message of a batch. If the server does not have a topic of
+// the app, One creates the topic and sends the message again.
 func (s *Sender) One(ctx context.Context, b *message.Batch) ([]int64, *office.Failure) {
 	jobs, f := s.Office.Post(ctx, b, 0, office.Terms{})
 	if f != nil && f.Class == office.UnknownTopic && s.EnsureTopic(ctx, b.Topic) {
@@ -163,9 +165,9 @@ func (s *Sender) One(ctx context.Context, b *message.Batch) ([]int64, *office.Fa
 	return jobs, f
 }
 
-// Deliver sends as much of a batch as possible. It creates a topic as One does;
-// messages that were delivered, or failed in another way before, are not sent
-// again.
+// Deliver sends as much of a batch as possible. Like One it creates a missing
+// topic and sends the messages again, except for messages that were delivered
+// or failed for another reason.
 func (s *Sender) Deliver(ctx context.Context, job Job) *Outcome {
 	d := s.begin(job)
 	d.run(ctx)
@@ -173,7 +175,7 @@ func (s *Sender) Deliver(ctx context.Context, job Job) *Outcome {
 }
 
 // DeliverInBackground is Deliver for goroutines of the client: if the app's
-// transport panics, the unsent messages have failed.
+// transport panics, the unsent messages count as failed.
 func (s *Sender) DeliverInBackground(ctx context.Context, job Job) *Outcome {
 	d := s.begin(job)
 	_ = s.Guard("sending messages", func() error {
@@ -183,20 +185,20 @@ func (s *Sender) DeliverInBackground(ctx context.Context, job Job) *Outcome {
 	return &d.outcome
 }
 
-// delivery executes a job. It sends the largest bulk requests allowed. The
-// server accepts or refuses a request as a whole, so a single message can make
-// it fail, with any status. A failed request is therefore split: each failure
-// halves the size of the next request, each success doubles it. n messages, of
-// which k are at fault, need at most about 2n-k requests, and few if k is
-// small.
+// delivery executes a job. It sends bulk requests that are as large as allowed.
+// The server accepts or refuses a request as a whole, so a single message can
+// make it fail, with any status. A failed request is therefore split: each
+// failure halves the size of the next request, each success doubles it. If k of
+// n messages are at fault, this takes at most about 2n-k requests, and few if k
+// is small.
 //
-// A server that is down fails in the same way. To distinguish the two, the
-// delivery checks the server with a request without messages, see
+// A server that is down fails in the same way. To distinguish the two cases,
+// the delivery checks the server with a request without messages, see
 // [office.Office.Ask].
 type delivery struct {
 	*Sender
 	Job
-	// outcome has unsent for each message that was not sent yet.
+	// outcome has the failure unsent for each message that was not sent yet.
 	outcome Outcome
 	// halt is the reason to send nothing more.
 	halt *office.Failure
@@ -221,7 +223,8 @@ type cut struct {
 	left     int // messages left
 	smallest int // smallest size of a request so far
 	// tooMany means that the number of messages may be the cause: the server
-	// has a limit of jobs, payloads times consumers, and answers 500 above it.
+	// limits the jobs of a request, which are payloads times consumers, and
+	// answers 500 above the limit.
 	tooMany bool
 	// slow means that the request timed out.
 	slow bool
@@ -342,14 +345,14 @@ func (d *delivery) abandon(indexes []int) {
 	}
 	rest := *d.halt
 	rest.Untried = true
-	rest.RetryAfter = 0 // it does not apply to them
+	rest.RetryAfter = 0 // it only applies to messages that were sent
 	d.fail(indexes[sent:], &rest)
 }
 
 // chunk returns how many of the messages fit into the next request.
 func (d *delivery) chunk(indexes []int) int {
 	if d.Batch.Scheduled() || !d.Batch.Shares() {
-		return 1 // scheduled messages and messages with their own attributes have no bulk request
+		return 1 // the server has no bulk request for scheduled messages and different attributes
 	}
 	limit, bytes := d.limits.of(d.Batch.Topic)
 	size := len(d.Batch.Topic) + len(d.Batch.Attributes)
@@ -396,8 +399,8 @@ func (d *delivery) passed(n int) {
 	}
 }
 
-// canHalve reports whether the messages of a failed bulk request are sent in
-// smaller requests.
+// canHalve reports whether the messages of a failed bulk request are sent again
+// in smaller requests.
 func (d *delivery) canHalve(f *office.Failure) bool {
 	return f.Class == office.TooLarge || f.MayBeOneMessage() && (!d.Awaited || !f.LikelyOfServer())
 }
@@ -409,8 +412,8 @@ func (d *delivery) halve(f *office.Failure, indexes []int) {
 	d.size = half
 	switch {
 	case f.TimedOut:
-		// Either the messages were too many for the timeout, or one of them
-		// makes the server hang. Single requests find out in the least time.
+		// Either there were too many messages for the timeout, or one of them
+		// makes the server hang. Single requests find out fastest.
 		d.limits.slowDown(d.Batch.Topic, half)
 		d.cut = cut{left: len(indexes), slow: true}
 		d.size, d.wasted = 1, 0
@@ -425,8 +428,8 @@ func (d *delivery) halve(f *office.Failure, indexes []int) {
 	}
 }
 
-// judge decides, after a failure that settles n messages, whether the rest is
-// sent.
+// judge decides whether the rest is sent after a failure that settles n
+// messages.
 func (d *delivery) judge(f *office.Failure, n int) {
 	switch {
 	case d.Awaited && f.LikelyOfServer():
@@ -463,7 +466,8 @@ func (c *cut) begin(n int, tooMany bool) {
 }
 
 // advance records that n messages are settled. If none of the messages of a
-// failed request was at fault, their number was: the topic has a limit.
+// failed request was at fault, their number was the cause: the topic has a
+// limit.
 func (c *cut) advance(d *delivery, n int, delivered bool) {
 	if c.left == 0 {
 		return
@@ -474,7 +478,7 @@ func (c *cut) advance(d *delivery, n int, delivered bool) {
 	}
 }
 
-// fail sets the failure of messages, nil for none.
+// fail sets the failure of messages; nil means delivered.
 func (d *delivery) fail(indexes []int, f *office.Failure) {
 	for _, index := range indexes {
 		d.outcome.Failures[index] = f

@@ -13,7 +13,7 @@ import (
 )
 
 // NoAttributes is shared by all messages without attributes. It must not be
-// modified; it has no spare capacity, so appending to it copies.
+// modified. It has no spare capacity, so appending to it copies it.
 var NoAttributes = []byte("{}")
 
 // nameProblem returns the problem with the name of an attribute.
@@ -28,11 +28,11 @@ func nameProblem(name string) string {
 }
 
 // attributeText converts the value of an attribute to a string, or returns the
-// problem with it: strings are kept, booleans become true or false, numbers
-// have no exponent, times are RFC 3339 with nanoseconds, and durations are as
-// in "1.5s". Other values use [encoding.TextMarshaler], [fmt.Stringer] or
-// error, in this order, and pointers are dereferenced. Values without a text
-// form, such as a struct, a list or nil, are a problem.
+// problem with it: strings are unchanged, booleans become true or false,
+// numbers have no exponent, times are RFC 3339 with nanoseconds, and durations
+// have the form "1.5s". Other values use [encoding.TextMarshaler],
+// [fmt.Stringer] or error, in this order, and pointers are dereferenced. A
+// value without a text form, such as a struct, a list or nil, is a problem.
 func attributeText(value any) (text, problem string) {
 	text, problem = castAttribute(value)
 	if problem == "" {
@@ -41,13 +41,13 @@ func attributeText(value any) (text, problem string) {
 	return text, problem
 }
 
-// textProblem returns why the server cannot store a text unchanged.
+// textProblem returns the reason why the server cannot store a text unchanged.
 func textProblem(text string) string {
 	switch {
 	case !utf8.ValidString(text):
 		return "is not valid UTF-8"
 	case strings.IndexByte(text, 0) >= 0:
-		return "holds a NUL, which the server cannot store"
+		return "contains a NUL, which the server cannot store"
 	}
 	return ""
 }
@@ -100,18 +100,18 @@ func castAttribute(value any) (text, problem string) {
 		case v.CanFloat():
 			return floatText(v.Float(), v.Type().Bits())
 		}
-		return "", fmt.Sprintf("is %T, which has no text of its own; pass a string", value)
+		return "", fmt.Sprintf("is %T, which has no text form; pass a string", value)
 	}
-	return "", fmt.Sprintf("is %T, a pointer to too many pointers", value)
+	return "", fmt.Sprintf("is %T, which has too many levels of pointers", value)
 }
 
-// ownText calls the value's method that returns its text, if it has one. A
-// method that panics, such as a promoted method of a nil embedded pointer, is a
-// problem of the attribute and does not end the caller.
+// ownText calls the value's method that returns its text, if there is one. If
+// the method panics, such as a promoted method of a nil embedded pointer, the
+// attribute is invalid and the caller continues.
 func ownText(value any) (text, problem string, ok bool) {
 	defer func() {
 		if recover() != nil {
-			text, problem, ok = "", fmt.Sprintf("is %T, whose method that gives its text panics", value), true
+			text, problem, ok = "", fmt.Sprintf("is %T, whose text method panics", value), true
 		}
 	}()
 	switch value := value.(type) {

@@ -107,25 +107,25 @@ func TestAttributeTextFaults(t *testing.T) {
 		"nil error":              {(*net.OpError)(nil), "is a nil *net.OpError"},
 		"pointer to nil pointer": {&inner, "is a nil *string"},
 		"pointer to nil":         {&nothing, "is nil"},
-		"pointers without end":   {self, "a pointer to too many pointers"},
-		"method panics":          {withNilURL{}, "is message.withNilURL, whose method that gives its text panics"},
+		"pointers without end":   {self, "too many levels of pointers"},
+		"method panics":          {withNilURL{}, "is message.withNilURL, whose text method panics"},
 		"marshaler fails":        {failingText("SECRET"), "is message.failingText, whose MarshalText fails"},
 		"NaN":                    {math.NaN(), "is not a finite number"},
 		"infinite":               {float32(math.Inf(1)), "is not a finite number"},
 		"bytes":                  {[]byte("SECRET"), "is []uint8; convert it to a string"},
-		"list":                   {[]string{"SECRET"}, "is []string, which has no text of its own"},
-		"array":                  {[1]string{"SECRET"}, "is [1]string, which has no text of its own"},
+		"list":                   {[]string{"SECRET"}, "is []string, which has no text form"},
+		"array":                  {[1]string{"SECRET"}, "is [1]string, which has no text form"},
 		"raw":                    {json.RawMessage(`"SECRET"`), "; convert it to a string"},
-		"map":                    {map[string]string{"a": "SECRET"}, "is map[string]string, which has no text of its own"},
-		"struct":                 {struct{ A string }{"SECRET"}, "is struct { A string }, which has no text of its own"},
-		"pointer to struct":      {&payloadUser{Name: "SECRET"}, "is message.payloadUser, which has no text of its own"},
-		"function":               {func() {}, "is func(), which has no text of its own"},
-		"channel":                {make(chan int), "is chan int, which has no text of its own"},
-		"complex":                {1i, "is complex128, which has no text of its own"},
+		"map":                    {map[string]string{"a": "SECRET"}, "is map[string]string, which has no text form"},
+		"struct":                 {struct{ A string }{"SECRET"}, "is struct { A string }, which has no text form"},
+		"pointer to struct":      {&payloadUser{Name: "SECRET"}, "is message.payloadUser, which has no text form"},
+		"function":               {func() {}, "is func(), which has no text form"},
+		"channel":                {make(chan int), "is chan int, which has no text form"},
+		"complex":                {1i, "is complex128, which has no text form"},
 		"UTF-8":                  {"SECRET\xff", "is not valid UTF-8"},
 		"UTF-8 of a method":      {errors.New("SECRET\xff"), "is not valid UTF-8"},
-		"NUL":                    {"SECRET\x00", "holds a NUL"},
-		"NUL of a marshaler":     {textValue{"SECRET\x00"}, "holds a NUL"},
+		"NUL":                    {"SECRET\x00", "contains a NUL"},
+		"NUL of a marshaler":     {textValue{"SECRET\x00"}, "contains a NUL"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for kind, sets := range map[string][]AttributeSet{
@@ -144,7 +144,7 @@ func TestAttributeTextFaults(t *testing.T) {
 	for name, test := range map[string]struct{ name, field, problem string }{
 		"empty": {"", `attributes[""]`, "has an empty name"},
 		"UTF-8": {"a\xff", `attributes["a\xff"]`, "has a name that is not valid UTF-8"},
-		"NUL":   {"a\x00", `attributes["a\x00"]`, "has a name that holds a NUL"},
+		"NUL":   {"a\x00", `attributes["a\x00"]`, "has a name that contains a NUL"},
 	} {
 		t.Run("name "+name, func(t *testing.T) {
 			_, _, problem := plainly.EncodeObjects(nil, []AttributeSet{{Single: true, Name: test.name, Value: "SECRET"}}, false)

@@ -6,16 +6,16 @@ import (
 	"github.com/google/uuid"
 )
 
-// dedupSpace is the name space (RFC 9562, section 5.5) of the IDs of
-// deduplication keys.
+// dedupSpace is the name space (RFC 9562, section 5.5) for IDs that are derived
+// from deduplication keys.
 var dedupSpace = uuid.MustParse("c3cbe718-2c69-494e-888e-c1a18f5f69e5")
 
-// NewID returns a new message ID, a UUIDv7. It fails if the system has no
-// random numbers.
+// NewID returns a new message ID, a UUIDv7. It fails if the system cannot
+// provide random numbers.
 func NewID() (string, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
-		return "", fmt.Errorf("making a message id: %w", err)
+		return "", fmt.Errorf("creating a message id: %w", err)
 	}
 	return id.String(), nil
 }

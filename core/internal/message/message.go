@@ -1,14 +1,14 @@
 // Package message defines the messages that travel from a publishing call to
-// the server and to the outbox: batches, payloads and attributes, encoded and
-// checked once. It does not know requests, queues and stores.
+// the server and to the outbox: batches, payloads and attributes, which are
+// encoded and checked once. It knows neither requests nor queues nor stores.
 package message
 
 import "time"
 
 // Message is one message of a batch.
 type Message struct {
-	// ID is the message's ID in the outbox and, if its publisher requests that,
-	// in its attributes. It is empty until it is needed.
+	// ID is the message's ID in the outbox and, if requested, in its attributes
+	// or metadata. It is empty until it is needed.
 	ID string
 	// Payload is a JSON object.
 	Payload []byte
@@ -17,7 +17,7 @@ type Message struct {
 	Attributes []byte
 }
 
-// Batch holds messages of one topic with the same time of delivery that travel
+// Batch holds messages of one topic with the same delivery time that travel
 // together. Messages without attributes of their own can share a request.
 type Batch struct {
 	Topic string
@@ -30,7 +30,7 @@ type Batch struct {
 	// DedupKey is the deduplication key of the only message of the batch; empty
 	// for none.
 	DedupKey string
-	// Body is the body of one request with all messages, nil if it is not built
+	// Body is the body of one request with all messages; nil if it is not built
 	// yet. It is not valid for a subset of the messages, see Pick.
 	Body Body
 	// Origins are the observer's origins of messages that are sent after their
@@ -45,7 +45,7 @@ type Body interface {
 }
 
 // Scheduled reports whether the server must hold the messages back. It has no
-// bulk request for such messages.
+// bulk request for scheduled messages.
 func (b *Batch) Scheduled() bool { return !b.DeliverAt.IsZero() && b.DeliverAt.After(time.Now()) }
 
 // AttributesOf returns the attributes of a message.
@@ -56,8 +56,8 @@ func (b *Batch) AttributesOf(index int) []byte {
 	return b.Attributes
 }
 
-// Shares reports whether the messages can share a request with others: they
-// have no attributes of their own.
+// Shares reports whether the messages can share a request with others, because
+// they have no attributes of their own.
 func (b *Batch) Shares() bool { return len(b.Messages) == 0 || b.Messages[0].Attributes == nil }
 
 // PayloadBytes returns the bytes of all payloads.
@@ -69,7 +69,7 @@ func (b *Batch) PayloadBytes() int {
 	return sum
 }
 
-// Size returns the bytes of all messages, topics and attributes included. This
+// Size returns the bytes of all messages, including topics and attributes. This
 // is their size in an outbox.
 func (b *Batch) Size() int {
 	sum := 0
@@ -114,11 +114,11 @@ func (b *Batch) GiveIDs() error {
 	return nil
 }
 
-// CheckSize reports a payload that is too large in combination with its
-// attributes and topic.
+// CheckSize reports a payload that is too large together with its attributes
+// and topic.
 func CheckSize(path, topic string, payload, attributes []byte) *Problem {
 	if size := len(payload) + len(attributes) + len(topic); size > MaxBytes {
-		return problemAt(path, "is too large: %d bytes with its attributes, and the most is %d", size, MaxBytes)
+		return problemAt(path, "is too large: %d bytes with its attributes; the maximum is %d", size, MaxBytes)
 	}
 	return nil
 }

@@ -11,15 +11,15 @@ import (
 // IDName is the name of the attribute, or of the metadata, with a message's ID.
 const IDName = "message_id"
 
-// AttributeSet holds attributes that were passed together: Many, or, with
+// AttributeSet holds attributes that were passed together: Many or, with
 // Single, one Name and Value.
 type AttributeSet struct {
 	Many   map[string]any
 	Single bool
 	Name   string
 	Value  any
-	// Metadata is set for metadata. It travels among the attributes, or in the
-	// payload if the encoder puts it there.
+	// Metadata means that the set is metadata. It travels among the attributes,
+	// or in the payload if the encoder puts it there.
 	Metadata bool
 }
 
@@ -30,7 +30,7 @@ func (s *AttributeSet) len() int {
 	return len(s.Many)
 }
 
-// Object is an encoded JSON object of strings with sorted keys, so that equal
+// Object is an encoded JSON object of strings with sorted keys: equal
 // attributes have equal bytes. It must not be modified.
 type Object struct {
 	Text []byte
@@ -62,12 +62,12 @@ func (o Object) AppendWithID(to []byte, id string) []byte {
 type member struct {
 	name  string
 	value any
-	kind  string // how problems call it
-	// text is the encoded name and value, nil if they are not encoded yet, and
-	// problem what prevented that.
+	kind  string // its name in problems
+	// text is the encoded name and value; nil if they are not encoded yet.
+	// problem is the reason why they cannot be encoded.
 	text    []byte
 	problem *Problem
-	// inPayload is set for what travels in the payload.
+	// inPayload means that the member travels in the payload.
 	inPayload bool
 }
 
@@ -87,7 +87,7 @@ func (m *member) appendTo(to []byte) ([]byte, *Problem) {
 	}
 	text, problem := "", nameProblem(m.name)
 	kind, _, number := plainValue(m.value)
-	whole := kind == intValue || kind == int64Value // whose text needs no string
+	whole := kind == intValue || kind == int64Value // encoded without an intermediate string
 	if problem == "" && !whole {
 		text, problem = attributeText(m.value)
 	}
@@ -109,8 +109,8 @@ type Attributes struct {
 	faulty  bool // a member has a problem
 }
 
-// EncodeAttributes encodes attributes that several calls share, nil for none.
-// A call gets the problem of an attribute, unless it replaces the attribute.
+// EncodeAttributes encodes attributes that several calls share; nil for none. A
+// call gets the problem of an attribute, unless it replaces the attribute.
 func EncodeAttributes(attributes map[string]any) *Attributes {
 	if len(attributes) == 0 {
 		return nil
@@ -150,13 +150,12 @@ func sortMembers(members []member) {
 	}
 }
 
-// EncodeObjects encodes the attributes and the metadata of a call: those that
-// it shares with others, nil for none, and its own, of which later ones replace
-// earlier ones. If the encoder puts metadata into payloads, the shared
-// attributes are metadata, too, and an attribute of the call replaces metadata
-// of its name. With identified, there is room for IDs among the metadata, or
-// among the attributes if they hold the metadata, and a member of its name is
-// left out.
+// EncodeObjects encodes the attributes and the metadata of a call: the shared
+// ones, nil for none, and the call's own, where later ones replace earlier
+// ones. If the encoder puts metadata into payloads, the shared attributes are
+// metadata, too, and an attribute of the call replaces metadata with the same
+// name. With identified, the metadata, or the attributes if they contain the
+// metadata, have a place for IDs, and a member named IDName is omitted.
 //
 // The metadata is valid until the next call or Reset.
 func (e *Encoder) EncodeObjects(shared *Attributes, sets []AttributeSet, identified bool) (attributes, metadata Object, problem *Problem) {
@@ -238,21 +237,21 @@ func (e *Encoder) collect(shared *Attributes, sets []AttributeSet) {
 	sortMembers(e.members)
 }
 
-// maxRecent is the number of attributes that an encoder remembers, and
+// maxRecent is the number of attribute objects that an encoder remembers, and
 // maxRecentBytes the maximum size of each.
 const (
 	maxRecent      = 4
 	maxRecentBytes = 1 << 10
 )
 
-// recent are the last attributes of an encoder. They are never modified.
+// recent are the last attribute objects of an encoder. They are never modified.
 type recent struct {
 	texts [maxRecent][]byte
-	next  int // the oldest of them
+	next  int // index of the oldest
 }
 
 // lasting returns a copy of a text that is never modified. Consecutive messages
-// usually have equal attributes, and share one copy.
+// usually have equal attributes and share one copy.
 func (r *recent) lasting(text []byte) []byte {
 	if len(text) == len("{}") {
 		return NoAttributes

@@ -9,23 +9,23 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
-// MaxBytes is the limit of the payload, attributes and topic of a message
-// together. It is below the server's limit of a body, with a margin for the
-// rest of the body.
+// MaxBytes is the limit for the payload, attributes and topic of a message
+// together. It is below the server's limit for a request body, which contains
+// more than these.
 const MaxBytes = 7_000_000
 
-// maxIntegerDigits is the limit of the digits of an integer, and of the integer
-// part of another number. The server's work grows with the square of the
-// digits: it takes 9 ms for 5,000 digits and a second for 50,000, and it
-// refuses more than 131,072.
+// maxIntegerDigits is the limit for the digits of an integer, and of the
+// integer part of another number. The server's work grows with the square of
+// the digits: 5,000 digits take 9 ms and 50,000 take a second, and it refuses
+// more than 131,072.
 const maxIntegerDigits = 5000
 
-// maxPayloadDepth is the limit of nested objects and lists. JSON parsers on the
-// way have limits of their own, such as 10,000 of encoding/json; no message
-// needs so many.
+// maxPayloadDepth is the limit for nested objects and lists. JSON parsers have
+// their own limits, such as 10,000 in encoding/json; no message needs that
+// much.
 const maxPayloadDepth = 1000
 
-const wantObject = "it must encode to a JSON object, as a map or a struct does"
+const wantObject = "it must encode to a JSON object, such as a map or a struct"
 
 // Encoder encodes payloads as JSON, each once, and checks that the server
 // accepts them and passes them on unchanged. It reuses its setup and its
@@ -34,10 +34,10 @@ const wantObject = "it must encode to a JSON object, as a map or a struct does"
 // The encoding is that of Marshal, or of encoding/json without HTML escaping:
 // time.Time becomes RFC 3339 text, time.Duration a number of nanoseconds,
 // []byte base64 text, and big.Int a number; decimal types use their own
-// MarshalJSON or MarshalText, and json.RawMessage is kept. The server keeps
-// integers exactly and converts other numbers to doubles, so exact decimals
-// must be strings. If raw JSON has a duplicate key, the server keeps the first.
-// It overwrites a payload's key "attributes".
+// MarshalJSON or MarshalText, and json.RawMessage is unchanged. The server
+// keeps integers exactly and converts other numbers to doubles, so exact
+// decimals must be strings. If raw JSON has a duplicate key, the server keeps
+// the first. It overwrites a payload's key "attributes".
 type Encoder struct {
 	json   *json.Encoder
 	buffer []byte
@@ -46,8 +46,9 @@ type Encoder struct {
 	marshal func(any) ([]byte, error)
 	// metadataInPayload puts metadata into payloads.
 	metadataInPayload bool
-	// lastType is the type of the last payload, and plain whether it is plain.
-	// Both are cached because consecutive messages are usually alike.
+	// lastType is the type of the last payload, and plain is the result of
+	// isPlain for it. Both are cached, because consecutive messages usually
+	// have the same type.
 	lastType reflect.Type
 	plain    bool
 	// Buffers of EncodeObjects.
@@ -88,7 +89,7 @@ func (e *Encoder) Reset() {
 	}
 }
 
-// Write collects the encoded text, unless it is too large.
+// Write collects the encoded text up to its maximum size.
 func (e *Encoder) Write(text []byte) (int, error) {
 	e.size += len(text)
 	if e.size <= MaxBytes+len("\n") {
@@ -97,8 +98,8 @@ func (e *Encoder) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// Encode encodes and checks a payload. The text begins with the metadata and
-// the ID, empty for none, as the value of the reserved key, if there are any.
+// Encode encodes and checks a payload. If there is metadata or an ID, the text
+// begins with both as the value of the reserved key. The ID may be empty.
 //
 // The path names the payload in the problem. A problem contains types and paths
 // within the payload, never its values. The result is valid until the next
@@ -108,10 +109,10 @@ func (e *Encoder) Encode(path string, payload any, metadata Object, id string) (
 	case nil:
 		return nil, problemAt(path, "is nil; %s", wantObject)
 	case []byte:
-		return nil, problemAt(path, "is []byte, which encodes to base64 text; pass json.RawMessage for what is JSON already")
+		return nil, problemAt(path, "is []byte, which encodes to base64 text; pass json.RawMessage for encoded JSON")
 	case string:
 		if strings.HasPrefix(strings.TrimSpace(payload), "{") {
-			return nil, problemAt(path, "is a string of JSON; pass json.RawMessage for what is JSON already")
+			return nil, problemAt(path, "is a string of JSON; pass json.RawMessage for encoded JSON")
 		}
 		return nil, problemAt(path, "is a string; %s", wantObject)
 	}
@@ -144,7 +145,7 @@ func (e *Encoder) begin(metadata Object, id string) {
 	}
 }
 
-// joined returns the text, in which the payload begins at start, as one object.
+// joined returns the text as one object; the payload begins at start.
 func (e *Encoder) joined(start int) []byte {
 	if start == 0 {
 		return e.buffer
@@ -173,13 +174,13 @@ func (e *Encoder) encode(path string, payload any) *Problem {
 		e.size -= len("\n")
 	}
 	if e.size > MaxBytes {
-		return problemAt(path, "is too large: %d bytes, and the most is %d", e.size, MaxBytes)
+		return problemAt(path, "is too large: %d bytes; the maximum is %d", e.size, MaxBytes)
 	}
 	e.buffer = e.buffer[:start+e.size]
 	return nil
 }
 
-// check reports what the server refuses or changes in an encoded payload.
+// check reports what the server would refuse or change in an encoded payload.
 func (e *Encoder) check(path string, payload any, encoded []byte) *Problem {
 	if len(encoded) == 0 || encoded[0] != '{' {
 		if e.marshal != nil && len(encoded) > 0 && !json.Valid(encoded) {
@@ -188,7 +189,7 @@ func (e *Encoder) check(path string, payload any, encoded []byte) *Problem {
 		return notObject(path, payload, encoded)
 	}
 	if len(encoded) == len("{}") && losesAll(payload) {
-		return problemAt(path, "is %T and encodes to {}: nothing of what it holds would be sent", payload)
+		return problemAt(path, "is %T and encodes to {}: none of its content would be sent", payload)
 	}
 	if e.marshal == nil && e.hasPlainType(payload) && isSound(encoded) {
 		return nil
@@ -205,7 +206,7 @@ func (e *Encoder) check(path string, payload any, encoded []byte) *Problem {
 	}
 	if replaced {
 		if place, found := findInvalidText(payload); found {
-			return problemAt(path+place, "holds text that is not valid UTF-8")
+			return problemAt(path+place, "contains text that is not valid UTF-8")
 		}
 	}
 	return nil

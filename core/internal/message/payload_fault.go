@@ -70,7 +70,7 @@ func encodingProblem(field string, payload any, err error) *Problem {
 			return failed && v.CanInterface() && failsToMarshal(v)
 		})
 		if !found {
-			return problemAt(field, "holds %v, whose method that encodes it failed", failed.Type)
+			return problemAt(field, "contains %v, whose marshaling method failed", failed.Type)
 		}
 		if culprit.Type() == reflect.TypeFor[json.RawMessage]() {
 			// The error does not contain the offset, so the text is parsed
@@ -80,11 +80,11 @@ func encodingProblem(field string, payload any, err error) *Problem {
 				return problemAt(field+path, "is json.RawMessage, but not valid JSON at byte %d", syntax.Offset)
 			}
 		}
-		return problemAt(field+path, "is %v, whose method that encodes it failed", culprit.Type())
+		return problemAt(field+path, "is %v, whose marshaling method failed", culprit.Type())
 	}
 	if unsupported, ok := errors.AsType[*json.UnsupportedTypeError](err); ok {
 		path, _ := findValue(payload, func(v reflect.Value) bool { return v.Type() == unsupported.Type })
-		return problemAt(field+path, "is %v, which JSON has no form for", unsupported.Type)
+		return problemAt(field+path, "is %v, which has no JSON form", unsupported.Type)
 	}
 	if unsupported, ok := errors.AsType[*json.UnsupportedValueError](err); ok {
 		path, found := findValue(payload, func(v reflect.Value) bool {
@@ -94,15 +94,15 @@ func encodingProblem(field string, payload any, err error) *Problem {
 		case found:
 			return problemAt(field+path, "is not a finite number")
 		case unsupported.Value.IsValid():
-			return problemAt(field, "holds a cycle through %v", unsupported.Value.Type())
+			return problemAt(field, "contains a cycle through %v", unsupported.Value.Type())
 		}
-		return problemAt(field, "holds a cycle or another value that JSON has no form for")
+		return problemAt(field, "contains a cycle or another value without a JSON form")
 	}
 	path, found := findValue(payload, func(v reflect.Value) bool {
 		return v.Type() == reflect.TypeFor[json.Number]() && v.CanInterface() && failsToMarshal(v)
 	})
 	if found {
-		return problemAt(field+path, "is a json.Number that is no number")
+		return problemAt(field+path, "is a json.Number that is not a number")
 	}
 	return problemAt(field, "is %T, which cannot be encoded as JSON", payload)
 }
@@ -115,7 +115,7 @@ func failsToMarshal(v reflect.Value) bool {
 	return err != nil
 }
 
-// pathAt returns the path to the value at the offset of the JSON text, such as
+// pathAt returns the path to the value at an offset of the JSON text, such as
 // ".user.names[2]". For a key it is the path to its object.
 func pathAt(text []byte, offset int) string {
 	type level struct {
@@ -169,8 +169,8 @@ func pathAt(text []byte, offset int) string {
 	}
 }
 
-// pathKey returns a key as part of a path. A key that is not a plain name may
-// be data, such as an address or a card number, and is not shown.
+// pathKey returns a key as part of a path. A key that is not a plain name is
+// hidden, because it may be data, such as an address or a card number.
 func pathKey(key string) string {
 	if key == "" || len(key) > 40 {
 		return "[?]"
@@ -215,11 +215,11 @@ func textMarshaler(v reflect.Value) (encoding.TextMarshaler, bool) {
 	return marshaler, ok
 }
 
-// findValue walks through the values that encoding/json encodes and returns the
-// path to the first value with the fault, or to the object whose key has it. It
-// locates a certain or likely fault. It walks through the exported fields of
-// values with a MarshalJSON method, because many of them encode their fields
-// with the methods of their types removed.
+// findValue visits the values that encoding/json encodes and returns the path
+// to the first value with the fault, or to the object whose key has it. It
+// locates a fault that is certain or likely to exist. It also visits the
+// exported fields of values with a MarshalJSON method, because many such
+// methods encode these fields through a type without methods.
 func findValue(payload any, fault func(reflect.Value) bool) (path string, found bool) {
 	finder := valueFinder{fault: fault, seen: map[seenValue]bool{}}
 	if v := reflect.ValueOf(payload); v.IsValid() && finder.find(v) {
@@ -233,10 +233,10 @@ func findValue(payload any, fault func(reflect.Value) bool) (path string, found 
 
 type valueFinder struct {
 	fault func(reflect.Value) bool
-	// seen holds the visited values, because values may share parts and, in
-	// parts that are not encoded, form cycles.
+	// seen holds the visited values, because values may share parts, and parts
+	// that are not encoded may form cycles.
 	seen  map[seenValue]bool
-	steps []string // of the path, in reverse
+	steps []string // the path, in reverse
 }
 
 type seenValue struct {
@@ -260,7 +260,7 @@ func (f *valueFinder) find(v reflect.Value) bool {
 			return false
 		}
 		for _, key := range sortedKeys(v) {
-			value, name := v.MapIndex(key), "" // which is shown as unknown
+			value, name := v.MapIndex(key), "" // a key that cannot be shown
 			if key.Kind() == reflect.String {
 				name = key.String()
 				key = reflect.ValueOf(name) // encoding/json does not call methods of string keys
@@ -287,8 +287,8 @@ func (f *valueFinder) find(v reflect.Value) bool {
 	return false
 }
 
-// sortedKeys returns the keys of a map, with strings sorted, so that the result
-// is deterministic if there are several faults.
+// sortedKeys returns the keys of a map, with strings sorted, which makes the
+// result deterministic if there are several faults.
 func sortedKeys(v reflect.Value) []reflect.Value {
 	keys := v.MapKeys()
 	if v.Type().Key().Kind() == reflect.String {

@@ -6,8 +6,8 @@ import (
 	"errors"
 )
 
-// callMarshal encodes a payload with the encoder of the app. It copies the
-// text into the buffer, because the app may reuse its own.
+// callMarshal encodes a payload with the app's encoder. It copies the text into
+// the buffer, because the app may reuse its own memory.
 func (e *Encoder) callMarshal(path string, payload any) (problem *Problem) {
 	done := false
 	defer func() {
@@ -33,7 +33,7 @@ func malformed(path string, payload any, encoded []byte) *Problem {
 	var raw json.RawMessage
 	err := json.Unmarshal(encoded, &raw)
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return problemAt(path, "is %T, which encodes to text that is not valid JSON at byte %d", payload, syntax.Offset)
+		return problemAt(path, "is %T, whose encoding is not valid JSON at byte %d", payload, syntax.Offset)
 	}
-	return problemAt(path, "is %T, which encodes to text that is not valid JSON", payload)
+	return problemAt(path, "is %T, whose encoding is not valid JSON", payload)
 }

@@ -12,8 +12,8 @@ import (
 // plainTypes caches isPlain by the type of the payload.
 var plainTypes sync.Map // of reflect.Type to bool
 
-// isSound reports whether the encoding of a plain type needs no further check:
-// its only possible faults are invalid text and the reserved key. encoding/json
+// isSound reports whether the encoding of a plain type needs no further check.
+// Its only possible faults are invalid text and the reserved key: encoding/json
 // writes a NUL as an escape, and invalid UTF-8 as an escape or as U+FFFD.
 func isSound(encoded []byte) bool {
 	return bytes.IndexByte(encoded, '\\') < 0 && !bytes.Contains(encoded, []byte("\ufffd")) && !mayHoldReserved(encoded)

@@ -13,16 +13,16 @@ import (
 // Problems that scanPayload finds.
 const (
 	problemSyntax    = "is not valid JSON"
-	problemReserved  = "is a key that is reserved for metadata; core.WithMetadata adds some"
-	problemNUL       = `holds a NUL (\u0000), which the server cannot store`
-	problemSurrogate = "holds a lone surrogate escape, which stands for no character"
+	problemReserved  = "is a key that is reserved for metadata; add metadata with core.WithMetadata"
+	problemNUL       = `contains a NUL (\u0000), which the server cannot store`
+	problemSurrogate = "contains a lone surrogate escape, which is not a character"
 	problemUTF8      = "is not valid UTF-8"
 	problemNumber    = "is a number too large for a double"
-	problemDigits    = "is a number with more than 5,000 digits before its point, which the server takes too long to read; send it as a string"
-	problemDepth     = "is nested too deep"
+	problemDigits    = "is a number with more than 5,000 integer digits, which takes the server too long to parse; send it as a string"
+	problemDepth     = "is nested too deeply"
 )
 
-// scanState is what may come next in a JSON text.
+// scanState tells which token may come next in a JSON text.
 type scanState uint8
 
 const (
@@ -35,11 +35,11 @@ const (
 	wantEnd
 )
 
-// scanPayload checks that a text is one JSON value, and searches it for what
-// the server refuses or changes, and for the reserved key. It returns the
+// scanPayload checks that a text is one JSON value, and searches it for content
+// that the server refuses or changes, and for the reserved key. It returns the
 // problem and its offset, and whether the text contains U+FFFD. Depending on
-// its version, encoding/json writes U+FFFD as an escape or as three bytes in
-// place of invalid UTF-8.
+// its version, encoding/json replaces invalid UTF-8 with U+FFFD as an escape or
+// as three bytes.
 func scanPayload(text []byte) (problem string, offset int, replaced bool) {
 	var lists [maxPayloadDepth/64 + 1]uint64 // a bit for each open list
 	depth, state, inList := 0, wantValue, false
@@ -176,7 +176,8 @@ func scanString(text []byte, i int) (s scannedString) {
 
 // nextSpecial returns the offset, from i on, of the first special byte within a
 // string: a quote, a backslash, a control character or a non-ASCII byte. It
-// reads 8 bytes at a time, because most of a payload is plain text in strings.
+// reads 8 bytes at a time, because payloads consist mostly of plain text in
+// strings.
 func nextSpecial(text []byte, i int) int {
 	const (
 		ones    = 0x0101010101010101
@@ -202,8 +203,7 @@ func nextSpecial(text []byte, i int) int {
 }
 
 // scanEscape checks the escape whose backslash is at i. It returns the offset
-// of the escape's last byte and whether the escape may stand for replaced
-// bytes.
+// of the escape's last byte and whether the escape may replace invalid bytes.
 func scanEscape(text []byte, i int) (last int, replaced bool, problem string) {
 	if i+1 >= len(text) {
 		return i, false, problemSyntax
@@ -254,7 +254,7 @@ func codeUnit(text []byte, i int) (rune, bool) {
 }
 
 // mayHoldReserved reports whether an unescaped JSON text may have the reserved
-// key. It is wrong at most for a text that has the key's name elsewhere.
+// key. It may also return true for a text with the key's name in another place.
 func mayHoldReserved(text []byte) bool {
 	return bytes.Contains(text, []byte(wire.MetadataKey))
 }
@@ -343,7 +343,8 @@ func scanNumber(text []byte, i int) (end int, exponent, ok bool) {
 	return i, false, true
 }
 
-// skipDigits returns the offset, from i on, of the first byte that is no digit.
+// skipDigits returns the offset, from i on, of the first byte that is not a
+// digit.
 func skipDigits(text []byte, i int) int {
 	for i < len(text) && '0' <= text[i] && text[i] <= '9' {
 		i++
@@ -351,12 +352,12 @@ func skipDigits(text []byte, i int) int {
 	return i
 }
 
-// safeDigits is a number of digits for which a number without exponent is below
+// safeDigits is a number of digits that keeps a number without exponent below
 // 1.8e308.
 const safeDigits = 300
 
-// numberProblem returns why the server cannot read a number, or not fast
-// enough.
+// numberProblem returns the reason why the server cannot parse a number, or not
+// fast enough.
 func numberProblem(number []byte) string {
 	integer := number
 	if end := bytes.IndexAny(number, ".eE"); end >= 0 {

@@ -7,7 +7,7 @@ type Problem struct {
 	// Path names the part of the message, such as "topic", "payload.user.name"
 	// or "payload[7]".
 	Path string
-	// Text describes the problem, never the value.
+	// Text describes the problem. It never contains the value.
 	Text string
 	// Cause is the underlying error, if there is one. Its text may contain the
 	// value.

@@ -3,8 +3,8 @@ package message
 import "time"
 
 // repeat remembers the sets that an encoder has encoded last, and their
-// objects: consecutive messages usually have the same attributes. It keeps
-// copies, because texts of the app may be parts of large ones.
+// objects, because consecutive messages usually have the same attributes. It
+// keeps copies, because a small text may keep a large one of the app in memory.
 type repeat struct {
 	inputs     []input
 	text       []byte // names and values of the inputs, one after the other
@@ -14,7 +14,7 @@ type repeat struct {
 	attributes, metadata Object
 }
 
-// input is an attribute of a set as it was passed.
+// input is an attribute of a set as the caller passed it.
 type input struct {
 	set      int // index of the set
 	metadata bool
@@ -25,7 +25,8 @@ type input struct {
 	number            int64
 }
 
-// valueKind is a type of values that are compared cheaply and cannot change.
+// valueKind is the kind of a value that can be compared cheaply and cannot
+// change.
 type valueKind uint8
 
 const (
@@ -37,7 +38,7 @@ const (
 	durationValue
 )
 
-// plainValue returns the kind of a value and what determines its text.
+// plainValue returns the kind of a value and the data that determines its text.
 func plainValue(value any) (kind valueKind, text string, number int64) {
 	switch value := value.(type) {
 	case string:
@@ -57,13 +58,13 @@ func plainValue(value any) (kind valueKind, text string, number int64) {
 	return otherValue, "", 0
 }
 
-// Bounds of what is remembered.
+// Bounds of the remembered sets.
 const (
 	maxRepeatInputs = 16
 	maxRepeatBytes  = 1 << 10
 )
 
-// matches reports whether the sets are those that are remembered.
+// matches reports whether the sets are the remembered ones.
 func (r *repeat) matches(sets []AttributeSet, identified bool) bool {
 	if !r.valid || r.identified != identified {
 		return false
@@ -110,8 +111,8 @@ func (r *repeat) has(first, end int, name string, value any, metadata bool) bool
 	return false
 }
 
-// remember remembers sets and their objects, unless they have values that
-// cannot be compared cheaply, or too many.
+// remember stores sets and their objects, unless there are too many or they
+// have values that cannot be compared cheaply.
 func (r *repeat) remember(sets []AttributeSet, identified bool, attributes, metadata Object) {
 	r.inputs, r.text = r.inputs[:0], r.text[:0]
 	r.valid, r.attributes, r.metadata = false, Object{}, Object{}

@@ -21,10 +21,10 @@ func CheckName(path, name string) *Problem {
 		return problemAt(path, "is not valid UTF-8")
 	}
 	if strings.IndexByte(name, 0) >= 0 {
-		return problemAt(path, "holds a NUL")
+		return problemAt(path, "contains a NUL")
 	}
 	if length := utf8.RuneCountInString(name); length > wire.MaxNameLength {
-		return problemAt(path, "has %d characters; the server takes at most %d", length, wire.MaxNameLength)
+		return problemAt(path, "has %d characters; the server accepts at most %d", length, wire.MaxNameLength)
 	}
 	return nil
 }

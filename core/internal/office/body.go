@@ -9,8 +9,8 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/message"
 )
 
-// scheduleLayout is the format of schedule_at: ISO 8601 with microseconds, the
-// precision of the server, and with the required offset.
+// scheduleLayout is the format of schedule_at: ISO 8601 with microseconds,
+// which is the precision of the server, and with the required offset.
 const scheduleLayout = "2006-01-02T15:04:05.000000Z07:00"
 
 // body is the body of a request.
@@ -22,9 +22,8 @@ type body struct {
 
 func (b body) size() int { return len(b.text) }
 
-// open returns a reader of the body. Without a counter it has a type that
-// net/http knows to be in memory, so net/http sends the body together with the
-// headers.
+// open returns a reader of the body. Without a counter, net/http knows the type
+// of the reader as one in memory, and sends the body together with the headers.
 func (b body) open() io.ReadCloser {
 	if b.collected != nil {
 		return b.collected.open()
@@ -32,13 +31,13 @@ func (b body) open() io.ReadCloser {
 	return io.NopCloser(bytes.NewReader(b.text))
 }
 
-// Collector collects payloads of a topic into the body of a bulk request, so
-// that each payload is copied once. Call Begin first; the zero Collector is
-// ready for it.
+// Collector collects payloads of a topic in the body of a bulk request, which
+// copies each payload only once. Call Begin before other methods of the zero
+// Collector.
 type Collector struct {
 	text []byte
 	head int
-	// ends are the offsets of the ends of the payloads; a comma follows each.
+	// ends are the end offsets of the payloads; a comma follows each payload.
 	ends      []int
 	messages  []message.Message
 	collected Collected
@@ -53,7 +52,7 @@ func (c *Collector) Begin(topic string) {
 // Size returns the size of the body so far and its number of payloads.
 func (c *Collector) Size() (bytes, payloads int) { return len(c.text), len(c.ends) }
 
-// Grow allocates capacity for a body of the given size, as reported by Size.
+// Grow allocates capacity for a body of the given size, in the units of Size.
 func (c *Collector) Grow(bytes, payloads int) {
 	c.text = slices.Grow(c.text, max(bytes-len(c.text), 0))
 	c.ends = slices.Grow(c.ends, max(payloads-len(c.ends), 0))
@@ -81,8 +80,8 @@ func (c *Collector) Finish(b *message.Batch) *Collected {
 	return &c.collected
 }
 
-// Collected is the body of a finished [Collector]. It counts its readers, so
-// that its buffers can be reused.
+// Collected is the body of a finished [Collector]. It counts its readers:
+// without readers, its buffers can be reused.
 type Collected struct {
 	text    []byte
 	readers atomic.Int32
@@ -96,19 +95,20 @@ func (c *Collected) open() io.ReadCloser {
 	return &countedReader{Reader: bytes.NewReader(c.text), readers: &c.readers}
 }
 
-// Free reports whether the body has no readers. The transport ends a reader by
-// closing it.
+// Free reports whether the body has no readers. The transport releases a reader
+// by closing it.
 func (c *Collected) Free() bool { return c.readers.Load() == 0 }
 
-// countedReader counts until it is closed. An http.RoundTripper closes a body
-// when it no longer reads it, possibly after it has returned.
+// countedReader is a reader that counts until it is closed. An
+// http.RoundTripper closes a body when it no longer reads it, possibly after
+// RoundTrip has returned.
 type countedReader struct {
 	*bytes.Reader
 	readers *atomic.Int32
 	closed  atomic.Bool
 }
 
-// Close ends the reader.
+// Close releases the reader.
 func (r *countedReader) Close() error {
 	if !r.closed.Swap(true) {
 		r.readers.Add(-1)

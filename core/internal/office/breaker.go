@@ -18,9 +18,10 @@ const (
 	// askAfter is the number of consecutive failures, each possibly caused by a
 	// message, after which the server is checked.
 	askAfter = breakerConsecutive - 1
-	// maxBlamed is the number of different consecutive messages that may be at
-	// fault. A server that fails more messages accepts none, such as with a
-	// read-only database, even if it answers an empty request.
+	// maxBlamed is the maximum number of different consecutive messages that
+	// may have caused failures. A server that fails more messages accepts none,
+	// for example because its database is read-only, even if it answers an
+	// empty request.
 	maxBlamed          = 1000
 	breakerMinRequests = 20
 )
@@ -42,9 +43,10 @@ type breaker struct {
 	circuit *gobreaker.TwoStepCircuitBreaker[struct{}]
 	changes *circuit.Changes
 
-	// row counts the consecutive failures. doubtful means that the last one may
-	// be caused by a message. asking means that the server is being checked.
-	row              atomic.Int32
+	// consecutive counts the consecutive failures. doubtful means that the last
+	// one may have been caused by a message. asking means that the server is
+	// being checked.
+	consecutive      atomic.Int32
 	doubtful, asking atomic.Bool
 	// blamed counts the messages that failed for the first time since the
 	// server last accepted one.
@@ -61,7 +63,7 @@ func newBreaker(changed func(circuit.State)) *breaker {
 		Timeout:      Pause,
 		ReadyToTrip: func(counts gobreaker.Counts) bool {
 			requests := counts.Requests - counts.TotalExclusions
-			return b.row.Load() >= breakerConsecutive ||
+			return b.consecutive.Load() >= breakerConsecutive ||
 				requests >= breakerMinRequests && counts.TotalFailures*2 >= requests
 		},
 		IsSuccessful: func(err error) bool {
@@ -72,7 +74,7 @@ func newBreaker(changed func(circuit.State)) *breaker {
 				return false
 			}
 			f := AsFailure(err)
-			return f.Interrupted || f.doubtful() && !f.TimedOut && !b.barren()
+			return f.Interrupted || f.doubtful() && !f.TimedOut && !b.acceptsNone()
 		},
 		OnStateChange: func(_ string, _, to gobreaker.State) { b.changes.Add(circuit.StateOf(to)) },
 	})
@@ -84,7 +86,7 @@ func Refused() *Failure {
 	return &Failure{Class: Transient, Cause: ErrBreakerOpen, Untried: true}
 }
 
-// allow requests permission to send a request. The caller must pass the outcome
+// allow asks for permission to send a request. The caller must pass the outcome
 // to done.
 func (b *breaker) allow() (done func(*Failure), refused *Failure) {
 	report, err := b.circuit.Allow()
@@ -92,16 +94,16 @@ func (b *breaker) allow() (done func(*Failure), refused *Failure) {
 		b.changes.Report()
 		return nil, Refused()
 	}
-	told := false
+	reported := false
 	defer func() {
-		if !told {
-			// The observer has panicked: nothing is sent, and the next message
+		if !reported {
+			// The observer panicked: nothing is sent, and the next message
 			// probes the server.
 			report(&Failure{Interrupted: true, Cause: errPanicked})
 		}
 	}()
 	b.changes.Report()
-	told = true
+	reported = true
 	return func(f *Failure) {
 		defer b.changes.Report()
 		b.count(f)
@@ -114,7 +116,7 @@ func (b *breaker) count(f *Failure) {
 	switch {
 	case f != nil && f.Interrupted:
 	case f == nil || !f.failsServer():
-		b.row.Store(0)
+		b.consecutive.Store(0)
 		b.doubtful.Store(false)
 		if f == nil || !f.OfServer {
 			b.blamed.Store(0)
@@ -122,8 +124,8 @@ func (b *breaker) count(f *Failure) {
 	default:
 		// Failures that may be caused by messages do not open the breaker by
 		// themselves: the server is checked first.
-		if f.OfServer || !f.doubtful() || b.row.Load() < askAfter || b.barren() {
-			b.row.Add(1)
+		if f.OfServer || !f.doubtful() || b.consecutive.Load() < askAfter || b.acceptsNone() {
+			b.consecutive.Add(1)
 		}
 		if !f.OfServer {
 			b.doubtful.Store(f.doubtful())
@@ -132,33 +134,33 @@ func (b *breaker) count(f *Failure) {
 }
 
 // asks reports whether the caller must check the server with [Office.Ask]
-// before its own request, and call asked afterwards. It returns true to one
-// caller at a time.
+// before its own request, and then call asked. It returns true to one caller at
+// a time.
 func (b *breaker) asks() bool {
-	return b.doubtful.Load() && b.row.Load() >= askAfter && !b.barren() && b.asking.CompareAndSwap(false, true)
+	return b.doubtful.Load() && b.consecutive.Load() >= askAfter && !b.acceptsNone() && b.asking.CompareAndSwap(false, true)
 }
 
 func (b *breaker) asked() { b.asking.Store(false) }
 
-// blame counts a message that failed for the first time, possibly by its own
-// fault.
+// blame counts a message that failed for the first time and may have caused the
+// failure.
 func (b *breaker) blame(f *Failure) {
 	if f.doubtful() {
 		b.blamed.Add(1)
 	}
 }
 
-// barren reports that the server accepts no messages, although it may answer
-// other requests.
-func (b *breaker) barren() bool { return b.blamed.Load() >= maxBlamed }
+// acceptsNone reports that the server accepts no messages, although it may
+// answer other requests.
+func (b *breaker) acceptsNone() bool { return b.blamed.Load() >= maxBlamed }
 
-// state returns the state. The query turns an open breaker half-open when its
+// state returns the state. Calling it turns an open breaker half-open when its
 // pause is over.
 func (b *breaker) state() circuit.State {
 	defer b.changes.Report()
 	return circuit.StateOf(b.circuit.State())
 }
 
-// isOpen reports whether the breaker is open. It is cheap while the server
-// works.
+// isOpen reports whether the breaker is open. It is cheap while the breaker is
+// closed.
 func (b *breaker) isOpen() bool { return !b.changes.Closed() && b.state() == circuit.Open }

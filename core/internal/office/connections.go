@@ -11,13 +11,12 @@ import (
 
 // Limits of connections.
 const (
-	// idleTimeout is when an idle connection is closed. It is less than the
-	// server's 60 s, so that no request uses a connection that the server is
-	// closing.
+	// idleTimeout is how long an idle connection is kept. It is less than the
+	// server's 60 s, because a request could otherwise use a connection that
+	// the server is closing.
 	idleTimeout = 50 * time.Second
-	// maxIdle is the maximum number of idle connections kept for reuse. If it
-	// is less than the number of concurrent callers, the others dial for every
-	// message.
+	// maxIdle is the maximum number of idle connections kept for reuse.
+	// Concurrent callers beyond it would dial for every message.
 	maxIdle = 128
 	// pingAfter is how long an HTTP/2 connection may be silent before a ping is
 	// sent.
@@ -26,14 +25,14 @@ const (
 	// may wait behind a large body: 4 MB in the system's buffer take 8 s at 0.5
 	// MB/s.
 	pingTimeout = 10 * time.Second
-	// settleTime is how long after a request an HTTP/2 connection counts as
-	// idle for certain: net/http ends its stream in the background.
+	// settleTime is how long after a request an HTTP/2 connection is certain to
+	// be idle, because net/http ends its stream in the background.
 	settleTime = 10 * time.Millisecond
 )
 
 // newHTTPTransport returns the default transport: a copy of
-// http.DefaultTransport with the proxies and certificates of the app, unless
-// the app has replaced it by another type.
+// http.DefaultTransport with the proxies and certificates of the app, or a new
+// transport if the app has replaced http.DefaultTransport by another type.
 func newHTTPTransport() *http.Transport {
 	transport := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
@@ -45,7 +44,7 @@ func newHTTPTransport() *http.Transport {
 		transport = global.Clone()
 	}
 	transport.IdleConnTimeout = idleTimeout
-	transport.MaxIdleConns = 0 // bounded by host, and there is one host
+	transport.MaxIdleConns = 0 // bounded per host, and there is one host
 	transport.MaxIdleConnsPerHost = maxIdle
 	transport.DisableCompression = true // the server never compresses
 	var http2 http.HTTP2Config
@@ -66,10 +65,10 @@ func (o *Office) Close() {
 	}
 }
 
-// hearing detects silent connections: none of them has received anything from
-// the server for as long as a request may take. With HTTP/1.1 the next request
-// would use the next idle connection, and with HTTP/2 the same one again, for
-// minutes. After such silence the next request therefore starts without the
+// hearing detects silent connections, which have received nothing from the
+// server for as long as a request may take. With HTTP/1.1 the next request
+// would use another idle connection, and with HTTP/2 the same one again, for
+// minutes. After such silence, the next request therefore starts without the
 // idle connections. A server that is slow with one request still answers
 // others, so it is not silent.
 type hearing struct {
@@ -78,7 +77,7 @@ type hearing struct {
 }
 
 // listen is called before a request. After silence it closes the idle
-// connections. It returns the argument for failed.
+// connections. It returns the argument of failed.
 func (h *hearing) listen(ctx context.Context, roundTripper http.RoundTripper) (before uint64) {
 	if h.lost.Load() && h.lost.Swap(false) {
 		closeIdle(ctx, roundTripper)

@@ -55,13 +55,13 @@ type Failure struct {
 	Interrupted bool
 }
 
-// Answer is an answer other than success, from the server or from another HTTP
-// server at its address.
+// Answer is an unsuccessful answer, from the server or from another HTTP server
+// at its address.
 type Answer struct {
 	Status int
 	// Topic is the topic of the request; empty for none.
 	Topic string
-	// Method and URL are the request's; the URL has no userinfo.
+	// Method and URL are the method and URL of the request, without userinfo.
 	Method, URL string
 	// Location is the scheme and host of a redirect's target.
 	Location string
@@ -75,7 +75,7 @@ func (f *Failure) Error() string { return f.Cause.Error() }
 // Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.Cause }
 
-// asError returns the failure as an error, nil for none.
+// asError returns the failure as an error; nil for no failure.
 func (f *Failure) asError() error {
 	if f == nil {
 		return nil
@@ -92,8 +92,8 @@ func AsFailure(err error) *Failure {
 	return &Failure{Class: Transient, Cause: err}
 }
 
-// classify returns the failure of an answer other than success. The request
-// must be unmodified by the app's http.RoundTripper.
+// classify returns the failure of an unsuccessful answer. The request must not
+// have been modified by the app's http.RoundTripper.
 func (o *Office) classify(request *http.Request, status int, header http.Header, topic string, body []byte) *Failure {
 	answer := Answer{Status: status, Topic: topic, Method: request.Method, URL: request.URL.String(), Reasons: wire.ParseErrors(body)}
 	if 300 <= status && status < 400 {
@@ -143,7 +143,7 @@ func classOf(status int, reasons map[string][]string) Class {
 	return Misconfigured
 }
 
-// maxRetryAfter is the maximum time that a server can hold a message back.
+// maxRetryAfter is the maximum time for which the server can delay a retry.
 const maxRetryAfter = time.Hour
 
 // retryAfter parses a Retry-After header (RFC 9110, section 10.2.3): seconds or
@@ -166,17 +166,17 @@ func (f *Failure) failsServer() bool {
 	return f.Class == Transient && f.Status != http.StatusRequestTimeout
 }
 
-// doubtful reports whether a failure that counts for the circuit breaker may be
-// caused by a message instead of the server: the server answers permanent
-// errors with 500, and a message can make it hang or break the connection. An
-// answer with Retry-After is about the server.
+// doubtful reports whether a failure that counts for the circuit breaker may
+// have been caused by a message instead of the server: the server answers
+// permanent errors with 500, and a message can make it hang or break the
+// connection. An answer with Retry-After is about the server.
 func (f *Failure) doubtful() bool {
 	return !f.Untried && !f.OfServer && !f.Interrupted && f.RetryAfter == 0 &&
 		(f.Status >= http.StatusInternalServerError || f.Broken || f.TimedOut)
 }
 
 // LikelyOfServer reports whether the server is the more likely cause of a
-// doubtful failure: a timeout, or a proxy without a server behind it.
+// doubtful failure: for a timeout, or a proxy that cannot reach the server.
 func (f *Failure) LikelyOfServer() bool {
 	switch f.Status {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -185,8 +185,8 @@ func (f *Failure) LikelyOfServer() bool {
 	return f.TimedOut
 }
 
-// MayBeOneMessage reports whether a single message may be the cause of a failed
-// request, whatever the status.
+// MayBeOneMessage reports whether a single message may have caused the failure
+// of a request, with any status.
 func (f *Failure) MayBeOneMessage() bool {
 	return f.Class == Permanent || f.Class == Misconfigured || f.doubtful()
 }

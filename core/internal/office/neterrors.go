@@ -20,7 +20,7 @@ func isTimeout(err error) bool {
 }
 
 // connectionBroke reports whether an established connection ended before the
-// answer, for example because the server closed it at the moment of its reuse.
+// answer, for example because the server closed it just when it was reused.
 func connectionBroke(err error) bool {
 	for _, cause := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, net.ErrClosed} {
 		if errors.Is(err, cause) {

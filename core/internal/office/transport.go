@@ -1,6 +1,6 @@
 // Package office implements the HTTP API of a Postoffice server: paths, request
 // bodies, connections, timeouts, and what an answer means for a message. A
-// circuit breaker blocks requests to a server that fails. The package knows
+// circuit breaker blocks requests while the server fails. The package knows
 // messages, but neither queues nor stores.
 package office
 
@@ -23,8 +23,8 @@ import (
 
 // Limits of requests.
 const (
-	// maxAnswer bounds the part of an answer that is read. The longest answer
-	// is that to a bulk request: one id for each of at most 6,553 jobs.
+	// maxAnswer bounds the part of an answer that is read. The longest answer,
+	// to a bulk request, has one id for each of at most 6,553 jobs.
 	maxAnswer = 1 << 20
 	// quickRetryDelay is the pause before the only quick retry.
 	quickRetryDelay = 10 * time.Millisecond
@@ -37,22 +37,22 @@ const (
 
 // errServerTimeout is the cause of a context that ended by the timeout of the
 // server, not by the caller.
-var errServerTimeout = fmt.Errorf("server took too long: %w", context.DeadlineExceeded)
+var errServerTimeout = fmt.Errorf("server timed out: %w", context.DeadlineExceeded)
 
 var (
-	errNoMessages = errors.New("the request has no messages")
-	errBarren     = errors.New("the server accepts no messages")
+	errNoMessages  = errors.New("the request has no messages")
+	errAcceptsNone = errors.New("the server accepts no messages")
 )
 
 // Config configures an office. All fields are required unless noted.
 type Config struct {
 	// URL is the address of the server, without userinfo and trailing slash.
-	// Authorization is its header, "" for none.
+	// Authorization is the Authorization header; empty for none.
 	URL, Authorization string
 	// Transport sends the requests; nil for the office's own transport.
 	Transport http.RoundTripper
 	// Timeout bounds a request with one small message, BulkTimeout a request
-	// with many. Both grow with the body.
+	// with several. Both grow with the body.
 	Timeout, BulkTimeout time.Duration
 	// ErrorOf converts an answer to the public error.
 	ErrorOf func(Answer) error
@@ -99,7 +99,7 @@ func New(config Config) (*Office, error) {
 	} {
 		template, err := http.NewRequestWithContext(context.Background(), method, config.URL+path, nil)
 		if err != nil {
-			return nil, fmt.Errorf("making a request: %w", err)
+			return nil, fmt.Errorf("creating a request: %w", err)
 		}
 		template.Header.Set("Accept", "application/json")
 		template.Header.Set("User-Agent", "postoffice-go")
@@ -114,8 +114,8 @@ func New(config Config) (*Office, error) {
 	return o, nil
 }
 
-// Owned reports whether the transport is the office's own, which closes a body
-// only when it no longer reads it.
+// Owned reports whether the transport is the office's own, which does not close
+// a body before it has finished reading it.
 func (o *Office) Owned() bool { return o.owned != nil }
 
 // State returns the state of the circuit breaker.
@@ -125,11 +125,11 @@ func (o *Office) State() circuit.State { return o.breaker.state() }
 // server works.
 func (o *Office) IsOpen() bool { return o.breaker.isOpen() }
 
-// Blame counts a message that has failed for the first time, possibly by its
-// own fault.
+// Blame counts a message that failed for the first time and may have caused the
+// failure.
 func (o *Office) Blame(f *Failure) { o.breaker.blame(f) }
 
-// request returns a request for a path. With the office's own transport all
+// request returns a request for a path. With the office's own transport, all
 // requests share URL and header, because http.Transport does not modify them.
 // The app's http.RoundTripper may modify them and gets copies.
 func (o *Office) request(ctx context.Context, path string, body body) *http.Request {
@@ -148,9 +148,10 @@ func (o *Office) request(ctx context.Context, path string, body body) *http.Requ
 	return request
 }
 
-// roundTrip sends one request and reads the body of its answer to the end, so
-// that the connection can be reused. It uses the http.RoundTripper directly,
-// because an http.Client follows redirects and may turn a POST into a GET.
+// roundTrip sends one request and reads the whole body of its answer, because
+// only then the connection can be reused. It uses the http.RoundTripper
+// directly, because an http.Client follows redirects and may turn a POST into a
+// GET.
 func (o *Office) roundTrip(ctx context.Context, path, topic string, body body) ([]byte, *Failure) {
 	transport := o.transport
 	request := o.request(ctx, path, body)
@@ -165,8 +166,8 @@ func (o *Office) roundTrip(ctx context.Context, path, topic string, body body) (
 	defer func() { _ = response.Body.Close() }()
 	answer, err := readBody(response)
 	if response.StatusCode == http.StatusCreated {
-		// The status means that the message is accepted. The rest of the body,
-		// job ids, is not worth delivering the message twice.
+		// The status means that the message is accepted. The missing job ids do
+		// not justify delivering the message twice.
 		return answer, nil
 	}
 	if err != nil {
@@ -188,10 +189,11 @@ func readBody(response *http.Response) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(response.Body, maxAnswer))
 }
 
-// Late returns the failure of a message whose request has not been answered when
-// its call ended, by the deadline of the caller or by the timeout. The circuit
-// breaker counts the timeout before the request ends, so that calls which share a
-// request to a server that hangs open it as soon as others do.
+// Late returns the failure of a message whose call ended, by the caller's
+// deadline or by the timeout, before its request was answered. The circuit
+// breaker counts a timeout now, without waiting for the request to end. Calls
+// that share a request to a hanging server thus open the breaker as fast as
+// others.
 func (o *Office) Late(topic string, interrupted bool) *Failure {
 	cause := errServerTimeout
 	if interrupted {
@@ -224,13 +226,14 @@ func (o *Office) noAnswer(topic string, err error) error {
 	return fmt.Errorf("%s: %w", about, err)
 }
 
-// Terms are how a request with messages is made. The zero Terms are those of a
-// batch of its own.
+// Terms are conditions for a request with messages. The zero Terms are those of
+// a call of its own.
 type Terms struct {
 	// Once means that there is no quick retry.
 	Once bool
-	// Timeout replaces the configured timeout; zero for none. It grows with the
-	// body, too. For a single message it can only shorten the configured one.
+	// Timeout replaces the configured timeout; zero means none. It also grows
+	// with the body. For a single message it can only shorten the configured
+	// one.
 	Timeout time.Duration
 }
 
@@ -281,8 +284,8 @@ func (o *Office) counted(send func() ([]byte, *Failure)) (answer []byte, f *Fail
 	if f != nil {
 		return nil, f
 	}
-	// Deferred: a probe that panics in the app's RoundTripper must not leave
-	// the breaker half-open forever.
+	// The outcome is reported by a deferred call, because a probe that panics
+	// in the app's RoundTripper would leave the breaker half-open forever.
 	outcome := &Failure{Class: Transient, Cause: errPanicked}
 	defer func() { done(outcome) }()
 	answer, f = send()
@@ -300,12 +303,13 @@ func (o *Office) askIfInDoubt(ctx context.Context, topic string) *Failure {
 }
 
 // Ask checks the server with a bulk request without messages. The server
-// processes it like any other and queries the topic in its database, so other
-// requests that fail at the same time fail because of their messages. The
-// result is nil if the server accepts the request, or rejects only its content.
+// processes it like any other, including the query for the topic in its
+// database. If it succeeds, other requests that fail at the same time fail
+// because of their messages. The result is nil if the server accepts the
+// request, or rejects only its content.
 func (o *Office) Ask(ctx context.Context, topic string) *Failure {
-	if o.breaker.barren() {
-		return &Failure{Class: Transient, Cause: errBarren, Untried: true}
+	if o.breaker.acceptsNone() {
+		return &Failure{Class: Transient, Cause: errAcceptsNone, Untried: true}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.config.Timeout, errServerTimeout)
 	defer cancel()
@@ -334,8 +338,8 @@ func (o *Office) MaxTime() time.Duration {
 	return TimeFor(max(o.config.Timeout, o.config.BulkTimeout), maxBody)
 }
 
-// post sends a message request, with one quick retry if that can help at once:
-// the connection broke, or a proxy had no server behind it. Both attempts share
+// post sends a request with messages. It retries once, at once, if the
+// connection broke or a proxy could not reach the server. Both attempts share
 // the timeout, which grows with the body.
 func (o *Office) post(ctx context.Context, r posting, timeout time.Duration) (answer []byte, f *Failure) {
 	timeout = TimeFor(cmp.Or(r.terms.Timeout, timeout), r.body.size())
@@ -362,13 +366,13 @@ func (o *Office) retry(ctx context.Context, r posting, answer []byte, f *Failure
 		retry.Delay(quickRetryDelay), retry.MaxJitter(quickRetryDelay),
 		retry.DelayType(retry.CombineDelay(retry.FixedDelay, retry.RandomDelay)),
 	)
-	// The result of the attempt, because retry returns its own error if the
-	// time ends while it waits.
+	// Return the result of the attempt: retry returns its own error if the time
+	// ends while it waits.
 	return answer, f
 }
 
-// quickRetryHelps reports whether to retry at once. There is no quick retry for
-// a server that refuses connections, is too slow or sends Retry-After.
+// quickRetryHelps reports whether to retry at once. A server that refuses
+// connections, is too slow or sends Retry-After gets no quick retry.
 func quickRetryHelps(f *Failure) bool {
 	if f == nil || f.RetryAfter > 0 || f.TimedOut || f.OfServer {
 		return false
@@ -380,7 +384,7 @@ func quickRetryHelps(f *Failure) bool {
 	return f.Broken
 }
 
-// Post posts one message of a batch and returns the IDs of its jobs, nil if the
+// Post posts one message of a batch and returns the IDs of its jobs; nil if the
 // answer has none.
 func (o *Office) Post(ctx context.Context, b *message.Batch, index int, terms Terms) ([]int64, *Failure) {
 	path, scheduled := wire.MessagePath, b.Scheduled()
@@ -399,7 +403,7 @@ func (o *Office) Post(ctx context.Context, b *message.Batch, index int, terms Te
 }
 
 // PostBulk posts messages of a batch in one request and returns the IDs of
-// their jobs, nil if the answer has none. The messages must use the attributes
+// their jobs; nil if the answer has none. The messages must have the attributes
 // of the batch and must not be scheduled.
 func (o *Office) PostBulk(ctx context.Context, b *message.Batch, indexes []int, terms Terms) ([]int64, *Failure) {
 	r := posting{path: wire.BulkPath, topic: b.Topic, messages: len(indexes), origins: b.Origins, terms: terms}
@@ -431,13 +435,13 @@ func (o *Office) Create(ctx context.Context, path, topic string, resource any) e
 	return nil
 }
 
-// AnswerError is the URL whose answer to a health check is not the answer of a
+// AnswerError is the URL of a health check whose answer does not come from a
 // Postoffice server.
 type AnswerError string
 
 // Error names the URL.
 func (s AnswerError) Error() string {
-	return "its answer to GET " + string(s) + " is not the JSON of a Postoffice server"
+	return "the answer to GET " + string(s) + " is not from a Postoffice server"
 }
 
 // Health queries the server's health and returns the status of the answer, "ok"

@@ -18,13 +18,13 @@ const (
 )
 
 // ager is the state of the goroutine that commits messages before they are too
-// old. The queue's mutex guards it.
+// old. Guarded by the queue's mutex.
 type ager struct {
 	wake chan struct{}
-	// armed means that the goroutine checks the batches by itself.
+	// armed means that the goroutine will wake up in time for the next batch.
 	armed bool
-	// pressed means that callers wait for capacity and a commit must be
-	// measured.
+	// pressed means that callers wait for capacity and the duration of a commit
+	// must be measured.
 	pressed bool
 	sampled time.Time
 	// failures counts the consecutive failed commits, err is the error of the
@@ -42,7 +42,7 @@ func (a *ager) wakeUp() {
 	}
 }
 
-// expect makes the goroutine check the batches in time.
+// expect wakes the goroutine if it does not already wait for a batch.
 func (a *ager) expect() {
 	if !a.armed {
 		a.armed = true
@@ -50,8 +50,8 @@ func (a *ager) expect() {
 	}
 }
 
-// press requests a commit to be measured, unless the last measurement is
-// younger than sampleAge.
+// press requests a commit to measure its duration, unless the last measurement
+// is younger than sampleAge.
 func (a *ager) press() {
 	if time.Since(a.sampled) >= sampleAge {
 		a.pressed = true
@@ -99,8 +99,8 @@ func (q *Queue) commitOld() {
 	}
 }
 
-// takeOld returns batches to commit now, or how long to wait for the next; the
-// pause is negative if there is nothing to wait for.
+// takeOld returns the batches to commit now, or how long to wait for the next
+// ones; a negative pause means that there is nothing to wait for.
 func (q *Queue) takeOld() (group []*entry, pause time.Duration, done bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -127,7 +127,7 @@ func (q *Queue) takeOld() (group []*entry, pause time.Duration, done bool) {
 			pause = left
 			break
 		} else if !e.ready {
-			continue // it is about to be sealed
+			continue // it will be sealed soon
 		}
 		if len(group) > 0 && (messages+e.messages > maxMessages || bytes+e.bytes > maxBytes) {
 			break
@@ -137,14 +137,14 @@ func (q *Queue) takeOld() (group []*entry, pause time.Duration, done bool) {
 		group = append(group, e)
 	}
 	if len(group) == 0 && pause < 0 {
-		pause = q.config.MaxAge / 2 // for batches in other goroutines
+		pause = q.config.MaxAge / 2 // other goroutines may still add batches
 	}
 	return group, pause, false
 }
 
-// ageless removes a batch from the list of batches that may be in memory alone.
-// The mutex must be held.
-func (q *Queue) ageless(e *entry) {
+// stopAging removes a batch from the list of batches that may be in memory
+// alone. The mutex must be held.
+func (q *Queue) stopAging(e *entry) {
 	if e.age != nil {
 		q.aging.Remove(e.age)
 		e.age = nil
@@ -152,7 +152,7 @@ func (q *Queue) ageless(e *entry) {
 }
 
 // commit stores batches in one insert, leased with the queue's token. It
-// concludes batches whose post ended before the insert.
+// concludes batches whose post ended before the insert did.
 func (q *Queue) commit(group []*entry) {
 	began := time.Now()
 	err := q.insertHeld(group...)
@@ -190,14 +190,14 @@ func (q *Queue) commit(group []*entry) {
 		q.announce()
 	}
 	q.mu.Unlock()
-	q.tellCommitted(group, err)
+	q.reportCommitted(group, err)
 	for _, e := range posted {
 		q.conclude(e, e.posted)
 	}
 }
 
-// giveUpRetry leaves a batch that waits for a retry to the relay, because it is
-// in the outbox now. The mutex must be held.
+// giveUpRetry leaves a batch that waits for a retry to the relay, because the
+// batch is in the outbox now. The mutex must be held.
 func (q *Queue) giveUpRetry(e *entry) {
 	timer, waits := q.retries[e]
 	if !waits {
@@ -208,11 +208,11 @@ func (q *Queue) giveUpRetry(e *entry) {
 	e.posted = untried(e.failures)
 }
 
-// holds records that the rows of a batch are in the outbox, with a lease since
-// the given time. The mutex must be held.
+// holds records that the rows of a batch are in the outbox, leased since the
+// given time. The mutex must be held.
 func (q *Queue) holds(e *entry, since time.Time) {
 	e.held, e.leased = true, since
-	q.ageless(e)
+	q.stopAging(e)
 	q.safe.count(e.messages, e.bytes)
 	e.settle()
 }
@@ -232,10 +232,10 @@ func (q *Queue) insertHeld(group ...*entry) error {
 	return q.config.Outbox.Commit(q.config.Force, held)
 }
 
-// tellCommitted reports the outcome of a commit.
-func (q *Queue) tellCommitted(group []*entry, err error) {
+// reportCommitted reports the outcome of a commit.
+func (q *Queue) reportCommitted(group []*entry, err error) {
 	if err != nil {
-		q.config.Log.Error("age", "", "messages wait in memory alone for longer than they should: the outbox cannot take them", "error", err)
+		q.config.Log.Error("age", "", "messages stay in memory alone for too long: the outbox cannot store them", "error", err)
 		return
 	}
 	for _, e := range group {

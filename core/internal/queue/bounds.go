@@ -17,8 +17,8 @@ const (
 	sampleAge = 5 * time.Second
 )
 
-// allowance is the amount that the outbox is expected to commit within a
-// window, learned from earlier commits. The zero allowance admits nothing.
+// allowance is the amount that the outbox can commit within a window, estimated
+// from earlier commits. The zero allowance admits nothing.
 type allowance struct {
 	window          time.Duration
 	messages, bytes atomic.Int64
@@ -43,8 +43,8 @@ func (a *allowance) learn(messages, bytes int, took time.Duration) {
 		case slow:
 			now = possible
 		case int64(amount)*4 > now:
-			// A small commit says little about a large one, because each has a
-			// fixed cost.
+			// A small commit says little about a large one, because every
+			// commit has a fixed cost.
 			now = (now + possible) / 2
 		}
 		known.Store(max(now, 1))
@@ -53,9 +53,9 @@ func (a *allowance) learn(messages, bytes int, took time.Duration) {
 	learn(&a.bytes, bytes)
 }
 
-// commit returns the bounds of one commit: what takes half of the window. The
-// messages of a commit may have waited for the end of the one before it, and
-// callers that wait for capacity get some sooner.
+// commit returns the bounds of one commit: the amount that takes half of the
+// window. Smaller commits free capacity earlier for waiting callers, and the
+// messages of a commit may already have waited for the previous one.
 func (a *allowance) commit() (messages, bytes int) {
 	return min(int(a.messages.Load()/2), commitMessages), min(int(a.bytes.Load()/2), commitBytes)
 }
@@ -92,7 +92,8 @@ func (q *Queue) exposed() (messages, bytes int) {
 }
 
 // Reserve reserves capacity for messages that will be in memory alone. If there
-// is none, it returns a channel that is closed when capacity may be available.
+// is no capacity, it returns a channel that is closed when capacity may be
+// available.
 func (q *Queue) Reserve(b *message.Batch) (ok bool, capacity <-chan struct{}) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -111,7 +112,7 @@ func (q *Queue) IsFull(b *message.Batch) bool {
 }
 
 // ReserveSafe reserves capacity for messages that a crash does not lose:
-// committed ones, and messages that a request holds, which are not accepted
+// committed messages, and messages that a request holds, which are not accepted
 // yet.
 func (q *Queue) ReserveSafe(b *message.Batch) bool {
 	messages, bytes := len(b.Messages), b.PayloadBytes()
@@ -122,10 +123,10 @@ func (q *Queue) ReserveSafe(b *message.Batch) bool {
 	return true
 }
 
-// Expose marks messages of ReserveSafe as in memory alone.
+// Expose marks messages of ReserveSafe as being in memory alone.
 func (q *Queue) Expose(b *message.Batch) { q.safe.remove(len(b.Messages), b.PayloadBytes()) }
 
-// ReleaseSafe gives back the capacity of ReserveSafe.
+// ReleaseSafe releases the capacity of ReserveSafe.
 func (q *Queue) ReleaseSafe(b *message.Batch) {
 	q.Expose(b)
 	q.mu.Lock()
@@ -133,7 +134,7 @@ func (q *Queue) ReleaseSafe(b *message.Batch) {
 	q.release(len(b.Messages), b.PayloadBytes())
 }
 
-// release gives back capacity. The mutex must be held.
+// release releases capacity. The mutex must be held.
 func (q *Queue) release(messages, bytes int) {
 	q.used.remove(messages, bytes)
 	q.announce()
@@ -146,7 +147,7 @@ func (q *Queue) announce() {
 }
 
 // Held returns the messages and bytes in memory, without the capacity that
-// shards have reserved ahead.
+// shards have reserved in advance.
 func (q *Queue) Held() (messages, bytes int) {
 	for i := range q.shards {
 		s := &q.shards[i]

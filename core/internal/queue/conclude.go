@@ -37,8 +37,8 @@ func (q *Queue) conclude(e *entry, outcome *deliver.Outcome) {
 	q.finish(e, again, pause, q.spares(e, failed))
 }
 
-// keep stores messages that were not delivered. Messages that cannot be stored
-// either are returned as a batch to retry, with the pause before the retry.
+// keep stores messages that were not delivered. It returns the messages that
+// cannot be stored as a batch to retry, with the pause before the retry.
 func (q *Queue) keep(e *entry, outcome *deliver.Outcome, failed []int) (again *entry, pause time.Duration) {
 	if len(failed) == 0 {
 		return nil, 0
@@ -55,7 +55,7 @@ func (q *Queue) keep(e *entry, outcome *deliver.Outcome, failed []int) (again *e
 	}
 	left, err := q.store(e, outcome, failed)
 	if err != nil {
-		q.config.Log.Error("keep", e.key.topic, "messages can neither be delivered nor stored; they wait in memory",
+		q.config.Log.Error("keep", e.key.topic, "messages can be neither delivered nor stored; they stay in memory",
 			"topic", e.key.topic, "messages", len(left), "error", err)
 	}
 	return q.again(e, outcome, left)
@@ -63,7 +63,7 @@ func (q *Queue) keep(e *entry, outcome *deliver.Outcome, failed []int) (again *e
 
 // store commits failed messages and returns the indexes of messages that could
 // not be stored. A message that exceeds the bound of the outbox by itself does
-// not prevent the others from being stored.
+// not keep the others from being stored.
 func (q *Queue) store(e *entry, outcome *deliver.Outcome, failed []int) (left []int, err error) {
 	some := &deliver.Outcome{Failures: make([]*office.Failure, len(outcome.Failures))}
 	for _, i := range failed {
@@ -83,8 +83,8 @@ func (q *Queue) store(e *entry, outcome *deliver.Outcome, failed []int) (left []
 }
 
 // again returns a batch of the messages to post again and a random pause before
-// it. Without an outbox, messages that the server refuses permanently are
-// dropped.
+// the retry. Without an outbox, messages that the server refuses permanently
+// are dropped.
 func (q *Queue) again(e *entry, outcome *deliver.Outcome, failed []int) (again *entry, pause time.Duration) {
 	again = &entry{
 		key:        e.key,
@@ -123,8 +123,8 @@ func (q *Queue) again(e *entry, outcome *deliver.Outcome, failed []int) (again *
 	return again, max(pause, min(deliver.Backoff(again.attempts), retryMax))
 }
 
-// untriedFirst puts messages that were not sent before messages that failed, so
-// that a message that fails every time does not block the others.
+// untriedFirst puts messages that were not sent before messages that failed,
+// because a message that fails every time must not block the others.
 func untriedFirst(failed []int, failures []*office.Failure) []int {
 	var untried, tried []int
 	for _, i := range failed {
@@ -138,7 +138,8 @@ func untriedFirst(failed []int, failures []*office.Failure) []int {
 }
 
 // untried returns the outcome of a batch that is not posted again. Its failures
-// are already stored in its rows and reported, so they are not reported again.
+// are already stored in its rows and reported, so the outcome does not repeat
+// them.
 func untried(failures []*office.Failure) *deliver.Outcome {
 	outcome := &deliver.Outcome{Failures: make([]*office.Failure, len(failures))}
 	for i, f := range failures {
@@ -158,8 +159,8 @@ func (q *Queue) finish(e, again *entry, pause time.Duration, spare *office.Colle
 		q.spare = append(q.spare, spare)
 	}
 	delete(q.unfinished, e)
-	q.ageless(e)
-	e.batch, e.collector, e.body = message.Batch{}, nil, nil // the order of open batches may still refer to the entry
+	q.stopAging(e)
+	e.batch, e.collector, e.body = message.Batch{}, nil, nil // shard.order may still refer to the entry
 	if e.held {
 		q.safe.remove(e.messages, e.bytes)
 	}
@@ -168,7 +169,7 @@ func (q *Queue) finish(e, again *entry, pause time.Duration, spare *office.Colle
 		// The client is forced to stop, so the messages are lost.
 		q.lost += again.messages
 		e.lost += again.messages
-		q.config.Log.Error("lost", e.key.topic, "messages are lost: the client is stopped, and they are neither delivered nor stored",
+		q.config.Log.Error("lost", e.key.topic, "messages are lost: the client was stopped before they were delivered or stored",
 			"topic", e.key.topic, "messages", again.messages)
 		again = nil
 	}
@@ -194,7 +195,7 @@ func (q *Queue) finish(e, again *entry, pause time.Duration, spare *office.Colle
 	}
 }
 
-// retry makes a batch ready when its pause is over.
+// retry makes a batch ready after its pause.
 func (q *Queue) retry(e *entry) {
 	if _, waits := q.retries[e]; !waits {
 		return

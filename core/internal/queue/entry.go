@@ -10,7 +10,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/office"
 )
 
-// key identifies the open batch of a message.
+// key identifies the open batch that a message belongs to.
 type key struct {
 	topic, attributes string
 	deliverAt         int64
@@ -21,14 +21,14 @@ type key struct {
 type entry struct {
 	key   key
 	batch message.Batch
-	// collector collects the payloads until close makes them the messages of
-	// the batch. body is the request body built from them.
+	// collector collects the payloads until close turns them into the messages
+	// of the batch. body is the request body built from them.
 	collector *office.Collector
 	body      *office.Collected
-	// ids are the IDs of the messages that have one.
+	// ids has an ID, possibly empty, for each message once a message has one.
 	ids    []string
 	closed sync.Once
-	// messages and bytes are the size of the batch in the bounds of memory.
+	// messages and bytes are the size of the batch for the bounds of memory.
 	messages, bytes int
 	opened          time.Time
 	sealed          bool
@@ -38,11 +38,11 @@ type entry struct {
 	failures []*office.Failure
 	*settlement
 
-	// The queue's mutex guards the fields below once the batch is ready.
+	// Once the batch is ready, the queue's mutex guards the fields below.
 
 	ready bool          // sealed: it accepts no more messages
 	age   *list.Element // in the queue's list, while the batch may be in memory alone
-	// unsure means that a commit has failed, possibly after it took effect.
+	// unsure means that a commit failed but may have taken effect.
 	unsure bool
 	// held means that the rows are in the outbox, leased with the queue's token
 	// since the time leased.
@@ -72,7 +72,7 @@ func newSettlement() *settlement { return &settlement{done: make(chan struct{})}
 func (s *settlement) settle() { s.once.Do(func() { close(s.done) }) }
 
 // close turns the collected payloads into the messages of the batch. It may be
-// called at any time once the batch is ready.
+// called repeatedly once the batch is ready.
 func (e *entry) close() {
 	e.closed.Do(func() {
 		if e.collector == nil {

@@ -1,8 +1,8 @@
 // Package queue holds messages in memory that are posted after the response. It
-// groups messages into batches until a batch is full or old enough, posts a few
-// batches at a time, and commits to the outbox what the server does not accept
-// in time. It delivers a batch, and uses an outbox, only through functions of
-// its Config.
+// collects messages in batches until a batch is full or old enough, posts a few
+// batches at a time, and commits messages to the outbox that the server does
+// not accept in time. It delivers batches and uses an outbox only through the
+// functions of its Config.
 package queue
 
 import (
@@ -28,12 +28,12 @@ const (
 )
 
 // ErrFull means that the queue has no capacity.
-var ErrFull = errors.New("too many messages wait in memory")
+var ErrFull = errors.New("too many messages in memory")
 
 // Config configures a queue.
 type Config struct {
-	// Payloads and Bytes are the size of a full batch, and Delay is the age at
-	// which a batch is posted.
+	// Payloads and Bytes are the size of a full batch. Delay is the age at
+	// which a batch is posted even if it is not full.
 	Payloads, Bytes int
 	Delay           time.Duration
 	// InFlight is the number of batches posted at the same time.
@@ -46,13 +46,14 @@ type Config struct {
 
 	// Deliver posts a batch. It must not panic.
 	Deliver func(ctx context.Context, job deliver.Job) *deliver.Outcome
-	// Reusable means that a closed body is no longer read.
+	// Reusable means that the transport no longer reads a body that it has
+	// closed.
 	Reusable bool
 	// Outbox is nil for none.
 	Outbox *Outbox
 	// Go runs a function in a goroutine that Stop waits for.
 	Go func(func())
-	// Force is done when posts must be aborted and the remaining messages are
+	// Force is done when posts must be aborted. Remaining messages are then
 	// lost.
 	Force context.Context
 	Log   *loglimit.Logger
@@ -78,7 +79,7 @@ type Outbox struct {
 // Held is a batch to commit.
 type Held struct {
 	Batch *message.Batch
-	// Attempts is the number of attempts, the next one included.
+	// Attempts is the number of attempts, including the next one.
 	Attempts int
 	// Failures are the failures of the last attempt; nil if there was none.
 	Failures []*office.Failure
@@ -86,33 +87,33 @@ type Held struct {
 
 // Tell has the callbacks for outcomes of messages. All functions are required.
 type Tell struct {
-	// Delivered: the server has accepted messages of one request.
+	// Delivered reports messages of one request that the server has accepted.
 	Delivered func(deliver.Delivered)
-	// Failed: messages failed and are retried; there is no outbox.
+	// Failed reports messages that failed and are retried; without an outbox.
 	Failed func(topic string, failures []*office.Failure)
-	// Refused: the server has refused messages permanently, and there is no
-	// outbox to store them.
+	// Refused reports messages that the server has refused permanently and that
+	// are lost, because there is no outbox.
 	Refused func(topic string, messages int, cause error)
-	// Aged: messages were committed because the server is slow.
+	// Aged reports messages that were committed because the server is slow.
 	Aged func(topic string, messages int)
 }
 
 // Queue holds messages in memory. It is safe for concurrent use.
 type Queue struct {
 	config Config
-	// shards collect messages into batches. All callers use the first shard, so
-	// that batches become large. Under load, when every shard can fill its own
+	// shards collect messages in batches. All callers use the first shard,
+	// which makes batches large. Under load, when every shard can fill its own
 	// batches, callers on different processors use different shards.
 	shards []shard
 	busy   atomic.Bool
-	// used is the usage of memory, reserved capacity included. safe is the part
-	// of it that a crash does not lose: messages that are in the outbox, too,
-	// or not accepted yet.
+	// used is the usage of memory, including reserved capacity. safe is the
+	// part of it that a crash does not lose: messages that are also in the
+	// outbox, or not accepted yet.
 	_    [falseSharing]byte
 	used usage
 	_    [falseSharing]byte
 	safe usage
-	// allowance bounds the rest if there is an outbox.
+	// allowance bounds the rest, if there is an outbox.
 	allowance *allowance
 
 	mu    sync.Mutex // locked after the mutex of a shard
@@ -130,7 +131,7 @@ type Queue struct {
 	ager  ager
 	// spare holds the buffers of delivered batches.
 	spare   []*office.Collector
-	closing bool // nothing is added any more
+	closing bool // no messages are added any more
 	// lost counts the messages that could be neither delivered nor stored when
 	// the client was stopped.
 	lost int
@@ -156,9 +157,9 @@ func New(config Config) *Queue {
 }
 
 // Put reserves capacity for a message and adds it: a payload with the topic,
-// attributes, time of delivery and origins of a batch, and an ID, empty for
-// none. It returns false if there is no capacity or the client is stopping. The
-// turn distributes callers over the shards.
+// attributes, delivery time and origins of a batch, and an ID, which may be
+// empty. It returns false if there is no capacity or the client is stopping.
+// The turn distributes callers over the shards.
 func (q *Queue) Put(like *message.Batch, payload []byte, id string, turn uint32) bool {
 	s := q.shard(turn)
 	if s.stopping || !s.reserve(len(payload)) {
@@ -169,14 +170,14 @@ func (q *Queue) Put(like *message.Batch, payload []byte, id string, turn uint32)
 	s.mu.Unlock()
 	if full {
 		// Callers that publish without a pause could keep the workers from
-		// running for 10 ms, the time slice of the scheduler.
+		// running for 10 ms, the scheduler's time slice.
 		runtime.Gosched()
 	}
 	return true
 }
 
 // shard locks and returns the shard to use. Under load, a caller takes another
-// shard rather than wait for one: whoever holds it may have been preempted.
+// shard instead of waiting for one whose holder may have been preempted.
 func (q *Queue) shard(turn uint32) *shard {
 	s := &q.shards[0]
 	if q.busy.Load() {
@@ -191,9 +192,9 @@ func (q *Queue) shard(turn uint32) *shard {
 	return s
 }
 
-// fills records that a batch was sealed because it is full, or because its
-// delay is over. The load is high if it became full in less than a shard's
-// share of the delay.
+// fills updates busy when a batch is sealed because it is full, or because its
+// delay is over. The load is high if the batch became full in less than a
+// shard's share of the delay.
 func (q *Queue) fills(e *entry, full bool) {
 	busy := full && time.Since(e.opened) < q.config.Delay/time.Duration(len(q.shards))
 	if q.busy.Load() != busy {
@@ -235,8 +236,8 @@ func (q *Queue) expect(e *entry) {
 	}
 }
 
-// takeSpare returns a spare collector, or a new one. A new one begins small,
-// because there can be as many batches as messages.
+// takeSpare returns a spare collector, or a new one, which starts small because
+// there can be as many batches as messages.
 func (q *Queue) takeSpare() *office.Collector {
 	last := len(q.spare) - 1
 	if last < 0 {
@@ -248,7 +249,7 @@ func (q *Queue) takeSpare() *office.Collector {
 }
 
 // spares returns the collector of a delivered batch if its body is no longer
-// read: net/http has closed it, and the outbox has not received the batch,
+// read: net/http has closed it, and the batch was not passed to the outbox,
 // neither before the post nor for its failures. Other transports may read a
 // closed body, so their collectors are not reused.
 func (q *Queue) spares(e *entry, failed []int) *office.Collector {
@@ -266,7 +267,7 @@ func (q *Queue) run() {
 	}
 }
 
-// take waits for a batch to post; nil if there will be none.
+// take waits for a batch to post. It returns nil if there will be none.
 func (q *Queue) take() *entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -308,8 +309,9 @@ func (q *Queue) deliver(e *entry) {
 	}
 }
 
-// leaseOf returns when the lease of a batch's rows began; now for a batch that
-// is not in the outbox, because its lease cannot begin earlier.
+// leaseOf returns when the lease of a batch's rows began. For a batch that is
+// not in the outbox it returns the current time, because its lease cannot begin
+// earlier.
 func (q *Queue) leaseOf(e *entry) time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -320,8 +322,8 @@ func (q *Queue) leaseOf(e *entry) time.Time {
 }
 
 // Flush posts the messages in memory and waits until all of them are delivered
-// or stored. It returns how many were lost, because the client was stopped. The
-// error is that of ctx.
+// or stored. It returns the number of messages that were lost because the
+// client was stopped. The error is the error of ctx.
 func (q *Queue) Flush(ctx context.Context) (lost int, err error) {
 	for i := range q.shards {
 		q.shards[i].sealAll()
@@ -352,8 +354,8 @@ func (q *Queue) Stop() {
 	}
 }
 
-// Close ends the workers when all messages are delivered or stored. Nothing may
-// be added afterwards.
+// Close ends the workers when all messages are delivered or stored. Afterwards,
+// messages must not be added.
 func (q *Queue) Close() {
 	for i := range q.shards {
 		q.shards[i].sealAll()
@@ -366,7 +368,7 @@ func (q *Queue) Close() {
 	q.ager.wakeUp()
 }
 
-// Expedite ends the pauses before retries, so that they notice a forced stop.
+// Expedite ends the pauses before retries, which then notice a forced stop.
 func (q *Queue) Expedite() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -7,29 +7,29 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/message"
 )
 
-// maxShards bounds the number of shards, because each may hold back a batch of
-// its own.
+// maxShards bounds the number of shards, because each may have a batch that is
+// not full.
 const maxShards = 4
 
-// shard collects messages into batches.
+// shard collects messages in batches.
 type shard struct {
 	queue *Queue
 
 	mu sync.Mutex
-	// open holds the batches that accept messages, order the sequence in which
-	// they were opened.
+	// open holds the batches that accept messages, and order the sequence in
+	// which they were opened.
 	open  map[key]*entry
 	order []*entry
-	// last is the batch of the last message, usually also that of the next one.
+	// last is the batch of the last message, and usually of the next one.
 	last     *entry
 	timer    *time.Timer // seals the oldest open batch
 	stopping bool        // Put rejects messages
-	// spareMessages and spareBytes are capacity reserved ahead. A shard has
-	// some only while it has an open batch.
+	// spareMessages and spareBytes are capacity reserved in advance. A shard
+	// has some only while it has an open batch.
 	spareMessages, spareBytes int
-	// fullKey is the key of the last batch that became full, unless one was
-	// sealed by its age since then. fullBytes and fullPayloads are the size of
-	// its body, for which the next one with the key allocates at once.
+	// fullKey is the key of the last batch that became full, unless a batch was
+	// sealed by its age since. fullBytes and fullPayloads are the size of its
+	// body, which the next batch with the key allocates at once.
 	fullKey                 key
 	fullBytes, fullPayloads int
 
@@ -87,7 +87,7 @@ func (s *shard) append(like *message.Batch, payload []byte, id string, stored bo
 	}
 	if id != "" {
 		for len(e.ids) < e.messages-1 {
-			e.ids = append(e.ids, "") // of messages that have none yet
+			e.ids = append(e.ids, "") // for earlier messages without an ID
 		}
 		e.ids = append(e.ids, id)
 	}

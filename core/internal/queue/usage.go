@@ -6,8 +6,7 @@ import "sync/atomic"
 const MaxMessages = 1<<24 - 1
 
 // usage counts messages and their bytes within bounds. It packs both into one
-// number, so that counting needs no lock: 24 bits of messages above 40 bits of
-// bytes.
+// number, which needs no lock: 24 bits of messages above 40 bits of bytes.
 type usage struct{ packed atomic.Uint64 }
 
 const usageBits = 40

@@ -13,7 +13,7 @@ import (
 )
 
 // dispatcher assigns slots to topics while a relay runs. It belongs to one
-// goroutine; the posts run in goroutines of their own and return through done.
+// goroutine; the posts run in separate goroutines and return through done.
 type dispatcher struct {
 	*Relay
 	stopping, force context.Context
@@ -33,18 +33,18 @@ type dispatcher struct {
 	// topics that may have due rows but have none in memory.
 	active int
 	hungry map[*topic]bool
-	// expires is when the first rows in memory must be given back.
+	// expires is the time at which the first rows in memory must be given back.
 	expires time.Time
-	// probing tells that a post probes the server, and probeAfter is when the next
-	// one may, after one that the circuit breaker did not let through.
+	// probing means that a post probes the server. probeAfter is the earliest
+	// time of the next probe after the circuit breaker has blocked one.
 	probing    bool
 	probeAfter time.Time
 
 	// after is the last topic of the last claim.
 	after string
-	// nextLook is the time of the next claim, unless a topic is hungry.
-	nextLook time.Time
-	failing  bool // the last call to the outbox has failed
+	// nextClaim is the time of the next claim, unless a topic is hungry.
+	nextClaim time.Time
+	failing   bool // the last call to the outbox has failed
 	// flushing are the calls of Flush that wait for posts and settlements.
 	flushing []*flush
 	rate     rate
@@ -66,7 +66,7 @@ func (d *dispatcher) turn() (time.Duration, error) {
 	}
 	state := d.Breaker()
 	if state == circuit.Open {
-		d.nextLook = time.Time{}
+		d.nextClaim = time.Time{}
 		return office.Pause / 4, nil
 	}
 	if state == circuit.HalfOpen {
@@ -75,9 +75,9 @@ func (d *dispatcher) turn() (time.Duration, error) {
 		}
 	}
 	d.dropExpired()
-	if time.Now().Before(d.nextLook) {
+	if time.Now().Before(d.nextClaim) {
 		d.start(state)
-	} // otherwise new topics get a share of the slots first
+	} // otherwise claim first, which gives new topics a share of the slots
 	for d.claims(state) {
 		n, err := d.claim(state)
 		if err != nil {
@@ -92,10 +92,10 @@ func (d *dispatcher) turn() (time.Duration, error) {
 	switch {
 	case d.free == 0:
 		return poll, nil
-	case state == circuit.HalfOpen: // rows in hand may be unable to run
-		return max(time.Until(d.nextLook), office.Pause/4), nil
+	case state == circuit.HalfOpen: // rows in memory may have to wait
+		return max(time.Until(d.nextClaim), office.Pause/4), nil
 	}
-	return max(time.Until(d.nextLook), d.rate.wait(), expectMin), nil
+	return max(time.Until(d.nextClaim), d.rate.wait(), expectMin), nil
 }
 
 // claims reports whether to claim now.
@@ -105,7 +105,7 @@ func (d *dispatcher) claims(state circuit.State) bool {
 		return false
 	case state == circuit.HalfOpen && (d.probing || d.rows > 0):
 		return false
-	case !time.Now().Before(d.nextLook):
+	case !time.Now().Before(d.nextClaim):
 		return true
 	case d.failing:
 		return false
@@ -119,7 +119,7 @@ func (d *dispatcher) claims(state circuit.State) bool {
 }
 
 // backlogged reports whether so many topics with rows in memory wait for a slot
-// that more would wait for too long.
+// that further topics would wait for too long.
 func (d *dispatcher) backlogged() bool {
 	if len(d.queue) < maxBacklog {
 		return false
@@ -136,16 +136,16 @@ func (d *dispatcher) backlogged() bool {
 // full reports whether too many rows are in memory.
 func (d *dispatcher) full() bool { return d.rows >= maxRows || d.bytes >= maxBytes }
 
-// makeRoom gives back rows while there are too many: those of the topic that has
-// the most bytes among the topics with posts in progress or slow posts. The other
-// topics may run now.
-func (d *dispatcher) makeRoom() {
+// freeCapacity gives back rows while too many are in memory. It chooses the
+// topic with the most bytes among the topics with posts in progress and the
+// slow topics, because other topics may run now.
+func (d *dispatcher) freeCapacity() {
 	for d.full() {
 		var largest *topic
-		most := int64(0)
+		largestBytes := int64(0)
 		for _, t := range d.topics {
-			if bytes := t.bytes(); (t.running > 0 || t.slow()) && bytes > most {
-				largest, most = t, bytes
+			if bytes := t.bytes(); (t.running > 0 || t.slow()) && bytes > largestBytes {
+				largest, largestBytes = t, bytes
 			}
 		}
 		if largest == nil {
@@ -158,11 +158,11 @@ func (d *dispatcher) makeRoom() {
 // claim claims due rows for the free slots, topic by topic, beginning after the
 // last topic of the previous claim. It returns their number.
 func (d *dispatcher) claim(state circuit.State) (int, error) {
-	if d.makeRoom(); d.full() {
-		return 0, nil // what is in hand comes first
+	if d.freeCapacity(); d.full() {
+		return 0, nil // the rows in memory come first
 	}
 	flushed := d.flushes.waiting()
-	d.accept() // what was handed over before those calls began
+	d.accept() // the rows that were handed over before these calls began
 	options := outbox.ClaimOptions{
 		Limit: d.free * d.BulkLimit, MaxBytes: max(maxBytes-d.bytes, deliver.MaxBytes),
 		Lease: d.Lease(), PerTopic: d.BulkLimit, AfterTopic: d.after,
@@ -177,7 +177,7 @@ func (d *dispatcher) claim(state circuit.State) (int, error) {
 			options.SkipTopics = append(options.SkipTopics, name)
 		}
 	}
-	busy := len(options.SkipTopics) // of topics that are claimed when they may run
+	busy := len(options.SkipTopics) // topics that are claimed when they may run
 	if d.Skipped != nil {
 		options.SkipTopics = append(options.SkipTopics, d.Skipped()...)
 	}
@@ -197,7 +197,7 @@ func (d *dispatcher) claim(state circuit.State) (int, error) {
 		d.caughtUp(options.SkipTopics)
 	}
 	if n > 0 {
-		d.nextLook = time.Time{} // there may be topics that the claim did not reach
+		d.nextClaim = time.Time{} // there may be topics that the claim did not reach
 		return n, nil
 	}
 	next, ok, err := d.Store.Next(asking)
@@ -208,11 +208,11 @@ func (d *dispatcher) claim(state circuit.State) (int, error) {
 	case err != nil:
 		return 0, err
 	case !ok || next <= 0 && len(options.SkipTopics) > 0:
-		next = poll // the due rows belong to skipped topics, which are claimed when they may run
+		next = poll // the due rows belong to skipped topics
 	case next <= 0:
 		next = lockedPause // another transaction has locked the row
 	}
-	d.nextLook = time.Now().Add(d.expected(min(next, poll)))
+	d.nextClaim = time.Now().Add(d.expected(min(next, poll)))
 	return 0, nil
 }
 
@@ -238,7 +238,7 @@ func (d *dispatcher) take(records []outbox.Record, options outbox.ClaimOptions, 
 	}
 }
 
-// ofOneTopic returns how many records at the beginning have the same topic.
+// ofOneTopic returns the number of leading records with the same topic.
 func ofOneTopic(records []outbox.Record) int {
 	n := slices.IndexFunc(records, func(r outbox.Record) bool { return r.Topic != records[0].Topic })
 	if n < 0 {
@@ -270,11 +270,11 @@ func (d *dispatcher) release(topics ...*topic) {
 	var all []outbox.Record
 	for _, t := range topics {
 		var records []outbox.Record
-		for _, g := range slices.Concat(t.fresh, t.failed) {
+		for _, g := range slices.Concat(t.newRows, t.failed) {
 			records = append(records, g.records...)
 			d.begun(t, g, true)
 		}
-		t.fresh, t.failed = nil, nil
+		t.newRows, t.failed = nil, nil
 		t.more = t.more || len(records) > 0
 		d.rows, d.bytes = d.rows-len(records), d.bytes-sizeOf(records)
 		d.unqueue(t)
@@ -293,7 +293,7 @@ func (d *dispatcher) dropExpired() {
 	d.expires = time.Time{}
 	var expired []*topic
 	for _, t := range d.topics {
-		for _, g := range slices.Concat(t.fresh, t.failed) {
+		for _, g := range slices.Concat(t.newRows, t.failed) {
 			if !now.Before(g.until) {
 				expired = append(expired, t)
 				break

@@ -7,24 +7,24 @@ import (
 	"sync"
 )
 
-// flush is a call of Flush. It ends in three steps: no row is due, the posts that
-// were in progress then have ended, and they are settled.
+// flush is a call of Flush. It ends in three steps: no row is due, the posts in
+// progress at that time have ended, and they are settled.
 type flush struct {
 	done  chan struct{}
 	posts map[*post]bool
-	// settled is how many settlements must have ended, once posts is empty.
+	// settled is how many settlements must have ended once posts is empty.
 	settled int
 }
 
 // flushes are the calls of Flush.
 type flushes struct {
 	mu sync.Mutex
-	// calls are those that wait for rows that are due.
+	// calls are the calls that wait for due rows.
 	calls map[*flush]bool
 }
 
-// Flush waits until a claim has found no row that is due, and until the rows that
-// were in hand by then are settled: delivered, rescheduled or dead. It works while
+// Flush waits until a claim has found no due row and all rows that the relay
+// held at that time are settled: delivered, rescheduled or dead. Call it while
 // Run runs.
 func (r *Relay) Flush(ctx context.Context) error {
 	f := &flush{done: make(chan struct{})}
@@ -46,14 +46,14 @@ func (r *Relay) Flush(ctx context.Context) error {
 	}
 }
 
-// waiting returns the calls that wait for rows that are due.
+// waiting returns the calls that wait for due rows.
 func (f *flushes) waiting() []*flush {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Collect(maps.Keys(f.calls))
 }
 
-// drained has calls go on, because no row was due after they began.
+// drained advances the given calls, because no row was due after they began.
 func (d *dispatcher) drained(calls []*flush) {
 	if len(calls) == 0 || d.rows > 0 {
 		return
@@ -62,7 +62,7 @@ func (d *dispatcher) drained(calls []*flush) {
 	defer d.flushes.mu.Unlock()
 	for _, f := range calls {
 		if !d.flushes.calls[f] {
-			continue // given up, or drained before
+			continue // canceled, or drained before
 		}
 		delete(d.flushes.calls, f)
 		f.posts = map[*post]bool{}

@@ -12,34 +12,36 @@ import (
 
 // Limits of rows that are handed over.
 const (
-	// handedPerSlot is how many rows may be handed over and wait, for each slot.
+	// handedPerSlot is how many rows may be handed over and wait, per slot.
 	handedPerSlot = 16
-	// handedBytes is how many bytes they may have.
+	// handedBytes is the maximum size of these rows.
 	handedBytes = 32 << 20
 )
 
-// handed are rows that were inserted under a lease of this process and handed to the
-// relay in memory, so that no claim is needed. The zero value is ready for use.
+// handed holds rows that were inserted under a lease of this process and handed
+// to the relay in memory, which saves a claim. The zero value is ready to use.
 type handed struct {
 	mu     sync.Mutex
 	closed bool
-	// rows, bytes and topics count the rows that were reserved and have no slot yet.
+	// rows, bytes and topics count the rows that were reserved and have no slot
+	// yet.
 	rows   int
 	bytes  int64
 	topics map[string]int
-	// behind are the topics of which the store has rows that nobody holds. Those come
-	// first.
+	// behind are the topics with rows in the store that nobody holds. Those
+	// rows come first.
 	behind map[string]bool
-	// list are the rows that the dispatcher has not taken yet.
+	// list are the rows that the dispatcher has not accepted yet.
 	list []outbox.Record
 	// until is when the first of them must have begun.
 	until time.Time
 }
 
-// Reserve reports whether a row may be inserted under a lease of [Relay.Lease] and
-// handed over by [Relay.Hand] afterwards. Call that or [Relay.Forgo]. Otherwise the
-// row is inserted for a claim: too many rows wait for slots, or others of its topic
-// wait in the store.
+// Reserve reports whether the caller may insert a row under a lease of
+// [Relay.Lease] and then hand it over. The caller must call [Relay.Hand], or
+// [Relay.Forgo] if it did not insert the row. If Reserve returns false, the
+// caller inserts the row without a lease, for a claim: too many rows wait for
+// slots, or other rows of the topic wait in the store.
 func (r *Relay) Reserve(topic string, bytes int64) bool {
 	h := &r.handed
 	h.mu.Lock()
@@ -55,15 +57,15 @@ func (r *Relay) Reserve(topic string, bytes int64) bool {
 	return true
 }
 
-// Forgo ends the reservation of a row that was not inserted.
+// Forgo releases the reservation of a row that was not inserted.
 func (r *Relay) Forgo(topic string, bytes int64) {
 	r.handed.mu.Lock()
 	defer r.handed.mu.Unlock()
 	r.handed.count(topic, -1, -bytes)
 }
 
-// Hand hands over inserted rows that have a reservation and are held since the given
-// time. When the relay has ended, it gives them back to the store.
+// Hand hands over inserted rows that have a reservation and are leased since
+// the given time. If the relay has ended, it gives them back to the store.
 func (r *Relay) Hand(ctx context.Context, leased time.Time, records ...outbox.Record) {
 	if len(records) == 0 {
 		return
@@ -89,7 +91,8 @@ func (r *Relay) Hand(ctx context.Context, leased time.Time, records ...outbox.Re
 	}
 }
 
-// lag notes that the store has rows of a topic that nobody holds. The caller holds mu.
+// lag records that the store has rows of a topic that nobody holds. The mutex
+// must be held.
 func (h *handed) lag(topic string) {
 	if h.behind == nil {
 		h.behind = map[string]bool{}
@@ -97,7 +100,7 @@ func (h *handed) lag(topic string) {
 	h.behind[topic] = true
 }
 
-// count adds rows. The caller holds mu.
+// count adds rows. The mutex must be held.
 func (h *handed) count(topic string, rows int, bytes int64) {
 	if h.topics == nil {
 		h.topics = map[string]int{}
@@ -108,7 +111,7 @@ func (h *handed) count(topic string, rows int, bytes int64) {
 	}
 }
 
-// accept takes the rows that were handed over to their topics.
+// accept adds the rows that were handed over to their topics.
 func (d *dispatcher) accept() {
 	h := &d.handed
 	h.mu.Lock()
@@ -119,7 +122,7 @@ func (d *dispatcher) accept() {
 		return
 	}
 	taken := d.Settler.take(slices.Clone(records))
-	if len(taken) < len(records) { // a clock that was set forward has ended leases
+	if len(taken) < len(records) { // a clock that was set forward ended leases early
 		own := map[string]bool{}
 		for _, record := range taken {
 			own[record.ID] = true
@@ -146,7 +149,7 @@ func (d *dispatcher) accept() {
 	}
 }
 
-// begun ends the reservations of rows that have a slot or were given back.
+// begun releases the reservations of rows that have a slot or were given back.
 func (d *dispatcher) begun(t *topic, g *group, lag bool) {
 	if d.Handle == nil || !g.handed && !lag {
 		return
@@ -161,8 +164,8 @@ func (d *dispatcher) begun(t *topic, g *group, lag bool) {
 	}
 }
 
-// caughtUp notes the topics that have no more rows in the store that are due, after
-// a claim that was not cut off by its limit.
+// caughtUp records which topics have no more due rows in the store, after a
+// claim that did not reach its limit.
 func (d *dispatcher) caughtUp(skipped []string) {
 	d.handed.mu.Lock()
 	defer d.handed.mu.Unlock()
@@ -172,7 +175,7 @@ func (d *dispatcher) caughtUp(skipped []string) {
 	})
 }
 
-// closeHanded has rows given back that are handed over from now on.
+// closeHanded makes Hand give rows back to the store from now on.
 func (d *dispatcher) closeHanded() {
 	d.handed.mu.Lock()
 	defer d.handed.mu.Unlock()

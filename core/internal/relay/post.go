@@ -14,21 +14,21 @@ import (
 type post struct {
 	topic  *topic
 	failed bool
-	probe  bool      // of one row, which shows whether the server is back
+	probe  bool      // with one row, to find out whether the server is back
 	until  time.Time // when the last request may begin
 	// rest are the rows that were not sent before the end of the time slice.
 	rest []*group
 	// timedOut means that the server did not answer in time.
 	timedOut bool
-	// untried tells that nothing was sent.
+	// untried means that nothing was sent.
 	untried bool
 }
 
-// handle handles the row of a slot and settles it.
+// handle calls the handler with the row of a slot and settles the row.
 func (d *dispatcher) handle(p *post, record outbox.Record) {
 	failure, settled := d.Handle(d.force, record)
 	if settled {
-		d.Settler.letGo(record.ID)
+		d.Settler.release(record.ID)
 		return
 	}
 	outcome := &deliver.Outcome{Failures: []*office.Failure{failure}}
@@ -36,7 +36,7 @@ func (d *dispatcher) handle(p *post, record outbox.Record) {
 	d.settleLater(p, outcome, record)
 }
 
-// settleLater has the outcome of rows written to the outbox.
+// settleLater passes the outcome of rows to the goroutine that settles them.
 func (d *dispatcher) settleLater(p *post, outcome *deliver.Outcome, records ...outbox.Record) {
 	rows := make([]Row, len(records))
 	for i, record := range records {
@@ -55,7 +55,7 @@ func (d *dispatcher) send(p *post, chunk []*group) {
 	}
 	batch := message.Batch{Topic: p.topic.name, Attributes: []byte(first.attributes), DeliverAt: first.deliverAt}
 	var records []outbox.Record
-	var groups []*group // of the records
+	var groups []*group // the group of each record
 	for _, g := range chunk {
 		for _, record := range g.records {
 			m := message.Message{ID: record.ID, Payload: record.Payload}

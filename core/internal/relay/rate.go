@@ -2,14 +2,15 @@ package relay
 
 import "time"
 
-// burst is the part of a second whose rows a rate admits at once.
+// burst is the fraction of a second, as a divisor, whose rows a rate admits at
+// once.
 const burst = 4
 
-// rate limits the rows that are claimed in a second. The zero rate admits all.
+// rate limits the rows that are claimed per second. The zero rate has no limit.
 // It belongs to one goroutine.
 type rate struct {
 	perSecond float64
-	left      float64 // rows admitted now
+	left      float64 // number of rows admitted now
 	at        time.Time
 }
 
@@ -19,14 +20,14 @@ func newRate(perSecond int) rate {
 	return r
 }
 
-// atOnce returns how many rows are admitted at once after a rest.
+// atOnce returns how many rows are admitted at once after a pause.
 func (r *rate) atOnce() float64 { return max(r.perSecond/burst, 1) }
 
 // limited reports whether there is a limit.
 func (r *rate) limited() bool { return r.perSecond > 0 }
 
-// admits returns how many rows may be claimed now, at most n. While few are
-// admitted it returns none, so that claims are not small.
+// admits returns how many rows may be claimed now, at most n. It returns zero
+// while only few are admitted, to avoid small claims.
 func (r *rate) admits(n int) int {
 	if !r.limited() {
 		return n
@@ -40,7 +41,7 @@ func (r *rate) admits(n int) int {
 	return min(n, int(r.left))
 }
 
-// enough is the number of rows from which on a claim is worth its cost.
+// enough is the minimum number of rows that are worth the cost of a claim.
 func (r *rate) enough() float64 { return max(r.atOnce()/2, 1) }
 
 // wait returns how long it takes until rows are admitted again.

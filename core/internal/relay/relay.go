@@ -1,9 +1,10 @@
-// Package relay delivers the messages in an outbox to the server, and those in an
-// inbox to the app's handlers. It claims rows whenever a slot becomes free, as many
-// as the free slots can carry, topic by topic. It posts rows that can share a
-// request together, or handles them one by one, and settles them. It holds no
-// transaction meanwhile, and the leases of claimed rows end by themselves if the
-// process dies. The package knows a store and how to deliver a batch or a row.
+// Package relay delivers the messages in an outbox to the server, and the
+// messages in an inbox to the app's handlers. Whenever slots become free, it
+// claims as many rows as these can carry, topic by topic. It posts rows that
+// can share a request together, or handles them one by one, and then settles
+// them. It holds no transaction while it does so. If the process dies, the
+// leases of claimed rows expire. The package knows a store and how to deliver a
+// batch or a row.
 package relay
 
 import (
@@ -29,29 +30,29 @@ const (
 	expectMin = time.Millisecond
 	// lockedPause is the pause when rows are due but cannot be claimed.
 	lockedPause = 200 * time.Millisecond
-	// errorPauseMax bounds the pause after an error of the outbox, so that a
-	// recovered database is used within seconds.
+	// errorPauseMax bounds the pause after an error of the outbox: a recovered
+	// database is used again within seconds.
 	errorPauseMax = 3 * time.Second
-	// slice is how long a slot posts rows that need a request each before
-	// another topic may use it. A request in progress is completed.
+	// slice is how long a slot posts rows with separate requests before another
+	// topic may use it. A request in progress is completed.
 	slice = 250 * time.Millisecond
 	// maxRows and maxBytes are the limits of rows that wait for slots.
 	maxRows  = 20_000
 	maxBytes = 4 * deliver.MaxBytes
-	// maxBacklog is how many topics may wait for their first slot before no more
-	// are claimed.
+	// maxBacklog is the maximum number of topics that wait for their first
+	// slot; then no more are claimed.
 	maxBacklog = 512
 	// slowMemory is how long a topic counts as slow after a post timed out,
 	// unless another post succeeds in time.
 	slowMemory = time.Minute
-	// maxTogether is the maximum number of posts settled together, and of posts
-	// that wait to be settled.
+	// maxTogether is the maximum number of posts that are settled together, and
+	// of posts that wait to be settled.
 	maxTogether = 256
-	// maxTogetherRows is the number of rows from which on no more are settled with
-	// them, so that the outbox has time for all.
+	// maxTogetherRows is the number of rows at which a settlement is full,
+	// because the outbox must complete it in time.
 	maxTogetherRows = 2000
-	// maxSingles is the maximum number of rows in a slot that need a request
-	// each.
+	// maxSingles is the maximum number of rows with separate requests in a
+	// slot.
 	maxSingles = 100
 )
 
@@ -64,11 +65,11 @@ type Config struct {
 	Deliver func(ctx context.Context, job deliver.Job) *deliver.Outcome
 	// Delivered is called with the rows that the server has accepted.
 	Delivered func(deliver.Delivered)
-	// Handle handles one row in place of Deliver and Delivered, which are nil then.
-	// It returns nil if the row is done, and settled if the row has left the store
-	// already. It must not panic.
+	// Handle handles one row. It replaces Deliver and Delivered, which are then
+	// nil. It returns a nil failure if the row is done, and settled if the row
+	// has already left the store. It must not panic.
 	Handle func(ctx context.Context, record outbox.Record) (failure *office.Failure, settled bool)
-	// Skipped returns topics of which no rows are claimed now; nil for none.
+	// Skipped returns topics whose rows are not claimed now; nil for none.
 	Skipped func() []string
 	// Breaker returns the state of the circuit breaker.
 	Breaker func() circuit.State
@@ -77,17 +78,18 @@ type Config struct {
 	// MinLease is the minimum lease of claimed rows.
 	MinLease time.Duration
 	// Slots is the number of concurrent posts, and PerTopic the maximum for one
-	// topic while others have rows. With Reserved these are limits at all times, so
-	// that a topic that is alone leaves a slot for one that is to come.
+	// topic while others have rows. With Reserved, PerTopic always applies,
+	// which leaves a slot for a new topic while one topic is alone.
 	Slots, PerTopic int
 	Reserved        bool
-	// BulkLimit is the maximum number of rows of a topic in one claim, for one
-	// slot.
+	// BulkLimit is the maximum number of rows of a topic that one claim takes
+	// for one slot.
 	BulkLimit int
-	// MaxUnsettled is how many rows may be posted and not settled yet. Defaults to
-	// BulkLimit.
+	// MaxUnsettled is how many rows may be posted and not settled yet. Defaults
+	// to BulkLimit.
 	MaxUnsettled int
-	// Rate is the maximum number of rows to claim in a second; zero for no limit.
+	// Rate is the maximum number of rows to claim per second; zero for no
+	// limit.
 	Rate int
 	// Guard calls a function and returns an error if it panics.
 	Guard func(doing string, call func() error) error
@@ -103,11 +105,11 @@ type Relay struct {
 	settling settling
 	flushes  flushes
 	handed   handed
-	handing  chan struct{} // wakes the dispatcher for them
+	handing  chan struct{} // wakes the dispatcher for handed rows
 
 	mu sync.Mutex
-	// expecting is since when messages of a transaction are expected; zero when
-	// none are.
+	// expecting is the time since which messages of a transaction are expected;
+	// zero if none are.
 	expecting time.Time
 }
 
@@ -127,8 +129,8 @@ func (r *Relay) Wake() {
 	}
 }
 
-// RemoveLater deletes messages before the next claim that were delivered, and that
-// the outbox may have stored.
+// RemoveLater deletes messages before the next claim. They were delivered, but
+// the outbox may also have stored them.
 func (r *Relay) RemoveLater(ids []string) { r.Settler.removeLater(ids, removal{}) }
 
 // Expect makes the relay poll for a message that a transaction is about to
@@ -154,12 +156,12 @@ func (r *Relay) expected(pause time.Duration) time.Duration {
 	return min(pause, waited)
 }
 
-// Lease returns the lease of claimed rows. It is long enough to begin several
+// Lease returns the lease of claimed rows. It leaves time to begin several
 // requests before the margin.
 func (r *Relay) Lease() time.Duration { return max(r.MinLease, 2*r.margin()) }
 
-// margin is the time between the last possible begin of a request and the end
-// of the lease: the longest request, plus the time to store its outcome.
+// margin is the time between the latest start of a request and the end of the
+// lease: the longest request, plus the time to store its outcome.
 func (r *Relay) margin() time.Duration { return r.MaxTime + StoreTimeout }
 
 // PostUntil returns the time until which requests may begin with rows that were
@@ -188,9 +190,9 @@ func (r *Relay) Run(stopping, force context.Context) {
 		default:
 			failures++
 			pause = min(deliver.Backoff(failures), errorPauseMax)
-			d.nextLook = time.Now().Add(pause)
+			d.nextClaim = time.Now().Add(pause)
 			d.failing = true
-			r.Log.Error("store", "", "the "+r.Settler.config.Name+" cannot be used; messages in it wait", "error", err)
+			r.Log.Error("store", "", "the "+r.Settler.config.Name+" is not available; its messages wait", "error", err)
 		}
 		d.flush()
 		timer.Reset(max(pause, 0))
@@ -200,7 +202,7 @@ func (r *Relay) Run(stopping, force context.Context) {
 		case p := <-d.done:
 			d.ended(p)
 		case <-r.wake:
-			d.nextLook = time.Time{}
+			d.nextClaim = time.Time{}
 		case <-d.handing:
 		}
 		d.flush()
@@ -210,8 +212,8 @@ func (r *Relay) Run(stopping, force context.Context) {
 	settler.Wait()
 }
 
-// settle settles the rows of ended posts until the channel is closed. Rows that
-// arrive while the outbox is busy are settled together.
+// settle settles the rows of ended posts until the channel is closed. It
+// settles rows together that arrive while the outbox is busy.
 func (r *Relay) settle(ctx context.Context, settlements <-chan Settlement) {
 	for first := range settlements {
 		together, rows := []Settlement{first}, len(first.Rows)
@@ -227,7 +229,7 @@ func (r *Relay) settle(ctx context.Context, settlements <-chan Settlement) {
 		}
 		_ = r.Guard("the relay", func() error {
 			if r.Settler.Settle(ctx, together...) {
-				r.Wake() // to learn when they are due again
+				r.Wake() // to find out when they are due again
 			}
 			return nil
 		})
@@ -237,25 +239,27 @@ func (r *Relay) settle(ctx context.Context, settlements <-chan Settlement) {
 	}
 }
 
-// reserveSettling waits until few rows are posted and not settled yet, because a
-// kill would have them delivered again.
+// reserveSettling waits while too many rows are posted and not settled yet,
+// because a kill would deliver them twice.
 func (r *Relay) reserveSettling(rows int) {
 	r.settling.reserve(rows, cmp.Or(r.MaxUnsettled, r.BulkLimit))
 }
 
-// settling counts the rows that are posted and not settled yet. The zero value is
-// ready for use.
+// settling counts the rows that are posted and not settled yet. The zero value
+// is ready to use.
 type settling struct {
 	mu    sync.Mutex
 	rows  int
 	freed chan struct{} // closed when rows were settled; nil if nobody waits
 	// begun and ended count settlements.
 	begun, ended int
-	// awaited is how many must have ended for a flush; zero if none waits.
+	// awaited is how many settlements must have ended for a flush; zero if none
+	// waits.
 	awaited int
 }
 
-// reserve adds rows, within a limit unless there are no others.
+// reserve adds rows. It waits until they are within the limit, or there are no
+// others.
 func (s *settling) reserve(rows, limit int) {
 	for {
 		s.mu.Lock()
@@ -274,7 +278,7 @@ func (s *settling) reserve(rows, limit int) {
 	}
 }
 
-// done takes settled rows off, and reports whether a flush waits for that.
+// done subtracts settled rows, and reports whether a flush waits for that.
 func (s *settling) done(settlements, rows int) (awaited bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -297,8 +301,8 @@ func (s *settling) count() int {
 	return s.begun
 }
 
-// reached reports whether so many settlements have ended, and has done report it
-// if not.
+// reached reports whether the given number of settlements have ended. If not,
+// done will report it.
 func (s *settling) reached(n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,27 +19,27 @@ const (
 	// storeTries is the number of consecutive attempts to write a result to the
 	// outbox.
 	storeTries = 3
-	// missingPause is how long after a delete that has not found all rows they
-	// are deleted again.
+	// missingPause is the pause before rows that a delete did not find are
+	// deleted again.
 	missingPause = time.Second
 )
 
 // Row identifies a posted message in the outbox.
 type Row struct {
 	ID string
-	// Token is the token of the lease under which it was posted.
+	// Token is the token of the lease under which the row was posted.
 	Token string
-	// Attempts is the number of attempts, the last one included.
+	// Attempts is the number of attempts, including the last one.
 	Attempts int
 }
 
 // SettlerConfig configures a settler. All fields are required.
 type SettlerConfig struct {
 	Store outbox.Store
-	// Name is what the log calls the store: "outbox" or "inbox".
+	// Name is the name of the store in log lines: "outbox" or "inbox".
 	Name string
-	// Backoff returns the pause before a row is tried again that has failed, or was
-	// not tried, after so many attempts.
+	// Backoff returns the pause before a row that failed, or was not sent, is
+	// retried after the given number of attempts.
 	Backoff func(f *office.Failure, attempts int) time.Duration
 	// Guard calls a function and returns an error if it panics.
 	Guard func(doing string, call func() error) error
@@ -49,9 +49,9 @@ type SettlerConfig struct {
 
 // Tell has the callbacks for outcomes of rows. All functions are required.
 type Tell struct {
-	// Failed: messages failed and are retried.
+	// Failed reports messages that failed and are retried.
 	Failed func(topic string, failures []*office.Failure, fromOutbox bool)
-	// Dead: the server has refused messages permanently.
+	// Dead reports messages that the server has refused permanently.
 	Dead func(topic string, messages int, cause error, fromOutbox bool)
 }
 
@@ -61,10 +61,11 @@ type Settler struct {
 	config SettlerConfig
 
 	mu sync.Mutex
-	// delivered holds the IDs of delivered rows that could not be deleted yet, or
-	// were not found.
+	// delivered holds the IDs of delivered rows that could not be deleted yet,
+	// or were not found.
 	delivered map[string]removal
-	// inHand holds the IDs of claimed rows that are not settled or given back yet.
+	// inHand holds the IDs of claimed rows that are neither settled nor given
+	// back.
 	inHand map[string]bool
 }
 
@@ -73,8 +74,8 @@ func NewSettler(config SettlerConfig) *Settler {
 	return &Settler{config: config, delivered: map[string]removal{}, inHand: map[string]bool{}}
 }
 
-// Backoff returns the pause before a message that the server has not taken is sent
-// again, after so many attempts.
+// Backoff returns the pause before a message that the server has not accepted
+// is sent again, after the given number of attempts.
 func Backoff(f *office.Failure, attempts int) time.Duration {
 	if f.Untried || f.Interrupted {
 		return deliver.Backoff(1)
@@ -82,7 +83,7 @@ func Backoff(f *office.Failure, attempts int) time.Duration {
 	return deliver.BackoffOf(f, attempts)
 }
 
-// removal is a deletion that is left to do.
+// removal is a pending deletion.
 type removal struct {
 	at time.Time
 	// last means that it is not repeated if the row is not found.
@@ -98,7 +99,8 @@ type Settlement struct {
 	FromOutbox bool
 }
 
-// Settle writes the outcomes of posts, and reports whether rows are tried again.
+// Settle writes the outcomes of posts, and reports whether rows will be
+// retried.
 func (s *Settler) Settle(ctx context.Context, settlements ...Settlement) (again bool) {
 	var delivered []string
 	var changes []outbox.Change
@@ -117,13 +119,13 @@ func (s *Settler) Settle(ctx context.Context, settlements ...Settlement) (again 
 			ids = append(ids, row.ID)
 		}
 	}
-	s.letGo(ids...) // before they may be claimed again
-	// If these writes fail, the messages come back when their lease ends.
+	s.release(ids...) // the rows may be claimed again after this write
+	// If these writes fail, the rows are claimed again when their lease ends.
 	_, err := s.reschedule(ctx, changes)
 	for _, settlement := range settlements {
 		cause := refusalOf(settlement)
 		if err != nil || cause == nil {
-			continue // after an error: an outbox that hangs would hold up other posts
+			continue // after an error, because an outbox that hangs would hold up other posts
 		}
 		refused := burials[settlement.Topic]
 		delete(burials, settlement.Topic)
@@ -167,7 +169,8 @@ func (s *Settler) sort(settlement Settlement) (delivered []string, changes, buri
 	return delivered, changes, burials
 }
 
-// refusalOf returns why the server has refused a message permanently.
+// refusalOf returns the reason why the server has refused a message
+// permanently.
 func refusalOf(settlement Settlement) (cause error) {
 	for _, f := range settlement.Outcome.Failures {
 		if f != nil && f.Class == office.Permanent {
@@ -177,9 +180,9 @@ func refusalOf(settlement Settlement) (cause error) {
 	return cause
 }
 
-// Remove deletes delivered messages at once, or later if that fails. If some were
-// not found, it deletes them once more: a node of a cluster may not have yet what was
-// inserted on another one.
+// Remove deletes delivered messages at once, or later if that fails. It repeats
+// the deletion of messages that were not found, because a node of a cluster may
+// not yet have rows that were inserted on another node.
 func (s *Settler) Remove(ctx context.Context, ids []string) {
 	n := 0
 	err := s.write(ctx, len(ids), func(ctx context.Context) (err error) {
@@ -194,7 +197,7 @@ func (s *Settler) Remove(ctx context.Context, ids []string) {
 	}
 }
 
-// removeLater deletes delivered messages before a claim.
+// removeLater deletes delivered messages before the next claim.
 func (s *Settler) removeLater(ids []string, when removal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,14 +206,14 @@ func (s *Settler) removeLater(ids []string, when removal) {
 	}
 }
 
-// giveBack makes rows due again that were claimed but not posted.
+// giveBack makes rows due that were claimed but not posted.
 func (s *Settler) giveBack(ctx context.Context, records []outbox.Record) {
 	changes := make([]outbox.Change, len(records))
 	for i, record := range records {
 		changes[i] = outbox.Change{ID: record.ID, LeaseToken: record.LeaseToken, Untried: true}
 	}
 	_, _ = s.reschedule(ctx, changes)
-	s.letGo(recordIDs(records)...)
+	s.release(recordIDs(records)...)
 }
 
 func (s *Settler) reschedule(ctx context.Context, changes []outbox.Change) (n int, err error) {
@@ -234,12 +237,13 @@ func (s *Settler) write(ctx context.Context, rows int, change func(context.Conte
 			return nil
 		}
 	}
-	s.config.Log.Error("store", "write", "the "+s.config.Name+" cannot be written", "error", err)
+	s.config.Log.Error("store", "write", "the "+s.config.Name+" cannot be updated", "error", err)
 	return err
 }
 
-// take takes claimed records in hand and returns those that were neither in hand
-// nor delivered before: a clock that is set forward ends leases early.
+// take marks claimed records as in hand. It returns the records that were
+// neither in hand nor delivered before, because a clock that is set forward
+// ends leases early.
 func (s *Settler) take(records []outbox.Record) []outbox.Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -252,8 +256,8 @@ func (s *Settler) take(records []outbox.Record) []outbox.Record {
 	})
 }
 
-// letGo ends what take has begun.
-func (s *Settler) letGo(ids ...string) {
+// release reverses take.
+func (s *Settler) release(ids ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, id := range ids {
@@ -269,8 +273,8 @@ func recordIDs(records []outbox.Record) []string {
 	return ids
 }
 
-// removeDelivered deletes delivered rows whose deletion failed before, or that were
-// not found.
+// removeDelivered deletes delivered rows whose deletion failed before, and rows
+// that were not found.
 func (s *Settler) removeDelivered(ctx context.Context) error {
 	s.mu.Lock()
 	now := time.Now()
@@ -294,7 +298,7 @@ func (s *Settler) removeDelivered(ctx context.Context) error {
 	defer s.mu.Unlock()
 	for _, id := range ids {
 		if n < len(ids) && !s.delivered[id].last {
-			// An insert that was given up may still be carried out.
+			// An insert that timed out may still take effect.
 			s.delivered[id] = removal{at: now.Add(missingPause), last: true}
 			continue
 		}

@@ -43,8 +43,8 @@ func (d *dispatcher) note(t *topic) {
 }
 
 // mayRun reports whether a topic may have another slot. While several topics
-// have rows, none gets more than its share of the slots, and the last free slot is
-// reserved for topics without one. A slow topic gets one slot, and all slow
+// have rows, none gets more than its share of the slots, and the last free slot
+// is reserved for topics without one. A slow topic gets one slot, and all slow
 // topics together get half of the slots.
 func (d *dispatcher) mayRun(t *topic) bool {
 	others := d.Reserved || d.active > 1 || d.active == 1 && !t.active
@@ -59,7 +59,7 @@ func (d *dispatcher) mayRun(t *topic) bool {
 	return true
 }
 
-// idle reports whether the topic has no state left to keep.
+// idle reports whether the state of the topic can be dropped.
 func (d *dispatcher) idle(t *topic) bool {
 	return !t.waiting() && t.running == 0 && !t.more && !t.slow()
 }
@@ -94,17 +94,17 @@ func (d *dispatcher) start(state circuit.State) {
 func (d *dispatcher) post(t *topic, probe bool) {
 	p := &post{topic: t, probe: probe}
 	d.probing = d.probing || probe
-	groups := &t.fresh
-	if len(t.fresh) == 0 || len(t.failed) > 0 && t.runningFailed == 0 && t.freshLast {
+	groups := &t.newRows
+	if len(t.newRows) == 0 || len(t.failed) > 0 && t.runningFailed == 0 && t.newLast {
 		groups, p.failed = &t.failed, true
 	}
-	t.freshLast = !p.failed
+	t.newLast = !p.failed
 	chunk := takeChunk(groups, probe || d.Handle != nil, d.Slots)
 	p.until = chunk[0].until
 	for _, g := range chunk {
 		d.rows, d.bytes = d.rows-len(g.records), d.bytes-sizeOf(g.records)
 		d.begun(t, g, false)
-		if g.until.Before(p.until) { // what is left of a post may be of an older claim
+		if g.until.Before(p.until) { // the rest of an earlier post may come from an older claim
 			p.until = g.until
 		}
 	}
@@ -121,9 +121,9 @@ func (d *dispatcher) post(t *topic, probe bool) {
 			d.send(p, chunk)
 			return nil
 		})
-		if err != nil { // the rows come back when their lease ends
+		if err != nil { // the rows are claimed again when their lease ends
 			for _, g := range chunk {
-				d.Settler.letGo(recordIDs(g.records)...)
+				d.Settler.release(recordIDs(g.records)...)
 			}
 		}
 	}()
@@ -145,7 +145,7 @@ func (d *dispatcher) ended(p *post) {
 	if p.timedOut {
 		t.slowUntil = time.Now().Add(slowMemory)
 	}
-	groups := &t.fresh
+	groups := &t.newRows
 	if p.failed {
 		t.runningFailed--
 		groups = &t.failed
@@ -155,8 +155,7 @@ func (d *dispatcher) ended(p *post) {
 		d.rows, d.bytes = d.rows+len(g.records), d.bytes+sizeOf(g.records)
 	}
 	if p.timedOut {
-		// Otherwise its rows would take capacity from other topics for a long
-		// time.
+		// Its rows would take capacity from other topics for a long time.
 		d.release(t)
 	}
 	d.enqueue(t)

@@ -11,17 +11,17 @@ import (
 // topic holds the rows of one topic that the relay has in memory.
 type topic struct {
 	name string
-	// fresh and failed are the rows that wait for a slot, grouped by request.
-	// Failed rows are separate because a row that has failed before may fail
+	// newRows and failed are the rows that wait for a slot, grouped by request.
+	// Failed rows are separate, because a row that has failed before may fail
 	// every time, together with the request that it shares.
-	fresh, failed []*group
+	newRows, failed []*group
 	// running counts the slots of the topic, and runningFailed its slots with
 	// rows that have failed before.
 	running, runningFailed int
 	queued                 bool
 	active                 bool // as counted by the dispatcher
-	// freshLast means that the last slot got fresh rows.
-	freshLast bool
+	// newLast means that the last slot got new rows.
+	newLast bool
 	// more means that the outbox may have more due rows.
 	more bool
 	// slowUntil is set when a post timed out, and reset by a post that did not.
@@ -31,18 +31,18 @@ type topic struct {
 // group holds rows that may share a request.
 type group struct {
 	attributes string
-	deliverAt  time.Time // zero unless the server must hold them back
+	deliverAt  time.Time // zero for immediate delivery
 	records    []outbox.Record
 	until      time.Time // when the last request may begin
 	handed     bool      // the rows were not claimed
 }
 
-func (t *topic) waiting() bool { return len(t.fresh)+len(t.failed) > 0 }
+func (t *topic) waiting() bool { return len(t.newRows)+len(t.failed) > 0 }
 
 // bytes returns the size of the rows that wait for a slot.
 func (t *topic) bytes() int64 {
 	sum := int64(0)
-	for _, g := range slices.Concat(t.fresh, t.failed) {
+	for _, g := range slices.Concat(t.newRows, t.failed) {
 		sum += sizeOf(g.records)
 	}
 	return sum
@@ -83,15 +83,15 @@ func (t *topic) add(records []outbox.Record, until time.Time, handed bool) {
 			if k.failed {
 				t.failed = append(t.failed, g)
 			} else {
-				t.fresh = append(t.fresh, g)
+				t.newRows = append(t.newRows, g)
 			}
 		}
 		g.records = append(g.records, record)
 	}
 }
 
-// takeChunk takes the rows for one slot: one row, a group that shares a request,
-// or rows that need a request each.
+// takeChunk takes the rows for one slot: one row, a group that shares a
+// request, or rows with separate requests.
 func takeChunk(groups *[]*group, one bool, slots int) []*group {
 	first := (*groups)[0]
 	if one && len(first.records) > 1 {
@@ -112,6 +112,6 @@ func takeChunk(groups *[]*group, one bool, slots int) []*group {
 	return chunk
 }
 
-// single reports whether the only row of a group needs a request of its own and
-// may share a batch with others like it.
+// single reports whether the group is one row that needs a separate request and
+// may share a batch with similar rows.
 func (g *group) single() bool { return len(g.records) == 1 && g.deliverAt.IsZero() }

@@ -11,39 +11,39 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/office"
 )
 
-// call is a call that waits for a request, or for its outcome.
+// call is a call that waits for a request, or for the outcome of its messages.
 type call struct {
 	batch   *message.Batch
 	size    int // of payloads and attributes
 	group   *group
 	origins []any
-	since   time.Time // when it began; zero if that is of no interest
+	since   time.Time // when it began; zero if not needed
 	end     time.Time // when it gives up
-	// latest is the time after which it is not posted any more, and pause how
-	// long it waits for the requests of its group. Both are parts of its time.
+	// latest is the time until which the call may be posted. pause is how long
+	// it waits for the requests of its group. Both are fractions of the call's
+	// time.
 	latest time.Time
 	pause  time.Duration
-	// interrupted means that the deadline of the caller ends the call before its
+	// interrupted means that the caller's deadline ends the call before its
 	// timeout.
 	interrupted bool
-	// post is the request, once it is assigned. The mutex of the sharer guards
-	// it.
+	// post is the delivery, once one is assigned. Guarded by the mutex of the
+	// sharer.
 	post *post
-	// granted means that the call occupies a request and is to post by itself.
-	// The mutex of the sharer guards it.
+	// granted means that the call has a slot and must post its own messages.
+	// Guarded by the mutex of the sharer.
 	granted bool
-	slot    int // if granted
-	// outcome is sent at most once; nil if the request is granted.
+	slot    int // valid if granted
+	// outcome receives at most one value; nil if the call is granted.
 	outcome chan *deliver.Outcome
 	// ended means that the call no longer waits for the request.
 	ended atomic.Bool
 
-	// left counts the messages without a result. These fields belong to the
-	// goroutine of the request.
+	// left counts the messages without a result. The following fields belong to
+	// the goroutine of the delivery.
 	left int
 	jobs []int64
-	// mixed means that the answer does not tell which jobs are those of the
-	// call.
+	// mixed means that the answer does not show which jobs belong to the call.
 	mixed bool
 }
 
@@ -66,7 +66,7 @@ func (s *Sharer) newCall(ctx context.Context, b *message.Batch, size int) *call 
 	return c
 }
 
-// enqueue adds a call to those that wait. The mutex must be held.
+// enqueue adds a call to the waiting ones. The mutex must be held.
 func (s *Sharer) enqueue(c *call, g *group) {
 	c.group = g
 	g.calls = append(g.calls, c)
@@ -74,8 +74,8 @@ func (s *Sharer) enqueue(c *call, g *group) {
 	s.line(g)
 }
 
-// wait waits for the outcome of a call, or for a request of its own, until its
-// time is over.
+// wait waits until the outcome of a call is known, or its request is granted,
+// or its time is over.
 func (s *Sharer) wait(c *call) Turn {
 	timer := time.NewTimer(min(c.pause, time.Until(c.end)))
 	defer timer.Stop()
@@ -97,8 +97,8 @@ func (s *Sharer) wait(c *call) Turn {
 	}
 }
 
-// expedite begins another request for a call that still waits, because those in
-// progress may hang. Groups in line go first.
+// expedite starts another request for a call that still waits, because the
+// requests in progress may hang. Groups in the queue go first.
 func (s *Sharer) expedite(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,14 +121,14 @@ func (s *Sharer) leave(c *call) *deliver.Outcome {
 	}
 	s.mu.Unlock()
 	if granted {
-		s.end(c.group, c.slot, time.Time{}) // it came too late
+		s.end(c.group, c.slot, time.Time{}) // the grant came too late
 	}
 	if p == nil {
 		return deliver.All(len(c.batch.Messages), &office.Failure{Class: office.Transient, Cause: errNoTurn, Untried: true})
 	}
 	select {
 	case outcome := <-c.outcome:
-		return outcome // it came at the last moment
+		return outcome // the outcome came at the last moment
 	default:
 	}
 	f := s.config.Late(c.batch.Topic, c.interrupted)
@@ -137,7 +137,7 @@ func (s *Sharer) leave(c *call) *deliver.Outcome {
 }
 
 // delivered records that messages of the call were accepted by a request, alone
-// or together with those of other calls.
+// or together with messages of other calls.
 func (c *call) delivered(messages int, jobs []int64, alone bool) {
 	switch {
 	case jobs == nil, !alone && len(jobs) > 0:

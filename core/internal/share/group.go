@@ -18,7 +18,7 @@ type key struct {
 type group struct {
 	key   key
 	posts int // in progress
-	// calls wait, the oldest first.
+	// calls are the waiting calls, the oldest first.
 	calls  []*call
 	queued bool // in Sharer.ready
 }
@@ -45,8 +45,9 @@ func (s *Sharer) forget(g *group) {
 	}
 }
 
-// take removes the calls of the next request: the oldest, and others that fit. It
-// also removes calls for which it is too late, which wait for their end.
+// take removes the calls of the next request: the oldest, and others that fit.
+// It also removes calls that can no longer be posted in time; they wait for
+// their end.
 func (g *group) take(maxMessages int, now time.Time) []*call {
 	messages, bytes := 0, 0
 	var taken, left []*call

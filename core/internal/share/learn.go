@@ -3,16 +3,16 @@ package share
 import "time"
 
 const (
-	// apartTime is how long messages of a topic do not share requests that the
-	// server has taken only one by one.
+	// apartTime is how long messages of a topic do not share requests after the
+	// server has accepted them only one by one.
 	apartTime = time.Minute
-	// maxApart is the number of topics above which old ones are forgotten.
+	// maxApart is the number of topics above which old ones are removed.
 	maxApart = 256
 )
 
-// learn updates the average time of a request, and with it how long calls wait
-// for others: a server that needs most of the timeout for every request leaves no
-// time to wait. Requests that ran out of time say nothing about that. The mutex
+// learn updates the average time of a request, which limits how long calls wait
+// for others: with a server that needs most of the timeout for every request,
+// there is no time to wait. It ignores requests that ran out of time. The mutex
 // must be held.
 func (s *Sharer) learn(took time.Duration) {
 	if took >= s.config.Timeout {
@@ -25,8 +25,8 @@ func (s *Sharer) learn(took time.Duration) {
 	s.slots.patience = min(s.config.Timeout/patience, max(s.config.Timeout-s.latency*9/8, 0))
 }
 
-// isApart reports whether messages of a topic do not share requests. The mutex must
-// be held.
+// isApart reports whether messages of a topic do not share requests. The mutex
+// must be held.
 func (s *Sharer) isApart(topic string) bool {
 	if len(s.apart) == 0 {
 		return false
@@ -35,7 +35,7 @@ func (s *Sharer) isApart(topic string) bool {
 	return ok && time.Now().Before(until)
 }
 
-// setApart keeps messages of a topic from sharing requests for some time.
+// setApart keeps messages of a topic from sharing requests for apartTime.
 func (s *Sharer) setApart(topic string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

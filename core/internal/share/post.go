@@ -19,13 +19,13 @@ type post struct {
 	batch  message.Batch
 	// owners are the calls of the messages.
 	owners []*call
-	// largest is the size of the largest request that the server has taken, and
-	// singles the number of those with one message.
+	// largest is the size of the largest request that the server accepted, and
+	// singles the number of accepted requests with one message.
 	largest, singles int
 }
 
 // unsent is the failure of messages that were not sent.
-var unsent = &office.Failure{Class: office.Transient, Cause: errors.New("request was not made")}
+var unsent = &office.Failure{Class: office.Transient, Cause: errors.New("no request was sent")}
 
 // newPost returns a delivery for calls of a group. The mutex must be held.
 func newPost(s *Sharer, g *group, slot int, calls []*call) *post {
@@ -53,7 +53,7 @@ func (p *post) run() {
 	defer cancel()
 	begin := time.Now()
 	outcome := deliver.All(len(p.batch.Messages), unsent)
-	defer func() { p.end(outcome, begin) }() // also if the app's transport ends the goroutine
+	defer func() { p.end(outcome, begin) }() // also if the app's transport calls runtime.Goexit
 	outcome = config.Deliver(ctx, deliver.Job{
 		Batch: &p.batch, Timeout: config.timeout(p.group.key.bulk), Unneeded: p.unneeded, Delivered: p.delivered,
 	})
@@ -75,8 +75,9 @@ func (p *post) end(outcome *deliver.Outcome, begin time.Time) {
 	}
 }
 
-// context returns the context of the requests. It ends with the last call if
-// deadlines of the callers end all of them, as the request of a single call would.
+// context returns the context of the requests. If every call has a deadline of
+// its caller, the context ends with the last one, as it would for a single
+// call.
 func (p *post) context() (context.Context, context.CancelFunc) {
 	var last time.Time
 	for _, c := range p.calls {
@@ -90,8 +91,8 @@ func (p *post) context() (context.Context, context.CancelFunc) {
 	return context.WithDeadline(context.Background(), last)
 }
 
-// delivered ends the calls whose messages the server has accepted, so that they
-// do not wait for the rest of a request that is cut.
+// delivered ends the calls whose messages the server has accepted. They do not
+// wait for the remaining parts of a split request.
 func (p *post) delivered(indexes []int, jobs []int64) {
 	first, last := p.owners[indexes[0]], p.owners[indexes[len(indexes)-1]]
 	event := deliver.Delivered{Topic: p.batch.Topic, Messages: len(indexes), Attempts: 1, Jobs: jobs, Since: first.since}
@@ -112,5 +113,6 @@ func (p *post) delivered(indexes []int, jobs []int64) {
 	}
 }
 
-// unneeded reports that the call of a message has ended: it stores the message.
+// unneeded reports whether the call of a message has ended, because it then
+// stores the message itself.
 func (p *post) unneeded(index int) bool { return p.owners[index].ended.Load() }

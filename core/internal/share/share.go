@@ -1,9 +1,8 @@
-// Package share lets concurrent calls that post messages share requests. A few
-// requests with single messages are in progress for a topic and attributes; a
-// call that finds all of them busy waits, and as soon as one ends, all calls
-// that wait go together in one bulk request. A call that finds a free one posts
-// at once: nobody waits for company. The package knows how to deliver a batch
-// only by functions of its Config.
+// Package share lets concurrent calls that post messages share requests. It
+// limits the requests with single messages in progress for one topic and
+// attributes. A call below the limit posts at once. Other calls wait, and as
+// soon as a request ends, all waiting calls share one bulk request. The package
+// delivers batches only through the functions of its Config.
 package share
 
 import (
@@ -18,71 +17,73 @@ import (
 )
 
 const (
-	// maxBytes is the maximum size of messages that share a request. Calls with
-	// more post by themselves and occupy no post of others, because large
-	// messages take the server long.
+	// maxBytes is the maximum size of messages that share a request. A larger
+	// call posts its own request, which does not count, because large messages
+	// take the server long.
 	maxBytes = 64 << 10
 	// maxCallBytes and maxCallMessages bound a call with several messages that
-	// shares a request; a larger one gains nothing.
+	// shares a request. A larger one would gain nothing.
 	maxCallBytes    = 16 << 10
 	maxCallMessages = 100
-	// patience is the part of its timeout after which a call no longer waits
-	// for the requests of its group: they may hang.
+	// patience is the fraction of its timeout, as a divisor, after which a call
+	// no longer waits for the requests of its group, because they may hang.
 	patience = 8
-	// late is the part of its timeout that a call must have left to be posted.
-	// With less it is likely to end before the answer, and its message would
-	// then be both stored and delivered. For late and patience, a deadline of
-	// the caller that ends before the timeout takes its place.
+	// late is the fraction of its timeout, as a divisor, that a call must have
+	// left to be posted. With less, it would probably end before the answer,
+	// and its message would be both stored and delivered. If the caller's
+	// deadline ends before the timeout, late and patience refer to the
+	// deadline.
 	late = 16
 	// minPause is the pause after which a call that still waits checks again.
 	minPause = time.Millisecond
-	// maxGroups is the number of groups above which idle ones are forgotten,
-	// and maxKeptAttributes the size of attributes of an idle group that is
+	// maxGroups is the number of groups above which idle ones are removed, and
+	// maxKeptAttributes the maximum size of attributes of an idle group that is
 	// kept.
 	maxGroups         = 256
 	maxKeptAttributes = 1 << 10
 )
 
-var errNoTurn = fmt.Errorf("other requests to the server took all of its time: %w", context.DeadlineExceeded)
+var errNoTurn = fmt.Errorf("other requests took all the time of the call: %w", context.DeadlineExceeded)
 
 // Config configures a sharer.
 type Config struct {
 	// PerGroup is the number of requests in progress for one topic and
-	// attributes from which on calls share. Zero and less mean that calls
+	// attributes above which calls share requests. If it is not positive, calls
 	// neither share nor wait.
 	PerGroup int
-	// InAll is the number of requests in progress from which on calls wait,
-	// whatever their topics; zero and less for no limit. Requests that take long
-	// do not count.
+	// InAll is the number of requests in progress, for all topics, above which
+	// calls wait; not positive for no limit. Requests that take long do not
+	// count.
 	InAll int
-	// Messages is the maximum number of messages of a request.
+	// Messages is the maximum number of messages in a request.
 	Messages int
 	// Timeout bounds a call with one small message, BulkTimeout a call with
-	// several, waiting included.
+	// several. Both include the wait.
 	Timeout, BulkTimeout time.Duration
-	// TakesFew reports whether the server is known to take only few messages in
-	// one request of a topic.
+	// TakesFew reports whether the server is known to accept only few messages
+	// of a topic in one request.
 	TakesFew func(topic string) bool
 	// Deliver posts a batch. It must not panic.
 	Deliver func(ctx context.Context, job deliver.Job) *deliver.Outcome
 	// Delivered is called for each shared request that the server accepted.
 	Delivered func(deliver.Delivered)
-	// Late returns the failure of a message whose request has not been answered
-	// when its call ended, by the deadline of the caller or by the timeout.
+	// Late returns the failure of a message whose call ended, by the caller's
+	// deadline or by the timeout, before its request was answered.
 	Late func(topic string, interrupted bool) *office.Failure
 	// IsOpen reports whether the circuit breaker is open.
 	IsOpen func() bool
 	// Origin returns the observer's origin of messages that are sent outside of
 	// their call.
 	Origin func(ctx context.Context) []any
-	// Clock returns the time if the age of messages is of interest, otherwise
-	// zero.
+	// Clock returns the current time if the age of messages is needed,
+	// otherwise the zero time.
 	Clock func() time.Time
 	// Go runs a function in a goroutine that Stop waits for.
 	Go func(func())
 }
 
-// timeout returns the timeout of calls with one message or, with bulk, several.
+// timeout returns the timeout of a call: with bulk, of a call with several
+// messages.
 func (c *Config) timeout(bulk bool) time.Duration {
 	if bulk {
 		return c.BulkTimeout
@@ -97,15 +98,15 @@ type Sharer struct {
 	mu     sync.Mutex
 	groups map[key]*group
 	slots  slots
-	// ready are the groups that wait only because too many requests are in
-	// progress in all, in the order of their turns.
+	// ready are the groups that wait only because of InAll, in the order of
+	// their turns.
 	ready []*group
 	// waiting are the groups with calls that wait.
 	waiting map[*group]struct{}
 	// latency is the average time of requests that ended in time.
 	latency time.Duration
-	// apart are the topics whose messages the server takes only one by one, and
-	// until when they do not share requests.
+	// apart maps the topics whose messages the server accepts only one by one
+	// to the time until which they do not share requests.
 	apart map[string]time.Time
 }
 
@@ -119,20 +120,20 @@ func New(config Config) *Sharer {
 
 // Turn is the result of [Sharer.Join].
 type Turn struct {
-	// Outcome is that of the call's messages in a shared request. If it is nil,
-	// the caller posts them now, and calls End afterwards.
+	// Outcome is the outcome of the call's messages in a shared request. If it
+	// is nil, the caller must post them now, and then call End.
 	Outcome *deliver.Outcome
-	// Until is the deadline of a caller that has waited; zero for one that has
-	// not. That its time is over then says little about the server.
+	// Until is the deadline for a caller that has waited; otherwise zero. If it
+	// expires, that says little about the server.
 	Until time.Time
 
 	sharer *Sharer
-	group  *group // nil if the caller occupies no post
+	group  *group // nil if the request does not count
 	slot   int
 	begin  time.Time
 }
 
-// End frees the post of a caller that has posted by itself.
+// End frees the slot of a caller that has posted its own request.
 func (t Turn) End() {
 	if t.group != nil {
 		t.sharer.end(t.group, t.slot, t.begin)
@@ -140,13 +141,13 @@ func (t Turn) End() {
 }
 
 // Join admits a call with the messages of a batch. It returns at once if the
-// caller is to post by itself. Otherwise it waits for the outcome of a shared
+// caller must post them. Otherwise it waits for the outcome of a shared
 // request, at most until the timeout of the call or the deadline of ctx.
 func (s *Sharer) Join(ctx context.Context, b *message.Batch) Turn {
 	if s.config.PerGroup <= 0 || s.config.IsOpen() {
 		return Turn{}
 	}
-	size := b.PayloadBytes() + len(b.AttributesOf(0)) // as a request has them
+	size := b.PayloadBytes() + len(b.AttributesOf(0)) // the size in a request
 	together := b.Shares() && !b.Scheduled() && !s.config.TakesFew(b.Topic)
 	single := len(b.Messages) == 1
 	if single && size > maxBytes || !single && (!together || size > maxCallBytes || len(b.Messages) > maxCallMessages) {
@@ -162,8 +163,8 @@ func (s *Sharer) Join(ctx context.Context, b *message.Batch) Turn {
 	return s.wait(c)
 }
 
-// admit begins a request of a batch, if one is free. Otherwise it enqueues the
-// call, if there is one.
+// admit begins a request of a batch if there is a free slot. Otherwise it
+// enqueues the call, if it is not nil.
 func (s *Sharer) admit(b *message.Batch, together bool, c *call) Turn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,9 +172,9 @@ func (s *Sharer) admit(b *message.Batch, together bool, c *call) Turn {
 	if together && !s.isApart(b.Topic) {
 		g = s.group(b)
 	} else {
-		g = &group{} // of this call alone
+		g = &group{} // only this call's
 	}
-	s.startReady() // slots may have become free because their requests take long
+	s.startReady() // requests that take long have freed their slots
 	if len(g.calls) == 0 && g.posts < s.config.PerGroup && s.slots.free() {
 		return Turn{sharer: s, group: g, slot: s.begin(g), begin: time.Now()}
 	}
@@ -189,7 +190,7 @@ func (s *Sharer) begin(g *group) int {
 	return s.slots.begin()
 }
 
-// end frees the post of a request and gives it to calls that wait.
+// end frees the slot of a request and assigns it to waiting calls.
 func (s *Sharer) end(g *group, slot int, begin time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,8 +204,8 @@ func (s *Sharer) end(g *group, slot int, begin time.Time) {
 	s.forget(g)
 }
 
-// startReady begins requests of the groups in line while there are free slots. The
-// mutex must be held.
+// startReady begins requests of the ready groups while there are free slots.
+// The mutex must be held.
 func (s *Sharer) startReady() {
 	for len(s.ready) > 0 && s.slots.free() {
 		next := s.ready[0]
@@ -219,8 +220,8 @@ func (s *Sharer) startReady() {
 	}
 }
 
-// line puts a group in line for a free post, if it waits for one. The mutex must
-// be held.
+// line adds a group to ready if only InAll keeps it from a request. The mutex
+// must be held.
 func (s *Sharer) line(g *group) {
 	if len(g.calls) > 0 && g.posts < s.config.PerGroup && !g.queued {
 		g.queued = true
@@ -228,7 +229,7 @@ func (s *Sharer) line(g *group) {
 	}
 }
 
-// start begins a request with calls of a group that wait. A single call posts in
+// start begins a request with waiting calls of a group. A single call posts in
 // its own goroutine. The mutex must be held.
 func (s *Sharer) start(g *group) {
 	calls := g.take(s.config.Messages, time.Now())
@@ -236,7 +237,7 @@ func (s *Sharer) start(g *group) {
 		delete(s.waiting, g)
 	}
 	if len(calls) == 0 {
-		return // it is too late for all of them
+		return // no call has enough time left
 	}
 	slot := s.begin(g)
 	if len(calls) == 1 {
@@ -247,7 +248,7 @@ func (s *Sharer) start(g *group) {
 	s.config.Go(newPost(s, g, slot, calls).run)
 }
 
-// Refuse ends the calls that wait, with a failure: the circuit breaker has
+// Refuse ends the waiting calls with a failure, because the circuit breaker has
 // opened.
 func (s *Sharer) Refuse(f *office.Failure) {
 	s.mu.Lock()

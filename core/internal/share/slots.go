@@ -2,15 +2,15 @@ package share
 
 import "time"
 
-// slots counts requests in progress. One that takes long no longer counts: it may
-// hang, or the server may be slow with everything, and then a bound on requests
-// would leave calls without a turn that the server has time for.
+// slots counts requests in progress. A request that takes long no longer
+// counts: it may hang, or the server may be slow with everything. If it
+// counted, calls would wait although the server has capacity for them.
 type slots struct {
-	limit    int           // zero and less for none
+	limit    int           // not positive for none
 	patience time.Duration // how long a request counts
 	counted  int
-	// list holds the requests in the order in which they began. The number of
-	// its first one is first.
+	// list holds the requests in the order in which they began. first is the
+	// number of the first one.
 	list  []slot
 	first int
 }

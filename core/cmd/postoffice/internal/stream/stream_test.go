@@ -96,7 +96,7 @@ var invalid = map[string]string{
 	`"text"`:                         "is a JSON string",
 	`true`:                           "is true",
 	`7`:                              "is a number",
-	`{"text":"\u0000"}`:              "has text, which holds a NUL",
+	`{"text":"\u0000"}`:              "has text, which contains a NUL",
 	"{\"n\":\"\xff\"}":               "UTF-8",
 	strings.Repeat("x", MaxLine+100): ErrLineTooLong.Error(),
 	`{"n":"` + strings.Repeat("x", 7_000_000) + `"}`: "is too large",
