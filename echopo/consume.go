@@ -10,12 +10,12 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// Consume serves what the server posts to a consumer, at the path of its
-// target, with and without the trailing slash, on an *echo.Echo or below the
-// prefix of an *echo.Group. The handler, usually made by delivery.Handler,
-// gets requests with any method and answers others than POST itself. The error
-// says that the handler is nil, that the path does not begin with a slash, or
-// that the router serves it already.
+// Consume serves the server's posts to a consumer, at the path of its target,
+// with and without a trailing slash, on an *echo.Echo or below the prefix of an
+// *echo.Group. The handler, usually from delivery.Handler, receives requests
+// with any method and rejects methods other than POST itself. Consume returns
+// [core.ErrInvalidConfig] if the handler is nil, the path does not begin with a
+// slash, or the router already serves the path.
 func Consume(router Router, path string, handler http.Handler) error {
 	return core.MountConsumer(from(router), path, handler)
 }
@@ -25,9 +25,10 @@ type Router interface {
 	Add(method, path string, handler echo.HandlerFunc, middleware ...echo.MiddlewareFunc) *echo.Route
 }
 
-// from makes core's router of echo's. Echo replaces a route that is there
-// already without an error, and a group does not tell where it is, so that is
-// read from its fields. The routes of other types of routers are not known.
+// from describes an Echo router to core. Echo silently replaces an existing
+// route, so its routes are needed to detect conflicts. A group does not export
+// its prefix, which is therefore read from its fields. The routes of other
+// router types are unknown.
 func from(router Router) core.Router {
 	app, _ := router.(*echo.Echo)
 	host, prefix := "", ""

@@ -9,21 +9,21 @@ import (
 	"github.com/postoffice-go/postoffice/echopo/internal/exchange"
 )
 
-// Options says how the middleware treats requests. The zero Options gives
-// every request a publisher that posts at once.
+// Options configures how the middleware handles requests. With the zero
+// Options, the publisher of a request posts messages within the call.
 type Options = core.Options
 
-// Middleware gives every request a publisher of the client, which handlers
-// get by [FromContext] or [core.FromContext]. It serves [echo.Echo.Use],
-// [echo.Echo.Pre], groups and single routes. Where middlewares of several
-// clients are nested, the inner one's publisher is found. With a nil client the
-// methods of the publisher return errors.
+// Middleware adds a publisher of the client to every request. Handlers get it
+// from [FromContext] or [core.FromContext]. It can be used with
+// [echo.Echo.Use], [echo.Echo.Pre], groups and single routes. With nested
+// middlewares of several clients, handlers get the publisher of the inner one.
+// If the client is nil, the methods of the publisher return errors.
 //
-// With Options.FlushOn, the Writer of echo's response is wrapped in one that
-// decides before the first byte. If the handler returns an error, echo's error
-// handler answers it after all middlewares, and its status decides, whatever
-// error handler the app has. If nobody answers the error, the messages are
-// dropped.
+// With Options.FlushOn, the Writer of Echo's response accepts or drops the
+// messages before the first byte is sent. If the handler returns an error,
+// Echo's error handler responds after all middlewares, and FlushOn decides by
+// the status of its response, with any error handler of the app. Without such a
+// response, the messages are dropped.
 func Middleware(client *core.Client, options Options) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -39,13 +39,13 @@ func Middleware(client *core.Client, options Options) echo.MiddlewareFunc {
 	}
 }
 
-// FromContext returns the request's publisher. Without the middleware it is
-// nil; the methods of a nil publisher return [core.ErrNoPublisher].
+// FromContext returns the request's publisher. It returns nil without the
+// middleware; the methods of a nil publisher return [core.ErrNoPublisher].
 func FromContext(c echo.Context) *core.Publisher {
 	if c == nil {
 		return nil
 	}
-	if c.Request() == nil { // as in tests of handlers
+	if c.Request() == nil { // a test of a handler may have no request
 		p, _ := c.Get(core.ContextKey).(*core.Publisher)
 		return p
 	}
@@ -53,20 +53,20 @@ func FromContext(c echo.Context) *core.Publisher {
 	return p
 }
 
-// Mount serves the client's routes, with and without the trailing slash, on
-// an *echo.Echo or below the prefix of an *echo.Group. The error names the path
-// that the router serves already, for instance for another client with the same
-// [core.Config.RecoveryPath], or says that the client is nil. Less precise
-// routes, such as "/*", are no obstacle.
+// Mount serves the client's routes, with and without a trailing slash, on an
+// *echo.Echo or below the prefix of an *echo.Group. If the router already
+// serves the path, for example for another client with the same
+// [core.Config.RecoveryPath], the error names the path. A nil client is also an
+// error. Less specific routes, such as "/*", do not conflict.
 //
-// The server calls what is registered with it: below a group, Config.OriginHost
-// ends in the group's prefix.
+// Below a group, Config.OriginHost must end in the group's prefix, because the
+// server uses the registered address.
 func Mount(router Router, client *core.Client) error { return client.MountRoutes(from(router)) }
 
-// Register starts the client, installs the middleware on the app and mounts
-// the client's routes. It is to be called once for a client, before the app
-// serves. The errors are those of [Mount] and of [core.Client.Start]; the app is
-// left as it was then.
+// Register starts the client, installs the middleware on the app and mounts the
+// client's routes. Call it once per client, before the app serves. It returns
+// the errors of [Mount] and of [core.Client.Start]; after an error the app is
+// unchanged.
 func Register(app *echo.Echo, client *core.Client, options Options) error {
 	return client.Register(from(app), options, func() { app.Use(Middleware(client, options)) })
 }

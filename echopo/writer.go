@@ -9,8 +9,7 @@ import (
 	"github.com/postoffice-go/postoffice/echopo/internal/exchange"
 )
 
-// wrap gives handlers a writer that decides before the first byte, if FlushOn
-// is set.
+// wrap replaces the writer of the handlers if FlushOn is set.
 func wrap(c echo.Context, e *exchange.Exchange, w http.ResponseWriter) {
 	response, ok := w.(*core.Response)
 	if !ok {

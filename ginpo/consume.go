@@ -8,18 +8,18 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// Consume serves what the server posts to a consumer, at the path of its
-// target, with and without the trailing slash, on an engine or below a group's
-// prefix. The handler, usually made by delivery.Handler, gets requests with
-// any method and answers others than POST itself. The error says that the
-// handler is nil, that the path does not begin with a slash, or that the router
-// serves it already.
+// Consume serves the server's posts to a consumer, at the path of its target,
+// with and without a trailing slash, on an engine or below a group's prefix.
+// The handler, usually from delivery.Handler, receives requests with any method
+// and rejects methods other than POST itself. Consume returns
+// [core.ErrInvalidConfig] if the handler is nil, the path does not begin with a
+// slash, or the router already serves the path.
 func Consume(router gin.IRouter, path string, handler http.Handler) error {
 	return core.MountConsumer(from(router), path, handler)
 }
 
-// from makes core's router of gin's. A group does not tell the app's routes; it
-// panics when one is taken.
+// from describes a Gin router to core. A group does not list the app's routes,
+// but it panics if a route is taken.
 func from(router gin.IRouter) core.Router {
 	native := core.Router{Native: router, Below: "*path", Handle: func(method, path string, handler http.Handler) {
 		router.Handle(method, path, gin.WrapH(handler))

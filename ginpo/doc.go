@@ -1,4 +1,4 @@
-// Package ginpo puts a Postoffice client into apps built on Gin.
+// Package ginpo integrates a Postoffice client into apps built on Gin.
 //
 //	router := gin.New()
 //	if err := ginpo.Register(router, client, ginpo.Options{}); err != nil {
@@ -9,21 +9,22 @@
 //		...
 //	})
 //
-// [Register] starts the client, installs the middleware and serves the
-// recovery endpoint. An app that wants these apart calls
-// [core.Client.Start], [Middleware] and [Mount] itself, for instance to give
-// two clients a group each; they then need a Config.RecoveryPath each.
+// [Register] starts the client, installs the middleware and serves the recovery
+// endpoint. An app can also call [core.Client.Start], [Middleware] and [Mount]
+// separately, for example to use two clients in different groups; each client
+// then needs a different Config.RecoveryPath.
 //
-// Stopping is the app's: first [net/http.Server.Shutdown], so that no
-// handler publishes any more, then [core.Client.Stop].
+// The app stops the client: first call [net/http.Server.Shutdown], after which
+// no handler publishes, then [core.Client.Stop].
 //
-// The middleware puts a publisher into the request's context and among the
-// values of the gin.Context, so that [core.FromContext] finds it in both,
-// with gin.Engine.ContextWithFallback on or off, and in a gin.Context.Copy.
-// It does nothing else: the writer is the one it was given, panics pass
-// through, and no goroutine is started.
+// The middleware puts a publisher into the request's context and into the
+// values of the gin.Context. [core.FromContext] finds it in both, with
+// gin.Engine.ContextWithFallback on or off, and in a gin.Context.Copy. The
+// middleware changes nothing else: handlers get the original writer, panics
+// pass through, and no goroutine is started. Only with Options.FlushOn does it
+// wrap the writer; see [Middleware].
 //
-// Gin takes contexts back when requests end, so what goes on afterwards must
-// not use a *gin.Context, neither to get a publisher nor as the context of a
+// Gin reuses a context when its request has ended. Code that runs later must
+// not use a *gin.Context, neither to get a publisher nor as the context of
 // Publish. The publisher itself may be used as long as the client.
 package ginpo

@@ -11,28 +11,29 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// errReplaced is the error of hijacking a connection on which the response of
-// Options.NotAccepted was sent.
-var errReplaced = errors.New("postoffice: the messages of the request were not accepted, and the client has the response that says so")
+// errReplaced is the error of Hijack after the response of Options.NotAccepted
+// was sent.
+var errReplaced = errors.New("postoffice: cannot hijack: the messages of the request were not accepted, and the response was sent")
 
-// exchange is the writer that core.Client.Serve gets: that of the gin.Context
-// when the middleware was called.
+// exchange is the writer for core.Client.Serve: the writer of the gin.Context
+// at the call of the middleware.
 type exchange struct {
 	gin.ResponseWriter
 	c *gin.Context
-	// begun means that WriteHeader has sent a status, and late that others have
-	// sent one before, as after gin.Engine.HandleContext.
+	// begun means that WriteHeader has sent a status. late means that another
+	// response was sent before, as after gin.Engine.HandleContext.
 	begun, late bool
 }
 
 // Request returns the request of the context, which handlers may replace.
 func (e *exchange) Request() *http.Request { return e.c.Request }
 
-// WriteHeader sends a status that replaces the handler's. Gin alone would only
-// note it, and handlers could still set another one.
+// WriteHeader sends a status that replaces the handler's. It also calls
+// WriteHeaderNow, because Gin's WriteHeader only stores the status and handlers
+// could still change it.
 func (e *exchange) WriteHeader(status int) {
 	if status < http.StatusOK {
-		return // gin cannot send an informational one
+		return // Gin cannot send an informational status
 	}
 	if !e.begun {
 		e.begun, e.late = true, e.Written()
@@ -54,8 +55,8 @@ func (e *exchange) Write(b []byte) (int, error) {
 	return e.ResponseWriter.Write(b)
 }
 
-// hand gives handlers the request, and a writer that decides before the first
-// byte if FlushOn is set.
+// hand passes the request to the handlers. If FlushOn is set, it also replaces
+// their writer.
 func (e *exchange) hand(w http.ResponseWriter, r *http.Request) {
 	e.c.Request = r
 	if response, ok := w.(*core.Response); ok {
@@ -73,8 +74,9 @@ type writer struct {
 // Unwrap returns the original writer, for http.ResponseController.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// begins reports whether the response goes on. gin sends the status that was
-// set last with the first byte; net/http sends 200 after an informational one.
+// begins reports whether the response may be sent. With the first byte, Gin
+// sends the status that was set last; net/http sends 200 after an informational
+// status.
 func (w *writer) begins() bool {
 	status := w.Status()
 	if status != http.StatusSwitchingProtocols {
@@ -83,14 +85,14 @@ func (w *writer) begins() bool {
 	return w.start(status)
 }
 
-// WriteHeaderNow sends the status.
+// WriteHeaderNow sends the status, unless the response is discarded.
 func (w *writer) WriteHeaderNow() {
 	if w.begins() {
 		w.ResponseWriter.WriteHeaderNow()
 	}
 }
 
-// Write sends a part of the body.
+// Write sends a part of the body, unless the response is discarded.
 func (w *writer) Write(b []byte) (int, error) {
 	if !w.begins() {
 		return len(b), nil
@@ -98,7 +100,7 @@ func (w *writer) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// WriteString sends a part of the body.
+// WriteString sends a part of the body, unless the response is discarded.
 func (w *writer) WriteString(s string) (int, error) {
 	if !w.begins() {
 		return len(s), nil
@@ -106,14 +108,14 @@ func (w *writer) WriteString(s string) (int, error) {
 	return w.ResponseWriter.WriteString(s)
 }
 
-// Flush sends what is buffered.
+// Flush sends buffered data, unless the response is discarded.
 func (w *writer) Flush() {
 	if w.begins() {
 		w.ResponseWriter.Flush()
 	}
 }
 
-// Hijack hands the connection over, which counts as status 101.
+// Hijack takes over the connection, which counts as status 101.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if !w.start(http.StatusSwitchingProtocols) {
 		return nil, nil, errReplaced

@@ -6,18 +6,19 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// Consume serves what the server posts to a consumer, at the path of its
-// target, with and without the trailing slash. The handler, usually made by
-// delivery.Handler, gets requests with any method and answers others than POST
-// itself. The error says that the handler is nil, that the path does not begin
-// with a slash, or that the mux serves it already.
+// Consume serves the server's posts to a consumer, at the path of its target,
+// with and without a trailing slash. The handler, usually from
+// delivery.Handler, receives requests with any method and rejects methods other
+// than POST itself. Consume returns [core.ErrInvalidConfig] if the handler is
+// nil, the path does not begin with a slash, or the mux already serves the
+// path.
 func Consume(mux *http.ServeMux, path string, handler http.Handler) error {
 	return core.MountConsumer(from(mux, mux), path, handler)
 }
 
-// from makes core's router of a mux, beside the routes of an app. One pattern
-// for all methods would be in conflict with an app's "GET /", so there is one
-// for each.
+// from describes a mux, and the routes of an app, to core. It registers one
+// pattern per method, because one pattern for all methods would conflict with
+// an app's "GET /".
 func from(mux *http.ServeMux, app http.Handler) core.Router {
 	return core.Router{
 		Native: mux,
@@ -27,8 +28,8 @@ func from(mux *http.ServeMux, app http.Handler) core.Router {
 	}
 }
 
-// routesOf returns the patterns by which an app serves a request. One that is
-// neither a mux nor made by Register may serve any.
+// routesOf returns the patterns by which an app serves a request. An app that
+// is neither a mux nor created by Register may serve any path.
 func routesOf(app http.Handler, r *http.Request) []string {
 	if own, ok := app.(*registered); ok {
 		return append(routesOf(own.app, r), routesOf(own.routes, r)...)

@@ -1,6 +1,6 @@
-// Package nethttp puts a Postoffice client into apps built on net/http, and
-// on every router that takes a func(http.Handler) http.Handler, such as chi
-// or gorilla/mux.
+// Package nethttp integrates a Postoffice client into apps built on net/http,
+// and into every router that accepts a func(http.Handler) http.Handler, such as
+// chi or gorilla/mux.
 //
 //	server := &http.Server{Addr: ":8080", Handler: mux}
 //	if err := nethttp.Register(server, client, nethttp.Options{}); err != nil {
@@ -12,17 +12,17 @@
 //		...
 //	}
 //
-// [Register] starts the client, installs the middleware and serves the
-// recovery endpoint. An app that wants these apart calls
-// [core.Client.Start], [Middleware] and [Mount] itself, for instance to give
-// two clients each a part of the app; they then need a Config.RecoveryPath
-// each.
+// [Register] starts the client, installs the middleware and serves the recovery
+// endpoint. An app can also call [core.Client.Start], [Middleware] and [Mount]
+// separately, for example to use two clients in different parts of the app;
+// each client then needs a different Config.RecoveryPath.
 //
-// Stopping is the app's: first [http.Server.Shutdown], so that no handler
-// publishes any more, then [core.Client.Stop].
+// The app stops the client: first call [http.Server.Shutdown], after which no
+// handler publishes, then [core.Client.Stop].
 //
-// The middleware puts a publisher into the request's context and does
-// nothing else: the ResponseWriter is the one it was given, panics pass
-// through, and no goroutine is started. Only with Options.FlushOn is the writer
-// wrapped, to decide about the messages before the first byte: see [Writer].
+// The middleware puts a publisher into the request's context and changes
+// nothing else: handlers get the original ResponseWriter, panics pass through,
+// and no goroutine is started. Only with Options.FlushOn does it wrap the
+// writer, to accept or drop the messages before the first byte is sent; see
+// [Writer].
 package nethttp

@@ -7,19 +7,19 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// Options says how the middleware treats requests. The zero Options gives
-// every request a publisher that posts at once.
+// Options configures how the middleware handles requests. With the zero
+// Options, the publisher of a request posts messages within the call.
 type Options = core.Options
 
-// Middleware gives every request a publisher of the client, which handlers
-// get by [FromRequest] or [core.FromContext]. Where middlewares of several
-// clients are nested, the inner one's publisher is found. With a nil client the
+// Middleware adds a publisher of the client to every request. Handlers get it
+// from [FromRequest] or [core.FromContext]. With nested middlewares of several
+// clients, they get the publisher of the inner one. If the client is nil, the
 // methods of the publisher return errors.
 //
-// With Options.FlushOn, handlers get the writer of [Writer], which decides
-// before the first byte. It has exactly the optional methods of the original.
-// net/http does not find its own writer in it: http.MaxBytesReader works, but
-// does not close the connection.
+// With Options.FlushOn, handlers get a [Writer], which accepts or drops the
+// messages before the first byte is sent. It has exactly the optional methods
+// of the original writer. net/http does not find its own writer in it:
+// http.MaxBytesReader works, but does not close the connection.
 func Middleware(client *core.Client, options Options) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -31,8 +31,8 @@ func Middleware(client *core.Client, options Options) func(http.Handler) http.Ha
 	}
 }
 
-// FromRequest returns the request's publisher. Without the middleware it is
-// nil; the methods of a nil publisher return [core.ErrNoPublisher].
+// FromRequest returns the request's publisher. It returns nil without the
+// middleware; the methods of a nil publisher return [core.ErrNoPublisher].
 func FromRequest(r *http.Request) *core.Publisher {
 	if r == nil {
 		return nil
@@ -41,21 +41,21 @@ func FromRequest(r *http.Request) *core.Publisher {
 	return p
 }
 
-// Mount serves the client's routes, with and without the trailing slash. The
-// error names the path that the mux serves already, for instance for another
-// client with the same [core.Config.RecoveryPath], or says that the client is
-// nil. Less precise patterns, such as "/", are no obstacle.
+// Mount serves the client's routes, with and without a trailing slash. If the
+// mux already serves the path, for example for another client with the same
+// [core.Config.RecoveryPath], the error names the path. A nil client is also an
+// error. Less specific patterns, such as "/", do not conflict.
 func Mount(mux *http.ServeMux, client *core.Client) error { return client.MountRoutes(from(mux, mux)) }
 
-// Register starts the client and makes the server's handler serve the
-// client's routes and, behind the middleware, everything that it has served
-// before: [http.DefaultServeMux] if it had no handler. It is to be called
-// once for a client, before the server serves. The errors are those of [Mount],
-// as far as the handler is an [http.ServeMux] or made by Register, and of
-// [core.Client.Start]; the server is left as it was then.
+// Register starts the client and replaces the server's handler: the new one
+// serves the client's routes and, behind the middleware, the previous handler,
+// or [http.DefaultServeMux] if it was nil. Call it once per client, before the
+// server serves. Register returns the errors of [core.Client.Start]. It also
+// returns the errors of [Mount], if the handler is an [http.ServeMux] or
+// created by Register. After an error the server is unchanged.
 func Register(server *http.Server, client *core.Client, options Options) error {
 	if server == nil {
-		return client.Register(core.Router{}, options, nil) // which is an error
+		return client.Register(core.Router{}, options, nil) // returns an error
 	}
 	app, routes := cmp.Or[http.Handler](server.Handler, http.DefaultServeMux), http.NewServeMux()
 	return client.Register(from(routes, app), options, func() {
@@ -71,7 +71,7 @@ func Register(server *http.Server, client *core.Client, options Options) error {
 	})
 }
 
-// registered is the handler that Register makes: the app behind the
+// registered is the handler that Register creates: the app behind the
 // middleware, and the client's routes.
 type registered struct {
 	http.Handler

@@ -12,21 +12,24 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// errReplaced is the error of hijacking a connection on which the response of
-// Options.NotAccepted was sent.
-var errReplaced = errors.New("postoffice: the messages of the request were not accepted, and the client has the response that says so")
+// errReplaced is the error of Hijack after the response of Options.NotAccepted
+// was sent.
+var errReplaced = errors.New("postoffice: cannot hijack: the messages of the request were not accepted, and the response was sent")
 
-// Writer returns a writer that calls start before w sends the first byte of a
-// response, with its status: at the first WriteHeader with a final status,
-// Write, WriteString, Flush, Hijack and ReadFrom with at least one byte. The
-// status of a hijacked connection is 101, also if hijacking then fails. If start returns false, the writer
-// sends nothing: it discards what is written, and Hijack returns an error. The
-// writer has the optional methods of w, and Unwrap. It also has the FlushError
-// and Hijack that http.ResponseController would find by the Unwrap of w, since
-// they would send without a decision.
+// Writer returns a writer that calls start, with the status of the response,
+// before w sends its first byte: at the first WriteHeader with a final status,
+// Write, WriteString, Flush, Hijack, or ReadFrom with at least one byte. The
+// status of a hijacked connection is 101, even if hijacking then fails. If
+// start returns false, the writer sends nothing: it discards the response, and
+// Hijack returns an error.
 //
-// It is for adapters of frameworks built on net/http, whose handlers get such
-// a writer when Options.FlushOn is set; start is the Start of [core.Response].
+// The writer has the optional methods of w, and Unwrap. It also has FlushError
+// and Hijack if http.ResponseController would find them through the Unwrap of
+// w, because these would send without calling start.
+//
+// Writer is for adapters of frameworks built on net/http, whose handlers get
+// such a writer if Options.FlushOn is set; start is the Start of
+// [core.Response].
 func Writer(w http.ResponseWriter, start func(status int) bool) http.ResponseWriter {
 	begins := func() bool { return start(http.StatusOK) }
 	return httpsnoop.Wrap(reach(w), httpsnoop.Hooks{
@@ -82,12 +85,12 @@ func Writer(w http.ResponseWriter, start func(status int) bool) http.ResponseWri
 	})
 }
 
-// flushError is the method by which http.ResponseController flushes, besides
-// http.Flusher.
+// flushError is the method, other than that of http.Flusher, by which
+// http.ResponseController flushes.
 type flushError interface{ FlushError() error }
 
-// reach returns w with the methods to flush and to hijack that only its Unwrap
-// leads to.
+// reach returns w with the methods to flush and to hijack that are only
+// reachable through its Unwrap.
 func reach(w http.ResponseWriter) http.ResponseWriter {
 	_, flushes := w.(http.Flusher)
 	_, flushesWithError := w.(flushError)
@@ -115,7 +118,8 @@ func reach(w http.ResponseWriter) http.ResponseWriter {
 	return w
 }
 
-// leadsTo reports whether a writer, or one that its Unwrap leads to, is a T.
+// leadsTo reports whether a writer, or one reachable through its Unwrap, is a
+// T.
 func leadsTo[T any](w http.ResponseWriter) bool {
 	for {
 		if _, ok := w.(T); ok {
@@ -134,25 +138,27 @@ type unwrapping struct{ http.ResponseWriter }
 
 func (u unwrapping) Unwrap() http.ResponseWriter { return u.ResponseWriter }
 
-// flushing flushes what Unwrap leads to.
+// flushing flushes a writer through its Unwrap.
 type flushing struct{ to http.ResponseWriter }
 
-// FlushError flushes.
+// FlushError flushes the response.
 func (f flushing) FlushError() error { return http.NewResponseController(f.to).Flush() }
 
-// hijacking hijacks what Unwrap leads to.
+// hijacking hijacks the connection of a writer through its Unwrap.
 type hijacking struct{ to http.ResponseWriter }
 
-// Hijack hijacks.
+// Hijack takes over the connection.
 func (h hijacking) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return http.NewResponseController(h.to).Hijack()
 }
 
-// sniffed is the number of bytes by which net/http detects the type of a body.
+// sniffed is the number of bytes from which net/http detects the type of a
+// body.
 const sniffed = 512
 
-// readFrom makes the first read itself, because a source without any bytes sends
-// nothing. Like net/http, it sends what a read gives without waiting for more.
+// readFrom does the first read itself, because a source without any bytes sends
+// nothing. Like net/http, it sends the result of each read without waiting for
+// more.
 func readFrom(w io.Writer, next httpsnoop.ReadFromFunc, source io.Reader, begins func() bool) (int64, error) {
 	first := make([]byte, sniffed)
 	var n int

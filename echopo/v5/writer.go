@@ -9,9 +9,8 @@ import (
 	"github.com/postoffice-go/postoffice/echopo/internal/exchange"
 )
 
-// wrap gives handlers a writer that decides before the first byte, if FlushOn
-// is set. It is around those of outer middlewares, some of which hold back the
-// status.
+// wrap replaces the writer of the handlers if FlushOn is set. The writer wraps
+// the writers of outer middlewares, some of which delay the status.
 func wrap(c *echo.Context, e *exchange.Exchange, w http.ResponseWriter) {
 	response, ok := w.(*core.Response)
 	if !ok {
@@ -19,7 +18,7 @@ func wrap(c *echo.Context, e *exchange.Exchange, w http.ResponseWriter) {
 	}
 	r, err := echo.UnwrapResponse(c.Response())
 	if err != nil {
-		r = &echo.Response{} // a middleware has replaced it
+		r = &echo.Response{} // a middleware has replaced the response
 	}
 	c.SetResponse(e.Wrap(response.Start, exchange.Response{
 		Hooks: r, Writer: &r.ResponseWriter, Status: &r.Status, Size: &r.Size, Committed: &r.Committed,

@@ -1,5 +1,5 @@
-// Package exchange has the writer around the response of an Echo app, which
-// Echo v4 and v5 share.
+// Package exchange has the response writer that the adapters for Echo v4 and v5
+// share.
 package exchange
 
 import (
@@ -8,15 +8,15 @@ import (
 	"github.com/postoffice-go/postoffice/nethttp"
 )
 
-// Exchange is the writer that core.Client.Serve gets. It writes the response
-// of Options.NotAccepted.
+// Exchange is the writer for core.Client.Serve. It writes the response of
+// Options.NotAccepted.
 type Exchange struct {
 	http.ResponseWriter
 	context  Context
 	start    func(status int) bool // nil without FlushOn
 	response Response
 	begun    bool // a handler has started the response
-	late     bool // somebody else starts it
+	late     bool // the response starts without the writer of Wrap
 	replaced bool
 	size     int64
 }
@@ -27,21 +27,21 @@ type Context interface {
 	Request() *http.Request
 }
 
-// Response is the response of Echo.
+// Response is a response of Echo.
 type Response struct {
 	Hooks
-	// Writer is what the response writes to.
+	// Writer is the writer of the response.
 	Writer *http.ResponseWriter
-	// The fields that tell what was sent.
+	// Status, Size and Committed point to the fields that record what was sent.
 	Status    *int
 	Size      *int64
 	Committed *bool
-	// Direct means that the exchange writes to Writer, and not to the response.
+	// Direct means that the exchange writes to Writer instead of the response.
 	Direct bool
 }
 
-// Hooks are the hooks of a response of Echo: before it starts, and after each
-// part of its body.
+// Hooks are the hooks of Echo's response: before it starts, and after each part
+// of its body.
 type Hooks interface {
 	Before(func())
 	After(func())
@@ -61,7 +61,7 @@ func (e *Exchange) Wrap(start func(status int) bool, response Response) http.Res
 	e.start, e.response = start, response
 	w := nethttp.Writer(e.ResponseWriter, func(status int) bool {
 		if !e.response.Direct && *e.response.Committed {
-			status = http.StatusOK // after an informational status, Echo sends no other
+			status = http.StatusOK // after an informational status, Echo sends no further status
 		}
 		e.begun = true
 		return e.late || start(status)
@@ -73,16 +73,16 @@ func (e *Exchange) Wrap(start func(status int) bool, response Response) http.Res
 }
 
 // Returned prepares for a response that starts after the handler has returned,
-// as to an error. Middlewares such as that for gzip have then taken back their
-// own writer, and the writer of Wrap with it.
+// such as the response to an error. By then, middlewares such as the one for
+// gzip have removed their own writer, and with it the writer of Wrap.
 func (e *Exchange) Returned() {
 	if e.start != nil && !e.begun && e.response.Direct {
 		e.response.Before(e.bypassed)
 	}
 }
 
-// bypassed wraps the writer of Echo's response when that starts without the
-// writer of Wrap.
+// bypassed wraps the writer of Echo's response when the response starts without
+// the writer of Wrap.
 func (e *Exchange) bypassed() {
 	if e.begun || e.replaced {
 		return
@@ -113,7 +113,7 @@ func (e *Exchange) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// correct takes what was discarded out of the size that Echo counts.
+// correct removes discarded bytes from the size that Echo counts.
 func (e *Exchange) correct() {
 	if e.response.Direct {
 		*e.response.Size = e.size
