@@ -9,38 +9,39 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// Path is the path at which an app serves its handler, with any method.
+// Path is the path at which an app serves its handler, for all methods.
 const Path = "/app"
 
-// Adapter tells the suite how to use an adapter and its framework. New,
-// Mount and Register are required. They are called by the goroutine of a
-// test, and what they return serves many requests at once.
+// Adapter describes an adapter and its framework to the suite. New, Mount and
+// Register are required. They are called in the goroutine of a test, and the
+// handlers that they return serve many requests at once.
 type Adapter struct {
-	// New makes an app with the adapter's Middleware.
+	// New creates an app with the adapter's Middleware.
 	New func(app App) http.Handler
 
-	// Mount makes an app of routes alone, and returns the first error of the
-	// adapter's Mount or Register together with what the app serves then.
+	// Mount creates an app that only has routes. It returns the first error of
+	// the adapter's Mount or Register, together with the handler of the app.
 	Mount func(app MountApp) (http.Handler, error)
 
-	// NoGroups tells that the framework has no groups to mount in. Mount
-	// then gets no Prefix.
+	// NoGroups means that the framework has no route groups. Mount then gets no
+	// Prefix.
 	NoGroups bool
 
-	// Register makes an app by the adapter's Register, with the handler at
-	// Path, and returns Register's error. It may serve nothing then.
+	// Register creates an app with the adapter's Register, with the handler at
+	// Path, and returns Register's error. After an error, the app may serve
+	// nothing.
 	Register func(client *core.Client, options core.Options, handler Handler) (http.Handler, error)
 }
 
-// App is an app to make.
+// App describes an app to create.
 type App struct {
-	// Client and Options are for the adapter's Middleware. Without a client
-	// there is to be no middleware.
+	// Client and Options are for the adapter's Middleware. If Client is nil,
+	// the app must not have the middleware.
 	Client  *core.Client
 	Options core.Options
 
-	// Before is to be called by a middleware of the framework that comes
-	// before the adapter's; it returns the request with which to go on. Nil
+	// Before must be called by a middleware of the framework that runs before
+	// the adapter's; that middleware continues with the returned request. Nil
 	// means no such middleware.
 	Before func(*http.Request) *http.Request
 
@@ -48,57 +49,58 @@ type App struct {
 	Handler Handler
 }
 
-// MountApp is an app of routes alone.
+// MountApp describes an app that only has routes.
 type MountApp struct {
-	// Prefix is that of the group, such as "/group", in which everything is;
-	// empty for the root of the app.
+	// Prefix is the prefix of the group that contains all routes, such as
+	// "/group"; empty for no group.
 	Prefix string
 
-	// Own are the paths of routes that the app has by itself, before those of
-	// the clients. They are for any method and answer 204.
+	// Own are the paths of the app's own routes, which are added before the
+	// clients' routes. They accept any method and answer 204.
 	Own []string
 
-	// Clients are mounted one after the other by the adapter's Mount, up to
-	// the first error; ByRegister has Register, with the zero Options, do it.
+	// Clients are mounted one after the other by the adapter's Mount, up to the
+	// first error. With ByRegister, they are mounted by Register with the zero
+	// Options.
 	Clients    []*core.Client
 	ByRegister bool
 }
 
-// Handler is a handler of an app. When it returns a [StatusError], the app
-// hands it on in the way of its framework, so that the answer has that
-// status. Any other error tells that the connection broke; the app may do
-// with it as it likes.
+// Handler is a handler of an app. If it returns a [StatusError], the app must
+// pass it on as its framework does with errors, so that the response has that
+// status. Any other error means that the connection broke; the app may treat it
+// in any way.
 type Handler func(Call) error
 
 // Call is a request as a handler of the framework sees it.
 type Call struct {
-	// Writer and Request are the framework's, from where its handlers get
+	// Writer and Request are the framework's, obtained as its handlers obtain
 	// them.
 	Writer  http.ResponseWriter
 	Request *http.Request
 
-	// Publisher is the adapter's FromContext of the framework's context.
+	// Publisher calls the adapter's FromContext with the framework's context.
 	Publisher func() *core.Publisher
 
-	// Context is the framework's own context. Where that has values without
-	// being a context.Context, it is one that looks them up. Nil where a
-	// framework has no context but the request's.
+	// Context is the framework's own context. If that has values but is not a
+	// context.Context, Context looks up its values. Nil if the framework has no
+	// context but the request's.
 	Context context.Context //nolint:containedctx // a Call lives as long as its request
 }
 
-// StatusError is an error of a handler: the status to answer with.
+// StatusError is the error of a handler that requests a response status.
 type StatusError int
 
-// Error tells the status.
+// Error returns the status as text.
 func (e StatusError) Error() string {
 	return fmt.Sprintf("%d %s", int(e), http.StatusText(int(e)))
 }
 
-// Run runs the suite, each check as a subtest.
+// Run runs the suite. Each check is a subtest.
 func Run(t *testing.T, adapter Adapter) {
 	t.Helper()
 	if adapter.New == nil || adapter.Mount == nil || adapter.Register == nil {
-		t.Fatal("adaptertest: New, Mount and Register of the Adapter are required")
+		t.Fatal("adaptertest: Adapter.New, Mount and Register are required")
 	}
 	groups := []struct {
 		name  string

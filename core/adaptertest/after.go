@@ -22,8 +22,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// afterResponseTests check what happens to messages when their request has
-// ended.
+// afterResponseTests check the messages of a request that has ended.
 var afterResponseTests = []test{
 	{"ResponseDoesNotWait", afterTheResponse(responseDoesNotWait)},
 	{"RequestsShareBatches", afterTheResponse(requestsShareBatches)},
@@ -32,7 +31,7 @@ var afterResponseTests = []test{
 	{"PanicsLoseNothing", inWays(func(w way) bool { return w.options.FlushOn == nil }, panicsLoseNothing)},
 }
 
-// publishNumber publishes the number that a request has in its header.
+// publishNumber publishes the number in the header of a request.
 func publishNumber(call Call) error {
 	n, err := strconv.Atoi(call.Request.Header.Get("X-Number"))
 	if err != nil {
@@ -56,7 +55,7 @@ func burst(t *testing.T, app *site, n int) {
 	clients.Wait()
 }
 
-// numbers decodes the numbers of payloads, sorted.
+// numbers returns the sorted numbers in payloads.
 func numbers(t *testing.T, payloads ...json.RawMessage) []int {
 	t.Helper()
 	list := []int{}
@@ -69,7 +68,7 @@ func numbers(t *testing.T, payloads ...json.RawMessage) []int {
 	return list
 }
 
-// got returns the numbers of the messages that the server has.
+// got returns the numbers of the messages that the server has received.
 func got(t *testing.T, server *postofficetest.Server) []int {
 	t.Helper()
 	var payloads []json.RawMessage
@@ -88,7 +87,7 @@ func upTo(n int) []int {
 	return list
 }
 
-// posts counts the requests by which messages have come to the server.
+// posts counts the requests with messages that the server has received.
 func posts(server *postofficetest.Server) int {
 	count := 0
 	for _, request := range server.Requests() {
@@ -99,16 +98,16 @@ func posts(server *postofficetest.Server) int {
 	return count
 }
 
-// responseDoesNotWait has a server that takes requests and answers none.
+// responseDoesNotWait uses a server that never answers.
 func responseDoesNotWait(t *testing.T, adapter Adapter, w way) {
 	server := newServer(t)
 	client := w.newClient(t, server)
-	defer server.Resume() // before the cleanup, which waits for what hangs
+	defer server.Resume() // before the cleanup, which waits for hanging requests
 	app := serve(t, adapter.New(App{Client: client, Options: w.options, Handler: publishNumber}))
 	server.Hang()
 	for i := range 3 {
 		app.get(t, "X-Number", strconv.Itoa(i))
-		require.NoError(t, server.Wait(soon(t), func() bool { return posts(server) > i }), "each is posted")
+		require.NoError(t, server.Wait(soon(t), func() bool { return posts(server) > i }), "each message is posted")
 	}
 	assert.Empty(t, server.MessagesOf(topic), "no post has been answered")
 	server.Resume()
@@ -116,8 +115,7 @@ func responseDoesNotWait(t *testing.T, adapter Adapter, w way) {
 	assert.Equal(t, upTo(3), got(t, server))
 }
 
-// requestsShareBatches bounds the posts that the messages of many requests
-// cost.
+// requestsShareBatches checks that the messages of many requests share posts.
 func requestsShareBatches(t *testing.T, adapter Adapter, w way) {
 	const requests, mostPosts = 64, 4
 	server := newServer(t)
@@ -133,13 +131,13 @@ func requestsShareBatches(t *testing.T, adapter Adapter, w way) {
 }
 
 // stopWhile sends requests and stops the client as soon as a few have
-// published. It returns the numbers that were accepted, when Stop has
-// returned.
+// published. When Stop has returned, it returns the numbers of the accepted
+// messages.
 func stopWhile(t *testing.T, adapter Adapter, w way, client *core.Client, stop func()) []int {
 	t.Helper()
 	const requests, few = 64, 8
 	var count atomic.Int32
-	begun := make(chan struct{}) // closed when a few have published
+	begun := make(chan struct{}) // closed when a few requests have published
 	var mu sync.Mutex
 	accepted := []int{}
 	app := serve(t, adapter.New(App{Client: client, Options: w.options, Handler: func(call Call) error {
@@ -177,8 +175,8 @@ func stopLosesNothing(t *testing.T, adapter Adapter, w way) {
 	assert.Equal(t, accepted, got(t, server))
 }
 
-// stopWithoutServer stops the client while the server answers nothing: what
-// it has not taken is in the outbox.
+// stopWithoutServer stops the client while the server does not answer: the
+// messages must be in the outbox.
 func stopWithoutServer(t *testing.T, adapter Adapter, w way) {
 	server := newServer(t)
 	store := memory.New()
@@ -191,7 +189,7 @@ func stopWithoutServer(t *testing.T, adapter Adapter, w way) {
 		if client.Stop(hurried) == nil {
 			return
 		}
-		// A slow machine: posts are broken off, and the rest is yet to be stored.
+		// On a slow machine, Stop aborts posts and still has to store the rest.
 		assert.NoError(t, client.Stop(soon(t)))
 	})
 	records, err := store.List(t.Context(), outbox.Query{Limit: len(accepted) + 1})
@@ -205,8 +203,8 @@ func stopWithoutServer(t *testing.T, adapter Adapter, w way) {
 	assert.Empty(t, server.MessagesOf(topic))
 }
 
-// panicsLoseNothing checks that messages are posted whatever becomes of their
-// request, where nobody has asked for anything else.
+// panicsLoseNothing checks that without FlushOn, messages are posted even if
+// their request panics.
 func panicsLoseNothing(t *testing.T, adapter Adapter, w way) {
 	server := newServer(t)
 	client := w.newClient(t, server)

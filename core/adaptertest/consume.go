@@ -18,28 +18,28 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// ConsumeApp is an app to make for [RunConsume].
+// ConsumeApp describes an app to create for [RunConsume].
 type ConsumeApp struct {
-	// Client is for the adapter's Middleware, with the zero Options, which
-	// comes before the consumer. Without a client there is to be no
+	// Client is for the adapter's Middleware, with the zero Options, which must
+	// run before the consumer. If Client is nil, the app must not have the
 	// middleware.
 	Client *core.Client
 
-	// Path and Handler are for the adapter's Consume, in a group below the
-	// Prefix, such as "/group", or at the root when it is empty. Where a
-	// framework has no groups, the prefix goes before the path.
+	// Path and Handler are for the adapter's Consume, in a group with the
+	// Prefix, such as "/group", or at the root if it is empty. If the framework
+	// has no groups, prepend the prefix to the path.
 	Prefix, Path string
 	Handler      http.Handler
 
-	// Own are the paths of routes that the app has by itself, before the
-	// consumer and below the Prefix. They are for any method and answer 202.
+	// Own are the paths of the app's own routes, which are added before the
+	// consumer and below the Prefix. They accept any method and answer 202.
 	Own []string
 }
 
-// newConsumeApp is what RunConsume gets.
+// newConsumeApp is the argument of RunConsume.
 type newConsumeApp = func(app ConsumeApp) (http.Handler, error)
 
-// consumeApp makes an app whose consumer nothing is in the way of.
+// consumeApp creates an app whose consumer conflicts with no other route.
 func consumeApp(t *testing.T, newApp newConsumeApp, app ConsumeApp) http.Handler {
 	t.Helper()
 	handler, err := newApp(app)
@@ -47,9 +47,9 @@ func consumeApp(t *testing.T, newApp newConsumeApp, app ConsumeApp) http.Handler
 	return handler
 }
 
-// RunConsume runs the part of the suite that is about the adapter's Consume,
-// each check as a subtest. newApp makes an app, and returns the error of Consume
-// together with what the app serves then.
+// RunConsume runs the part of the suite that checks the adapter's Consume. Each
+// check is a subtest. newApp creates an app. It returns the error of Consume,
+// together with the handler of the app.
 func RunConsume(t *testing.T, newApp func(app ConsumeApp) (http.Handler, error)) {
 	t.Helper()
 	for _, check := range []struct {
@@ -74,11 +74,11 @@ func RunConsume(t *testing.T, newApp func(app ConsumeApp) (http.Handler, error))
 	}
 }
 
-// consumePath is the path of most checks.
+// consumePath is the path that most checks use.
 const consumePath = "/consume/orders"
 
-// consumeRequest compares what the handler gets with what was sent, and what
-// it answers with what comes back.
+// consumeRequest checks that the handler receives the request that was sent,
+// and that its response comes back.
 func consumeRequest(t *testing.T, newApp newConsumeApp, prefix string) {
 	app := serve(t, consumeApp(t, newApp, ConsumeApp{Prefix: prefix, Path: consumePath, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		assert.Equal(t, http.MethodPost, r.Method)
@@ -100,8 +100,8 @@ func consumeRequest(t *testing.T, newApp newConsumeApp, prefix string) {
 // noContent acknowledges everything.
 var noContent = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 
-// consumePaths checks that no answer is a redirect, which the server does not
-// follow, and that nothing below the path is served.
+// consumePaths checks that no response is a redirect, which the server would
+// not follow, and that paths below the consumer's path are not served.
 func consumePaths(t *testing.T, newApp newConsumeApp, prefix string) {
 	for _, path := range []string{consumePath, consumePath + "/"} {
 		app := serve(t, consumeApp(t, newApp, ConsumeApp{Prefix: prefix, Path: path, Handler: noContent}))
@@ -114,8 +114,8 @@ func consumePaths(t *testing.T, newApp newConsumeApp, prefix string) {
 	}
 }
 
-// consumeMethods checks that it is the handler that refuses a method: a
-// framework's own answer would come without the credentials, too.
+// consumeMethods checks that the handler rejects methods: the framework would
+// answer without checking the credentials.
 func consumeMethods(t *testing.T, newApp newConsumeApp, prefix string) {
 	handler := delivery.Handler(func(context.Context, delivery.Message[any]) error { return nil },
 		delivery.WithCredentials("user", "secret"), delivery.WithLogger(slog.New(slog.DiscardHandler)))
@@ -147,7 +147,7 @@ func consumeAborts(t *testing.T, newApp newConsumeApp, prefix string) {
 	assert.Empty(t, app.errors.String(), "the server's log")
 }
 
-// consumed starts a server that delivers to an app, and returns it with the
+// consumed starts a server that delivers to an app. It returns the server, the
 // URL of the consumer and a client that publishes to it.
 func consumed(t *testing.T, newApp newConsumeApp, prefix string, handle func(ctx context.Context, m delivery.Message[map[string]int]) error) (*postofficetest.Server, *core.Client) {
 	t.Helper()
@@ -167,7 +167,8 @@ func consumed(t *testing.T, newApp newConsumeApp, prefix string, handle func(ctx
 	return server, client
 }
 
-// consumePublishes has the function publish by the request's publisher.
+// consumePublishes publishes in the handler function with the request's
+// publisher.
 func consumePublishes(t *testing.T, newApp newConsumeApp, prefix string) {
 	server, client := consumed(t, newApp, prefix, func(ctx context.Context, _ delivery.Message[map[string]int]) error {
 		p, ok := core.FromContext(ctx)
@@ -183,7 +184,7 @@ func consumePublishes(t *testing.T, newApp newConsumeApp, prefix string) {
 	assert.Equal(t, http.StatusNoContent, server.Deliveries()[0].Status)
 }
 
-// consumeDelivery has the server deliver what fails, and then does not.
+// consumeDelivery delivers to a handler that fails, and then succeeds.
 func consumeDelivery(t *testing.T, newApp newConsumeApp, prefix string) {
 	attempts := make(chan delivery.Message[map[string]int], 3)
 	server, client := consumed(t, newApp, prefix, func(_ context.Context, m delivery.Message[map[string]int]) error {
@@ -217,7 +218,7 @@ func consumeDelivery(t *testing.T, newApp newConsumeApp, prefix string) {
 	}
 }
 
-// consumeTooLarge checks that the limit holds with the framework's writer.
+// consumeTooLarge checks that the size limit works with the framework's writer.
 func consumeTooLarge(t *testing.T, newApp newConsumeApp, prefix string) {
 	handler := delivery.Handler(func(context.Context, delivery.Message[any]) error { return nil },
 		delivery.WithMaxBytes(10), delivery.WithLogger(slog.New(slog.DiscardHandler)))
@@ -233,7 +234,7 @@ func consumeTooLarge(t *testing.T, newApp newConsumeApp, prefix string) {
 func (s *site) deliver(t *testing.T, path, body string, chunked bool) int {
 	t.Helper()
 	var content io.Reader = strings.NewReader(body)
-	if chunked { // its length is not known
+	if chunked { // a body of unknown length
 		content = struct{ io.Reader }{content}
 	}
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+path, content)
@@ -248,8 +249,8 @@ func (s *site) deliver(t *testing.T, path, body string, chunked bool) int {
 	return response.StatusCode
 }
 
-// consumeRefused has Consume refuse what would not work, and leave the app as it
-// is.
+// consumeRefused checks that Consume returns errors for invalid arguments and
+// does not change the app.
 func consumeRefused(t *testing.T, newApp newConsumeApp, prefix string) {
 	for name, app := range map[string]ConsumeApp{
 		"NoHandler":      {Path: consumePath},
@@ -270,7 +271,7 @@ func consumeRefused(t *testing.T, newApp newConsumeApp, prefix string) {
 	}
 }
 
-// consumeBesideTheApp has routes of the app around the consumer's.
+// consumeBesideTheApp adds routes of the app around the consumer's route.
 func consumeBesideTheApp(t *testing.T, newApp newConsumeApp, prefix string) {
 	own := []string{"/consume", consumePath + "/more"}
 	app := serve(t, consumeApp(t, newApp, ConsumeApp{Prefix: prefix, Path: consumePath, Handler: noContent, Own: own}))

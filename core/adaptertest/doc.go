@@ -1,6 +1,6 @@
-// Package adaptertest is the suite that every adapter passes, those of this
-// module and those for other web frameworks alike. An adapter is a package
-// with the exports
+// Package adaptertest is a conformance suite for adapters: the adapters of this
+// module, and adapters for other web frameworks. An adapter is a package with
+// the exports
 //
 //	type Options = core.Options
 //	func Middleware(client *core.Client, options Options) ...
@@ -9,10 +9,10 @@
 //	func Register(app ..., client *core.Client, options Options) error
 //	func Consume(router ..., path string, handler http.Handler) error
 //
-// in the types of its framework. Middleware calls [core.Client.Serve], and the
-// others [core.Client.MountRoutes], [core.Client.Register] and
-// [core.MountConsumer]; the example is a whole adapter. It tells the suite how
-// to build an app:
+// with the types of its framework. Middleware calls [core.Client.Serve]. Mount,
+// Register and Consume call [core.Client.MountRoutes], [core.Client.Register]
+// and [core.MountConsumer]. The example is a complete adapter. A test of the
+// adapter tells the suite how to build an app:
 //
 //	func TestConformance(t *testing.T) {
 //		adaptertest.Run(t, adaptertest.Adapter{
@@ -28,18 +28,21 @@
 //		})
 //	}
 //
-// The suite sends requests over real HTTP, and publishes to the fake server
-// of [github.com/postoffice-go/postoffice/core/postofficetest]. It checks
-// that handlers find the publisher wherever the framework lets them look, in
-// every mode of Options.AfterResponse; that what is posted after the response
-// does not delay it and is not lost by Stop; that Options.FlushOn is asked with
-// the status of the response, and that the response waits for the messages and
-// is replaced if they are not accepted; that the middleware leaves everything else as it is
-// without it (writer, errors, panics, context, goroutines, and what net/http
-// finds on its own request afterwards); that the recovery endpoint works where
-// Mount puts it, unless the path is taken, which is an error; and that Register
-// does all of that and warns of consumers without a route.
+// The suite sends requests over real HTTP, and publishes to the fake server of
+// [github.com/postoffice-go/postoffice/core/postofficetest]. It checks:
 //
-// The suite counts goroutines, so it must not run beside other tests: not
-// after t.Parallel.
+//   - Handlers find the publisher in every context of the framework, in every
+//     mode of Options.AfterResponse.
+//   - Messages that are posted after the response do not delay it, and Stop
+//     does not lose them.
+//   - Options.FlushOn is called with the status of the response. The response
+//     waits for the messages, and is replaced if they are not accepted.
+//   - The middleware changes nothing else: writer, errors, panics, context,
+//     goroutines, and the fields of the request that net/http reads afterwards.
+//   - The recovery endpoint works at the place of Mount. If the path is taken,
+//     Mount returns an error.
+//   - Register does all of this, and warns about consumers without a route.
+//
+// The suite counts goroutines, so it must not run in parallel with other tests:
+// do not call t.Parallel.
 package adaptertest

@@ -16,8 +16,8 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// flushOnTests check that Options.FlushOn is told how requests have ended,
-// and that their messages are posted or dropped accordingly.
+// flushOnTests check the outcome that Options.FlushOn receives, and that
+// messages are posted or dropped accordingly.
 var flushOnTests = []test{
 	{"Outcomes", outcomes},
 	{"InformationalStatus", informationalStatus},
@@ -26,17 +26,18 @@ var flushOnTests = []test{
 	{"AfterTheEnd", afterTheEnd},
 }
 
-// ending is how a request ended, as seen from all sides.
+// ending describes the end of a request, as the client, FlushOn and the server
+// see it.
 type ending struct {
 	answer    answer
-	failed    error          // why there was no answer
-	outcomes  []core.Outcome // what FlushOn was told
+	failed    error          // the reason why there was no response
+	outcomes  []core.Outcome // the arguments of FlushOn
 	delivered int
 	discarded int
 }
 
 // endingOf sends a request whose handler publishes three messages, and then
-// goes on as given.
+// calls the given handler.
 func endingOf(t *testing.T, adapter Adapter, handler Handler) ending {
 	t.Helper()
 	var end ending
@@ -70,7 +71,7 @@ func endingOf(t *testing.T, adapter Adapter, handler Handler) ending {
 	mu.Lock()
 	defer mu.Unlock()
 	end.delivered = len(server.MessagesOf(topic))
-	require.LessOrEqual(t, len(end.outcomes), 1, "FlushOn is asked at most once for a request")
+	require.LessOrEqual(t, len(end.outcomes), 1, "FlushOn is called at most once for a request")
 	return end
 }
 
@@ -82,7 +83,8 @@ func outcomes(t *testing.T, adapter Adapter) {
 			return err
 		}
 	}
-	// streamed sends 200 and a part of the body, before it goes on.
+	// streamed sends 200 and a part of the body before it calls the next
+	// handler.
 	streamed := func(next Handler) Handler {
 		return func(call Call) error {
 			_, _ = io.WriteString(call.Writer, "first half")
@@ -115,7 +117,7 @@ func outcomes(t *testing.T, adapter Adapter) {
 		{"Error500", fails(http.StatusInternalServerError), false},
 		{"Error503", fails(http.StatusServiceUnavailable), false},
 		{"Streamed", streamed(nothing), true},
-		{"StreamedThenError500", streamed(fails(http.StatusInternalServerError)), true}, // the client has got 200
+		{"StreamedThenError500", streamed(fails(http.StatusInternalServerError)), true}, // the client has received 200
 		{"StreamedThenPanic", streamed(breaks("on purpose")), true},
 		{"StreamedThenAbort", streamed(breaks(http.ErrAbortHandler)), true},
 		{"Panic", breaks(errors.New("on purpose")), false},
@@ -137,7 +139,7 @@ func outcomes(t *testing.T, adapter Adapter) {
 				assert.Equal(t, 3, end.discarded, "discarded")
 			}
 			if panicked && !test.want {
-				assert.Empty(t, end.outcomes, "a panic drops the messages without a question")
+				assert.Empty(t, end.outcomes, "a panic drops the messages without calling FlushOn")
 				return
 			}
 			require.Len(t, end.outcomes, 1)
@@ -146,14 +148,14 @@ func outcomes(t *testing.T, adapter Adapter) {
 				return
 			}
 			require.NoError(t, end.failed)
-			assert.Equal(t, core.Outcome{Status: end.answer.Status}, end.outcomes[0], "what the client has got")
+			assert.Equal(t, core.Outcome{Status: end.answer.Status}, end.outcomes[0], "the status that the client received")
 		})
 	}
 	t.Run("Hijacked", func(t *testing.T) {
 		end := endingOf(t, adapter, func(call Call) error {
 			conn, buffer, err := http.NewResponseController(call.Writer).Hijack()
 			if err != nil {
-				return nil // this framework cannot
+				return nil // this framework cannot hijack
 			}
 			defer func() { _ = conn.Close() }()
 			_, _ = buffer.WriteString("HTTP/1.1 500 Mine\r\nConnection: close\r\nContent-Length: 4\r\n\r\nmine")
@@ -161,13 +163,13 @@ func outcomes(t *testing.T, adapter Adapter) {
 		})
 		require.NoError(t, end.failed)
 		require.Len(t, end.outcomes, 1)
-		assert.Less(t, end.outcomes[0].Status, 300, "what is sent on a hijacked connection does not count")
+		assert.Less(t, end.outcomes[0].Status, 300, "a response on a hijacked connection does not count")
 		assert.Equal(t, 3, end.delivered)
 	})
 }
 
-// informationalStatus sends 103 before the answer. Not every framework can:
-// what counts is the answer that the client gets.
+// informationalStatus sends 103 before the response. Some frameworks cannot:
+// the check depends on the final status that the client receives.
 func informationalStatus(t *testing.T, adapter Adapter) {
 	for _, status := range []int{http.StatusOK, http.StatusInternalServerError} {
 		t.Run(strconv.Itoa(status), func(t *testing.T) {
@@ -181,7 +183,7 @@ func informationalStatus(t *testing.T, adapter Adapter) {
 			if end.answer.Status < http.StatusInternalServerError {
 				want = 3
 			}
-			assert.Equal(t, want, end.delivered, "the client has got %d", end.answer.Status)
+			assert.Equal(t, want, end.delivered, "the client received %d", end.answer.Status)
 		})
 	}
 }
@@ -202,8 +204,7 @@ func holdsUntilTheEnd(t *testing.T, adapter Adapter) {
 	assert.Equal(t, upTo(1), got(t, server))
 }
 
-// eachRequestDecides has requests at the same time that end in different
-// ways.
+// eachRequestDecides sends concurrent requests that end in different ways.
 func eachRequestDecides(t *testing.T, adapter Adapter) {
 	const requests = 64
 	server := newServer(t)
@@ -244,8 +245,8 @@ func eachRequestDecides(t *testing.T, adapter Adapter) {
 	assert.Equal(t, want, got(t, server))
 }
 
-// afterTheEnd publishes by a publisher that has outlived its request, whose
-// own messages are dropped.
+// afterTheEnd publishes with a publisher after its request has ended and its
+// messages were dropped.
 func afterTheEnd(t *testing.T, adapter Adapter) {
 	server := newServer(t)
 	client := newClient(t, server)

@@ -15,15 +15,15 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// handBackTests check that what handlers and routers put on their request is
-// on the request that the app was called with, where net/http and middlewares
-// in front of the framework look for it.
+// handBackTests check that fields that handlers and routers set on their
+// request are copied to the request that the app was called with, where
+// net/http and middlewares in front of the framework read them.
 var handBackTests = []test{
 	{"Uploads", uploads},
 	{"Routed", routed},
 }
 
-// wrapApps are apps around the one with the handler.
+// wrapApps are apps that wrap the one with the handler.
 func wrapApps() map[string]func(t *testing.T, adapter Adapter, options core.Options, handler Handler) http.Handler {
 	withClient := func(t *testing.T, adapter Adapter, options core.Options, handler Handler) http.Handler {
 		t.Helper()
@@ -42,10 +42,9 @@ func wrapApps() map[string]func(t *testing.T, adapter Adapter, options core.Opti
 	}
 }
 
-// uploads sends a file that is larger than what the handler keeps in memory.
-// The temporary file that net/http makes is gone after the request. (Over
-// HTTP/1 net/http leaves it behind by itself if the handler's panic reaches
-// it.)
+// uploads sends a file that is larger than the memory limit of the handler. The
+// temporary file of net/http must be removed after the request. (With HTTP/1,
+// net/http itself does not remove it if the handler's panic reaches it.)
 func uploads(t *testing.T, adapter Adapter) {
 	parse := func(t *testing.T, call Call) {
 		t.Helper()
@@ -88,7 +87,7 @@ func uploads(t *testing.T, adapter Adapter) {
 	}
 }
 
-// upload posts a file to an app, and returns when net/http is done with the
+// upload posts a file to an app, and returns when net/http has completed the
 // request.
 func upload(t *testing.T, http2 bool, app http.Handler) {
 	t.Helper()
@@ -112,24 +111,24 @@ func upload(t *testing.T, http2 bool, app http.Handler) {
 	require.NoError(t, err)
 	request.Header.Set("Content-Type", form.FormDataContentType())
 	response, err := s.client.Do(request)
-	if err == nil { // otherwise the handler has panicked
+	if err == nil { // after a panic of the handler there is no response
 		_ = response.Body.Close()
 	}
 	s.client.CloseIdleConnections()
 	server.Close() // waits for the request
 }
 
-// requestFacts is what a middleware in front can tell about a request when
-// the handler has ended.
+// requestFacts are the fields of a request that a middleware in front sees
+// after the handler has ended.
 type requestFacts struct {
 	Pattern, PathValue   string
 	Form, PostForm       url.Values
 	Multipart, Recovered bool
 }
 
-// routed has a handler that is a mux and reads a form, as a whole app behind
-// the middleware is. What is in front of the framework sees the same as without
-// the middleware.
+// routed uses a mux that reads a form as the handler, like a complete app
+// behind the middleware. A middleware in front of the framework must see the
+// same as without the adapter's middleware.
 func routed(t *testing.T, adapter Adapter) {
 	for _, breaks := range []bool{false, true} {
 		mux := http.NewServeMux()
@@ -143,7 +142,7 @@ func routed(t *testing.T, adapter Adapter) {
 			mux.ServeHTTP(call.Writer, call.Request)
 			return nil
 		}
-		look := func(t *testing.T, app http.Handler) (facts requestFacts) {
+		observe := func(t *testing.T, app http.Handler) (facts requestFacts) {
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, Path+"?a=b", bytes.NewReader([]byte("c=d")))
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			defer func() {
@@ -157,7 +156,7 @@ func routed(t *testing.T, adapter Adapter) {
 		}
 		withAndWithout(t, adapter, handler, func(t *testing.T, app http.Handler) requestFacts {
 			t.Helper()
-			facts := look(t, app)
+			facts := observe(t, app)
 			assert.Equal(t, requestFacts{
 				Pattern: "POST /{name}", PathValue: "app", Recovered: breaks,
 				Form: url.Values{"a": {"b"}, "c": {"d"}}, PostForm: url.Values{"c": {"d"}},

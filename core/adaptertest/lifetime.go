@@ -16,8 +16,8 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// lifetimeTests check publishers over the time of requests: beside each
-// other, at their end and after it.
+// lifetimeTests check publishers of concurrent requests, at the end of a
+// request and after it.
 var lifetimeTests = []test{
 	{"ConcurrentRequests", inEachWay(concurrentRequests)},
 	{"CancelledRequest", inEachWay(cancelledRequest)},
@@ -56,7 +56,7 @@ func concurrentRequests(t *testing.T, adapter Adapter, w way) {
 		})
 	}
 	clients.Wait()
-	assert.Len(t, publishers, requests, "each request has a publisher of its own")
+	assert.Len(t, publishers, requests, "each request has a different publisher")
 	seen := map[string]bool{}
 	for _, message := range w.delivered(t, client, server, requests) {
 		id := attributesOf(t, message)["id"]
@@ -106,7 +106,7 @@ func afterTheRequest(t *testing.T, adapter Adapter, w way) {
 		return nil
 	}}))
 	app.get(t, "X-Request-Id", "first")
-	for i := range 8 { // so that the framework uses its contexts again
+	for i := range 8 { // makes the framework reuse its contexts
 		app.get(t, "X-Request-Id", strconv.Itoa(i))
 	}
 	p := <-first
@@ -116,8 +116,8 @@ func afterTheRequest(t *testing.T, adapter Adapter, w way) {
 	assert.Equal(t, "first", attributesOf(t, messages[0])["id"])
 }
 
-// noGoroutines checks that a request neither starts a goroutine nor leaves
-// one behind, also while its messages wait to be posted.
+// noGoroutines checks that a request neither starts nor leaks a goroutine, even
+// while its messages wait to be posted.
 func noGoroutines(t *testing.T, adapter Adapter, w way) {
 	client := w.newClient(t, newServer(t), noPosts)
 	var before goleak.Option
@@ -134,7 +134,7 @@ func noGoroutines(t *testing.T, adapter Adapter, w way) {
 		return nil
 	}})
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, Path, nil)
-	app.ServeHTTP(httptest.NewRecorder(), request) // the client's first message starts what posts them
+	app.ServeHTTP(httptest.NewRecorder(), request) // the client's first message starts its workers
 	before = goleak.IgnoreCurrent()
 	for range 3 {
 		app.ServeHTTP(httptest.NewRecorder(), request)

@@ -35,7 +35,7 @@ var mountTests = []test{
 	{"NilClient", nilClient},
 }
 
-// mount makes an app with the routes of one client.
+// mount creates an app with the routes of one client.
 func mount(t *testing.T, adapter Adapter, prefix string, client *core.Client) http.Handler {
 	t.Helper()
 	app, err := adapter.Mount(MountApp{Prefix: prefix, Clients: []*core.Client{client}})
@@ -43,8 +43,8 @@ func mount(t *testing.T, adapter Adapter, prefix string, client *core.Client) ht
 	return app
 }
 
-// inEachPlace runs a check for the root and, where the framework has groups,
-// below a prefix.
+// inEachPlace runs a check at the root and, if the framework has groups, below
+// a prefix.
 func inEachPlace(t *testing.T, adapter Adapter, check func(t *testing.T, prefix string)) {
 	t.Run("AtTheRoot", func(t *testing.T) { check(t, "") })
 	if !adapter.NoGroups {
@@ -52,8 +52,8 @@ func inEachPlace(t *testing.T, adapter Adapter, check func(t *testing.T, prefix 
 	}
 }
 
-// recoveryUser is the credential of the recovery endpoint, with characters
-// that must not be mistaken for others.
+// recoveryUser is the credential of the recovery endpoint. It has characters
+// that need encoding.
 func recoveryUser() *url.Userinfo { return url.UserPassword("us@er", "p:ss/w%rd") }
 
 // guarded sets an outbox, and an origin host with the credential.
@@ -80,7 +80,7 @@ func stored(t *testing.T, store outbox.Store, n int) []string {
 	return ids
 }
 
-// dead puts a message into a store that no relay takes out of it.
+// dead puts a message into a store that the relay does not deliver.
 func dead(t *testing.T, store outbox.Store) (id string) {
 	t.Helper()
 	id = uuid.NewString()
@@ -126,7 +126,7 @@ func listAndDelete(t *testing.T, adapter Adapter) {
 				got = app.do(t, http.MethodDelete, path+"/"+ids[0]+slash, recoveryUser())
 				assert.Equal(t, http.StatusNotFound, got.Status, "deleted before")
 				got = app.do(t, http.MethodDelete, path+"/foreign"+slash, recoveryUser())
-				assert.Equal(t, http.StatusNotFound, got.Status, "not an id of ours")
+				assert.Equal(t, http.StatusNotFound, got.Status, "an unknown id")
 				assert.Equal(t, ids[1:], left(t, store))
 			})
 		}
@@ -171,7 +171,8 @@ func closed(t *testing.T, adapter Adapter) {
 	})
 }
 
-// head asks for the list by HEAD, which claims nothing: GET has it afterwards.
+// head requests the list with HEAD, which claims nothing: a later GET returns
+// it.
 func head(t *testing.T, adapter Adapter) {
 	inEachPlace(t, adapter, func(t *testing.T, prefix string) {
 		store := memory.New()
@@ -189,8 +190,8 @@ func head(t *testing.T, adapter Adapter) {
 	})
 }
 
-// methods checks that it is the client's handler that refuses a method: a
-// framework's own 405 would come without the credentials, too.
+// methods checks that the client's handler rejects methods: the framework would
+// answer 405 without checking the credentials.
 func methods(t *testing.T, adapter Adapter) {
 	inEachPlace(t, adapter, func(t *testing.T, prefix string) {
 		client := newClient(t, newServer(t), guarded(memory.New(), "origin.test"))
@@ -220,8 +221,8 @@ func methods(t *testing.T, adapter Adapter) {
 	})
 }
 
-// rescue has the fake server's rescuer fetch what is in the outbox, from the
-// address that Setup has registered.
+// rescue makes the fake server's rescuer fetch the outbox from the address that
+// Setup has registered.
 func rescue(t *testing.T, adapter Adapter) {
 	inEachPlace(t, adapter, func(t *testing.T, prefix string) {
 		server := postofficetest.Start(t)
@@ -245,12 +246,12 @@ func rescue(t *testing.T, adapter Adapter) {
 		assert.Empty(t, runs[0].Errors)
 		assert.Equal(t, 3, runs[0].Published)
 		assert.Len(t, server.MessagesOf(topic), 3)
-		assert.Empty(t, left(t, store), "what was recovered is out of the outbox")
+		assert.Empty(t, left(t, store), "recovered messages are not in the outbox")
 	})
 }
 
-// addedRoute has Mount serve a route that the app has added to the client, and
-// everything below it.
+// addedRoute checks that Mount serves a route that the app has added to the
+// client, and all paths below it.
 func addedRoute(t *testing.T, adapter Adapter) {
 	inEachPlace(t, adapter, func(t *testing.T, prefix string) {
 		client := newClient(t, newServer(t), guarded(memory.New(), "origin.test"))
@@ -264,11 +265,11 @@ func addedRoute(t *testing.T, adapter Adapter) {
 			}
 		}
 		got := app.do(t, http.MethodGet, prefix+core.DefaultRecoveryPath, recoveryUser())
-		assert.Equal(t, http.StatusOK, got.Status, "the recovery endpoint is there, too")
+		assert.Equal(t, http.StatusOK, got.Status, "the recovery endpoint is also served")
 	})
 }
 
-// ownPath mounts below another path than the default.
+// ownPath mounts the recovery endpoint at a path other than the default.
 func ownPath(t *testing.T, adapter Adapter) {
 	inEachPlace(t, adapter, func(t *testing.T, prefix string) {
 		store := memory.New()

@@ -15,7 +15,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// publisherTests check that handlers find the publisher, and what it does.
+// publisherTests check that handlers find the publisher, and how it publishes.
 var publisherTests = []test{
 	{"IsVisibleEverywhere", inEachWay(isVisibleEverywhere)},
 	{"Publishes", inEachWay(publishes)},
@@ -85,8 +85,8 @@ func publishes(t *testing.T, adapter Adapter, w way) {
 	}
 	assert.ElementsMatch(t, []string{`{"n":1}`, `{"n":2}`, `{"n":3}`}, payloads)
 	require.NoError(t, client.Stop(soon(t)))
-	assert.Empty(t, left(t, store), "what was delivered is not in the outbox any more")
-	assert.Len(t, server.Messages(), 3, "once each")
+	assert.Empty(t, left(t, store), "delivered messages are not in the outbox")
+	assert.Len(t, server.Messages(), 3, "each message once")
 }
 
 func addsAttributes(t *testing.T, adapter Adapter, w way) {
@@ -109,15 +109,15 @@ func addsAttributes(t *testing.T, adapter Adapter, w way) {
 		attributes = append(attributes, attributesOf(t, message))
 	}
 	assert.ElementsMatch(t, []map[string]string{
-		{"id": "r-1", "from": "call"}, // those of the call win
+		{"id": "r-1", "from": "call"}, // the attributes of the call win
 		{"id": "r-1", "from": "request"},
 	}, attributes)
 }
 
-// earlierKey is the key of a value that an earlier middleware has set.
+// earlierKey is the key of a context value that an earlier middleware sets.
 type earlierKey struct{}
 
-// earlier sets that value.
+// earlier sets the context value.
 func earlier(r *http.Request) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), earlierKey{}, "earlier"))
 }
@@ -193,7 +193,7 @@ func isNilWithoutMiddleware(t *testing.T, adapter Adapter) {
 func keepsEarlierContext(t *testing.T, adapter Adapter, w way) {
 	app := serve(t, adapter.New(App{Client: w.newClient(t, newServer(t)), Options: w.options, Before: earlier, Handler: func(call Call) error {
 		assert.Equal(t, "earlier", call.Request.Context().Value(earlierKey{}))
-		assert.NotNil(t, call.Request.Context().Value(http.ServerContextKey), "what net/http has set")
+		assert.NotNil(t, call.Request.Context().Value(http.ServerContextKey), "a value that net/http has set")
 		assert.NotNil(t, call.Publisher())
 		return nil
 	}}))

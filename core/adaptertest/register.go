@@ -15,7 +15,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// registerTests check that Register does everything.
+// registerTests check the whole of Register.
 var registerTests = []test{
 	{"SetsUpTheServer", registerSetsUp},
 	{"InstallsTheMiddleware", inEachWay(registerInstalls)},
@@ -96,8 +96,9 @@ func registerStartsRelay(t *testing.T, adapter Adapter) {
 	assert.NoError(t, server.WaitForMessages(soon(t), topic, 1))
 }
 
-// registerChecksConsumers has consumers in the app, one of them without a route.
-// The log tells it at the first request, when the app has all of its routes.
+// registerChecksConsumers configures consumers in the app, one of them without
+// a route. The log reports it at the first request, when the app has all of its
+// routes.
 func registerChecksConsumers(t *testing.T, adapter Adapter) {
 	text := &logBuffer{}
 	client := newClient(t, newServer(t), func(config *core.Config) {
@@ -115,7 +116,7 @@ func registerChecksConsumers(t *testing.T, adapter Adapter) {
 	assert.Contains(t, text.String(), "target=http://app.test/forgotten")
 }
 
-// ordersTopic sets a topic to create.
+// ordersTopic configures a topic.
 func ordersTopic(config *core.Config) {
 	config.Topics = []string{"orders"}
 	config.OriginHost = "http://origin.test"

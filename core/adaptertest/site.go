@@ -20,11 +20,10 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// topic is the topic of most checks.
+// topic is the topic that most checks use.
 const topic = "adaptertest"
 
-// patience bounds what should take no time; it only matters when a check
-// fails.
+// patience bounds steps that take no time. It only matters if a check fails.
 const patience = 10 * time.Second
 
 // newServer starts a fake Postoffice server that knows the topic.
@@ -35,12 +34,12 @@ func newServer(t *testing.T) *postofficetest.Server {
 	return server
 }
 
-// newClient makes a client of the server and stops it when the test ends.
+// newClient creates a client of the server and stops it when the test ends.
 func newClient(t *testing.T, server *postofficetest.Server, change ...func(*core.Config)) *core.Client {
 	t.Helper()
 	config := core.Config{
 		URL:         server.URL(),
-		Timeout:     patience, // a loaded machine is slow, and no check waits for it
+		Timeout:     patience, // a loaded machine is slow, and no check waits for the timeout
 		BulkTimeout: patience,
 		Logger:      slog.New(slog.DiscardHandler),
 	}
@@ -57,11 +56,11 @@ func newClient(t *testing.T, server *postofficetest.Server, change ...func(*core
 	return client
 }
 
-// site is an app that serves over HTTP.
+// site is an app that is served over HTTP.
 type site struct {
 	url    string
 	client *http.Client
-	errors *logBuffer // what the HTTP server logs, such as panics
+	errors *logBuffer // the log of the HTTP server, such as panics
 }
 
 // serve serves an app until the test ends.
@@ -71,7 +70,7 @@ func serve(t *testing.T, app http.Handler) *site {
 	return start(t, server)
 }
 
-// start is serve for a server whose address had to be known before.
+// start is serve for a server whose address must be known in advance.
 func start(t *testing.T, server *httptest.Server) *site {
 	t.Helper()
 	s := &site{errors: &logBuffer{}}
@@ -87,27 +86,27 @@ func start(t *testing.T, server *httptest.Server) *site {
 		Transport: transport,
 		Timeout:   patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse // the rescuer follows none
+			return http.ErrUseLastResponse // the rescuer follows no redirect
 		},
 	}
 	return s
 }
 
-// useHTTP2 has later requests sent over HTTP/2 without TLS.
+// useHTTP2 sends later requests over HTTP/2 without TLS.
 func (s *site) useHTTP2() {
 	transport := s.client.Transport.(*http.Transport)
 	transport.Protocols = new(http.Protocols)
 	transport.Protocols.SetUnencryptedHTTP2(true)
 }
 
-// answer is an answer that was read to its end.
+// answer is a response whose body was read to its end.
 type answer struct {
 	Status int
 	Header http.Header
 	Body   string
 }
 
-// do sends a request to a path, with userinfo where it is not nil.
+// do sends a request to a path, with userinfo unless it is nil.
 func (s *site) do(t *testing.T, method, path string, user *url.Userinfo, header ...string) answer {
 	t.Helper()
 	got, err := s.try(t.Context(), method, path, user, header...)
@@ -115,8 +114,7 @@ func (s *site) do(t *testing.T, method, path string, user *url.Userinfo, header 
 	return got
 }
 
-// try is do for requests that may fail. The headers are names and values by
-// turns.
+// try is do for requests that may fail. header alternates names and values.
 func (s *site) try(ctx context.Context, method, path string, user *url.Userinfo, header ...string) (answer, error) {
 	request, err := http.NewRequestWithContext(ctx, method, s.url+path, strings.NewReader(""))
 	if err != nil {
@@ -139,14 +137,14 @@ func (s *site) try(ctx context.Context, method, path string, user *url.Userinfo,
 	return answer{Status: response.StatusCode, Header: response.Header, Body: string(body)}, err
 }
 
-// get calls the app's handler and requires that it succeeded.
+// get calls the app's handler and requires success.
 func (s *site) get(t *testing.T, header ...string) {
 	t.Helper()
 	got := s.do(t, http.MethodGet, Path, nil, header...)
 	require.Equal(t, http.StatusOK, got.Status, "body: %s", got.Body)
 }
 
-// soon makes a context for what should take no time.
+// soon returns a context for steps that take no time.
 func soon(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -154,8 +152,8 @@ func soon(t *testing.T) context.Context {
 	return ctx
 }
 
-// await waits for an event in a handler. It gives up in the end, so that an
-// adapter that is broken fails the check instead of hanging it.
+// await waits for an event in a handler. It has a timeout, so a broken adapter
+// fails the check instead of hanging it.
 func await(t *testing.T, event <-chan struct{}, what string) {
 	t.Helper()
 	timer := time.NewTimer(patience)
@@ -163,13 +161,14 @@ func await(t *testing.T, event <-chan struct{}, what string) {
 	select {
 	case <-event:
 	case <-timer.C:
-		t.Errorf("waited in vain for %s", what)
+		t.Errorf("timed out waiting for %s", what)
 	}
 }
 
-// signalEnd makes an app that tells when a request has come back from it,
-// also by a panic: what the middleware does at the end of a request is done
-// then. The client may have the whole answer before.
+// signalEnd wraps an app with a handler that signals when a request has
+// returned from it, also by a panic. By then, the middleware has completed its
+// work at the end of the request. The client may have received the whole
+// response before.
 func signalEnd(app http.Handler) (http.Handler, <-chan struct{}) {
 	ended := make(chan struct{}, 1)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -178,13 +177,13 @@ func signalEnd(app http.Handler) (http.Handler, <-chan struct{}) {
 	}), ended
 }
 
-// logBuffer takes a log.
+// logBuffer collects a log.
 type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-// Write adds to the log.
+// Write appends to the log.
 func (b *logBuffer) Write(text []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

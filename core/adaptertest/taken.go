@@ -12,8 +12,8 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// newClientAt makes a client with a recovery path, and the outbox that it
-// serves there.
+// newClientAt creates a client with a recovery path, and returns it with its
+// outbox.
 func newClientAt(t *testing.T, server *postofficetest.Server, path string) (*core.Client, *memory.Store) {
 	t.Helper()
 	store := memory.New()
@@ -23,7 +23,7 @@ func newClientAt(t *testing.T, server *postofficetest.Server, path string) (*cor
 	}), store
 }
 
-// inEachMount runs a check for Mount in each place, and for Register.
+// inEachMount runs a check with Mount in each place, and with Register.
 func inEachMount(t *testing.T, adapter Adapter, check func(t *testing.T, app MountApp)) {
 	t.Run("ByMount", func(t *testing.T) {
 		inEachPlace(t, adapter, func(t *testing.T, prefix string) { check(t, MountApp{Prefix: prefix}) })
@@ -31,8 +31,8 @@ func inEachMount(t *testing.T, adapter Adapter, check func(t *testing.T, app Mou
 	t.Run("ByRegister", func(t *testing.T) { check(t, MountApp{ByRegister: true}) })
 }
 
-// pathsOfTheirOwn has two clients in one router, beside a route of the app that
-// has the beginning of their paths in common.
+// pathsOfTheirOwn mounts two clients in one router, together with a route of
+// the app that has the same path prefix.
 func pathsOfTheirOwn(t *testing.T, adapter Adapter) {
 	inEachMount(t, adapter, func(t *testing.T, app MountApp) {
 		server := newServer(t)
@@ -57,8 +57,8 @@ func pathsOfTheirOwn(t *testing.T, adapter Adapter) {
 	})
 }
 
-// taken mounts a client where something else is. The error tells the path and
-// what to set, and what was there goes on working.
+// taken mounts a client at a path that is taken. The error must name the path
+// and the setting, and the existing route must still work.
 func taken(t *testing.T, adapter Adapter) {
 	const path, bare = core.DefaultRecoveryPath, "/postoffice/messages"
 	inEachMount(t, adapter, func(t *testing.T, app MountApp) {
@@ -107,7 +107,7 @@ func taken(t *testing.T, adapter Adapter) {
 	})
 }
 
-// nilClient mounts the client of a NewClient whose error was not looked at.
+// nilClient mounts a nil client, as after an ignored error of NewClient.
 func nilClient(t *testing.T, adapter Adapter) {
 	inEachMount(t, adapter, func(t *testing.T, app MountApp) {
 		app.Clients = []*core.Client{nil}

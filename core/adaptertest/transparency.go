@@ -18,8 +18,7 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// transparencyTests check that everything is as it is without the
-// middleware.
+// transparencyTests check that the middleware changes nothing.
 var transparencyTests = []test{
 	{"Writer", writer},
 	{"WriterIsUsable", writerIsUsable},
@@ -33,9 +32,9 @@ var transparencyTests = []test{
 	{"AbortHandler", abortHandler},
 }
 
-// withAndWithout runs a check on an app without the middleware, and on the
-// same app with it: with the simplest Options, and with those that have it
-// watch how requests end. The results must be equal.
+// withAndWithout runs a check on an app without the middleware, and on the same
+// app with it: with the simplest Options, and with Options that make it observe
+// the end of requests. The results must be equal.
 func withAndWithout[T any](t *testing.T, adapter Adapter, handler Handler, check func(t *testing.T, app http.Handler) T) {
 	t.Helper()
 	without := check(t, adapter.New(App{Handler: handler}))
@@ -52,9 +51,9 @@ func middlewareOptions() map[string]core.Options {
 	}
 }
 
-// writerFacts is what a handler can tell about its writer.
+// writerFacts are the properties of a writer that a handler can observe.
 type writerFacts struct {
-	// Types are those of the writer and of all writers in it.
+	// Types are the types of the writer and of all writers that it wraps.
 	Types []string
 
 	Flusher, FlushError, Hijacker, Pusher, ReaderFrom, StringWriter, CloseNotifier bool
@@ -85,7 +84,7 @@ func factsOf(w http.ResponseWriter) writerFacts {
 }
 
 // writer compares the writers that handlers get. With FlushOn the middleware
-// may wrap it, in something that has the same methods and unwraps to it.
+// may wrap the writer in one that has the same methods and unwraps to it.
 func writer(t *testing.T, adapter Adapter) {
 	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(proto, func(t *testing.T) {
@@ -95,7 +94,7 @@ func writer(t *testing.T, adapter Adapter) {
 				assert.Equal(t, proto, call.Request.Proto)
 				return nil
 			}
-			look := func(app http.Handler) writerFacts {
+			observe := func(app http.Handler) writerFacts {
 				facts = writerFacts{}
 				server := httptest.NewUnstartedServer(app)
 				server.Config.Protocols = new(http.Protocols)
@@ -109,11 +108,11 @@ func writer(t *testing.T, adapter Adapter) {
 				require.NotEmpty(t, facts.Types, "the handler was called")
 				return facts
 			}
-			without := look(adapter.New(App{Handler: handler}))
+			without := observe(adapter.New(App{Handler: handler}))
 			for name, options := range middlewareOptions() {
-				with := look(adapter.New(App{Client: newClient(t, newServer(t)), Options: options, Handler: handler}))
+				with := observe(adapter.New(App{Client: newClient(t, newServer(t)), Options: options, Handler: handler}))
 				if options.FlushOn != nil {
-					if len(without.Types) > 1 { // what Unwrap leads to sends, too
+					if len(without.Types) > 1 { // writers reachable through Unwrap send, too
 						with.FlushError, with.Hijacker = without.FlushError, without.Hijacker
 					}
 					with.Types = slices.DeleteFunc(with.Types, func(name string) bool { return !slices.Contains(without.Types, name) })
@@ -146,8 +145,8 @@ func writerIsUsable(t *testing.T, adapter Adapter) {
 	})
 }
 
-// copyToWriter has a file copied to the writer, which net/http's writer does
-// by its ReadFrom, and text written by WriteString.
+// copyToWriter copies a file to the writer, which calls ReadFrom of net/http's
+// writer, and writes text with WriteString.
 func copyToWriter(t *testing.T, adapter Adapter) {
 	handler := func(call Call) error {
 		call.Writer.Header().Set("Content-Type", "text/plain")
@@ -221,7 +220,7 @@ func fullDuplex(t *testing.T, adapter Adapter) {
 	handler := func(call Call) error {
 		controller := http.NewResponseController(call.Writer)
 		if err := controller.EnableFullDuplex(); err != nil {
-			call.Writer.Header().Set("Connection", "close") // or the server waits for the rest of the body
+			call.Writer.Header().Set("Connection", "close") // otherwise the server waits for the rest of the body
 			_, err = io.WriteString(call.Writer, "no full duplex: "+err.Error()+"\n")
 			return err
 		}
@@ -250,7 +249,7 @@ func fullDuplex(t *testing.T, adapter Adapter) {
 		var lines []string
 		for _, line := range []string{"one", "two"} {
 			_, err := io.WriteString(send, line+"\n")
-			if err != nil { // the handler has given up
+			if err != nil { // the handler has ended
 				break
 			}
 			received, err := receive.ReadString('\n')
@@ -284,9 +283,9 @@ func notFound(t *testing.T, adapter Adapter) {
 	})
 }
 
-// panics compares the values that come out of the app: the same one as
-// without the middleware, be it what the handler has panicked with or, where
-// the framework recovers by itself, nothing.
+// panics checks the value with which the app panics. It must be the same as
+// without the middleware: the value of the handler's panic or, if the framework
+// recovers by itself, nothing.
 func panics(t *testing.T, adapter Adapter) {
 	for _, value := range []any{errors.New("an error"), http.ErrAbortHandler, "a text", &struct{ n int }{1}} {
 		handler := func(Call) error { panic(value) }
@@ -303,8 +302,8 @@ func panics(t *testing.T, adapter Adapter) {
 	}
 }
 
-// abortHandler checks that http.ErrAbortHandler reaches the HTTP server,
-// which cuts the connection and logs nothing.
+// abortHandler checks that http.ErrAbortHandler reaches the HTTP server, which
+// closes the connection and logs nothing.
 func abortHandler(t *testing.T, adapter Adapter) {
 	handler := func(call Call) error {
 		_ = http.NewResponseController(call.Writer).Flush()

@@ -24,8 +24,8 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// unitTests check that the response to a request and its messages go together:
-// each is named after what it prevents.
+// unitTests check that the response to a request agrees with the outcome of its
+// messages. Each is named after the fault that it detects.
 var unitTests = []test{
 	{"SuccessAlthoughTheCommitFailed", successAlthoughTheCommitFailed},
 	{"OwnAnswerInstead", ownAnswerInstead},
@@ -39,25 +39,25 @@ var unitTests = []test{
 	{"CompressedAnswerInstead", compressedAnswerInstead},
 }
 
-var errCommit = errors.New("the database is away")
+var errCommit = errors.New("the database is down")
 
 // gatedStore is an outbox whose commits can fail and can be delayed.
 type gatedStore struct {
 	*memory.Store
 	fails bool
-	// begun receives a value when a commit begins, which then waits for a value
-	// of goOn; nil for no wait.
-	begun, goOn chan struct{}
+	// begun receives a value when a commit begins; the commit then waits for a
+	// value of proceed. Nil for no wait.
+	begun, proceed chan struct{}
 
 	mu      sync.Mutex
-	commits []int // the records of each
+	commits []int // the number of records of each
 }
 
 // Insert waits, fails or stores the records.
 func (s *gatedStore) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
 	if s.begun != nil {
 		s.begun <- struct{}{}
-		<-s.goOn
+		<-s.proceed
 	}
 	if s.fails {
 		return errCommit
@@ -68,14 +68,14 @@ func (s *gatedStore) Insert(ctx context.Context, delay time.Duration, records ..
 	return s.Store.Insert(ctx, delay, records...)
 }
 
-// unitClient makes a client with a store.
+// unitClient creates a client with a store.
 func unitClient(t *testing.T, server *postofficetest.Server, store *gatedStore) *core.Client {
 	t.Helper()
 	store.Store = memory.New()
 	return newClient(t, server, func(config *core.Config) { config.Outbox = store })
 }
 
-// publishTwo publishes two messages that are held.
+// publishTwo publishes two messages and checks that they are held.
 func publishTwo(call Call) error {
 	receipt, err := call.Publisher().PublishBulk(call.Request.Context(), topic, []any{map[string]int{"n": 0}, map[string]int{"n": 1}})
 	if err == nil && receipt.State != core.Held {
@@ -84,7 +84,7 @@ func publishTwo(call Call) error {
 	return err
 }
 
-// answering are the ways in which handlers answer.
+// answering returns the ways in which handlers respond.
 func answering(t *testing.T) map[string]Handler {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "page")
@@ -125,7 +125,7 @@ func answering(t *testing.T) map[string]Handler {
 	}
 }
 
-// successAlthoughTheCommitFailed has an outbox that fails.
+// successAlthoughTheCommitFailed uses an outbox that fails.
 func successAlthoughTheCommitFailed(t *testing.T, adapter Adapter) {
 	for name, handler := range answering(t) {
 		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
@@ -141,7 +141,7 @@ func successAlthoughTheCommitFailed(t *testing.T, adapter Adapter) {
 				got := app.do(t, method, Path, nil)
 				assert.Equal(t, http.StatusServiceUnavailable, got.Status)
 				assert.Equal(t, "1", got.Header.Get("Retry-After"))
-				assert.Empty(t, got.Header.Get("X-Of"), "the header is that before the handler")
+				assert.Empty(t, got.Header.Get("X-Of"), "the header is reset to its state before the handler")
 				assert.Empty(t, got.Header.Get("Location"))
 				assert.Empty(t, got.Header.Get("Content-Encoding"))
 				if method == http.MethodHead {
@@ -155,7 +155,8 @@ func successAlthoughTheCommitFailed(t *testing.T, adapter Adapter) {
 	}
 }
 
-// ownAnswerInstead has an app that answers for messages that are not accepted.
+// ownAnswerInstead uses an app with its own response to messages that are not
+// accepted.
 func ownAnswerInstead(t *testing.T, adapter Adapter) {
 	client := unitClient(t, newServer(t), &gatedStore{fails: true})
 	options := core.Options{AfterResponse: core.Durable, FlushOn: core.Succeeded, NotAccepted: func(w http.ResponseWriter, r *http.Request, err error) {
@@ -179,11 +180,11 @@ func ownAnswerInstead(t *testing.T, adapter Adapter) {
 	}
 }
 
-// sentBeforeTheCommit has a commit that takes long.
+// sentBeforeTheCommit uses a commit that takes long.
 func sentBeforeTheCommit(t *testing.T, adapter Adapter) {
 	for name, handler := range answering(t) {
 		t.Run(name, func(t *testing.T) {
-			store := &gatedStore{begun: make(chan struct{}), goOn: make(chan struct{})}
+			store := &gatedStore{begun: make(chan struct{}), proceed: make(chan struct{})}
 			server := newServer(t)
 			client := unitClient(t, server, store)
 			options := core.Options{AfterResponse: core.Durable, FlushOn: core.Succeeded}
@@ -202,7 +203,7 @@ func sentBeforeTheCommit(t *testing.T, adapter Adapter) {
 			assert.Zero(t, n, "no byte before the commit")
 			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 			assert.Empty(t, server.MessagesOf(topic))
-			close(store.goOn)
+			close(store.proceed)
 			require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
 			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			require.NoError(t, err)
@@ -280,7 +281,7 @@ func messagesOfAFailedHandler(t *testing.T, adapter Adapter, w way) {
 	}
 }
 
-// messagesAfterATimeout has http.TimeoutHandler in front of the app.
+// messagesAfterATimeout puts http.TimeoutHandler in front of the app.
 func messagesAfterATimeout(t *testing.T, adapter Adapter, w way) {
 	server := newServer(t)
 	client := w.newClient(t, server)
@@ -301,7 +302,7 @@ func messagesAfterATimeout(t *testing.T, adapter Adapter, w way) {
 	assert.Zero(t, client.Stats().Queued)
 }
 
-// lostByAHangUp has a client that does not wait for the response.
+// lostByAHangUp uses a client that does not wait for the response.
 func lostByAHangUp(t *testing.T, adapter Adapter, w way) {
 	server := newServer(t)
 	client := w.newClient(t, server)
@@ -353,7 +354,8 @@ func streamWithoutItsMessages(t *testing.T, adapter Adapter) {
 	require.NoError(t, server.WaitForMessages(soon(t), topic, 5))
 }
 
-// connectionWithoutItsMessages hijacks the connection, as websockets do.
+// connectionWithoutItsMessages hijacks the connection, as WebSocket libraries
+// do.
 func connectionWithoutItsMessages(t *testing.T, adapter Adapter) {
 	for _, fails := range []bool{false, true} {
 		t.Run(map[bool]string{false: "Accepted", true: "NotAccepted"}[fails], func(t *testing.T) {
@@ -387,7 +389,7 @@ func connectionWithoutItsMessages(t *testing.T, adapter Adapter) {
 	}
 }
 
-// compressedAnswerInstead has a middleware in front that compresses responses.
+// compressedAnswerInstead puts a compressing middleware in front of the app.
 func compressedAnswerInstead(t *testing.T, adapter Adapter) {
 	client := unitClient(t, newServer(t), &gatedStore{fails: true})
 	options := core.Options{AfterResponse: core.Durable, FlushOn: core.Succeeded}

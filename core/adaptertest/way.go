@@ -11,15 +11,15 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// way is a way in which requests publish.
+// way is one of the ways in which requests publish.
 type way struct {
 	name    string
 	options core.Options
-	// state is what receipts say.
+	// state is the state of receipts.
 	state core.State
 }
 
-// ways are all there are.
+// ways returns all ways.
 func ways() []way {
 	return []way{
 		{"Off", core.Options{}, core.Delivered},
@@ -31,12 +31,12 @@ func ways() []way {
 	}
 }
 
-// inEachWay makes a test that runs a check for every way.
+// inEachWay returns a test that runs a check for every way.
 func inEachWay(check func(t *testing.T, adapter Adapter, w way)) func(*testing.T, Adapter) {
 	return inWays(func(way) bool { return true }, check)
 }
 
-// afterTheResponse makes a test that runs a check for every way that posts
+// afterTheResponse returns a test that runs a check for every way that posts
 // after the response.
 func afterTheResponse(check func(t *testing.T, adapter Adapter, w way)) func(*testing.T, Adapter) {
 	return inWays(func(w way) bool { return w.options.AfterResponse != core.Off }, check)
@@ -52,12 +52,13 @@ func inWays(wanted func(way) bool, check func(t *testing.T, adapter Adapter, w w
 	}
 }
 
-// inEachHeldWay runs a check for every way that holds messages.
+// inEachHeldWay returns a test that runs a check for every way that holds
+// messages.
 func inEachHeldWay(check func(t *testing.T, adapter Adapter, w way)) func(*testing.T, Adapter) {
 	return inWays(func(w way) bool { return w.options.FlushOn != nil }, check)
 }
 
-// newClient is newClient with what the way needs.
+// newClient is newClient with the configuration that the way needs.
 func (w way) newClient(t *testing.T, server *postofficetest.Server, change ...func(*core.Config)) *core.Client {
 	t.Helper()
 	return newClient(t, server, append([]func(*core.Config){func(config *core.Config) {
@@ -67,24 +68,24 @@ func (w way) newClient(t *testing.T, server *postofficetest.Server, change ...fu
 	}}, change...)...)
 }
 
-// noPosts has messages that are posted after the response wait until Flush or
-// Stop.
+// noPosts keeps messages that are posted after the response waiting until Flush
+// or Stop.
 func noPosts(config *core.Config) {
 	config.Batching.Delay = core.MaxBatchDelay
-	config.Batching.MaxAge = 2 * core.MaxBatchDelay // which the Delay may be half of
+	config.Batching.MaxAge = 2 * core.MaxBatchDelay // Delay may be at most half of it
 }
 
-// withAttribute makes Options of the way that add one attribute, made from a
-// request.
+// withAttribute returns Options of the way that add one attribute, computed
+// from the request.
 func (w way) withAttribute(name string, value func(*http.Request) any) core.Options {
 	options := w.options
 	options.Attributes = func(r *http.Request) map[string]any { return map[string]any{name: value(r)} }
 	return options
 }
 
-// delivered returns the n messages that the server is to have got from
-// requests that have ended: those posted within the call are there, those in
-// memory after a Flush, those stored soon.
+// delivered returns the n messages that the server must receive from requests
+// that have ended. Messages posted within the call are already there, messages
+// in memory arrive with a Flush, and stored messages soon.
 func (w way) delivered(t *testing.T, client *core.Client, server *postofficetest.Server, n int) []postofficetest.Message {
 	t.Helper()
 	switch w.options.AfterResponse {
@@ -94,6 +95,6 @@ func (w way) delivered(t *testing.T, client *core.Client, server *postofficetest
 		require.NoError(t, server.WaitForMessages(soon(t), topic, n))
 	}
 	messages := server.MessagesOf(topic)
-	require.Len(t, messages, n, "messages that the server has got")
+	require.Len(t, messages, n, "messages that the server has received")
 	return messages
 }
