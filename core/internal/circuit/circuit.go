@@ -1,5 +1,5 @@
-// Package circuit holds what the circuit breakers of the client have in common:
-// their states, and the report of state changes.
+// Package circuit has the common parts of the client's circuit breakers: their
+// states, and the report of state changes.
 package circuit
 
 import (
@@ -19,7 +19,7 @@ const (
 	Open     State = "open"
 )
 
-// StateOf returns the state of a breaker of gobreaker.
+// StateOf converts a state of gobreaker.
 func StateOf(state gobreaker.State) State {
 	switch state {
 	case gobreaker.StateOpen:
@@ -31,22 +31,22 @@ func StateOf(state gobreaker.State) State {
 	}
 }
 
-// Changes reports state changes in their order, outside of the lock that
-// gobreaker holds while it calls back. It is safe for concurrent use.
+// Changes reports state changes in order, without the lock that gobreaker holds
+// while it calls back. It is safe for concurrent use.
 type Changes struct {
 	report func(State)
 
-	unclosed atomic.Bool // without a query of the circuit breaker
-	pending  atomic.Bool // changes wait to be reported
+	unclosed atomic.Bool // saves a query of the circuit breaker
+	pending  atomic.Bool // some changes are not reported yet
 	mu       sync.Mutex
 	list     []State
 	// reporting means that a goroutine is reporting. It also reports changes
-	// that are added later, so changes are reported in order.
+	// that are added later, which keeps them in order.
 	reporting bool
 }
 
 // NewChanges returns a reporter that calls a function with each change. The
-// breaker is closed at first.
+// initial state is Closed.
 func NewChanges(report func(State)) *Changes { return &Changes{report: report} }
 
 // Add adds a change. It may be called with locks held.
@@ -73,7 +73,7 @@ func (c *Changes) Report() {
 		return
 	}
 	c.reporting = true
-	defer func() { c.reporting = false }() // also when the function panics
+	defer func() { c.reporting = false }() // also if the function panics
 	for len(c.list) > 0 {
 		state := c.list[0]
 		c.list = c.list[1:]
@@ -82,8 +82,8 @@ func (c *Changes) Report() {
 	}
 }
 
-// notify reports a change. The caller holds the mutex; notify releases it during the
-// call, because the function may query the state.
+// notify reports a change. The mutex must be held; notify releases it during
+// the call, because the function may query the state.
 func (c *Changes) notify(state State) {
 	c.mu.Unlock()
 	defer c.mu.Lock()

@@ -5,8 +5,8 @@ import (
 	"log/slog"
 )
 
-// Logger logs the same event about the same subject once per Interval, so that
-// an outage does not flood the log. It counts the omitted lines.
+// Logger logs the same event about the same subject once per Interval, because
+// an outage must not flood the log. It counts the omitted lines.
 type Logger struct {
 	logger *slog.Logger
 	prefix string
@@ -46,8 +46,8 @@ func (l *Logger) log(level slog.Level, event, about, message string, args []any)
 	}
 }
 
-// admit reports whether to log an event, and returns the count of omitted lines
-// as log arguments.
+// admit reports whether to log an event, and returns the number of omitted
+// lines as log arguments.
 func (l *Logger) admit(event, about string) ([]any, bool) {
 	omitted, ok := l.events.Admit(logKey{event, about})
 	if omitted == 0 {

@@ -1,5 +1,5 @@
 // Package loglimit logs the same event about the same subject once per
-// interval, so that an outage does not flood the log.
+// interval, because an outage must not flood the log.
 package loglimit
 
 import (
@@ -15,11 +15,11 @@ const Interval = 10 * time.Second
 const maxKeys = 1000
 
 // Limiter decides which events are logged, by a key of event and subject. The
-// zero Limiter is ready. It is safe for concurrent use.
+// zero Limiter is ready to use. It is safe for concurrent use.
 type Limiter[K comparable] struct {
 	mu     sync.Mutex
 	events map[K]*logged
-	// rest counts the events beyond maxKeys together.
+	// rest counts all events beyond maxKeys together.
 	rest  logged
 	swept time.Time
 }
@@ -29,8 +29,8 @@ type logged struct {
 	omitted int
 }
 
-// room returns the entry for a new key. The mutex must be held.
-func (l *Limiter[K]) room(key K, now time.Time) *logged {
+// add returns the entry for a new key. The mutex must be held.
+func (l *Limiter[K]) add(key K, now time.Time) *logged {
 	if len(l.events) >= maxKeys {
 		if now.Sub(l.swept) < Interval {
 			return &l.rest
@@ -49,14 +49,14 @@ func (l *Limiter[K]) room(key K, now time.Time) *logged {
 	return seen
 }
 
-// Admit reports whether to log an event, and how many were omitted before.
+// Admit reports whether to log an event, and how many were omitted before it.
 func (l *Limiter[K]) Admit(key K) (omitted int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
 	seen := l.events[key]
 	if seen == nil {
-		seen = l.room(key, now)
+		seen = l.add(key, now)
 	}
 	if now.Before(seen.until) {
 		seen.omitted++

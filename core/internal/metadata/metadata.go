@@ -1,5 +1,5 @@
-// Package metadata reads what a publisher of this module puts into a payload
-// under [wire.MetadataKey].
+// Package metadata reads the metadata that a publisher of this module puts into
+// a payload under [wire.MetadataKey].
 package metadata
 
 import (
@@ -9,8 +9,9 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
-// Parse reads the value of the key. It is false for a value that is not an
-// object of strings: then the key is not ours. Of equal names the first counts.
+// Parse parses the value of the key. It returns false if the value is not an
+// object of strings, which means that it is not metadata of this module. If a
+// name occurs twice, the first value counts.
 func Parse(value []byte) (map[string]string, bool) {
 	decoder := json.NewDecoder(bytes.NewReader(value))
 	if first, err := decoder.Token(); err != nil || first != json.Delim('{') {
@@ -35,16 +36,16 @@ func Parse(value []byte) (map[string]string, bool) {
 	return metadata, err == nil
 }
 
-// Cut separates the metadata from a payload, to show them apart. The payload may
-// be cut off anywhere. Without metadata, or if they are cut off, it returns nil
-// and the payload as it is. Only the first of equal keys counts.
+// Cut splits a payload into its metadata and the rest. The payload may be
+// truncated. If there is no metadata, or it is truncated, Cut returns the
+// unchanged payload and nil. If the key occurs twice, Cut removes the first.
 func Cut(payload []byte) (rest, metadata []byte) {
 	decoder := json.NewDecoder(bytes.NewReader(payload))
 	if first, err := decoder.Token(); err != nil || first != json.Delim('{') {
 		return payload, nil
 	}
 	for decoder.More() {
-		start := decoder.InputOffset() // the end of the member before, or of the brace
+		start := decoder.InputOffset() // the end of the previous member or of the brace
 		key, err := decoder.Token()
 		if err != nil {
 			return payload, nil
@@ -71,7 +72,7 @@ const blanks = " \t\r\n"
 // the commas around it.
 func without(object []byte, start, end int64) []byte {
 	before, after := object[:start], object[end:]
-	if bytes.HasSuffix(bytes.TrimRight(before, blanks), []byte("{")) { // the comma is behind the first member
+	if bytes.HasSuffix(bytes.TrimRight(before, blanks), []byte("{")) { // the comma follows the first member
 		after = bytes.TrimPrefix(bytes.TrimLeft(after, blanks), []byte(","))
 	}
 	return append(bytes.Clone(before), after...)

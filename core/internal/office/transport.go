@@ -226,8 +226,8 @@ func (o *Office) noAnswer(topic string, err error) error {
 	return fmt.Errorf("%s: %w", about, err)
 }
 
-// Terms are conditions for a request with messages. The zero Terms are those of
-// a call of its own.
+// Terms are conditions for a request with messages. The zero Terms allow a quick
+// retry and use the configured timeout.
 type Terms struct {
 	// Once means that there is no quick retry.
 	Once bool

@@ -1,14 +1,15 @@
-// Package topicwalk chooses the topics that a claim by topic takes rows of. The
-// stores that search an index by topic share it.
+// Package topicwalk selects the topics whose rows a claim by topic takes. It is
+// shared by the stores that search an index by topic.
 //
-// A walk visits the topics that have pending rows in order, a page at a time, and
-// takes rows of those that have due ones. That costs a probe of the index for
-// each topic, which is too much for every claim where thousands of topics have
-// rows that are leased or in backoff. A walk that has passed [bound] topics
-// without due rows therefore looks at the longest due rows instead. If those are
-// all, it is done. Otherwise it takes rows of their topics and goes on where the
-// bounded walk before it ended, for as many topics again. So each topic is
-// visited within a number of claims, and a claim ends as soon as it has something.
+// A walk visits the topics that have pending rows in order, a page at a time,
+// and takes rows of the topics that have due rows. Each topic costs one index
+// probe. That is too expensive for every claim if thousands of topics have only
+// rows that are leased or in backoff. After [bound] topics without due rows, a
+// walk therefore takes a shortcut: it reads the rows that have been due for
+// longest. If no other rows are due, it ends. Otherwise it takes rows of their
+// topics, and visits up to bound further topics, beginning where the previous
+// shortcut ended. Each topic is thus visited within a limited number of claims,
+// and a claim ends as soon as it has rows.
 package topicwalk
 
 import (
@@ -18,53 +19,55 @@ import (
 )
 
 const (
-	// bound is how many topics without due rows a walk passes before it takes a
+	// bound is the number of topics without due rows after which a walk takes a
 	// shortcut.
 	bound = 128
-	// pageWeight is what a page without due rows counts at least. Pages that are
-	// limited by rows may have a topic each.
+	// pageWeight is the minimum that a page without due rows counts toward
+	// bound. A page that is limited by its rows may have only one topic.
 	pageWeight = 32
-	// smallestPage and largestPage bound the topics that are asked for at a time.
+	// smallestPage and largestPage bound the number of topics in a page.
 	smallestPage, largestPage = 32, 128
-	// Oldest is how many of the longest due rows a shortcut looks at.
+	// Oldest is the number of rows, due for longest, that a shortcut reads.
 	Oldest = 256
 )
 
 // Topic is a topic that has pending rows.
 type Topic struct {
 	Name string
-	// Due is how many of its rows are known to be due. Zero means that none is,
-	// and more that there may be others beside them.
+	// Due is the known number of due rows. Zero means that no row is due;
+	// otherwise there may be more.
 	Due int
 }
 
-// Source is what a walk needs of a store. Names are compared by the store alone,
-// so its order of topics need not be that of their bytes.
+// Source has the functions of a store that a walk needs. Only the store
+// compares names, so its order of topics may differ from the order of their
+// bytes.
 type Source struct {
-	// Page returns topics with pending rows in order: those after one topic, up
-	// to and including another, which is empty for no end. It returns at most so
-	// many, and whether there may be more.
+	// Page returns up to limit topics with pending rows, in order, after one
+	// topic and up to and including end; an empty end means no end. It also
+	// reports whether there may be more.
 	Page func(after, end string, limit int) (topics []Topic, more bool, err error)
-	// Oldest returns the topics of the [Oldest] longest due rows, in order, those
-	// after the topic first, and whether no other row is due.
+	// Oldest returns the topics of the [Oldest] rows that have been due for
+	// longest, in order, beginning with the first topic after the given one. It
+	// also reports whether no other row is due.
 	Oldest func(after string) (topics []Topic, all bool, err error)
-	// Take claims rows of topics, in this order, and returns how many. The walk
-	// ends when it is full.
+	// Take claims rows of topics, in this order, and returns their number. The
+	// walk ends when the claim is full.
 	Take func(topics []Topic) (claimed int, full bool, err error)
 }
 
-// Walker walks for the claims of a store. The zero Walker is ready to use, from
-// several goroutines.
+// Walker performs the walks for the claims of a store. The zero Walker is ready
+// to use. It is safe for concurrent use.
 type Walker struct {
 	mutex sync.Mutex
-	// resume is the topic at which the last bounded walk ended.
+	// resume is the topic at which the last shortcut ended.
 	resume string
 }
 
-// Walk has a source take rows by the options of a claim. It ends when the claim is
-// full, or has rows of all topics that have due ones; also when it has claimed
-// something and has passed many topics without due rows. It claims nothing only
-// if there is nothing to be claimed.
+// Walk makes a source take rows as the options of a claim require. It ends when
+// the claim is full or all topics with due rows were visited. It also ends when
+// it has claimed rows and has passed many topics without due rows. It claims
+// nothing only if there is nothing to claim.
 func (r *Walker) Walk(options outbox.ClaimOptions, source Source) error {
 	w := &walk{
 		Source:  source,
@@ -95,9 +98,9 @@ func (r *Walker) Walk(options outbox.ClaimOptions, source Source) error {
 	return nil
 }
 
-// shortcut takes rows of the topics of the longest due rows and, unless no other
-// row is due, of those that come after the end of the last shortcut. It reports
-// whether no others are due.
+// shortcut takes rows of the topics whose rows have been due for longest.
+// Unless no other row is due, it also visits topics from the end of the last
+// shortcut on. It reports whether no other row is due.
 func (r *Walker) shortcut(w *walk, start string) (done bool, err error) {
 	oldest, all, err := w.Oldest(start)
 	if err == nil {
@@ -123,19 +126,20 @@ func (r *Walker) shortcut(w *walk, start string) (done bool, err error) {
 	return round.done || w.full, nil
 }
 
-// walk is what one walk knows.
+// walk is the state of one walk.
 type walk struct {
 	Source
-	page    int             // topics a page
-	visited map[string]bool // the topics that it takes no more rows of
+	page    int             // maximum number of topics in a page
+	visited map[string]bool // topics whose rows are not taken any more
 	claimed int
 	full    bool
 }
 
-// circle is the way through all topics that begins after one.
+// circle is the position of a walk through all topics, from one topic back to
+// it.
 type circle struct {
 	start, after string
-	around       bool // whether it has begun again with the first topic
+	around       bool // it has passed the last topic and continued with the first
 	done         bool
 }
 
@@ -164,8 +168,8 @@ func (w *walk) step(c *circle) (passed int, err error) {
 	return passed, w.take(due)
 }
 
-// due returns the topics that have due rows, but for those that were visited, and
-// notes that they are visited.
+// due returns the topics that have due rows and were not visited before, and
+// marks them as visited.
 func (w *walk) due(topics []Topic) []Topic {
 	var due []Topic
 	for _, topic := range topics {

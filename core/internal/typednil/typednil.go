@@ -1,10 +1,10 @@
-// Package typednil finds interfaces that hold nothing to call.
+// Package typednil detects interfaces that hold a nil value.
 package typednil
 
 import "reflect"
 
-// Is tells whether a value is nil, or an interface with a nil pointer, function
-// or map in it, whose methods would most likely panic.
+// Is reports whether a value is nil, or an interface that holds a nil pointer,
+// function or map, whose methods would probably panic.
 func Is(value any) bool {
 	switch v := reflect.ValueOf(value); v.Kind() {
 	case reflect.Invalid:

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 )
 
-// ParseMessageAnswer reads the job ids out of the answer to a message, empty
-// if there are none. It returns nil for an answer that does not tell them.
+// ParseMessageAnswer parses the job ids in the answer to a message. It returns
+// an empty list if the answer has no ids, and nil if it does not report jobs.
 func ParseMessageAnswer(answer []byte) []int64 {
 	if ids, ok := parseIDs(answer, `{"id":[`); ok {
 		return ids
@@ -30,13 +30,13 @@ func ParseBulkAnswer(answer []byte) []int64 {
 	return parsed.Result
 }
 
-// maxDigits is how many digits surely fit an int64.
+// maxDigits is a number of digits that always fits an int64.
 const maxDigits = 18
 
-// parseIDs reads an answer exactly as the server writes it: without spaces,
-// with whole numbers. It takes a tenth of the time of encoding/json, which
-// counts when there is an answer to every message; what it does not
-// understand is left to that.
+// parseIDs parses an answer in the exact form that the server writes: whole
+// numbers without spaces. It takes a tenth of the time of encoding/json, which
+// matters with an answer to every message. Other answers are left to
+// encoding/json.
 func parseIDs(answer []byte, prefix string) (ids []int64, ok bool) {
 	rest, ok := bytes.CutPrefix(answer, []byte(prefix))
 	if !ok {

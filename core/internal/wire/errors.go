@@ -9,27 +9,26 @@ import (
 	"unicode/utf8"
 )
 
-// DetailKey is the key under which ParseErrors files a reason that the
-// server did not give for a field.
+// DetailKey is the key of reasons without a field in the result of ParseErrors.
 const DetailKey = "detail"
 
-// Bounds of what ParseErrors returns: reasons end up in logs and in the outbox,
-// and a proxy may send anything, even what was sent to it.
+// Bounds of the result of ParseErrors, because reasons are logged and stored in
+// the outbox, and a proxy may send anything, even the content of the request.
 const (
 	maxFields  = 10
-	maxReasons = 5   // of a field
-	maxText    = 200 // bytes
+	maxReasons = 5   // per field
+	maxText    = 200 // in bytes
 )
 
-// ParseErrors reads the reasons out of an error answer's body. The server
+// ParseErrors parses the reasons in the body of an error answer. The server
 // uses three shapes:
 //
 //	{"data":{"errors":{"FIELD":["reason"]}}}
 //	{"data":{"errors":"reason"}}
 //	{"errors":{"detail":"reason"}}
 //
-// Reasons are cut to a few, of 200 bytes each. A body of another shape, such as a
-// proxy's page, gives nil.
+// The result has only a few reasons, truncated to 200 bytes each. It is nil for
+// a body of another shape, such as a proxy's error page.
 func ParseErrors(body []byte) map[string][]string {
 	var envelope, data struct {
 		Data   json.RawMessage `json:"data"`
@@ -44,7 +43,7 @@ func ParseErrors(body []byte) map[string][]string {
 	}
 	var value any
 	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber() // a number is a reason as it was written
+	decoder.UseNumber() // keeps a number as it was written
 	if decoder.Decode(&value) != nil {
 		return nil
 	}
@@ -64,7 +63,7 @@ func ParseErrors(body []byte) map[string][]string {
 	return reasons
 }
 
-// textsOf flattens what stands under a field into texts.
+// textsOf flattens the value of a field into texts.
 func textsOf(value any) []string {
 	switch value := value.(type) {
 	case nil:
@@ -85,7 +84,7 @@ func textsOf(value any) []string {
 	}
 }
 
-// short cuts a text that is too long for a reason, between characters.
+// short truncates a text that is too long for a reason, between characters.
 func short(text string) string {
 	if len(text) <= maxText {
 		return text

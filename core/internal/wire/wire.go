@@ -1,16 +1,16 @@
-// Package wire holds the JSON shapes, paths and limits of the Postoffice
-// server's HTTP API, shared by the client and by the fake server that tests
-// run against. The figures were observed on Postoffice 0.19.0.
+// Package wire has the JSON shapes, paths and limits of the Postoffice server's
+// HTTP API. It is shared by the client and the fake server for tests. The
+// limits were observed on Postoffice 0.19.0.
 package wire
 
 import "encoding/json"
 
-// Paths of the API, below the server's base URL. The server answers each of
-// them with and without a trailing slash.
+// Paths of the API, below the server's base URL. The server accepts each path
+// with and without a trailing slash.
 const (
 	HealthPath    = "/api/health"
 	TopicsPath    = "/api/topics"
-	ConsumersPath = "/api/publishers" // the server's word for consumers
+	ConsumersPath = "/api/publishers" // the server's name for consumers
 	MessagePath   = "/api/messages"
 	BulkPath      = "/api/bulk_messages"
 	SchedulePath  = "/api/schedule_messages"
@@ -18,36 +18,38 @@ const (
 
 // Limits of the server.
 const (
-	// MaxNameLength is how many characters a topic's name, an origin host or
-	// a consumer's target may have; one more is answered with 500.
+	// MaxNameLength is the maximum number of characters in the name of a topic,
+	// an origin host or the target of a consumer. The server answers 500 to
+	// longer ones.
 	MaxNameLength = 255
-	// MaxBulk is how many payloads one bulk request may carry.
+	// MaxBulk is the maximum number of payloads in a bulk request.
 	MaxBulk = 3000
-	// MaxBody is how many bytes of request body are accepted for sure.
+	// MaxBody is the number of bytes that the server accepts in any request
+	// body.
 	MaxBody = 8_000_000
-	// MaxJobs is how many jobs (payloads times HTTP consumers) one bulk
-	// request may create: 65,535 SQL parameters at 10 a job.
+	// MaxJobs is the maximum number of jobs (payloads times HTTP consumers)
+	// that a bulk request may create: 65,535 SQL parameters at 10 per job.
 	MaxJobs = 6553
 )
 
-// Texts by which errors are told apart.
+// Texts that identify errors.
 const (
-	// BulkLimitError is the reason given, with 406, for more payloads than
-	// the server takes at once.
+	// BulkLimitError is the reason, with 406, for too many payloads in one
+	// request.
 	BulkLimitError = "Exceed max messages to ingest in bulk"
-	// BulkTopicError is the reason given, with 406, for an unknown topic.
+	// BulkTopicError is the reason, with 406, for an unknown topic.
 	BulkTopicError = "Topic does not exist"
 )
 
-// MessageIDHeader is the header of a delivery that holds the job's id.
+// MessageIDHeader is the header of a delivery that has the job's id.
 const MessageIDHeader = "message-id"
 
-// AttributesKey is the key under which a consumer finds the attributes in
-// the payload; a payload's own value under it is overwritten by the server.
+// AttributesKey is the key of a delivered payload under which the server puts
+// the attributes. It overwrites the payload's own value.
 const AttributesKey = "attributes"
 
 // MetadataKey is the key of a payload under which a client of this module puts
-// metadata, an object of strings. The server passes it on as it does every key.
+// metadata, an object of strings. The server passes it on like every other key.
 const MetadataKey = "_postoffice"
 
 // Topic is the body of a request that creates a topic.
@@ -57,9 +59,9 @@ type Topic struct {
 	RecoveryEnabled bool   `json:"recovery_enabled"`
 }
 
-// Consumer is the body of a request that creates a consumer. Active is
-// always sent, because the server takes a missing one for false. A nil
-// number leaves the server's default.
+// Consumer is the body of a request that creates a consumer. Active is always
+// sent, because the server treats a missing value as false. For a nil number,
+// the server uses its default.
 type Consumer struct {
 	Topic          string `json:"topic"`
 	Target         string `json:"target"`
@@ -71,8 +73,8 @@ type Consumer struct {
 	ChunkSize      *int64 `json:"chunk_size,omitempty"`
 }
 
-// MessageAnswer is the server's answer to a message or a scheduled message:
-// one job id per consumer.
+// MessageAnswer is the server's answer to a message or a scheduled message. It
+// has one job id per consumer.
 type MessageAnswer struct {
 	ID []int64 `json:"id"`
 }
@@ -83,14 +85,14 @@ type BulkAnswer struct {
 }
 
 // HealthAnswer is the server's answer to a health check: "ok" or "ko", both
-// with 200.
+// with status 200.
 type HealthAnswer struct {
 	Status string `json:"status"`
 }
 
 // RecoveryItem is one element of the list that an origin host offers to the
-// server's rescuer: these five keys and no other, since the server passes
-// any further key along as a field of the message.
+// server's rescuer. It has exactly these five keys, because the server treats
+// any other key as a field of the message.
 type RecoveryItem struct {
 	ID         string          `json:"id"`
 	Topic      string          `json:"topic"`
