@@ -22,7 +22,7 @@ const (
 	DefaultMaxBytes = 64_000_000
 	// MaxBatchDelay is the maximum of Delay.
 	MaxBatchDelay = 10 * time.Second
-	// DefaultMaxAge is the maximum time that a message is in memory alone.
+	// DefaultMaxAge is the maximum time that a message is only in memory.
 	DefaultMaxAge = 250 * time.Millisecond
 )
 
@@ -60,10 +60,10 @@ type Batching struct {
 	MaxMessages int
 	MaxBytes    int
 
-	// MaxAge is the maximum time that a message of Memory is in memory alone,
+	// MaxAge is the maximum time that a message of Memory is only in memory,
 	// if there is an outbox. After half of MaxAge, messages that the server has
 	// not accepted are committed to the outbox, and are still posted from
-	// memory. Publish waits while more messages are in memory alone than the
+	// memory. Publish waits while more messages are only in memory than the
 	// outbox can commit in the other half, estimated from earlier commits.
 	// While the outbox fails, messages exceed MaxAge; [Client.Stats] and
 	// [Client.Ready] report this. MaxAge does not apply to messages that a

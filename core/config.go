@@ -78,15 +78,14 @@ type Config struct {
 	// RecoveryEnabled makes the server fetch the undelivered messages of new
 	// topics every 30 seconds. It requires credentials in OriginHost, or
 	// AllowOpenRecovery: the server never updates a topic, so a topic
-	// registered without credentials would get the answer 403 forever. Defaults
-	// to false.
+	// registered without credentials would get 403 forever. Defaults to false.
 	RecoveryEnabled bool
 
 	// AllowOpenRecovery makes the recovery endpoint accept requests without
 	// credentials: anyone who can reach it can read and delete undelivered
 	// messages. Wrong credentials are still refused. This serves topics
 	// registered with and without credentials side by side. Defaults to false:
-	// without userinfo in OriginHost the endpoint answers 403.
+	// without userinfo in OriginHost the endpoint responds with 403.
 	AllowOpenRecovery bool
 
 	// Timeout bounds each request with a single message, and each request for
@@ -108,7 +107,7 @@ type Config struct {
 	// each request.
 	//
 	// Each call has its own result within Timeout, which includes the wait: a
-	// message without an answer by then is stored in the outbox or returned as
+	// message without a response by then is stored in the outbox or returned as
 	// an error. PublishBulk calls with at most 100 payloads and 16 kB also
 	// share requests. Messages over 64 kB, including attributes, are always
 	// posted alone, and so are the messages of a topic of which the server only
@@ -244,7 +243,7 @@ type Consumer struct {
 	// Defaults to false.
 	FromNow bool
 
-	// Timeout is how long the server waits for the target's answer, in whole
+	// Timeout is how long the server waits for the target's response, in whole
 	// seconds. Defaults to the server's default, 5 s.
 	Timeout time.Duration
 

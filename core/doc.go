@@ -21,10 +21,10 @@
 // # The promise
 //
 // Messages are delivered at least once, in no particular order. Publish returns
-// nil only when the server has answered 201 or the message is committed in the
-// outbox, from which a relay delivers it later. An error means that the message
-// was not accepted. A message is delivered twice if an answer of the server is
-// lost, so consumers must handle duplicates.
+// nil only when the server has responded with 201 or the message is committed
+// in the outbox, from which a relay delivers it later. An error means that the
+// message was not accepted. A message is delivered twice if the server's
+// response is lost, so consumers must handle duplicates.
 //
 // An outage of the server does not slow the app down: after a few failures a
 // circuit breaker opens, and messages go straight to the outbox until the
@@ -37,7 +37,7 @@
 // message within the call, [Memory] queues it within the call, and both post it
 // afterwards together with messages of other requests. Memory is the only mode
 // that can lose accepted messages: a crash of the process loses the messages
-// that are in memory alone. With an outbox, a message is in memory alone for at
+// that are only in memory. With an outbox, a message is only in memory for at
 // most Batching.MaxAge.
 //
 // # Monitoring
@@ -53,8 +53,8 @@
 //
 // The server has some surprising behavior that shapes this package:
 //
-//   - It answers 201 and discards the message if the topic has no consumers.
-//     The log and [Observer] report this.
+//   - It responds with 201 and discards the message if the topic has no
+//     consumers. The log and [Observer] report this.
 //   - It does not update an existing topic or consumer, whatever the Config
 //     says.
 //   - It overwrites a payload's own key "attributes" when it delivers to an

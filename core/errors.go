@@ -47,7 +47,7 @@ var (
 	// The error wraps a [*FieldError].
 	ErrInvalidMessage = errors.New("postoffice: invalid message")
 	// ErrNotAccepted means that a message was neither delivered nor stored. The
-	// error wraps the server's answer and, if there is an outbox, the reason
+	// error wraps the server's response and, if there is an outbox, the reason
 	// why it could not store the message.
 	ErrNotAccepted = errors.New("postoffice: message not accepted")
 	// ErrBreakerOpen means that nothing was sent, because the server failed
@@ -67,7 +67,7 @@ var (
 	// ErrNoPublisher means that the context has no publisher, because the
 	// middleware is not installed in front of the handler.
 	ErrNoPublisher = errors.New("postoffice: no publisher in the context; is the middleware registered?")
-	// ErrUnhealthy means that the server answers but reports that it is
+	// ErrUnhealthy means that the server responds but reports that it is
 	// unhealthy.
 	ErrUnhealthy = errors.New("postoffice: server is unhealthy")
 )

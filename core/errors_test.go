@@ -50,7 +50,7 @@ func TestErrorTexts(t *testing.T) {
 	}{
 		"no server": {
 			func(t *testing.T) error { return publishOne(t, core.Config{URL: "http://us:pw@127.0.0.1:1/prefix/"}) },
-			`postoffice: message not accepted: no answer from http://127.0.0.1:1/prefix for topic "orders": dial tcp 127.0.0.1:1: connect: connection refused`,
+			`postoffice: message not accepted: no response from http://127.0.0.1:1/prefix for topic "orders": dial tcp 127.0.0.1:1: connect: connection refused`,
 		},
 		"no answer in time": {
 			func(t *testing.T) error {
@@ -61,7 +61,7 @@ func TestErrorTexts(t *testing.T) {
 					}),
 				}})
 			},
-			`postoffice: message not accepted: no answer from http://postoffice.test:4000 for topic "orders": server timed out: context deadline exceeded`,
+			`postoffice: message not accepted: no response from http://postoffice.test:4000 for topic "orders": server timed out: context deadline exceeded`,
 		},
 		"unknown topic": {
 			func(t *testing.T) error { return publishOne(t, core.Config{URL: server.URL()}) },

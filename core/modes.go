@@ -20,8 +20,8 @@ const (
 	// other requests.
 	//
 	// Memory is the only mode that can lose accepted messages: a crash of the
-	// process loses the messages that are in memory alone. With an outbox, a
-	// message is in memory alone for at most Batching.MaxAge, 250 ms by
+	// process loses the messages that are only in memory. With an outbox, a
+	// message is only in memory for at most Batching.MaxAge, 250 ms by
 	// default. Usually the server has it after Batching.Delay, 20 ms by
 	// default, plus the time of a post. Without an outbox, or while the outbox
 	// fails, messages stay in memory and are retried until they are delivered

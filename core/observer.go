@@ -62,8 +62,8 @@ type Observer struct {
 	// Breaker is called when the circuit breaker of the server changes its
 	// state.
 	Breaker func(BreakerState)
-	// OutboxBreaker is called when the circuit breaker of the outbox changes its
-	// state, see Stats.OutboxBreaker.
+	// OutboxBreaker is called when the circuit breaker of the outbox changes
+	// its state, see Stats.OutboxBreaker.
 	OutboxBreaker func(BreakerState)
 	// Setup is called with the outcome of each attempt to create a topic or a
 	// consumer.
@@ -135,13 +135,13 @@ type Event struct {
 	Age time.Duration
 }
 
-// FailureClass is the kind of a failure, by what resolves it.
+// FailureClass groups failures by how they can be resolved.
 type FailureClass string
 
 // Classes of failures.
 const (
-	// FailureTransient failures pass by themselves: network, timeout, 408, 429,
-	// 5xx.
+	// FailureTransient failures resolve on their own: network, timeout, 408,
+	// 429, 5xx.
 	FailureTransient FailureClass = "transient"
 	// FailureConfig failures need a change of the configuration of the client,
 	// the server or a proxy: an unknown topic, 401, 403, 404.

@@ -29,8 +29,8 @@ type Receipt struct {
 }
 
 // Publish posts a message to a topic. It returns nil only when the server has
-// answered 201 or the message is committed in the outbox. A message that the
-// server refuses permanently is stored as dead. Without an outbox, every
+// responded with 201 or the message is committed in the outbox. A message that
+// the server refuses permanently is stored as dead. Without an outbox, every
 // failure is returned.
 //
 // The payload is any value that encoding/json encodes as an object: a struct, a
@@ -142,12 +142,12 @@ func (e *PartialError) Unwrap() error { return e.Err }
 
 // Health queries the server's health. It returns nil if the server reports that
 // it is healthy, ErrUnhealthy if the server reports that it is not, an error
-// that wraps a *ResponseError for any other answer, and an error that wraps the
-// network error if there is no answer. It takes at most Config.Timeout.
+// that wraps a *ResponseError for any other response, and an error that wraps
+// the network error if there is no response. It takes at most Config.Timeout.
 //
 // Use it for dashboards and for deployments that wait for the server. For the
 // probes of an orchestrator use [Client.Ready], because an app with an outbox
-// works while the server is down. A healthy answer only means that the server
+// works while the server is down. A healthy response only means that the server
 // responds; the server does not check its database.
 func (c *Client) Health(ctx context.Context) error {
 	if err := c.present(); err != nil {

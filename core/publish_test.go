@@ -69,7 +69,7 @@ func TestPublishStoresWhatIsNotDelivered(t *testing.T) {
 		"internal error": {func(s *postofficetest.Server) { s.FailNext(1, 500) }, "answered 500", outbox.Pending},
 		"unauthorized":   {func(s *postofficetest.Server) { s.FailNext(1, 401) }, "answered 401", outbox.Pending},
 		"too many":       {func(s *postofficetest.Server) { s.FailNext(1, 429) }, "answered 429", outbox.Pending},
-		"hanging":        {func(s *postofficetest.Server) { s.Hang() }, "too long", outbox.Pending},
+		"hanging":        {func(s *postofficetest.Server) { s.Hang() }, "timed out", outbox.Pending},
 		"refused for good": {func(s *postofficetest.Server) { s.FailNext(1, 400) },
 			"answered 400", outbox.Dead},
 		"too large for a proxy": {func(s *postofficetest.Server) { s.FailNext(1, 413) }, "answered 413", outbox.Dead},

@@ -37,22 +37,22 @@ type Options struct {
 	// handler panics, they are dropped and reported to Observer.Discarded.
 	// [Committed] and [Succeeded] can be used as FlushOn.
 	//
-	// If FlushOn returns true but the messages cannot be accepted, the client
-	// gets the response of NotAccepted instead of the handler's. With Durable,
-	// either all or none of the messages are accepted. With Off, some may be
-	// delivered if server and outbox fail at the same time. Whatever the
+	// If FlushOn returns true but the messages cannot be accepted, the HTTP
+	// client gets the response of NotAccepted instead of the handler's. With
+	// Durable, either all or none of the messages are accepted. With Off, some
+	// may be delivered if server and outbox fail at the same time. Whatever the
 	// handler has already committed is not undone: use [Client.PublishTx] or
 	// [Client.WithTx] for messages that belong to a transaction. FlushOn does
 	// not affect these.
 	//
 	// Held promises nothing: a crash before the response loses the messages,
-	// but then the client has no response either. Once the response of the
+	// but then the HTTP client has no response either. Once the response of the
 	// handler has started, messages are accepted one by one, as without
 	// FlushOn; after the response of NotAccepted, Publish returns its error.
-	// Messages are not dropped when a client disconnects. After the deadline of
-	// the request's context, messages are no longer accepted. If memory has no
-	// capacity for a message (Batching.MaxMessages and MaxBytes), Publish
-	// returns ErrNotAccepted.
+	// Messages are not dropped when the HTTP client disconnects. After the
+	// deadline of the request's context, messages are no longer accepted. If
+	// memory has no capacity for a message (Batching.MaxMessages and MaxBytes),
+	// Publish returns ErrNotAccepted.
 	//
 	// With Off and Durable, FlushOn requires Config.Outbox. Otherwise Register
 	// and NewPublisher return ErrInvalidConfig, and so do the publishers of
@@ -149,7 +149,7 @@ func (c *Client) NewPublisher(options Options) (*Publisher, error) {
 // After End, messages of the publisher are accepted one by one, or fail with
 // the error of End. Another End has no effect and returns the state Delivered,
 // as does the End of a publisher without messages or without Options.FlushOn.
-// The publisher of a request ends by itself; End ends it earlier.
+// The middleware ends the publisher of a request; End ends it earlier.
 func (p *Publisher) End(ctx context.Context, outcome Outcome) (Receipt, error) {
 	switch {
 	case p == nil:

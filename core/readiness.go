@@ -38,7 +38,7 @@ const (
 //
 // Two more states of the outbox are always errors. First, the outbox has failed
 // permanently and the app must restart ([outbox.Failing]); other replicas are
-// not affected. Second, messages of [Memory] have been in memory alone for more
+// not affected. Second, messages of [Memory] have been only in memory for more
 // than twice Batching.MaxAge, because neither the server nor the outbox accepts
 // them.
 //
@@ -61,7 +61,7 @@ func (c *Client) Ready(ctx context.Context) error {
 		return nil
 	}
 	if messages, age, err := c.queue.AtRisk(); age > 2*c.cfg.batching.MaxAge {
-		return fmt.Errorf("%s%d messages are in memory alone, the oldest for %v, because the outbox cannot store them: %w",
+		return fmt.Errorf("%s%d messages are only in memory, the oldest for %v, because the outbox cannot store them: %w",
 			prefix, messages, age.Round(time.Millisecond), cmp.Or(err, errAged))
 	}
 	if c.office.State() == circuit.Closed {
@@ -117,7 +117,7 @@ func (r *readiness) check(ctx context.Context, ask func(context.Context) error) 
 
 // ReadinessHandler answers readiness probes with the result of [Client.Ready]:
 // 200 and {"status":"ready"}, or 503 and {"status":"not ready","reason":"…"}
-// with the reason "not started", "stopped" or "outbox". The answer contains
+// with the reason "not started", "stopped" or "outbox". The response contains
 // nothing else, so it needs no authorization; the error of the outbox is
 // logged. The adapters do not mount the handler, because an app usually has one
 // readiness endpoint for all its dependencies, which can call Ready.
@@ -144,7 +144,7 @@ func (c *Client) ReadinessHandler() http.Handler {
 	})
 }
 
-// readinessAnswer is the answer to a readiness probe.
+// readinessAnswer is the response to a readiness probe.
 type readinessAnswer struct {
 	Status string `json:"status"`
 	Reason string `json:"reason,omitempty"`

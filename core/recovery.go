@@ -52,8 +52,8 @@ const (
 // DELETEs at that replica.
 //
 // The request must carry the userinfo of Config.OriginHost as Basic
-// credentials, otherwise the answer is 401. If OriginHost has no userinfo,
-// every answer is 403. With Config.AllowOpenRecovery, requests without
+// credentials, otherwise the response is 401. If OriginHost has no userinfo,
+// every response is 403. With Config.AllowOpenRecovery, requests without
 // credentials are accepted in both cases. Other methods get 405. Without an
 // outbox the list is empty. The handler also works behind [http.StripPrefix].
 //
@@ -253,7 +253,7 @@ func answerJSON(w http.ResponseWriter, status int, value any) {
 	_, _ = w.Write(body) // an error means that the caller has disconnected
 }
 
-// jsonHeader sets the headers of an answer, except for its length.
+// jsonHeader sets the headers of a response, except for its length.
 func jsonHeader(w http.ResponseWriter) http.Header {
 	header := w.Header()
 	header.Set("Content-Type", "application/json")

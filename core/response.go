@@ -42,8 +42,8 @@ type Response struct {
 // discard the rest of the handler's response. Later calls return the same
 // value, also when Options.NotAccepted makes them.
 //
-// For an informational status, below 200 other than 101, and for an invalid
-// status, Start returns true and leaves the decision to the next status.
+// An informational status, below 200 other than 101, and an invalid status do
+// not settle the messages: the next status does.
 func (r *Response) Start(status int) bool {
 	accepted, err := r.decide(status)
 	if err != nil {

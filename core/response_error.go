@@ -11,26 +11,26 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
-// ResponseError is an unsuccessful answer from the server, or from another HTTP
-// server at its address, such as a proxy.
+// ResponseError is an unsuccessful response from the server, or from another
+// HTTP server at its address, such as a proxy.
 type ResponseError struct {
-	// StatusCode is the HTTP status of the answer.
+	// StatusCode is the HTTP status of the response.
 	StatusCode int
 	// Topic is the topic of the request; empty for none.
 	Topic string
 	// Method and URL are the method and URL of the request, without userinfo.
 	Method, URL string
 	// Location is the target of a redirect: only scheme and host, because the
-	// rest may contain secrets. Empty for other answers. The client does not
+	// rest may contain secrets. Empty for other responses. The client does not
 	// follow redirects.
 	Location string
 	// Errors has the server's reasons by field; reasons without a field have
-	// the key "detail". Nil if the answer has none, such as a proxy's error
+	// the key "detail". Nil if the response has none, such as a proxy's error
 	// page.
 	Errors map[string][]string
 }
 
-// Error returns the status, the topic and the server's reasons. If the answer
+// Error returns the status, the topic and the server's reasons. If the response
 // does not come from a Postoffice server, it includes the method and URL.
 func (e *ResponseError) Error() string {
 	who, hint := "server", e.hint()
@@ -60,8 +60,8 @@ func (e *ResponseError) Error() string {
 	return text.String()
 }
 
-// hint explains an answer that a Postoffice server never gives to this client.
-// It is empty for other answers.
+// hint explains a response that a Postoffice server never gives to this client.
+// It is empty for other responses.
 func (e *ResponseError) hint() string {
 	switch status := e.StatusCode; {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusProxyAuthRequired:
@@ -74,7 +74,7 @@ func (e *ResponseError) hint() string {
 	return ""
 }
 
-// errorOf returns the error of an answer.
+// errorOf returns the error of a response.
 func errorOf(answer office.Answer) error {
 	return &ResponseError{
 		StatusCode: answer.Status, Topic: answer.Topic, Method: answer.Method, URL: answer.URL,

@@ -85,7 +85,9 @@ func (r SetupResult) String() string {
 
 // SetupReport is the outcome of a setup, in the order of the Config.
 type SetupReport struct {
-	Topics    []SetupResult
+	// Topics has one result for each topic.
+	Topics []SetupResult
+	// Consumers has one result for each consumer.
 	Consumers []SetupResult
 }
 

@@ -10,7 +10,7 @@ const (
 	// Unknown is the state of a message that was not accepted, as in the
 	// Receipt returned with an error.
 	Unknown State = iota
-	// Delivered means that the server has answered 201.
+	// Delivered means that the server has responded with 201.
 	Delivered
 	// Stored means that the message is committed in the outbox. It is delivered
 	// later, or kept as dead if the server refused it permanently.

@@ -28,10 +28,10 @@ type joined struct{ tx outbox.Tx }
 //	…
 //	err = tx.Commit()
 //
-// The payloads of a PublishBulk are part of the transaction all or none. Other
-// clients are not affected. PublishTx uses its own transaction, and the context
-// of a nested WithTx carries the inner one. The mode and FlushOn of a request
-// have no effect on the messages.
+// Either all payloads of a PublishBulk are part of the transaction, or none.
+// Other clients are not affected. PublishTx uses its own transaction, and the
+// context of a nested WithTx carries the inner one. The mode and FlushOn of a
+// request have no effect on the messages.
 //
 // Use the context only while the transaction is open. WithTx itself reports no
 // error. Publish and PublishBulk with the context never publish outside of the

@@ -21,8 +21,8 @@
 // values of the gin.Context. [core.FromContext] finds it in both, with
 // gin.Engine.ContextWithFallback on or off, and in a gin.Context.Copy. The
 // middleware changes nothing else: handlers get the original writer, panics
-// pass through, and no goroutine is started. Only with Options.FlushOn does it
-// wrap the writer; see [Middleware].
+// pass through, and no goroutine is started. It wraps the writer only with
+// Options.FlushOn; see [Middleware].
 //
 // Gin reuses a context when its request has ended. Code that runs later must
 // not use a *gin.Context, neither to get a publisher nor as the context of

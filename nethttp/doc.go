@@ -22,7 +22,6 @@
 //
 // The middleware puts a publisher into the request's context and changes
 // nothing else: handlers get the original ResponseWriter, panics pass through,
-// and no goroutine is started. Only with Options.FlushOn does it wrap the
-// writer, to accept or drop the messages before the first byte is sent; see
-// [Writer].
+// and no goroutine is started. It wraps the writer only with Options.FlushOn,
+// to accept or drop the messages before the first byte is sent; see [Writer].
 package nethttp

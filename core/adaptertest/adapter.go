@@ -56,7 +56,7 @@ type MountApp struct {
 	Prefix string
 
 	// Own are the paths of the app's own routes, which are added before the
-	// clients' routes. They accept any method and answer 204.
+	// clients' routes. They accept any method and respond with 204.
 	Own []string
 
 	// Clients are mounted one after the other by the adapter's Mount, up to the

@@ -41,7 +41,7 @@ func publishNumber(call Call) error {
 	return err
 }
 
-// burst sends n numbered requests at the same time and waits for the answers.
+// burst sends n numbered requests at the same time and waits for the responses.
 func burst(t *testing.T, app *site, n int) {
 	t.Helper()
 	var clients sync.WaitGroup
@@ -98,7 +98,7 @@ func posts(server *postofficetest.Server) int {
 	return count
 }
 
-// responseDoesNotWait uses a server that never answers.
+// responseDoesNotWait uses a server that never responds.
 func responseDoesNotWait(t *testing.T, adapter Adapter, w way) {
 	server := newServer(t)
 	client := w.newClient(t, server)
@@ -175,7 +175,7 @@ func stopLosesNothing(t *testing.T, adapter Adapter, w way) {
 	assert.Equal(t, accepted, got(t, server))
 }
 
-// stopWithoutServer stops the client while the server does not answer: the
+// stopWithoutServer stops the client while the server does not respond: the
 // messages must be in the outbox.
 func stopWithoutServer(t *testing.T, adapter Adapter, w way) {
 	server := newServer(t)

@@ -32,7 +32,8 @@ type ConsumeApp struct {
 	Handler      http.Handler
 
 	// Own are the paths of the app's own routes, which are added before the
-	// consumer and below the Prefix. They accept any method and answer 202.
+	// consumer and below the Prefix. They accept any method and respond with
+	// 202.
 	Own []string
 }
 

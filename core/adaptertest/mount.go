@@ -191,7 +191,7 @@ func head(t *testing.T, adapter Adapter) {
 }
 
 // methods checks that the client's handler rejects methods: the framework would
-// answer 405 without checking the credentials.
+// respond with 405 without checking the credentials.
 func methods(t *testing.T, adapter Adapter) {
 	inEachPlace(t, adapter, func(t *testing.T, prefix string) {
 		client := newClient(t, newServer(t), guarded(memory.New(), "origin.test"))

@@ -12,10 +12,10 @@
 //
 //   - Publish: publishing within the call from 1, 16 and 64 goroutines: to one
 //     topic, to 4 topics, and with attributes that differ between goroutines.
-//     The server answers at once, or has the cost model of the real one. Floor:
-//     tuned net/http with kept connections for all goroutines and a timeout
-//     that never expires, which encodes the same message with json.Marshal,
-//     posts it and drains the answer.
+//     The server responds at once, or has the cost model of the real one.
+//     Floor: tuned net/http with kept connections for all goroutines and a
+//     timeout that never expires, which encodes the same message with
+//     json.Marshal, posts it and drains the response.
 //   - PublishBulk: [core.Client.PublishBulk] with 10,000 messages. Floor:
 //     consecutive requests of 500 messages by hand.
 //   - Scheduled: single messages with [core.DeliverAt]. Floor: tuned net/http.
@@ -32,8 +32,8 @@
 //     messages are not published faster than they are delivered. Floor:
 //     json.Marshal of the payload alone.
 //   - Handler: a net/http app with the nethttp adapter, whose handler publishes
-//     one message, with a load of 32 connections. The server answers at once,
-//     after 1 ms, after 5 ms, refuses connections, or never answers; the last
+//     one message, with a load of 32 connections. The server responds at once,
+//     after 1 ms, after 5 ms, refuses connections, or never responds; the last
 //     two are measured after the circuit breaker has opened. Floor: the same
 //     app without middleware, whose handler publishes nothing.
 //   - FlushOn: the same app with Options.FlushOn, one message in each mode, and
@@ -59,8 +59,8 @@
 //
 // The server is a separate process that accepts requests as cheaply as
 // possible, so the time of this process is only the client's. It closes each
-// connection with the 1000th answer, as Postoffice does. It counts the messages
-// that it receives, and a run that lost one fails.
+// connection with the 1000th response, as Postoffice does. It counts the
+// messages that it receives, and a run that lost one fails.
 //
 // The cost model simulates the real server, which is slower than any client: a
 // request occupies one of 2 workers for 1.5 ms plus 0.12 ms per payload;

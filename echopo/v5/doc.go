@@ -22,7 +22,7 @@
 // The middleware puts a publisher into the request's context, and into the
 // values of the echo.Context under [core.ContextKey]. It changes nothing else:
 // handlers get the original response, errors and panics pass through, and no
-// goroutine is started. Only with Options.FlushOn does it wrap the writer; see
+// goroutine is started. It wraps the writer only with Options.FlushOn; see
 // [Middleware].
 //
 // Do not use the middleware of package nethttp with echo.WrapMiddleware. Echo

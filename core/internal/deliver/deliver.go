@@ -105,7 +105,7 @@ type Delivered struct {
 	// Since is the time when the client accepted the oldest message; zero if
 	// not needed.
 	Since time.Time
-	// Jobs are the server's job IDs; nil if the answer had none.
+	// Jobs are the server's job IDs; nil if the response had none.
 	Jobs       []int64
 	FromOutbox bool
 }
@@ -134,7 +134,7 @@ func (o *Outcome) where(holds func(*office.Failure) bool) []int {
 	return indexes
 }
 
-// TimedOut reports whether a message failed because the server did not answer
+// TimedOut reports whether a message failed because the server did not respond
 // in time.
 func (o *Outcome) TimedOut() bool {
 	return slices.ContainsFunc(o.Failures, func(f *office.Failure) bool { return f != nil && f.TimedOut })
@@ -224,7 +224,7 @@ type cut struct {
 	smallest int // smallest size of a request so far
 	// tooMany means that the number of messages may be the cause: the server
 	// limits the jobs of a request, which are payloads times consumers, and
-	// answers 500 above the limit.
+	// responds with 500 above the limit.
 	tooMany bool
 	// slow means that the request timed out.
 	slow bool

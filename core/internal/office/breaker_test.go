@@ -159,15 +159,15 @@ func TestBreakerSurvivesPanicsOfTheObserver(t *testing.T) {
 	})
 }
 
-// Changes are told in their order, though one takes long to be told of.
+// Changes are reported in order, even if the report of one takes long.
 func TestBreakerTellsChangesInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told []circuit.State
+		var reported []circuit.State
 		b := newBreaker(func(state circuit.State) {
 			if state == circuit.Open {
 				time.Sleep(3 * Pause)
 			}
-			told = append(told, state)
+			reported = append(reported, state)
 		})
 		fail := func() {
 			done, err := b.allow()
@@ -184,6 +184,6 @@ func TestBreakerTellsChangesInOrder(t *testing.T) {
 		done(nil)
 		time.Sleep(3 * Pause)
 		synctest.Wait()
-		assert.Equal(t, []circuit.State{circuit.Open, circuit.HalfOpen, circuit.Closed}, told)
+		assert.Equal(t, []circuit.State{circuit.Open, circuit.HalfOpen, circuit.Closed}, reported)
 	})
 }

@@ -21,7 +21,7 @@ const (
 	// pingAfter is how long an HTTP/2 connection may be silent before a ping is
 	// sent.
 	pingAfter = 2 * time.Second
-	// pingTimeout bounds the answer to a ping and the write of a byte. A ping
+	// pingTimeout bounds the response to a ping and the write of a byte. A ping
 	// may wait behind a large body: 4 MB in the system's buffer take 8 s at 0.5
 	// MB/s.
 	pingTimeout = 10 * time.Second
@@ -69,7 +69,7 @@ func (o *Office) Close() {
 // server for as long as a request may take. With HTTP/1.1 the next request
 // would use another idle connection, and with HTTP/2 the same one again, for
 // minutes. After such silence, the next request therefore starts without the
-// idle connections. A server that is slow with one request still answers
+// idle connections. A server that is slow with one request still responds
 // others, so it is not silent.
 type hearing struct {
 	answers atomic.Uint64
@@ -97,10 +97,10 @@ func closeIdle(ctx context.Context, roundTripper http.RoundTripper) {
 	closer.CloseIdleConnections()
 }
 
-// answered counts an answer with any status.
+// answered counts a response with any status.
 func (h *hearing) answered() { h.answers.Add(1) }
 
-// failed records a request without an answer.
+// failed records a request without a response.
 func (h *hearing) failed(before uint64, f *Failure) {
 	if f.TimedOut && !f.Interrupted && h.answers.Load() == before {
 		h.lost.Store(true)

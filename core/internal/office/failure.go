@@ -16,10 +16,10 @@ import (
 type Class int
 
 const (
-	// Transient failures pass by themselves: network, timeout, 408, 429, 5xx.
+	// Transient failures resolve on their own: network, timeout, 408, 429, 5xx.
 	Transient Class = iota
 	// Misconfigured failures need a change of the server or of a proxy before
-	// the same request can succeed: 401, 403, 404, and answers that a
+	// the same request can succeed: 401, 403, 404, and responses that a
 	// Postoffice server never gives.
 	Misconfigured
 	// UnknownTopic means that the server does not have the topic (yet).
@@ -37,7 +37,7 @@ type Failure struct {
 	Class Class
 	// Cause is the error for the user.
 	Cause error
-	// Status is the HTTP status of the answer, 0 if there was none.
+	// Status is the HTTP status of the response, 0 if there was none.
 	Status int
 	// RetryAfter is the minimum time to wait that the server requested.
 	RetryAfter time.Duration
@@ -46,17 +46,17 @@ type Failure struct {
 	// OfServer means that the server failed a request without messages, which
 	// was sent in place of one with messages, see [Office.Ask].
 	OfServer bool
-	// Broken means that an established connection broke before the answer.
+	// Broken means that an established connection broke before the response.
 	Broken bool
-	// TimedOut means that the answer did not arrive in time.
+	// TimedOut means that the response did not arrive in time.
 	TimedOut bool
 	// Interrupted means that the caller's deadline, or the client's at Stop,
 	// ended the request before the server's timeout.
 	Interrupted bool
 }
 
-// Answer is an unsuccessful answer, from the server or from another HTTP server
-// at its address.
+// Answer is an unsuccessful response, from the server or from another HTTP
+// server at its address.
 type Answer struct {
 	Status int
 	// Topic is the topic of the request; empty for none.
@@ -92,8 +92,8 @@ func AsFailure(err error) *Failure {
 	return &Failure{Class: Transient, Cause: err}
 }
 
-// classify returns the failure of an unsuccessful answer. The request must not
-// have been modified by the app's http.RoundTripper.
+// classify returns the failure of an unsuccessful response. The request must
+// not have been modified by the app's http.RoundTripper.
 func (o *Office) classify(request *http.Request, status int, header http.Header, topic string, body []byte) *Failure {
 	answer := Answer{Status: status, Topic: topic, Method: request.Method, URL: request.URL.String(), Reasons: wire.ParseErrors(body)}
 	if 300 <= status && status < 400 {
@@ -167,9 +167,9 @@ func (f *Failure) failsServer() bool {
 }
 
 // doubtful reports whether a failure that counts for the circuit breaker may
-// have been caused by a message instead of the server: the server answers
-// permanent errors with 500, and a message can make it hang or break the
-// connection. An answer with Retry-After is about the server.
+// have been caused by a message instead of the server: the server responds with
+// 500 to permanent errors, and a message can make it hang or break the
+// connection. A response with Retry-After is about the server.
 func (f *Failure) doubtful() bool {
 	return !f.Untried && !f.OfServer && !f.Interrupted && f.RetryAfter == 0 &&
 		(f.Status >= http.StatusInternalServerError || f.Broken || f.TimedOut)

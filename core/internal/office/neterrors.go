@@ -20,7 +20,7 @@ func isTimeout(err error) bool {
 }
 
 // connectionBroke reports whether an established connection ended before the
-// answer, for example because the server closed it just when it was reused.
+// response, for example because the server closed it just when it was reused.
 func connectionBroke(err error) bool {
 	for _, cause := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, net.ErrClosed} {
 		if errors.Is(err, cause) {
@@ -30,7 +30,7 @@ func connectionBroke(err error) bool {
 	// net/http does not export these errors.
 	for _, text := range []string{
 		"server closed idle connection",
-		"http2: client connection lost", // no answer to a ping
+		"http2: client connection lost", // no response to a ping
 		"http2: server sent GOAWAY and closed the connection",
 	} {
 		if strings.Contains(err.Error(), text) {

@@ -1,5 +1,5 @@
 // Package office implements the HTTP API of a Postoffice server: paths, request
-// bodies, connections, timeouts, and what an answer means for a message. A
+// bodies, connections, timeouts, and what a response means for a message. A
 // circuit breaker blocks requests while the server fails. The package knows
 // messages, but neither queues nor stores.
 package office
@@ -23,8 +23,8 @@ import (
 
 // Limits of requests.
 const (
-	// maxAnswer bounds the part of an answer that is read. The longest answer,
-	// to a bulk request, has one id for each of at most 6,553 jobs.
+	// maxAnswer bounds the part of a response that is read. The longest
+	// response, to a bulk request, has one id for each of at most 6,553 jobs.
 	maxAnswer = 1 << 20
 	// quickRetryDelay is the pause before the only quick retry.
 	quickRetryDelay = 10 * time.Millisecond
@@ -54,7 +54,7 @@ type Config struct {
 	// Timeout bounds a request with one small message, BulkTimeout a request
 	// with several. Both grow with the body.
 	Timeout, BulkTimeout time.Duration
-	// ErrorOf converts an answer to the public error.
+	// ErrorOf converts a response to the public error.
 	ErrorOf func(Answer) error
 	// Explain adds a hint to the failure of a message whose topic the server
 	// does not have.
@@ -67,7 +67,7 @@ type Config struct {
 	Observe func(ctx context.Context, topic string, messages int, origins []any) (context.Context, func(error))
 }
 
-// Office implements the server's HTTP API and classifies its answers.
+// Office implements the server's HTTP API and classifies its responses.
 type Office struct {
 	config    Config
 	transport http.RoundTripper // never nil
@@ -148,7 +148,7 @@ func (o *Office) request(ctx context.Context, path string, body body) *http.Requ
 	return request
 }
 
-// roundTrip sends one request and reads the whole body of its answer, because
+// roundTrip sends one request and reads the whole body of its response, because
 // only then the connection can be reused. It uses the http.RoundTripper
 // directly, because an http.Client follows redirects and may turn a POST into a
 // GET.
@@ -179,7 +179,7 @@ func (o *Office) roundTrip(ctx context.Context, path, topic string, body body) (
 	return answer, o.classify(o.templates[path], response.StatusCode, response.Header, topic, answer)
 }
 
-// readBody reads the body of an answer up to its end or maxAnswer.
+// readBody reads the body of a response up to its end or maxAnswer.
 func readBody(response *http.Response) ([]byte, error) {
 	if length := response.ContentLength; 0 < length && length <= maxAnswer {
 		answer := make([]byte, length)
@@ -207,7 +207,7 @@ func (o *Office) Late(topic string, interrupted bool) *Failure {
 	return f
 }
 
-// networkFailure returns the failure of a request without an answer.
+// networkFailure returns the failure of a request without a response.
 func (o *Office) networkFailure(ctx context.Context, topic string, err error) *Failure {
 	f := &Failure{Class: Transient, TimedOut: isTimeout(err) || ctx.Err() != nil}
 	f.Interrupted = ctx.Err() != nil && !errors.Is(context.Cause(ctx), errServerTimeout)
@@ -216,18 +216,18 @@ func (o *Office) networkFailure(ctx context.Context, topic string, err error) *F
 	return f
 }
 
-// noAnswer returns the cause of a failure without an answer; the topic may be
+// noAnswer returns the cause of a failure without a response; the topic may be
 // empty.
 func (o *Office) noAnswer(topic string, err error) error {
-	about := "no answer from " + o.config.URL
+	about := "no response from " + o.config.URL
 	if topic != "" {
 		about += fmt.Sprintf(" for topic %q", topic)
 	}
 	return fmt.Errorf("%s: %w", about, err)
 }
 
-// Terms are conditions for a request with messages. The zero Terms allow a quick
-// retry and use the configured timeout.
+// Terms are conditions for a request with messages. The zero Terms allow a
+// quick retry and use the configured timeout.
 type Terms struct {
 	// Once means that there is no quick retry.
 	Once bool
@@ -385,7 +385,7 @@ func quickRetryHelps(f *Failure) bool {
 }
 
 // Post posts one message of a batch and returns the IDs of its jobs; nil if the
-// answer has none.
+// response has none.
 func (o *Office) Post(ctx context.Context, b *message.Batch, index int, terms Terms) ([]int64, *Failure) {
 	path, scheduled := wire.MessagePath, b.Scheduled()
 	if scheduled {
@@ -403,8 +403,8 @@ func (o *Office) Post(ctx context.Context, b *message.Batch, index int, terms Te
 }
 
 // PostBulk posts messages of a batch in one request and returns the IDs of
-// their jobs; nil if the answer has none. The messages must have the attributes
-// of the batch and must not be scheduled.
+// their jobs; nil if the response has none. The messages must have the
+// attributes of the batch and must not be scheduled.
 func (o *Office) PostBulk(ctx context.Context, b *message.Batch, indexes []int, terms Terms) ([]int64, *Failure) {
 	r := posting{path: wire.BulkPath, topic: b.Topic, messages: len(indexes), origins: b.Origins, terms: terms}
 	if collected, ok := b.Body.(*Collected); ok && len(indexes) == len(b.Messages) {
@@ -435,7 +435,7 @@ func (o *Office) Create(ctx context.Context, path, topic string, resource any) e
 	return nil
 }
 
-// AnswerError is the URL of a health check whose answer does not come from a
+// AnswerError is the URL of a health check whose response does not come from a
 // Postoffice server.
 type AnswerError string
 
@@ -444,8 +444,8 @@ func (s AnswerError) Error() string {
 	return "the answer to GET " + string(s) + " is not from a Postoffice server"
 }
 
-// Health queries the server's health and returns the status of the answer, "ok"
-// if the server is healthy. The error is the cause of a failure, or an
+// Health queries the server's health and returns the status of the response,
+// "ok" if the server is healthy. The error is the cause of a failure, or an
 // AnswerError.
 func (o *Office) Health(ctx context.Context) (status string, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.config.Timeout, errServerTimeout)

@@ -235,7 +235,7 @@ func (q *Queue) insertHeld(group ...*entry) error {
 // reportCommitted reports the outcome of a commit.
 func (q *Queue) reportCommitted(group []*entry, err error) {
 	if err != nil {
-		q.config.Log.Error("age", "", "messages stay in memory alone for too long: the outbox cannot store them", "error", err)
+		q.config.Log.Error("age", "", "messages stay only in memory for too long: the outbox cannot store them", "error", err)
 		return
 	}
 	for _, e := range group {

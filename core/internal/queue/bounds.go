@@ -61,7 +61,7 @@ func (a *allowance) commit() (messages, bytes int) {
 }
 
 // limits returns the bounds of memory. With an outbox, the allowance bounds the
-// messages that are in memory alone.
+// messages that are only in memory.
 func (q *Queue) limits() (messages, bytes int) {
 	messages, bytes = q.config.MaxMessages, q.config.MaxBytes
 	if q.config.Outbox == nil {
@@ -71,7 +71,7 @@ func (q *Queue) limits() (messages, bytes int) {
 	return min(messages, safeMessages+int(q.allowance.messages.Load())), min(bytes, safeBytes+int(q.allowance.bytes.Load()))
 }
 
-// reserveExposed reserves capacity for messages that will be in memory alone. A
+// reserveExposed reserves capacity for messages that will be only in memory. A
 // message larger than the bounds is admitted when nothing else is exposed.
 func (q *Queue) reserveExposed(messages, bytes int) bool {
 	maxMessages, maxBytes := q.limits()
@@ -84,14 +84,15 @@ func (q *Queue) reserveExposed(messages, bytes int) bool {
 	return false
 }
 
-// exposed returns the messages in memory alone, including reserved capacity.
+// exposed returns the messages that are only in memory, including reserved
+// capacity.
 func (q *Queue) exposed() (messages, bytes int) {
 	safeMessages, safeBytes := q.safe.load()
 	usedMessages, usedBytes := q.used.load()
 	return max(usedMessages-safeMessages, 0), max(usedBytes-safeBytes, 0)
 }
 
-// Reserve reserves capacity for messages that will be in memory alone. If there
+// Reserve reserves capacity for messages that will be only in memory. If there
 // is no capacity, it returns a channel that is closed when capacity may be
 // available.
 func (q *Queue) Reserve(b *message.Batch) (ok bool, capacity <-chan struct{}) {
@@ -123,7 +124,7 @@ func (q *Queue) ReserveSafe(b *message.Batch) bool {
 	return true
 }
 
-// Expose marks messages of ReserveSafe as being in memory alone.
+// Expose marks messages of ReserveSafe as being only in memory.
 func (q *Queue) Expose(b *message.Batch) { q.safe.remove(len(b.Messages), b.PayloadBytes()) }
 
 // ReleaseSafe releases the capacity of ReserveSafe.
@@ -160,8 +161,8 @@ func (q *Queue) Held() (messages, bytes int) {
 	return max(messages+usedMessages, 0), max(bytes+usedBytes, 0)
 }
 
-// AtRisk returns the number of messages in memory alone, the age of the oldest,
-// and the error of the last commit, if it failed.
+// AtRisk returns the number of messages that are only in memory, the age of the
+// oldest, and the error of the last commit, if it failed.
 func (q *Queue) AtRisk() (messages int, age time.Duration, err error) {
 	held, _ := q.Held()
 	safe, _ := q.safe.load()

@@ -41,7 +41,7 @@ type entry struct {
 	// Once the batch is ready, the queue's mutex guards the fields below.
 
 	ready bool          // sealed: it accepts no more messages
-	age   *list.Element // in the queue's list, while the batch may be in memory alone
+	age   *list.Element // in the queue's list, while the batch may be only in memory
 	// unsure means that a commit failed but may have taken effect.
 	unsure bool
 	// held means that the rows are in the outbox, leased with the queue's token

@@ -40,7 +40,7 @@ type Config struct {
 	InFlight int
 	// MaxMessages and MaxBytes bound the messages in memory.
 	MaxMessages, MaxBytes int
-	// MaxAge is the maximum time that a message is in memory alone, with an
+	// MaxAge is the maximum time that a message is only in memory, with an
 	// outbox.
 	MaxAge time.Duration
 
@@ -126,7 +126,7 @@ type Queue struct {
 	// freed is closed and replaced when capacity becomes available.
 	freed   chan struct{}
 	running bool // the workers are started
-	// aging holds the batches that may be in memory alone, the oldest first.
+	// aging holds the batches that may be only in memory, the oldest first.
 	aging list.List
 	ager  ager
 	// spare holds the buffers of delivered batches.

@@ -18,7 +18,7 @@ type post struct {
 	until  time.Time // when the last request may begin
 	// rest are the rows that were not sent before the end of the time slice.
 	rest []*group
-	// timedOut means that the server did not answer in time.
+	// timedOut means that the server did not respond in time.
 	timedOut bool
 	// untried means that nothing was sent.
 	untried bool

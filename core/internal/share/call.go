@@ -43,7 +43,8 @@ type call struct {
 	// the goroutine of the delivery.
 	left int
 	jobs []int64
-	// mixed means that the answer does not show which jobs belong to the call.
+	// mixed means that the response does not show which jobs belong to the
+	// call.
 	mixed bool
 }
 

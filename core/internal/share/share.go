@@ -29,7 +29,7 @@ const (
 	// no longer waits for the requests of its group, because they may hang.
 	patience = 8
 	// late is the fraction of its timeout, as a divisor, that a call must have
-	// left to be posted. With less, it would probably end before the answer,
+	// left to be posted. With less, it would probably end before the response,
 	// and its message would be both stored and delivered. If the caller's
 	// deadline ends before the timeout, late and patience refer to the
 	// deadline.
@@ -184,7 +184,8 @@ func (s *Sharer) admit(b *message.Batch, together bool, c *call) Turn {
 	return Turn{}
 }
 
-// begin counts a request of a group and returns its slot. The mutex must be held.
+// begin counts a request of a group and returns its slot. The mutex must be
+// held.
 func (s *Sharer) begin(g *group) int {
 	g.posts++
 	return s.slots.begin()

@@ -5,8 +5,9 @@ import (
 	"encoding/json"
 )
 
-// ParseMessageAnswer parses the job ids in the answer to a message. It returns
-// an empty list if the answer has no ids, and nil if it does not report jobs.
+// ParseMessageAnswer parses the job ids in the response to a message. It
+// returns an empty list if the response has no ids, and nil if it does not
+// report jobs.
 func ParseMessageAnswer(answer []byte) []int64 {
 	if ids, ok := parseIDs(answer, `{"id":[`); ok {
 		return ids
@@ -18,7 +19,7 @@ func ParseMessageAnswer(answer []byte) []int64 {
 	return parsed.ID
 }
 
-// ParseBulkAnswer is ParseMessageAnswer for the answer to a bulk request.
+// ParseBulkAnswer is ParseMessageAnswer for the response to a bulk request.
 func ParseBulkAnswer(answer []byte) []int64 {
 	if ids, ok := parseIDs(answer, `{"result":[`); ok {
 		return ids
@@ -33,9 +34,9 @@ func ParseBulkAnswer(answer []byte) []int64 {
 // maxDigits is a number of digits that always fits an int64.
 const maxDigits = 18
 
-// parseIDs parses an answer in the exact form that the server writes: whole
+// parseIDs parses a response in the exact form that the server writes: whole
 // numbers without spaces. It takes a tenth of the time of encoding/json, which
-// matters with an answer to every message. Other answers are left to
+// matters with a response to every message. Other responses are left to
 // encoding/json.
 func parseIDs(answer []byte, prefix string) (ids []int64, ok bool) {
 	rest, ok := bytes.CutPrefix(answer, []byte(prefix))

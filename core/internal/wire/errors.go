@@ -20,7 +20,7 @@ const (
 	maxText    = 200 // in bytes
 )
 
-// ParseErrors parses the reasons in the body of an error answer. The server
+// ParseErrors parses the reasons in the body of an error response. The server
 // uses three shapes:
 //
 //	{"data":{"errors":{"FIELD":["reason"]}}}

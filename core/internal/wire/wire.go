@@ -19,8 +19,8 @@ const (
 // Limits of the server.
 const (
 	// MaxNameLength is the maximum number of characters in the name of a topic,
-	// an origin host or the target of a consumer. The server answers 500 to
-	// longer ones.
+	// an origin host or the target of a consumer. The server responds with 500
+	// to longer ones.
 	MaxNameLength = 255
 	// MaxBulk is the maximum number of payloads in a bulk request.
 	MaxBulk = 3000
@@ -73,18 +73,18 @@ type Consumer struct {
 	ChunkSize      *int64 `json:"chunk_size,omitempty"`
 }
 
-// MessageAnswer is the server's answer to a message or a scheduled message. It
-// has one job id per consumer.
+// MessageAnswer is the server's response to a message or a scheduled message.
+// It has one job id per consumer.
 type MessageAnswer struct {
 	ID []int64 `json:"id"`
 }
 
-// BulkAnswer is the server's answer to a bulk request.
+// BulkAnswer is the server's response to a bulk request.
 type BulkAnswer struct {
 	Result []int64 `json:"result"`
 }
 
-// HealthAnswer is the server's answer to a health check: "ok" or "ko", both
+// HealthAnswer is the server's response to a health check: "ok" or "ko", both
 // with status 200.
 type HealthAnswer struct {
 	Status string `json:"status"`
