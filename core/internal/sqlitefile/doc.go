@@ -1,3 +1,3 @@
-// Package sqlitefile creates and opens SQLite files by their path, and tells
-// why one cannot be used.
+// Package sqlitefile creates and opens SQLite files by their path, and explains why
+// a file cannot be used.
 package sqlitefile

@@ -14,18 +14,17 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// ErrNotRegular means that the path is that of a directory, a device or the
-// like.
+// ErrNotRegular means that the path is a directory, a device or another special
+// file.
 var ErrNotRegular = errors.New("not a regular file")
 
-// creating serialises the creation of files in this process. A process that
-// closes a descriptor of a file loses all its locks on it, so one call must
-// not be between creating and closing a new file while another, having found
-// it, locks it.
+// creating serialises the creation of files in this process. A process that closes a
+// descriptor of a file loses all its locks on it: one call must not close a newly
+// created file after another call has found and locked it.
 var creating sync.Mutex
 
-// Create creates a file, empty and private to the user, if it is missing. The
-// error is [ErrNotRegular] or one of the file system.
+// Create creates an empty file, readable by the user only, if it is missing. The
+// error is [ErrNotRegular] or an error of the file system.
 func Create(path string) error {
 	creating.Lock()
 	defer creating.Unlock()
@@ -46,9 +45,9 @@ func Create(path string) error {
 	return file.Close()
 }
 
-// Open returns a pool of connections to an existing file, whose path may hold
-// any character. It connects to nothing yet. Each pragma, such as
-// "busy_timeout(1000)", is set on every connection.
+// Open returns a pool of connections to an existing file, whose path may contain any
+// character. It does not connect yet. Each pragma, such as "busy_timeout(1000)", is
+// set on every connection.
 func Open(path string, pragmas ...string) (*sql.DB, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {

@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// DDL is the schema file of the table's dialect with the names of this table
-// instead of those of the table that the file is for.
+// DDL returns the schema file of the table's dialect, with the table name written in
+// the file replaced by that of this table.
 func (t Table) DDL(files fs.FS, written string) (string, error) {
 	return t.DDLOf(files, t.Dialect.String()+".sql", written)
 }
 
-// DDLOf is DDL of a file of another name, such as one that brings a table from
-// a version to the next.
+// DDLOf is DDL for a file with another name, such as an upgrade from one version to
+// the next.
 func (t Table) DDLOf(files fs.FS, name, written string) (string, error) {
 	file, err := fs.ReadFile(files, name)
 	if err != nil {
@@ -28,8 +28,8 @@ func (t Table) DDLOf(files fs.FS, name, written string) (string, error) {
 	return names.ReplaceAllStringFunc(text, func(found string) string {
 		parts := names.FindStringSubmatch(found)
 		before, name := parts[1], t.Name+parts[2]
-		// An index lives where its table is. SQLite wants to be told so at
-		// the index, the others at the table.
+		// An index is in the schema of its table. SQLite needs the schema before the
+		// index's name, the others before the table's.
 		qualified := strings.Contains(before, "TABLE ") || before == "ON "
 		if t.Dialect == SQLite {
 			qualified = before != "ON "
@@ -66,9 +66,9 @@ type execer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// Create runs the statements of a schema file. On PostgreSQL, where two that
-// create the same table at the same time fail, it takes an advisory lock
-// first, which lasts as long as the transaction: there db must be one.
+// Create runs the statements of a schema file. On PostgreSQL, db must be a
+// transaction: Create first takes an advisory lock that lasts until its end, because
+// concurrent creations of the same table fail.
 func (t Table) Create(ctx context.Context, db execer, lock int64, text string) error {
 	list := statements(text)
 	if t.Dialect == Postgres {

@@ -1,11 +1,11 @@
-// Package sqltable has what stores in a table of the caller's database have in
-// common: the dialects, the table's name, its creation, and the failures of a
-// database that pass.
+// Package sqltable contains the common parts of stores in a table of the caller's
+// database: the dialects, the table's name, its creation, and the temporary failures
+// of a database.
 package sqltable
 
 import "fmt"
 
-// Dialect is the SQL that a database speaks. The zero Dialect is none.
+// Dialect is the SQL dialect of a database. The zero Dialect is invalid.
 type Dialect int
 
 // The dialects are documented in package sqlstore, which exports them.
@@ -15,8 +15,7 @@ const (
 	SQLite
 )
 
-// String returns the name of the dialect, which is also that of its schema
-// file.
+// String returns the name of the dialect, which is also the name of its schema file.
 func (d Dialect) String() string {
 	switch d {
 	case Postgres:
@@ -30,7 +29,7 @@ func (d Dialect) String() string {
 	}
 }
 
-// Validate says that the dialect is none, in an error that is invalid.
+// Validate returns an error that wraps invalid if the dialect is invalid.
 func (d Dialect) Validate(invalid error) error {
 	if d < Postgres || d > SQLite {
 		return fmt.Errorf("%w: dialect is %s; it must be Postgres, MySQL or SQLite", invalid, d)
@@ -38,9 +37,9 @@ func (d Dialect) Validate(invalid error) error {
 	return nil
 }
 
-// Now is the database's clock in microseconds since 1970, whatever the time
-// zone of the session. PostgreSQL has several clocks: postgres is the function
-// to call there.
+// Now returns an expression for the database's clock in microseconds since 1970,
+// independent of the session's time zone. PostgreSQL has several clocks: postgres is
+// the function to call there.
 func (d Dialect) Now(postgres string) string {
 	switch d {
 	case Postgres:
@@ -48,7 +47,7 @@ func (d Dialect) Now(postgres string) string {
 	case MySQL:
 		return `TIMESTAMPDIFF(MICROSECOND, TIMESTAMP '1970-01-01 00:00:00', UTC_TIMESTAMP(6))`
 	default:
-		// SQLite's clock goes in milliseconds.
+		// SQLite's clock has a resolution of milliseconds.
 		return `(CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000)`
 	}
 }

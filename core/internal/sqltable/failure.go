@@ -11,42 +11,40 @@ import (
 	"strings"
 )
 
-// Failure is what kind of failure an error of the database is.
+// Failure is the kind of a database error.
 type Failure int
 
 const (
-	// Other failures are the caller's.
+	// Other failures are returned to the caller.
 	Other Failure = iota
-	// Conflict means that the database undid the statement and its
-	// transaction, and that the same statement may succeed now: a deadlock, a
-	// serialization failure, a lock that was not released in time, a table
-	// that was altered.
+	// Conflict means that the database has undone the statement and its transaction,
+	// and that the same statement may succeed now: a deadlock, a serialization
+	// failure, a lock timeout, or a table that was altered.
 	Conflict
 	// Busy means that SQLite's file is locked by another connection.
 	Busy
 	// NoTable means that the table or one of its columns is missing.
 	NoTable
-	// TooLarge means that the statement has more bytes than the server or the
-	// driver takes.
+	// TooLarge means that the statement is larger than the server or the driver
+	// accepts.
 	TooLarge
-	// BadText means that the database cannot keep a text in its character set.
+	// BadText means that the database cannot store a text in its character set.
 	BadText
-	// Unprepared means that a prepared statement is unknown or known already
-	// on the connection, as with a pooler that gives each transaction another
-	// one.
+	// Unprepared means that a prepared statement is unknown or exists already on the
+	// connection, as with a pooler that assigns a connection to each transaction.
 	Unprepared
-	// Unfit means that the server of the connection takes no changes, or nothing
-	// at all: it is read-only or a standby, starts, ends, or has no quorum. Another
-	// connection may lead to a server that does.
+	// Unfit means that the connection's server accepts no changes, or no statements
+	// at all: it is read-only or a standby, starting, shutting down, or without a
+	// quorum. Another connection may lead to a different server.
 	Unfit
-	// Lost means that there is no connection, or that it broke, so that it may not
-	// be known what became of a statement.
+	// Lost means that there is no connection, or that it broke, so that the outcome
+	// of a statement may be unknown.
 	Lost
 )
 
-// postgresFailures are the kinds of PostgreSQL's SQLSTATEs. Of those for a
-// conflict, 40002 and 40003 are left out: the first is a constraint's, and
-// with the second it is not known whether the statement took effect.
+// postgresFailures are the kinds of PostgreSQL's SQLSTATEs. The class of conflicts
+// also has 40002, the violation of a constraint, and 40003, after which the outcome
+// of the statement is unknown: they are left out.
 var postgresFailures = map[string]Failure{
 	"40000": Conflict,   // transaction_rollback
 	"40001": Conflict,   // serialization_failure
@@ -69,19 +67,18 @@ var postgresFailures = map[string]Failure{
 	"53300": Lost,  // too_many_connections
 }
 
-// postgresConnection begins the SQLSTATEs of connections that fail.
+// postgresConnection is the prefix of SQLSTATEs of failed connections.
 const postgresConnection = "08"
 
-// postgresTexts are what tells errors of the drivers for PostgreSQL that have no
-// SQLSTATE.
+// postgresTexts identify errors of PostgreSQL drivers without an SQLSTATE.
 var postgresTexts = map[string]Failure{
-	"ValidateConnect failed": Unfit, // pgx, of a server that is not what target_session_attrs asks for
+	"ValidateConnect failed": Unfit, // pgx: the server does not match target_session_attrs
 	"conn closed":            Lost,  // pgx
 }
 
-// alteredPostgres is what tells that a statement was prepared before its table
-// was altered, from other features that PostgreSQL does not support. pgx
-// prepares it anew the next time.
+// alteredPostgres distinguishes a statement whose table was altered after it was
+// prepared from other features that PostgreSQL does not support. pgx prepares it
+// again next time.
 const alteredPostgres = "cached plan must not change result type"
 
 // mysqlFailures are the kinds of the error numbers of MySQL and MariaDB.
@@ -125,17 +122,17 @@ var mysqlFailures = map[string]Failure{
 	"1203": Lost, // the same, of a user
 }
 
-// mysqlTexts are what tells errors of MySQL, MariaDB and their driver that
-// have no number of their own.
+// mysqlTexts identify errors of MySQL, MariaDB and their driver without an error
+// number.
 var mysqlTexts = map[string]Failure{
 	"packet for query is too large":                                 TooLarge, // the driver, before it sends
 	"Parameter of prepared statement which is set through mysql_se": TooLarge, // parameters are sent one by one
 	"invalid connection":                                            Lost,     // the driver
 }
 
-// Classify tells the kind of an error without knowing the drivers' types:
-// those for PostgreSQL have a method SQLState, modernc's for SQLite a method
-// Code, and that for MySQL begins its text with the number.
+// Classify returns the kind of an error without knowing the drivers' types: errors
+// of PostgreSQL drivers have a method SQLState, those of modernc's SQLite a method
+// Code, and those of MySQL begin with the number.
 func (d Dialect) Classify(err error) Failure {
 	if err == nil {
 		return Other
@@ -158,26 +155,26 @@ func (d Dialect) Classify(err error) Failure {
 	return failure
 }
 
-// outOfStep tells whether an error may mean that a node of a Galera cluster is not
-// in step with the others: what waits for that, by wsrep_sync_wait, then fails like
-// what waits for a lock.
+// outOfStep reports whether an error may mean that a node of a Galera cluster is not
+// in step with the others: a statement that waits for that, by wsrep_sync_wait, then
+// fails like one that waits for a lock.
 func (d Dialect) outOfStep(err error) bool {
 	return d == MySQL && err != nil && slices.Contains(numbers(err), "1205")
 }
 
-// Deadlocked tells whether MySQL chose a transaction to give way to another one,
-// which goes on: also at COMMIT, to one that another node of a cluster has committed.
+// Deadlocked reports whether MySQL has chosen the transaction as the victim of a
+// conflict: also at COMMIT, in favour of one that another node of a cluster has
+// committed.
 func (d Dialect) Deadlocked(err error) bool {
 	return d == MySQL && err != nil && slices.Contains(numbers(err), "1213")
 }
 
-// unfitError is what the store itself has found out about a connection.
+// unfitError marks a connection that the store itself has found unfit.
 type unfitError struct{ error }
 
 func (e unfitError) Unwrap() error { return e.error }
 
-// broken tells whether an error is that of a connection, and not of the context
-// with which it is used.
+// broken reports whether an error is that of the connection, and not of the context.
 func broken(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return false
@@ -215,7 +212,7 @@ func classifyMySQL(err error) Failure {
 	return byText(mysqlTexts, err)
 }
 
-// byText looks for a text in an error.
+// byText searches an error for a known text.
 func byText(texts map[string]Failure, err error) Failure {
 	for text, failure := range texts {
 		if strings.Contains(err.Error(), text) {
@@ -254,8 +251,8 @@ var sqliteFailures = map[int]Failure{
 	18: TooLarge, // SQLITE_TOOBIG
 }
 
-// sqliteTexts are what tells errors of SQLite whose driver gives no code, or
-// whose code is that of any error.
+// sqliteTexts identify errors of SQLite whose driver returns no code or a generic
+// one.
 var sqliteTexts = map[string]Failure{
 	"database is locked":          Busy,
 	"database table is locked":    Busy,

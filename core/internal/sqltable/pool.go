@@ -9,11 +9,10 @@ import (
 	"time"
 )
 
-// Pool is the caller's pool of connections, from which those are removed that turn
-// out to be of no use: after a failover the pool would keep the connections to a
-// server that takes no more changes, and hand them out again and again. What runs
-// statements by Use, [Each] or ExecContext removes them; the other methods are
-// those of database/sql.
+// Pool is the caller's pool of connections, from which unusable connections are
+// removed: after a failover the pool would keep the connections to a read-only
+// server, and return them again and again. Use, [Each] and ExecContext remove them;
+// the other methods are those of database/sql.
 type Pool struct {
 	*sql.DB
 	Dialect Dialect
@@ -21,7 +20,7 @@ type Pool struct {
 	conflicts, failovers atomic.Int64
 }
 
-// Retries counts what Retry has run again.
+// Retries counts the attempts that Retry has repeated.
 type Retries struct {
 	// Conflicts are attempts that the database undid: see [Conflict].
 	Conflicts int64
@@ -35,7 +34,7 @@ func (p *Pool) Retries() Retries {
 	return Retries{Conflicts: p.conflicts.Load(), Failovers: p.failovers.Load()}
 }
 
-// connectError is that of a pool without a connection to give.
+// connectError is the error of a pool that has no connection.
 type connectError struct{ error }
 
 func (e connectError) Unwrap() error { return e.error }
@@ -49,38 +48,38 @@ func (p *Pool) Connection(ctx context.Context) (*sql.Conn, error) {
 	return conn, err
 }
 
-// Use runs a function with a connection, and removes that from the pool if the
-// function's error says that it is of no use.
+// Use runs a function with a connection, and removes the connection from the pool if
+// the function's error means that it is unusable.
 func (p *Pool) Use(ctx context.Context, run func(*sql.Conn) error) error {
 	conn, err := p.Connection(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close() }() // fails only where it is closed
+	defer func() { _ = conn.Close() }() // fails only if it is closed
 	err = run(conn)
 	p.Shed(ctx, conn, err)
 	return err
 }
 
-// shedTime bounds how long it takes to part from a connection.
+// shedTime bounds the removal of a connection.
 const shedTime = time.Second
 
-// Shed removes a connection from the pool if an error says that it is of no use,
-// and reports whether it is. One whose server is unfit takes the idle ones along:
-// they may lead to the same server, where queries would go on returning what was
-// there before a failover.
+// Shed removes a connection from the pool if an error means that it is unusable, and
+// reports whether it is. If its server is unfit, Shed also closes the idle
+// connections: they may lead to the same server, where queries would keep returning
+// data from before a failover.
 func (p *Pool) Shed(ctx context.Context, conn *sql.Conn, err error) bool {
 	failure := p.Dialect.Classify(err)
 	if failure != Unfit && failure != Lost && !p.Dialect.outOfStep(err) {
 		return false
 	}
 	if failure == Unfit && p.Dialect == Postgres {
-		// Between the pool and the server may be a pooler, which has connections
-		// of its own. It closes the one of a client that goes in the middle of a
+		// A pooler between the pool and the server has its own connections. It
+		// closes a server connection whose client disconnects in the middle of a
 		// transaction.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shedTime)
 		defer cancel()
-		_, _ = conn.ExecContext(ctx, "BEGIN") // fails if it is in one
+		_, _ = conn.ExecContext(ctx, "BEGIN") // fails within a transaction
 	}
 	Discard(conn)
 	if failure == Unfit {
@@ -89,29 +88,29 @@ func (p *Pool) Shed(ctx context.Context, conn *sql.Conn, err error) bool {
 	return true
 }
 
-// dropIdle closes the connections that nobody uses.
+// dropIdle closes the idle connections.
 func (p *Pool) dropIdle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, shedTime)
 	defer cancel()
 	for range p.Stats().Idle {
 		if p.Stats().Idle == 0 {
-			return // the pool would make a new one
+			return // the pool would open a new one
 		}
 		conn, err := p.Conn(ctx)
 		if err != nil {
 			return
 		}
 		Discard(conn)
-		_ = conn.Close() // it is closed
+		_ = conn.Close() // closed already
 	}
 }
 
-// Discard closes a connection rather than have the pool use it again.
+// Discard closes a connection so that the pool does not use it again.
 func Discard(conn *sql.Conn) {
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }
 
-// ExecContext runs a statement on a connection, as Use does.
+// ExecContext runs a statement on a connection, like Use.
 func (p *Pool) ExecContext(ctx context.Context, query string, args ...any) (result sql.Result, err error) {
 	err = p.Use(ctx, func(conn *sql.Conn) error {
 		result, err = conn.ExecContext(ctx, query, args...)

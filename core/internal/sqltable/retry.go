@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// attempts is how often a call is tried that the database chooses to give way, or
-// that finds no server that takes it.
+// attempts is the maximum number of attempts of a call after conflicts or on unfit
+// servers.
 const attempts = 10
 
-// Pauses between attempts: each is random, up to a bound that doubles.
+// Pauses between attempts: random, up to a bound that doubles.
 const (
 	firstPause = 2 * time.Millisecond
 	longPause  = 100 * time.Millisecond
 )
 
-// Retry runs a function, and runs it again where that may help: after a conflict,
-// or with another connection after one was of no use, a number of times; and as
-// long as the context lasts while SQLite's file is locked. The function takes
-// effect as a whole or not at all, starts afresh each time, and may be run again
-// when it has taken effect and the answer was lost.
+// Retry runs a function and repeats it where that may help: a number of times after
+// a conflict or with another connection after an unusable one, and until the context
+// ends while SQLite's file is locked. The function must be atomic and start from
+// scratch each time, and may be repeated after it has taken effect and the answer
+// was lost.
 //
-// Connections that were open at the first failure may all be of no use. They are
-// tried one after the other, without a pause, beside that number of times.
+// All connections that were open at the first failure may be unusable. They are
+// tried one after another without a pause, in addition to that number of attempts.
 func (p *Pool) Retry(ctx context.Context, run func() error) error {
 	pause := firstPause
 	stale := -1

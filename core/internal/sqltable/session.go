@@ -14,22 +14,22 @@ import (
 // ErrSession is documented in package sqlstore, which exports it.
 var ErrSession = errors.New("session does not fit")
 
-// Session is what a connection's settings, and those of the server, do to the
-// statements of a store. Each text names the setting and its effect.
+// Session is the effect of settings of a connection and its server on the statements
+// of a store. Each text names the setting and its effect.
 type Session struct {
-	// Faults keep every store from working: nothing is written, or committed.
+	// Faults keep every store from working: nothing is written or committed.
 	Faults []string
-	// ReadOnly is set if the server of the connection is the fault.
+	// ReadOnly is set if the connection's server is the fault.
 	ReadOnly bool
-	// Misread are what changes statements with empty strings, texts of all
-	// characters, and lists of IDs.
+	// Misread are settings that change statements with empty strings, with texts of
+	// all characters, or with lists of IDs.
 	Misread []string
-	// Suspects may keep a store from working. Whether they do a trial shows.
+	// Suspects may keep a store from working. A trial shows whether they do.
 	Suspects []string
 }
 
-// Fault is the error of a connection whose settings have faults; nil if they have
-// none. Those of a store that reads lists misread are faults for it.
+// Fault returns the error for a connection whose settings have faults, or nil. If
+// misread is set, Misread are faults, too.
 func (s Session) Fault(misread bool) error {
 	faults := s.Faults
 	if misread {
@@ -45,16 +45,16 @@ func (s Session) Fault(misread bool) error {
 	return err
 }
 
-// TrialError is that of a trial which ended otherwise than it should, without
-// an error of the database. It says what happened to a record.
+// TrialError is the error of a trial with an unexpected result but no database
+// error. It says what happened to a record.
 type TrialError string
 
 func (e TrialError) Error() string {
-	return "a trial record " + string(e) + ": a setting of the session, row-level security, a trigger or a rule may be why"
+	return "a trial record " + string(e) + ": the reason may be a setting of the session, row-level security, a trigger or a rule"
 }
 
-// Explain makes an ErrSession of the error of a trial that settings may be the
-// reason for, and names them.
+// Explain returns an ErrSession with the suspects if settings may be the reason for
+// a trial's error.
 func (s Session) Explain(err error) error {
 	_, strange := errors.AsType[TrialError](err)
 	if err == nil || !strange && len(s.Suspects) == 0 {
@@ -70,8 +70,7 @@ func (s Session) Explain(err error) error {
 // trialPatience is how long a trial waits for a second connection.
 const trialPatience = time.Second
 
-// Another returns one more connection of a pool, and nil where the pool has
-// none to give.
+// Another returns one more connection of a pool, or nil if the pool has none.
 func Another(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
 	if db.Stats().MaxOpenConnections == 1 {
 		return nil, nil
@@ -85,8 +84,8 @@ func Another(ctx context.Context, db *sql.DB) (*sql.Conn, error) {
 	return conn, err
 }
 
-// Session looks at the settings of a connection. rows is how many rows a query
-// of the store's without a limit returns at most.
+// Session reads the settings of a connection. rows is the maximum number of rows in
+// a query of the store without a limit.
 func (t Table) Session(ctx context.Context, db Querier, rows int) (Session, error) {
 	switch t.Dialect {
 	case Postgres:
@@ -105,7 +104,7 @@ func (t Table) sessionPostgres(ctx context.Context, db Querier) (Session, error)
 	current_setting('server_encoding'), current_setting('client_encoding')`, t.SQL()))
 	var state interface{ SQLState() string }
 	if errors.As(err, &state) && (state.SQLState() == "42883" || state.SQLState() == "42704") {
-		return s, nil // another database, which has no such function or setting
+		return s, nil // a different database without such a function or setting
 	}
 	if err != nil || len(pairs) == 0 {
 		return s, err
@@ -120,9 +119,9 @@ func (t Table) sessionPostgres(ctx context.Context, db Querier) (Session, error)
 	case readOnly == "on":
 		s.Faults = append(s.Faults, "transaction_read_only is on: transactions are read-only")
 	}
-	// Go's text is UTF-8. Without a translation it passes as the bytes it is.
+	// Strings in Go are UTF-8. Without conversion they are transferred as bytes.
 	if server, client := pairs[0][5], pairs[0][6]; client != "UTF8" && client != "SQL_ASCII" && client != server && server != "SQL_ASCII" {
-		s.Misread = append(s.Misread, fmt.Sprintf("client_encoding is %s, not UTF8: texts are translated from and to %s, and some cannot be read", client, server))
+		s.Misread = append(s.Misread, fmt.Sprintf("client_encoding is %s, not UTF8: texts are converted from and to %s, and some cannot be read", client, server))
 	}
 	if rowSecurity == "true" {
 		s.Suspects = append(s.Suspects, fmt.Sprintf("row-level security is active for the user %q: "+
@@ -144,27 +143,27 @@ func sessionMySQL(ctx context.Context, db Querier, rows int) (Session, error) {
 		on := value == "ON" || value == "1"
 		switch {
 		case name == "autocommit" && !on:
-			add(&s.Faults, "autocommit is %s: what a statement does is not committed", pair[1])
+			add(&s.Faults, "autocommit is %s: statements are not committed", pair[1])
 		case name == "completion_type" && (value == "CHAIN" || value == "1"):
-			add(&s.Faults, "completion_type is %s: a transaction follows each COMMIT, and the statements in it are not committed", pair[1])
+			add(&s.Faults, "completion_type is %s: each COMMIT begins another transaction, whose statements are not committed", pair[1])
 		case name == "sql_mode":
 			modes := strings.Split(value, ",")
 			if slices.Contains(modes, "EMPTY_STRING_IS_NULL") {
-				add(&s.Misread, "sql_mode has EMPTY_STRING_IS_NULL: empty strings cannot be stored nor compared")
+				add(&s.Misread, "sql_mode has EMPTY_STRING_IS_NULL: empty strings can be neither stored nor compared")
 			}
 			if slices.Contains(modes, "ORACLE") {
 				add(&s.Suspects, "sql_mode has ORACLE")
 			}
 		case name == "sql_select_limit":
 			if limit, err := strconv.ParseUint(value, 10, 64); err == nil && limit < uint64(rows) {
-				add(&s.Misread, "sql_select_limit is %s: queries return fewer rows than there are", pair[1])
+				add(&s.Misread, "sql_select_limit is %s: queries return too few rows", pair[1])
 			}
 		case (name == "tx_read_only" || name == "transaction_read_only") && on:
 			add(&s.Faults, "%s is ON: transactions are read-only", name)
 		case name == "binlog_format" && value == "STATEMENT":
 			add(&s.Suspects, "binlog_format is STATEMENT; it must be ROW or MIXED")
 		case name == "sql_safe_updates" && on:
-			add(&s.Misread, "sql_safe_updates is ON: statements that change rows by a list of IDs are refused")
+			add(&s.Misread, "sql_safe_updates is ON: statements that change rows by a list of IDs are rejected")
 		case strings.HasSuffix(name, "read_only") && on:
 			add(&s.Suspects, "%s is ON", name)
 		}

@@ -6,27 +6,27 @@ import (
 	"strings"
 )
 
-// MaxName leaves room for the ends of index names in the 63 bytes that
-// PostgreSQL keeps of a name.
+// MaxName is the maximum length of a table name. It leaves space for the suffixes of
+// index names within PostgreSQL's limit of 63 bytes.
 const MaxName = 58
 
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// Table is the name of a table in parts.
+// Table is the name of a table, split into its parts.
 type Table struct {
 	Dialect
-	// Schema is empty if the connection decides.
+	// Schema is empty for the connection's default schema.
 	Schema, Name string
 }
 
-// Parse reads NAME or SCHEMA.NAME. Its error is invalid.
+// Parse parses NAME or SCHEMA.NAME. Its error wraps invalid.
 func Parse(dialect Dialect, name string, invalid error) (Table, error) {
 	t := Table{Dialect: dialect, Name: name}
 	if schema, rest, ok := strings.Cut(name, "."); ok {
 		t.Schema, t.Name = schema, rest
 	}
 	if (strings.Contains(name, ".") && !identifier.MatchString(t.Schema)) || !identifier.MatchString(t.Name) {
-		return Table{}, fmt.Errorf("%w: table is %q; it must be a name of letters, digits and underscores, or such a schema, a dot and a name",
+		return Table{}, fmt.Errorf("%w: table is %q; it must be NAME or SCHEMA.NAME, of letters, digits and underscores",
 			invalid, name)
 	}
 	if len(t.Name) > MaxName || len(t.Schema) > MaxName {
@@ -35,7 +35,7 @@ func Parse(dialect Dialect, name string, invalid error) (Table, error) {
 	return t, nil
 }
 
-// Quote quotes an identifier, which has no quotes in it.
+// Quote quotes an identifier that contains no quotes.
 func (t Table) Quote(name string) string {
 	if t.Dialect == MySQL {
 		return "`" + name + "`"
@@ -43,7 +43,7 @@ func (t Table) Quote(name string) string {
 	return `"` + name + `"`
 }
 
-// Qualified puts the schema before a name.
+// Qualified returns a name with the schema before it.
 func (t Table) Qualified(name string) string {
 	if t.Schema == "" {
 		return t.Quote(name)
@@ -51,10 +51,10 @@ func (t Table) Qualified(name string) string {
 	return t.Quote(t.Schema) + "." + t.Quote(name)
 }
 
-// SQL is the table's name in a statement.
+// SQL returns the table's name for a statement.
 func (t Table) SQL() string { return t.Qualified(t.Name) }
 
-// String is the table's name for people.
+// String returns the table's name for display.
 func (t Table) String() string {
 	if t.Schema == "" {
 		return t.Name
@@ -62,7 +62,7 @@ func (t Table) String() string {
 	return t.Schema + "." + t.Name
 }
 
-// WhereMySQL is the condition that selects the table in a view of MySQL's
+// WhereMySQL returns the condition that selects the table in a view of MySQL's
 // information_schema.
 func (t Table) WhereMySQL() string {
 	schema := "DATABASE()"

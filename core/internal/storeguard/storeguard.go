@@ -1,6 +1,6 @@
-// Package storeguard protects callers from an outbox that hangs: a circuit
-// breaker around the calls that insert, claim and settle rows. It knows the
-// outbox.Store and nothing of messages.
+// Package storeguard protects callers from an outbox that hangs: it is a circuit
+// breaker around the calls that insert, claim and settle rows. It knows outbox.Store
+// and nothing about messages.
 package storeguard
 
 import (
@@ -22,31 +22,31 @@ const (
 	// pause is how long the breaker stays open before one call probes the
 	// outbox.
 	pause = time.Second
-	// minPatience and maxPatience bound the time for a call whose caller has
-	// another way, and usualTimes is how many times longer than an average
-	// insert it may take.
+	// minPatience and maxPatience bound the timeout of a call whose caller has an
+	// alternative, and usualTimes is how many times longer than an average insert it
+	// may take.
 	minPatience = 700 * time.Millisecond
 	maxPatience = 5 * time.Second
 	usualTimes  = 20
-	// probeTime is the time for a call that probes the outbox. Together with the
-	// pause it bounds how late the client uses an outbox that is back.
+	// probeTime is the timeout of a call that probes the outbox. Together with pause
+	// it bounds how late the client uses an outbox that works again.
 	probeTime = 1500 * time.Millisecond
 )
 
 // ErrOpen is the error of a call that the breaker blocks.
 var ErrOpen = errors.New("outbox does not answer: its last calls ran out of time")
 
-// Store is an outbox behind a circuit breaker. The breaker opens when calls run
-// out of time one after the other, and one call in a second probes the outbox
-// then. Errors that come in time do not open it. Calls that only read for
-// people, and transactions of callers, do not pass through it.
+// Store is an outbox behind a circuit breaker. The breaker opens after consecutive
+// calls that run out of time; then one call a second probes the outbox. Errors that
+// arrive in time do not open it. Calls that only read for display, and transactions
+// of callers, bypass it.
 type Store struct {
 	outbox.Store
 	circuit *gobreaker.TwoStepCircuitBreaker[struct{}]
 	changes *circuit.Changes
 
 	mu      sync.Mutex
-	average time.Duration // of inserts that ended or ran out of time; zero before the first
+	average time.Duration // average time of inserts; zero before the first
 }
 
 // New returns a guarded store. changed is called with each state change, in
@@ -72,8 +72,8 @@ func (s *Store) State() circuit.State {
 // works.
 func (s *Store) IsOpen() bool { return !s.changes.Closed() && s.State() == circuit.Open }
 
-// Patience returns how long an insert may take for a caller that has another
-// way: much longer than usual.
+// Patience returns the timeout of an insert whose caller has an alternative: much
+// longer than an average insert.
 func (s *Store) Patience() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,8 +94,8 @@ func (s *Store) learn(took time.Duration) {
 	s.average += (took - s.average) / 8
 }
 
-// call makes a call unless the breaker blocks it. Only a call that has run out of
-// its time is a failure: an error that comes in time holds up nobody.
+// call makes a call unless the breaker blocks it. Only a call that runs out of time
+// counts as a failure: an error that arrives in time delays nobody.
 func (s *Store) call(ctx context.Context, do func(context.Context) error) error {
 	probes := !s.changes.Closed()
 	done, err := s.circuit.Allow()
@@ -126,14 +126,14 @@ func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outb
 	return s.call(ctx, func(ctx context.Context) error {
 		began := time.Now()
 		err := s.Store.Insert(ctx, delay, records...)
-		if err == nil || ctx.Err() != nil { // otherwise patience would not grow with an outbox that became slow
+		if err == nil || ctx.Err() != nil { // or patience would not grow when the outbox becomes slow
 			s.learn(time.Since(began))
 		}
 		return err
 	})
 }
 
-// ask makes a call that has a result.
+// ask makes a call with a result.
 func ask[T any](ctx context.Context, s *Store, do func(context.Context) (T, error)) (result T, err error) {
 	err = s.call(ctx, func(ctx context.Context) (err error) {
 		result, err = do(ctx)

@@ -10,18 +10,17 @@ import (
 	"time"
 )
 
-// WithClock gives the server a clock of its own, which [Server.SetClock] moves.
-// It needs libfaketime; where that is not installed the test is skipped, with
-// POSTOFFICE_CI=1 it fails.
+// WithClock gives the server a separate clock, which [Server.SetClock] sets. It
+// needs libfaketime; if that is not installed, the test is skipped, or fails with
+// POSTOFFICE_CI=1.
 func WithClock() Option {
 	return func(o *options) { o.clock = true }
 }
 
-// SetClock moves the clock of a server that was started with [WithClock], so
-// that from now on it goes this much before that of the machine, or behind it if
-// negative. The server sees it at once, as it would see a step of the machine's
-// clock: only the time of day moves, not the clock by which it measures
-// timeouts. It may be called while the server is stopped.
+// SetClock sets the clock of a server that was started with [WithClock] to the
+// machine's time plus an offset. The server sees it at once, like a step of the
+// machine's clock: only the time of day changes, not the clock by which it measures
+// timeouts. SetClock may be called while the server is stopped.
 func (s *Server) SetClock(tb testing.TB, offset time.Duration) {
 	tb.Helper()
 	if !s.options.clock {
@@ -35,7 +34,7 @@ func (s *Server) SetClock(tb testing.TB, offset time.Duration) {
 func (s *Server) clockFile() string { return filepath.Join(s.directory.path, "clock") }
 
 func (s *Server) setClock(offset time.Duration) error {
-	// The server may read the file at any time, so it is replaced as a whole.
+	// The server may read the file at any time, so it is replaced atomically.
 	temporary := s.clockFile() + ".new"
 	if err := os.WriteFile(temporary, fmt.Appendf(nil, "%+f\n", offset.Seconds()), 0o644); err != nil {
 		return err
@@ -43,8 +42,7 @@ func (s *Server) setClock(offset time.Duration) error {
 	return os.Rename(temporary, s.clockFile())
 }
 
-// clockVariables returns the environment variables that put libfaketime before
-// the C library.
+// clockVariables returns the environment variables that preload libfaketime.
 func (s *Server) clockVariables() ([]string, error) {
 	library := s.engine.clockLibrary()
 	for _, pattern := range []string{"/usr/lib/*/faketime", "/usr/lib*/faketime", "/usr/local/lib/faketime"} {
@@ -64,8 +62,8 @@ func (s *Server) clockVariables() ([]string, error) {
 	return nil, &missingError{fmt.Sprintf("needs libfaketime: %s is not installed", library)}
 }
 
-// releaseClock removes the shared memory that libfaketime leaves behind when a
-// server is killed. A later process with the same ID would stumble over it.
+// releaseClock removes the shared memory of libfaketime after a server was killed. A
+// later process with the same ID would fail because of it.
 func releaseClock(data string) {
 	files, err := filepath.Glob(filepath.Join(data, "*.pid"))
 	if err != nil {
@@ -78,8 +76,8 @@ func releaseClock(data string) {
 		}
 		line, _, _ := strings.Cut(string(text), "\n")
 		if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil {
-			_ = os.Remove(fmt.Sprintf("/dev/shm/faketime_shm_%d", pid))     // mostly there is none
-			_ = os.Remove(fmt.Sprintf("/dev/shm/sem.faketime_sem_%d", pid)) // mostly there is none
+			_ = os.Remove(fmt.Sprintf("/dev/shm/faketime_shm_%d", pid))     // usually missing
+			_ = os.Remove(fmt.Sprintf("/dev/shm/sem.faketime_sem_%d", pid)) // usually missing
 		}
 	}
 }

@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// directoryPrefix begins the names of the directories of this package.
+// directoryPrefix is the prefix of the directories' names.
 const directoryPrefix = "postoffice-testdb-"
 
-// directory is the temporary directory of a server. An open lock on it tells
-// other processes that it is in use.
+// directory is the temporary directory of a server. A lock on it shows other
+// processes that it is in use.
 type directory struct {
 	path  string
-	owner *account // nil for the own user
+	owner *account // nil for the current user
 	lock  *os.File
 }
 
-// newDirectory makes a directory, after removing those that killed test
-// processes have left. If the tests run as root it belongs to the user of that
-// name, or else to nobody.
+// newDirectory creates a directory, after removing directories of killed test
+// processes. If the tests run as root, it belongs to the given user, or else to
+// nobody.
 func newDirectory(userName string) (*directory, error) {
 	removeLeftovers()
 	owner, err := serverUser(userName)
 	if err != nil {
 		return nil, err
 	}
-	// Servers tell their paths without links.
+	// Servers report paths without symbolic links.
 	parent, err := filepath.EvalSymlinks(os.TempDir())
 	if err != nil {
 		return nil, err
@@ -51,19 +51,19 @@ func (d *directory) data() string { return filepath.Join(d.path, "data") }
 func (d *directory) remove() error {
 	releaseClock(d.data())
 	err := os.RemoveAll(d.path)
-	_ = d.lock.Close() // of a directory that was only read
+	_ = d.lock.Close() // the directory was only read
 	return err
 }
 
-// removeLeftovers removes the directories whose process has ended. What cannot
-// be removed, such as that of another user, is left.
+// removeLeftovers removes the directories of processes that have ended. Directories
+// that cannot be removed, for example another user's, are left.
 func removeLeftovers() {
 	paths, err := filepath.Glob(filepath.Join(os.TempDir(), directoryPrefix+"*"))
 	if err != nil {
 		return
 	}
 	for _, path := range paths {
-		// A new one may not have its lock yet.
+		// A new directory may not be locked yet.
 		if info, err := os.Stat(path); err != nil || time.Since(info.ModTime()) < time.Minute {
 			continue
 		}

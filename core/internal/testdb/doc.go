@@ -1,8 +1,7 @@
-// Package testdb runs private database servers for tests: PostgreSQL and
-// MariaDB, from the programs that are installed on the machine. A server
-// listens on a port of 127.0.0.1 alone, keeps its data in a temporary directory
-// of its own, and makes commits as durable as in production, so a test may
-// crash it.
+// Package testdb runs private database servers for tests: PostgreSQL and MariaDB,
+// from the programs installed on the machine. A server listens on a port of
+// 127.0.0.1, keeps its data in a separate temporary directory, and makes commits as
+// durable as in production, so a test may crash it.
 //
 //	func TestMain(m *testing.M) { os.Exit(testdb.Main(m)) }
 //
@@ -13,19 +12,19 @@
 //
 // # Servers
 //
-// [Postgres] and [MariaDB] return the server that all tests of the process
-// share; each test makes databases of its own with [Server.Create]. A shared
-// server cannot be stopped by a test. [NewPostgres] and [NewMariaDB] start a
-// server for one test, which takes about a second; it can be killed, stopped
-// and started again, and [WithClock] gives it a clock that the test moves.
+// [Postgres] and [MariaDB] return the server that all tests of the process share;
+// each test creates its own databases with [Server.Create]. A test cannot stop a
+// shared server. [NewPostgres] and [NewMariaDB] start a server for one test, which
+// takes about a second; it can be killed, stopped and started again, and [WithClock]
+// gives it a clock that the test sets.
 //
-// [NewPostgresPair] starts a primary and its standby, whose roles a test exchanges,
-// and [NewGalera] a cluster of MariaDB. [NewPgBouncer] starts a connection pooler
-// in front of a PostgreSQL database, and [NewProxy] a load balancer that leads to
-// other servers when a test says so.
+// [NewPostgresPair] starts a primary and its standby, whose roles a test can
+// exchange, and [NewGalera] a cluster of MariaDB. [NewPgBouncer] starts a connection
+// pooler in front of a PostgreSQL database, and [NewProxy] a load balancer whose
+// targets a test can change.
 //
-// A test is skipped where its database is not installed. With the environment
-// variable POSTOFFICE_CI=1 it fails instead.
+// A test is skipped if its database is not installed. With the environment variable
+// POSTOFFICE_CI=1 it fails instead.
 //
 // # Running servers
 //
@@ -35,17 +34,17 @@
 //
 // # Processes
 //
-// PostgreSQL refuses to run as root, so tests that run as root start the
-// servers as the user postgres or mysql, or else as nobody. On Linux the
-// servers die with the process that started them, however that ends; the
-// directory that is then left over is removed by a later run.
+// PostgreSQL refuses to run as root, so tests that run as root start the servers as
+// the user postgres or mysql, or else as nobody. On Linux the servers die with the
+// process that started them, however that ends; a later run removes the directory
+// that is left.
 //
 // While a server runs, one goroutine waits for its end. With goleak, write
 //
 //	func TestMain(m *testing.M) { goleak.VerifyTestMain(testdb.Runner{M: m}) }
 //
-// which checks after the shared servers have stopped. A check per test needs
-// goleak.IgnoreAnyFunction([Goroutine]), if the test uses a shared server.
+// which checks after the shared servers have stopped. A check in each test needs
+// goleak.IgnoreAnyFunction([Goroutine]) if the test uses a shared server.
 //
 // Servers must not be started or stopped in a bubble of testing/synctest.
 package testdb

@@ -12,21 +12,22 @@ import (
 	"testing"
 )
 
-// Galera is a cluster of MariaDB servers, each of which takes writes. Its methods
-// must not be called concurrently.
+// Galera is a cluster of MariaDB servers that all accept writes. Its methods must
+// not be called concurrently.
 type Galera struct {
 	// Nodes are the servers. They can be killed, paused and started again; Start
-	// joins the cluster, by a state transfer if the node has missed anything.
+	// joins the cluster, with a state transfer if the node has missed changes.
 	Nodes     []*Server
 	databases int
 }
 
-// galeraUUID is the state's, whose last part is the number of a node for its own.
+// galeraUUID is the UUID of the state. With the number of a node in its last part it
+// is the node's.
 const galeraUUID = "5bf976d7-ea34-11f1-aea2-%012d"
 
-// NewGalera starts a cluster of so many nodes for one test, which takes about four
-// seconds, and removes it when the test ends. Where MariaDB, its Galera library or
-// rsync is not installed the test is skipped; with POSTOFFICE_CI=1 it fails.
+// NewGalera starts a cluster for one test, which takes about four seconds, and
+// removes it when the test ends. If MariaDB, its Galera library or rsync is not
+// installed, the test is skipped, or fails with POSTOFFICE_CI=1.
 func NewGalera(tb testing.TB, nodes int, options ...Option) *Galera {
 	tb.Helper()
 	library, err := galeraLibrary()
@@ -45,7 +46,7 @@ func NewGalera(tb testing.TB, nodes int, options ...Option) *Galera {
 	g := &Galera{Nodes: make([]*Server, nodes)}
 	errs := make([]error, nodes)
 	var starting sync.WaitGroup
-	// They wait for each other.
+	// The nodes wait for each other.
 	for i := range nodes {
 		starting.Go(func() {
 			o := newOptions(options)
@@ -80,10 +81,10 @@ func NewGalera(tb testing.TB, nodes int, options ...Option) *Galera {
 	return g
 }
 
-// local is an address on 127.0.0.1.
+// local returns an address on 127.0.0.1.
 func local(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
 
-// galeraLibrary finds the library that replicates.
+// galeraLibrary finds the replication library.
 func galeraLibrary() (string, error) {
 	for _, pattern := range []string{"/usr/lib/galera*/libgalera_smm.so", "/usr/lib64/galera*/libgalera_smm.so"} {
 		found, err := filepath.Glob(pattern)
@@ -97,7 +98,7 @@ func galeraLibrary() (string, error) {
 	return "", &missingError{"needs Galera: libgalera_smm.so is not installed"}
 }
 
-// galeraNode are the settings of a node that others reach at a port.
+// galeraNode returns the settings of a node whose replication uses a port.
 func galeraNode(ctx context.Context, library, cluster string, port int) ([][2]string, error) {
 	transfer, err := freePort(ctx)
 	if err != nil {
@@ -107,8 +108,8 @@ func galeraNode(ctx context.Context, library, cluster string, port int) ([][2]st
 	if err != nil {
 		return nil, err
 	}
-	// A node that is gone is noticed after a second instead of five, and a statement
-	// that waits by wsrep_sync_wait meanwhile is given up after two instead of 30.
+	// A lost node is noticed after one second instead of five, and a statement that
+	// waits by wsrep_sync_wait fails after two seconds instead of 30.
 	provider := fmt.Sprintf("base_host=127.0.0.1;base_port=%d;gmcast.listen_addr=tcp://127.0.0.1:%d;ist.recv_addr=127.0.0.1:%d;"+
 		"gcache.size=16M;evs.keepalive_period=PT0.2S;evs.inactive_check_period=PT0.2S;evs.suspect_timeout=PT1S;"+
 		"evs.inactive_timeout=PT3S;evs.install_timeout=PT3S;repl.causal_read_timeout=PT2S", port, port, increment)
@@ -126,8 +127,8 @@ func galeraNode(ctx context.Context, library, cluster string, port int) ([][2]st
 	}, nil
 }
 
-// galeraTemplate makes the data with which every node begins, and returns their
-// directory: those of a cluster of one node that was shut down.
+// galeraTemplate creates the initial data of all nodes and returns their directory:
+// the data of a cluster with one node that was shut down.
 func galeraTemplate(tb testing.TB, library string) string {
 	tb.Helper()
 	port, err := freePort(tb.Context())
@@ -141,13 +142,13 @@ func galeraTemplate(tb testing.TB, library string) string {
 	server := newOwn(tb, mariadb{}, []Option{func(o *options) { o.settings = settings }})
 	server.Stop(tb)
 	for _, file := range []string{"galera.cache", "gvwstate.dat"} {
-		_ = os.Remove(filepath.Join(server.directory.data(), file)) // a node makes its own
+		_ = os.Remove(filepath.Join(server.directory.data(), file)) // a node creates its own
 	}
 	return server.directory.data()
 }
 
-// galeraView is what a node notes of the cluster of which it is a part, so that
-// nodes that have lost power find each other again, with nothing to transfer.
+// galeraView returns a node's record of its cluster, so that the nodes find each
+// other like after a power failure, without a state transfer.
 func galeraView(node, nodes int) string {
 	var view strings.Builder
 	fmt.Fprintf(&view, "my_uuid: "+galeraUUID+"\n#vwbeg\nview_id: 3 "+galeraUUID+" 1\nbootstrap: 0\n", node+1, 1)
@@ -158,7 +159,7 @@ func galeraView(node, nodes int) string {
 	return view.String()
 }
 
-// write writes a file of the data directory that belongs to who runs the server.
+// write writes a file of the data directory, owned by the user of the server.
 func (s *Server) write(name, text string) error {
 	path := filepath.Join(s.directory.data(), name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil || s.directory.owner == nil {
@@ -167,8 +168,8 @@ func (s *Server) write(name, text string) error {
 	return os.Chown(path, int(s.directory.owner.Uid), int(s.directory.owner.Gid))
 }
 
-// discardAll is discard for a server that may have helpers at work, such as those
-// of a state transfer.
+// discardAll is discard for a server that may have running child processes, such as
+// those of a state transfer.
 func (s *Server) discardAll() error {
 	s.mutex.Lock()
 	var err error
@@ -179,8 +180,8 @@ func (s *Server) discardAll() error {
 	return errors.Join(err, s.discard())
 }
 
-// Create makes an empty database on all nodes and returns its data source names, a
-// node's each. It is removed with the cluster.
+// Create creates an empty database on all nodes and returns its data source names,
+// one for each node. It is removed with the cluster.
 func (g *Galera) Create(tb testing.TB) []string {
 	tb.Helper()
 	g.databases++
@@ -199,7 +200,7 @@ func (g *Galera) Create(tb testing.TB) []string {
 	return dsns
 }
 
-// Addresses are those of the nodes, for [NewProxy].
+// Addresses returns the addresses of the nodes, for [NewProxy].
 func (g *Galera) Addresses() []string {
 	list := make([]string, len(g.Nodes))
 	for i, node := range g.Nodes {
@@ -208,8 +209,8 @@ func (g *Galera) Addresses() []string {
 	return list
 }
 
-// AwaitSize waits until each node that runs, is not isolated and has a quorum sees
-// so many nodes and is in step with them.
+// AwaitSize waits until each node that is running, not isolated and has a quorum
+// sees size nodes and is in step with them.
 func (g *Galera) AwaitSize(tb testing.TB, size int) {
 	tb.Helper()
 	for _, node := range g.Nodes {
@@ -222,8 +223,8 @@ func (g *Galera) AwaitSize(tb testing.TB, size int) {
 	}
 }
 
-// awaitStatus waits until a status variable of a node has a value. A node without
-// a quorum answers this as well.
+// awaitStatus waits until a status variable of a node has a value. A node without a
+// quorum can be queried, too.
 func (g *Galera) awaitStatus(tb testing.TB, node *Server, name, want string) {
 	tb.Helper()
 	query := "SELECT variable_value FROM information_schema.global_status WHERE variable_name = '" + name + "'"
@@ -232,9 +233,9 @@ func (g *Galera) awaitStatus(tb testing.TB, node *Server, name, want string) {
 	}
 }
 
-// Isolate cuts a node off from the others, as a network does that is partitioned,
-// and waits until it and the others have noticed. Clients reach it, and it refuses
-// their statements.
+// Isolate disconnects a node from the others, like a network partition, and waits
+// until all have noticed. Clients can connect to the node, and it rejects their
+// statements.
 func (g *Galera) Isolate(tb testing.TB, node *Server) {
 	tb.Helper()
 	g.provide(tb, node, "gmcast.isolate=1")
@@ -250,14 +251,14 @@ func (g *Galera) Isolate(tb testing.TB, node *Server) {
 	}
 }
 
-// Reconnect ends Isolate and waits until the node is in step again.
+// Reconnect undoes Isolate and waits until the node is in step again.
 func (g *Galera) Reconnect(tb testing.TB, node *Server) {
 	tb.Helper()
 	g.provide(tb, node, "gmcast.isolate=0")
 	g.awaitStatus(tb, node, "wsrep_ready", "ON")
 }
 
-// Bootstrap makes a cluster of a node that has lost the quorum. Others that run
+// Bootstrap makes a node that has lost the quorum a new cluster. Other running nodes
 // join it.
 func (g *Galera) Bootstrap(tb testing.TB, node *Server) {
 	tb.Helper()
@@ -265,7 +266,7 @@ func (g *Galera) Bootstrap(tb testing.TB, node *Server) {
 	g.awaitStatus(tb, node, "wsrep_ready", "ON")
 }
 
-// AwaitNoQuorum waits until a node knows that it has no quorum.
+// AwaitNoQuorum waits until a node has noticed that it has no quorum.
 func (g *Galera) AwaitNoQuorum(tb testing.TB, node *Server) {
 	tb.Helper()
 	g.awaitStatus(tb, node, "wsrep_ready", "OFF")

@@ -9,19 +9,18 @@ import (
 	"testing"
 )
 
-// Runner runs a package's tests like [Main], for what takes a value with a Run
-// method, such as goleak.VerifyTestMain.
+// Runner runs a package's tests like [Main], for functions that take a value with a
+// method Run, such as goleak.VerifyTestMain.
 type Runner struct{ M *testing.M }
 
 // Run calls [Main].
 func (r Runner) Run() int { return Main(r.M) }
 
-// usesMain tells that somebody will stop the shared servers.
+// usesMain means that Main will stop the shared servers.
 var usesMain atomic.Bool
 
-// Main runs a package's tests, stops the servers that they have shared, and
-// returns the exit code. Call it from TestMain, in every package that uses
-// [Postgres] or [MariaDB]:
+// Main runs a package's tests, stops the shared servers, and returns the exit code.
+// Call it from TestMain in every package that uses [Postgres] or [MariaDB]:
 //
 //	func TestMain(m *testing.M) { os.Exit(testdb.Main(m)) }
 func Main(m *testing.M) int {
@@ -36,7 +35,7 @@ func Main(m *testing.M) int {
 	return code
 }
 
-// shared is a server that is started when it is first asked for.
+// shared is a server that is started on first use.
 type shared struct {
 	engine engine
 
@@ -72,17 +71,17 @@ func (s *shared) discard() error {
 	return s.server.discard()
 }
 
-// Postgres returns the PostgreSQL server that the tests of this process share.
-// It is started on first use and stopped by [Main]. Where PostgreSQL is not
-// installed the test is skipped; with POSTOFFICE_CI=1 it fails.
+// Postgres returns the PostgreSQL server that the tests of this process share. It is
+// started on first use and stopped by [Main]. If PostgreSQL is not installed, the
+// test is skipped, or fails with POSTOFFICE_CI=1.
 func Postgres(tb testing.TB) *Server {
 	tb.Helper()
 	return sharedPostgres.get(tb)
 }
 
-// MariaDB returns the MariaDB server that the tests of this process share. It
-// is started on first use and stopped by [Main]. Where MariaDB is not installed
-// the test is skipped; with POSTOFFICE_CI=1 it fails.
+// MariaDB returns the MariaDB server that the tests of this process share. It is
+// started on first use and stopped by [Main]. If MariaDB is not installed, the test
+// is skipped, or fails with POSTOFFICE_CI=1.
 func MariaDB(tb testing.TB) *Server {
 	tb.Helper()
 	return sharedMariaDB.get(tb)
@@ -93,8 +92,8 @@ type missingError struct{ what string }
 
 func (e *missingError) Error() string { return e.what }
 
-// need ends the test if there is an error: it is skipped if that says that
-// something is not installed, unless POSTOFFICE_CI=1.
+// need ends the test after an error. If something is not installed, the test is
+// skipped, unless POSTOFFICE_CI=1.
 func need(tb testing.TB, err error) {
 	tb.Helper()
 	var missing *missingError
@@ -103,7 +102,7 @@ func need(tb testing.TB, err error) {
 	case !errors.As(err, &missing):
 		tb.Fatalf("testdb: %v", err)
 	case os.Getenv("POSTOFFICE_CI") == "1":
-		tb.Fatalf("testdb: %v; with POSTOFFICE_CI=1 it must be there", err)
+		tb.Fatalf("testdb: %v; with POSTOFFICE_CI=1 it must be installed", err)
 	default:
 		tb.Skipf("testdb: %v", err)
 	}

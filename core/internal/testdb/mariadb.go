@@ -21,13 +21,13 @@ func (mariadb) find() (programs, error) {
 	if err != nil {
 		return programs{}, err
 	}
-	// The path of an ordinary user has no sbin.
+	// An ordinary user's path does not contain sbin.
 	serve, err := program("mariadbd", "/usr/sbin", "/usr/local/sbin")
 	return programs{initialise: initialise, serve: serve}, err
 }
 
-// redoLog is small, because a start reads it and a new directory is filled with
-// it.
+// redoLog is small, because it is read on start and written when a directory is
+// created.
 const redoLog = "--innodb-log-file-size=16M"
 
 func (mariadb) initialise(data string) []string {
@@ -40,12 +40,12 @@ func (mariadb) serve(data string, port int) []string {
 	return []string{
 		"--no-defaults",
 		"--datadir=" + data,
-		// That of the machine is shared with other servers, and their
+		// The machine's temporary directory is shared with other servers, and their
 		// temporary tables have the same names.
 		"--tmpdir=" + data,
 		"--bind-address=127.0.0.1",
 		"--port=" + strconv.Itoa(port),
-		// The names of sockets are short, so this one is relative to the data.
+		// The path of a socket must be short, so it is relative to the data.
 		"--socket=socket",
 		"--pid-file=server.pid",
 		"--skip-name-resolve",
@@ -73,8 +73,8 @@ func (mariadb) dataDirectory(ctx context.Context, db *sql.DB) (string, error) {
 	return directory, err
 }
 
-// drop ends the connections to the database first: one with an open
-// transaction would hold the statement up.
+// drop ends the connections to the database first: one with an open transaction
+// would block the statement.
 func (m mariadb) drop(ctx context.Context, db *sql.DB, database string) error {
 	connections, err := m.connections(ctx, db, database)
 	if err != nil {
@@ -110,7 +110,7 @@ func (mariadb) connections(ctx context.Context, db *sql.DB, database string) (id
 
 func (mariadb) release(context.Context, string) {}
 
-// clockLibrary is the variant for programs with threads.
+// clockLibrary returns the variant for programs with threads.
 func (mariadb) clockLibrary() string { return "libfaketimeMT.so.1" }
 
 func (mariadb) signals() signals {

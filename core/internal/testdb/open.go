@@ -8,11 +8,11 @@ import (
 	_ "github.com/lib/pq" // the driver "postgres"
 )
 
-// Open opens a database by what [Server.Create] returned. It is for a child
-// process of a test, which knows nothing but that string: it needs no server of
-// its own and no testing.TB. Options may follow the string of a MariaDB
-// database, as in dsn+"?parseTime=true". The driver is lib/pq for PostgreSQL, and
-// that of MariaDB logs nothing.
+// Open opens a database by the result of [Server.Create]. It is for a child process
+// of a test, which has nothing but that string: Open needs no server and no
+// testing.TB. Options may follow the string of a MariaDB database, as in
+// dsn+"?parseTime=true". The driver is lib/pq for PostgreSQL; that of MariaDB logs
+// nothing.
 func Open(dsn string) (*sql.DB, error) {
 	if strings.HasPrefix(dsn, "postgres://") {
 		return sql.Open("postgres", dsn)

@@ -16,26 +16,26 @@ import (
 type Replication int
 
 const (
-	// Asynchronous commits wait for the primary alone. What it has not sent yet
-	// is lost with it.
+	// Asynchronous commits do not wait for the standby. Changes that the primary has
+	// not sent are lost with it.
 	Asynchronous Replication = iota
-	// Synchronous commits wait until the standby has flushed them to its disk,
-	// for as long as it is away.
+	// Synchronous commits wait until the standby has flushed them to its disk, also
+	// while it is unavailable.
 	Synchronous
 )
 
 // PostgresPair is a PostgreSQL primary and its standby, by streaming replication.
 // Its methods must not be called concurrently.
 type PostgresPair struct {
-	// Primary takes writes, Standby only reads. Promote exchanges them.
+	// Primary accepts writes, Standby is read-only. Promote exchanges them.
 	Primary, Standby *Server
 	replication      Replication
 	copyProgram      string
 }
 
 // NewPostgresPair starts two servers for one test, which takes about two seconds,
-// and removes them when the test ends. Where PostgreSQL is not installed the test
-// is skipped; with POSTOFFICE_CI=1 it fails.
+// and removes them when the test ends. If PostgreSQL is not installed, the test is
+// skipped, or fails with POSTOFFICE_CI=1.
 func NewPostgresPair(tb testing.TB, replication Replication, options ...Option) *PostgresPair {
 	tb.Helper()
 	p := &PostgresPair{replication: replication}
@@ -50,12 +50,13 @@ func NewPostgresPair(tb testing.TB, replication Replication, options ...Option) 
 	return p
 }
 
-// withData has a server start on data that a function makes.
+// withData makes a server start with data created by a function.
 func withData(initialise func(context.Context, *Server) error) Option {
 	return func(o *options) { o.initialise = initialise }
 }
 
-// copyOf returns what makes a standby's data directory from a running server.
+// copyOf returns a function that creates a standby's data directory from a running
+// server.
 func (p *PostgresPair) copyOf(primary *Server) func(context.Context, *Server) error {
 	return func(ctx context.Context, standby *Server) error {
 		return standby.run(ctx, p.copyProgram, "--dbname="+primary.engine.dsn(primary.port, ""),
@@ -63,7 +64,7 @@ func (p *PostgresPair) copyOf(primary *Server) func(context.Context, *Server) er
 	}
 }
 
-// Create makes an empty database on both servers and returns its data source name
+// Create creates an empty database on both servers and returns its data source name
 // on the primary. It is removed with the servers.
 func (p *PostgresPair) Create(tb testing.TB) string {
 	tb.Helper()
@@ -78,21 +79,21 @@ func (p *PostgresPair) Create(tb testing.TB) string {
 	return p.Primary.engine.dsn(p.Primary.port, name)
 }
 
-// Promote makes a primary of the standby and exchanges Primary and Standby. The
-// old primary is left alone: a test has ended it before, or has two primaries. The
-// new one waits for no standby until Rejoin.
+// Promote promotes the standby and exchanges Primary and Standby. It does not stop
+// the old primary: the test has stopped it before, or has two primaries. Commits on
+// the new primary wait for no standby until Rejoin.
 func (p *PostgresPair) Promote(tb testing.TB) {
 	tb.Helper()
-	// pg_promote waits until it is done.
+	// pg_promote waits for its completion.
 	if err := command(tb.Context(), p.Standby, "SELECT pg_promote()"); err != nil {
 		tb.Fatalf("testdb: promoting the standby: %v", err)
 	}
 	p.Primary, p.Standby = p.Standby, p.Primary
 }
 
-// Switch exchanges the roles in an orderly way, and leaves the connections to the
-// old primary open: that is made read-only, and when the standby has caught up it is
-// promoted.
+// Switch exchanges the roles in a controlled way and keeps the connections to the
+// old primary open: the primary is made read-only, and the standby is promoted when
+// it has caught up.
 func (p *PostgresPair) Switch(tb testing.TB) {
 	tb.Helper()
 	for _, statement := range []string{"ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"} {
@@ -106,8 +107,8 @@ func (p *PostgresPair) Switch(tb testing.TB) {
 	p.Promote(tb)
 }
 
-// Rejoin starts the server that was the primary before Promote as the standby of
-// the new one, on a copy of its data. It ends the server first if that runs.
+// Rejoin starts the former primary as the standby of the new one, on a copy of its
+// data. It ends the server first if it is running.
 func (p *PostgresPair) Rejoin(tb testing.TB) {
 	tb.Helper()
 	if p.Standby.Pid() != 0 {
@@ -128,8 +129,8 @@ func (p *PostgresPair) Rejoin(tb testing.TB) {
 	}
 }
 
-// replicate waits until the standby follows the primary, and has commits wait for
-// it if they are to.
+// replicate waits until the standby follows the primary, and makes commits wait for
+// it if replication is synchronous.
 func (p *PostgresPair) replicate(ctx context.Context) error {
 	if p.replication == Synchronous {
 		for _, statement := range []string{"ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"} {
@@ -142,17 +143,17 @@ func (p *PostgresPair) replicate(ctx context.Context) error {
 	return p.await(ctx, "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming')")
 }
 
-// caughtUp waits until the standby has replayed what the primary has committed.
+// caughtUp waits until the standby has replayed the commits of the primary.
 func (p *PostgresPair) caughtUp(ctx context.Context) error {
 	return p.await(ctx, "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn())")
 }
 
-// await waits until a query of the primary answers true.
+// await waits until a query of the primary returns true.
 func (p *PostgresPair) await(ctx context.Context, query string) error {
 	return awaitAnswer(ctx, p.Primary, query, "true")
 }
 
-// command executes a statement on a connection of its own.
+// command executes a statement on a separate connection.
 func command(ctx context.Context, server *Server, statement string) error {
 	return connected(ctx, server, func(ctx context.Context, db *sql.DB) error {
 		_, err := db.ExecContext(ctx, statement)
@@ -160,7 +161,7 @@ func command(ctx context.Context, server *Server, statement string) error {
 	})
 }
 
-// awaitAnswer waits until a query for one value answers as wanted.
+// awaitAnswer waits until a query for one value returns the wanted one.
 func awaitAnswer(ctx context.Context, server *Server, query, want string) error {
 	return connected(ctx, server, func(ctx context.Context, db *sql.DB) error {
 		ticker := time.NewTicker(pollInterval)
@@ -180,7 +181,7 @@ func awaitAnswer(ctx context.Context, server *Server, query, want string) error 
 	})
 }
 
-// connected calls a function with a database of the server's that is always there.
+// connected calls a function with the server's database that always exists.
 func connected(ctx context.Context, server *Server, call func(context.Context, *sql.DB) error) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -13,19 +13,19 @@ import (
 	"time"
 )
 
-// PgBouncer is [NewPgBouncer] with one connection to the server, so that what a
-// client leaves in a session is there for others.
+// PgBouncer is [NewPgBouncer] with one connection to the server, so that other
+// clients see what a client leaves in a session.
 func PgBouncer(tb testing.TB, dsn string) string {
 	tb.Helper()
 	return NewPgBouncer(tb, dsn, 1)
 }
 
-// NewPgBouncer starts a connection pooler for one test, in front of a database
-// that [Server.Create] of a PostgreSQL server returned, perhaps through a [Proxy],
-// and returns the data source name by which it is reached. The pooler gives each
-// transaction one of its connections to the server: the mode "transaction". It
-// knows nothing of prepared statements. It ends with the test. Where PgBouncer is
-// not installed the test is skipped; with POSTOFFICE_CI=1 it fails.
+// NewPgBouncer starts a connection pooler for one test, in front of a database that
+// [Server.Create] of a PostgreSQL server returned, possibly through a [Proxy], and
+// returns the data source name of the database through the pooler. The pooler
+// assigns a connection to each transaction (mode "transaction") and does not support
+// prepared statements. It ends with the test. If PgBouncer is not installed, the
+// test is skipped, or fails with POSTOFFICE_CI=1.
 func NewPgBouncer(tb testing.TB, dsn string, connections int) string {
 	tb.Helper()
 	pooled, stop, err := startPgBouncer(tb.Context(), dsn, connections)
@@ -38,9 +38,9 @@ func NewPgBouncer(tb testing.TB, dsn string, connections int) string {
 	return pooled
 }
 
-// pgBouncer is the pooler's configuration: the port of the server, its own port,
-// the file of users, the number of its connections, and more settings. It tries a
-// server that was away again after a second instead of 15.
+// pgBouncer is the pooler's configuration: the port of the server, its own port, the
+// file of users, the number of its connections, and more settings. It tries an
+// unavailable server again after one second instead of 15.
 const pgBouncer = `[databases]
 * = host=127.0.0.1 port=%s
 [pgbouncer]
@@ -57,8 +57,7 @@ ignore_startup_parameters = extra_float_digits
 %s
 `
 
-// unprepared has newer versions, of which the older ones know no better, leave
-// prepared statements alone.
+// unprepared makes newer versions ignore prepared statements, as older ones do.
 const unprepared = "max_prepared_statements = 0"
 
 func startPgBouncer(ctx context.Context, dsn string, connections int) (pooled string, stop func() error, err error) {
@@ -70,7 +69,7 @@ func startPgBouncer(ctx context.Context, dsn string, connections int) (pooled st
 	if err != nil {
 		return "", nil, err
 	}
-	// It refuses to run as root.
+	// PgBouncer refuses to run as root.
 	dir, err := newDirectory(postgres{}.user())
 	if err != nil {
 		return "", nil, err

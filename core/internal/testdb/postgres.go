@@ -19,7 +19,8 @@ func (postgres) name() string { return "PostgreSQL" }
 func (postgres) user() string { return "postgres" }
 
 func (postgres) find() (programs, error) {
-	// Debian keeps the programs of each version off the path.
+	// Debian installs the programs of each version in a directory that is not on the
+	// path.
 	const debian = "/usr/lib/postgresql/*/bin"
 	initialise, err := program("initdb", debian)
 	if err != nil {
@@ -47,7 +48,7 @@ func (e postgres) serve(data string, port int) []string {
 		{"full_page_writes", "on"},
 		{"shared_buffers", "32MB"},
 		{"max_wal_size", "256MB"},
-		// Segments are files of the data directory, so a kill leaves none.
+		// Segments are files in the data directory, so a kill leaves none behind.
 		{"dynamic_shared_memory_type", "mmap"},
 	} {
 		arguments = append(arguments, e.setting(setting[0], setting[1]))
@@ -82,9 +83,9 @@ func (postgres) drop(ctx context.Context, db *sql.DB, database string) error {
 	return err
 }
 
-// release removes the segment of System V shared memory by which PostgreSQL
-// knows that no other server uses its data. Only a start on these data would
-// do it otherwise.
+// release removes the segment of System V shared memory by which PostgreSQL detects
+// another server on its data. Otherwise it stays until a server starts on these data
+// again.
 func (postgres) release(ctx context.Context, data string) {
 	file, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
 	if err != nil {
@@ -96,16 +97,16 @@ func (postgres) release(ctx context.Context, data string) {
 		return
 	}
 	if ids := strings.Fields(lines[6]); len(ids) == 2 {
-		// A segment that stays does no harm, it has 56 bytes.
+		// A segment of 56 bytes that stays does no harm.
 		_ = exec.CommandContext(ctx, "ipcrm", "--shmem-id", ids[1]).Run()
 	}
 }
 
-// clockLibrary is the variant for programs without threads.
+// clockLibrary returns the variant for programs without threads.
 func (postgres) clockLibrary() string { return "libfaketime.so.1" }
 
 func (postgres) signals() signals {
-	// A "fast" and an "immediate" shutdown. The children of a server that is
-	// killed see that later, and it leaves shared memory behind.
+	// A "fast" and an "immediate" shutdown. After SIGKILL, child processes would
+	// notice later, and shared memory would stay.
 	return signals{orderly: syscall.SIGINT, discard: syscall.SIGQUIT}
 }

@@ -17,19 +17,18 @@ import (
 const Goroutine = "github.com/postoffice-go/postoffice/core/internal/testdb.(*process).supervise"
 
 // process is a running or ended program. The methods running and output may be
-// called on nil, which has not run.
+// called on nil, which means never started.
 type process struct {
 	command *exec.Cmd
 	log     string
-	offset  int64 // where its part of the log begins
+	offset  int64 // the beginning of its part of the log
 
 	done chan struct{} // closed when it has ended
-	err  error         // how, if not well; set before done is closed
+	err  error         // its error, if any; set before done is closed
 }
 
-// launch starts a program as the user to whom the directory belongs. What it
-// prints is appended to a log file. On Linux it gets the signal when this process
-// ends.
+// launch starts a program as the owner of the directory. Its output is appended to a
+// log file. On Linux it gets the signal when this process ends.
 func launch(dir *directory, death syscall.Signal, log string, variables []string, program string, arguments ...string) (_ *process, err error) {
 	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -40,7 +39,7 @@ func launch(dir *directory, death syscall.Signal, log string, variables []string
 	if err != nil {
 		return nil, err
 	}
-	// The program's life is no context's.
+	// The program must not end with a context.
 	command := exec.CommandContext(context.Background(), program, arguments...)
 	command.Dir = dir.path
 	command.Env = variables
@@ -55,9 +54,9 @@ func launch(dir *directory, death syscall.Signal, log string, variables []string
 	return p, nil
 }
 
-// supervise starts the program and waits for its end. Linux ends a program when
-// the thread that has started it ends, so the goroutine keeps its thread as long
-// as that.
+// supervise starts the program and waits for its end. Linux sends the death signal
+// when the thread that started the program ends, so the goroutine keeps its thread
+// until then.
 func (p *process) supervise(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -84,7 +83,7 @@ func (p *process) running() bool {
 	}
 }
 
-// output returns the end of what the program has printed.
+// output returns the end of the program's output.
 func (p *process) output() string {
 	if p == nil {
 		return ""
@@ -92,22 +91,22 @@ func (p *process) output() string {
 	return tail(p.log, p.offset)
 }
 
-// says tells whether the program has printed a text lately.
+// says reports whether the program has recently printed a text.
 func (p *process) says(text string) bool { return strings.Contains(p.output(), text) }
 
-// kill ends the program at once and waits for that.
+// kill kills the program and waits for its end.
 func (p *process) kill() {
-	_ = p.command.Process.Kill() // it fails if the program has ended
+	_ = p.command.Process.Kill() // fails if the program has ended
 	<-p.done
 }
 
-// end asks the program to end and waits for it. It is killed when the context
-// ends.
+// end asks the program to end and waits for it. When the context ends, the program
+// is killed.
 func (p *process) end(ctx context.Context, signal syscall.Signal) error {
 	if err := p.command.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	proceed(p.pid()) // it may be paused
+	proceed(p.pid()) // the program may be paused
 	select {
 	case <-p.done:
 		return nil
@@ -117,8 +116,7 @@ func (p *process) end(ctx context.Context, signal syscall.Signal) error {
 	}
 }
 
-// killAll ends the program and its descendants at once and waits until they
-// are gone.
+// killAll kills the program and its descendants and waits for their end.
 func (p *process) killAll() error {
 	doomed, err := p.freeze()
 	if err != nil {
@@ -130,7 +128,7 @@ func (p *process) killAll() error {
 	p.kill()
 	return awaitTable(func(table map[int]entry) bool {
 		for _, pid := range doomed {
-			// A zombie waits for its new parent and holds nothing.
+			// A zombie waits for its new parent and holds no resources.
 			if entry, found := table[pid]; found && entry.state != 'Z' {
 				return false
 			}
@@ -139,9 +137,9 @@ func (p *process) killAll() error {
 	})
 }
 
-// freeze stops the program and returns its descendants. A stopped process makes
-// no more children. They would not be found by their process group: each makes
-// its own.
+// freeze stops the program and returns its descendants. A stopped process creates no
+// more children. The process group does not identify them, because each creates its
+// own.
 func (p *process) freeze() (children []int, err error) {
 	pause(p.pid())
 	err = awaitTable(func(table map[int]entry) bool {
@@ -160,7 +158,7 @@ func (p *process) pauseAll() error {
 	return err
 }
 
-// continueAll has the program and its descendants go on.
+// continueAll continues the program and its descendants.
 func (p *process) continueAll() error {
 	table, err := processTable()
 	for _, pid := range append(descendants(table, p.pid()), p.pid()) {
@@ -187,13 +185,13 @@ func awaitTable(condition func(map[int]entry) bool) error {
 	}
 }
 
-// entry is what the process table says of a process.
+// entry is a process in the process table.
 type entry struct {
 	parent int
-	state  byte // as ps has it: T is stopped, Z is a zombie
+	state  byte // as in ps: T is stopped, Z is a zombie
 }
 
-// descendants returns the children of a process, theirs and so on.
+// descendants returns the direct and indirect children of a process.
 func descendants(table map[int]entry, ancestor int) []int {
 	var found []int
 	for pid, entry := range table {

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// attributes make a program run as a user, nil for the own one, and get a signal
-// when the thread that starts it ends.
+// attributes make a program run as a user, or the current one for nil, and get a
+// signal when the thread that starts it ends.
 func attributes(user *account, death syscall.Signal) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: user, Pdeathsig: death}
 }
@@ -30,7 +30,7 @@ func processTable() (map[int]entry, error) {
 		if err != nil {
 			continue // the process has ended
 		}
-		// PID (NAME) STATE PARENT …, where the name may have anything in it.
+		// PID (NAME) STATE PARENT …, where the name may contain any character.
 		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 		if len(fields) < 2 {
 			return nil, fmt.Errorf("process %d: unknown status %q", pid, stat)

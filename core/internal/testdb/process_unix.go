@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// attributes make a program run as a user, nil for the own one. It does not end
-// with the process that starts it.
+// attributes make a program run as a user, or the current one for nil. It does not
+// end with the process that starts it.
 func attributes(user *account, _ syscall.Signal) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: user}
 }

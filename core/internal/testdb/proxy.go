@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// Proxy is a TCP proxy on 127.0.0.1, as a load balancer that stands before the
-// servers of a cluster: each new connection goes to the next of its targets that
-// accepts it. Its methods may be called from several goroutines.
+// Proxy is a TCP proxy on 127.0.0.1, like a load balancer in front of a cluster:
+// each new connection goes to the next of its targets that accepts it. Its methods
+// are safe for concurrent use.
 type Proxy struct {
 	listener net.Listener
 	running  sync.WaitGroup
@@ -34,23 +34,22 @@ func NewProxy(tb testing.TB, targets ...string) *Proxy {
 	p := &Proxy{listener: listener, targets: targets, links: map[net.Conn]net.Conn{}}
 	p.running.Go(p.accept)
 	tb.Cleanup(func() {
-		_ = p.listener.Close() // fails only if it is closed
+		_ = p.listener.Close() // fails only if closed already
 		p.Cut()
 		p.running.Wait()
 	})
 	return p
 }
 
-// Address is where the proxy listens.
+// Address returns the address of the proxy.
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
-// Through returns a data source name that leads through the proxy, made of one
-// that leads to a server.
+// Through converts the data source name of a server to one through the proxy.
 func (p *Proxy) Through(server *Server, dsn string) string {
 	return strings.Replace(dsn, server.Address(), p.Address(), 1)
 }
 
-// Flip has new connections go to other addresses. Those that exist stay: see Cut.
+// Flip sends new connections to other addresses. Existing ones stay: see Cut.
 func (p *Proxy) Flip(targets ...string) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
@@ -73,13 +72,13 @@ func (p *Proxy) accept() {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			continue // it had gone before it was accepted
+			continue // closed before it was accepted
 		}
 		p.running.Go(func() { p.serve(client) })
 	}
 }
 
-// dial connects to the next target that accepts; nil if there is none.
+// dial connects to the next target that accepts; nil if none does.
 func (p *Proxy) dial() net.Conn {
 	p.mutex.Lock()
 	targets := append(append([]string{}, p.targets[p.next%len(p.targets):]...), p.targets[:p.next%len(p.targets)]...)
@@ -116,7 +115,7 @@ func (p *Proxy) serve(client net.Conn) {
 	delete(p.links, client)
 }
 
-// reset closes connections by a reset instead of an orderly end.
+// reset closes connections with a reset instead of a graceful close.
 func reset(connections ...net.Conn) {
 	for _, connection := range connections {
 		_ = connection.(*net.TCPConn).SetLinger(0)

@@ -18,15 +18,13 @@ import (
 )
 
 const (
-	// patience is how long a server may take to start or stop, on a machine
-	// that is busy with other tests.
+	// patience is how long a server may take to start or stop on a busy machine.
 	patience = time.Minute
-	// pollInterval is how often it is asked whether it has.
+	// pollInterval is the interval of checks for that.
 	pollInterval = 10 * time.Millisecond
 )
 
-// Server is a database server on 127.0.0.1. Its methods may be called from
-// several goroutines.
+// Server is a database server on 127.0.0.1. Its methods are safe for concurrent use.
 type Server struct {
 	engine    engine
 	programs  programs
@@ -40,33 +38,33 @@ type Server struct {
 	process *process // the last one started
 }
 
-// Option changes a server of a test's own.
+// Option configures a server for one test.
 type Option func(*options)
 
 type options struct {
 	settings [][2]string
 	clock    bool
-	// initialise makes the data directory; nil for an empty one.
+	// initialise creates the data directory; nil for an empty one.
 	initialise func(context.Context, *Server) error
 }
 
-// WithSetting sets a setting of the server, named as in its manual:
+// WithSetting sets a setting of the server by the name in its manual:
 // "deadlock_timeout" of PostgreSQL, "innodb_lock_wait_timeout" of MariaDB.
 func WithSetting(name, value string) Option {
 	return func(o *options) { o.settings = append(o.settings, [2]string{name, value}) }
 }
 
-// NewPostgres starts a PostgreSQL server for one test and removes it when the
-// test ends. Where PostgreSQL, or what an option needs, is not installed the
-// test is skipped; with POSTOFFICE_CI=1 it fails.
+// NewPostgres starts a PostgreSQL server for one test and removes it when the test
+// ends. If PostgreSQL, or what an option needs, is not installed, the test is
+// skipped, or fails with POSTOFFICE_CI=1.
 func NewPostgres(tb testing.TB, options ...Option) *Server {
 	tb.Helper()
 	return newOwn(tb, postgres{}, options)
 }
 
-// NewMariaDB starts a MariaDB server for one test and removes it when the test
-// ends. Where MariaDB, or what an option needs, is not installed the test is
-// skipped; with POSTOFFICE_CI=1 it fails.
+// NewMariaDB starts a MariaDB server for one test and removes it when the test ends.
+// If MariaDB, or what an option needs, is not installed, the test is skipped, or
+// fails with POSTOFFICE_CI=1.
 func NewMariaDB(tb testing.TB, options ...Option) *Server {
 	tb.Helper()
 	return newOwn(tb, mariadb{}, options)
@@ -92,7 +90,7 @@ func newOwn(tb testing.TB, e engine, changes []Option) *Server {
 	return server
 }
 
-// newServer makes an empty data directory and starts a server on it, which
+// newServer creates an empty data directory and starts a server on it, which
 // outlives the context.
 func newServer(ctx context.Context, e engine, o options) (_ *Server, err error) {
 	if o.initialise == nil {
@@ -118,7 +116,7 @@ func newServer(ctx context.Context, e engine, o options) (_ *Server, err error) 
 	if err := o.initialise(ctx, s); err != nil {
 		return nil, err
 	}
-	// Somebody else may take a port before the server does.
+	// Another process may take a port before the server does.
 	for range 10 {
 		if s.port, err = freePort(ctx); err != nil {
 			return nil, err
@@ -132,12 +130,12 @@ func newServer(ctx context.Context, e engine, o options) (_ *Server, err error) 
 
 func (s *Server) logFile() string { return filepath.Join(s.directory.path, "log") }
 
-// initialise makes an empty data directory.
+// initialise creates an empty data directory.
 func (s *Server) initialise(ctx context.Context) error {
 	return s.run(ctx, s.programs.initialise, s.engine.initialise(s.directory.data())...)
 }
 
-// run runs a program that makes the data directory, as the user of the server.
+// run runs a program that creates the data directory, as the user of the server.
 func (s *Server) run(ctx context.Context, program string, arguments ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -157,9 +155,9 @@ func (s *Server) run(ctx context.Context, program string, arguments ...string) e
 	return nil
 }
 
-// freePort returns a port that nobody listens on. It is below those that
-// systems give to outgoing connections: while a server is down its port stays
-// free, and a client that tries to reach it does not meet itself.
+// freePort returns a port on which nobody listens, outside the range of ports for
+// outgoing connections: while a server is down its port stays free, and a client
+// that tries to connect does not connect to itself.
 func freePort(ctx context.Context) (int, error) {
 	const low, high = 20000, 32768
 	var err error
@@ -174,11 +172,11 @@ func freePort(ctx context.Context) (int, error) {
 	return 0, fmt.Errorf("no free port of 127.0.0.1 from %d to %d: %w", low, high-1, err)
 }
 
-// Create makes an empty database and returns its data source name:
-// "postgres://postgres@127.0.0.1:PORT/NAME?sslmode=disable" for the drivers
-// "pgx" and "postgres", "root@tcp(127.0.0.1:PORT)/NAME" for the driver "mysql",
-// to which the caller adds its options. At cleanup the database is dropped with
-// all connections to it.
+// Create creates an empty database and returns its data source name:
+// "postgres://postgres@127.0.0.1:PORT/NAME?sslmode=disable" for the drivers "pgx"
+// and "postgres", "root@tcp(127.0.0.1:PORT)/NAME" for the driver "mysql", to which
+// the caller can add options. The database and its connections are removed when the
+// test ends.
 func (s *Server) Create(tb testing.TB) string {
 	tb.Helper()
 	name := fmt.Sprintf("test_%d", s.databases.Add(1))
@@ -211,7 +209,7 @@ func (s *Server) drop(ctx context.Context, name string) (err error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if !s.isExternal() && !s.process.running() {
-		return nil // the whole server is about to be removed
+		return nil // the server is about to be removed
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -227,7 +225,7 @@ func (s *Server) drop(ctx context.Context, name string) (err error) {
 }
 
 // Pid returns the process ID of the server, and 0 while it is not running. A
-// PostgreSQL server has child processes besides.
+// PostgreSQL server also has child processes.
 func (s *Server) Pid() int {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -237,17 +235,16 @@ func (s *Server) Pid() int {
 	return s.process.pid()
 }
 
-// Kill ends the server and its child processes with SIGKILL, as a crash would,
-// and waits until they are gone. It fails the test if the server is shared or
-// does not run.
+// Kill kills the server and its child processes with SIGKILL, like a crash, and
+// waits until they have ended. It fails the test if the server is shared or not
+// running.
 func (s *Server) Kill(tb testing.TB) {
 	tb.Helper()
 	s.change(tb, "killed", true, func(context.Context) error { return s.process.killAll() })
 }
 
-// Stop shuts the server down in an orderly way: it ends its connections, rolls
-// their transactions back and closes the files. It fails the test if the server
-// is shared or does not run.
+// Stop shuts the server down: it ends its connections, rolls back their transactions
+// and closes the files. It fails the test if the server is shared or not running.
 func (s *Server) Stop(tb testing.TB) {
 	tb.Helper()
 	s.change(tb, "stopped", true, func(ctx context.Context) error {
@@ -255,29 +252,28 @@ func (s *Server) Stop(tb testing.TB) {
 	})
 }
 
-// Start starts the server again after Kill or Stop, on the same data and the
-// same port, and waits until it answers. It fails the test if the server is
-// shared or runs.
+// Start starts the server again after Kill or Stop, on the same data and port, and
+// waits until it answers. It fails the test if the server is shared or running.
 func (s *Server) Start(tb testing.TB) {
 	tb.Helper()
 	s.change(tb, "started", false, s.start)
 }
 
-// Pause stops the server and its child processes by SIGSTOP: the kernel goes on
-// accepting connections for it, and nothing is answered. It fails the test if the
-// server is shared or does not run.
+// Pause stops the server and its child processes with SIGSTOP: the kernel still
+// accepts connections for it, but nothing is answered. It fails the test if the
+// server is shared or not running.
 func (s *Server) Pause(tb testing.TB) {
 	tb.Helper()
 	s.change(tb, "paused", true, func(context.Context) error { return s.process.pauseAll() })
 }
 
-// Continue has the server go on after Pause.
+// Continue continues the server after Pause.
 func (s *Server) Continue(tb testing.TB) {
 	tb.Helper()
 	s.change(tb, "continued", true, func(context.Context) error { return s.process.continueAll() })
 }
 
-// Address is where the server listens: 127.0.0.1 and a port.
+// Address returns the address of the server: 127.0.0.1 and a port.
 func (s *Server) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
 // change starts or ends the server of one test.
@@ -291,7 +287,7 @@ func (s *Server) change(tb testing.TB, what string, running bool, do func(contex
 	if s.process.running() != running {
 		tb.Fatalf("testdb: the server cannot be %s: running: %t\n%s", what, !running, s.process.output())
 	}
-	// A cleanup function may call this, when the test's context has ended.
+	// A cleanup function may call this after the test's context has ended.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), patience)
 	defer cancel()
 	if err := do(ctx); err != nil {
@@ -313,7 +309,7 @@ func (s *Server) discard() error {
 	return errors.Join(err, s.directory.remove())
 }
 
-// errPortTaken says that another process listens on the port.
+// errPortTaken means that another process listens on the port.
 var errPortTaken = errors.New("the port is taken")
 
 // start starts the server and waits until it answers.
@@ -360,7 +356,7 @@ func (s *Server) answers(ctx context.Context) (err error) {
 			return nil
 		}
 		if err == nil {
-			err = errPortTaken // by the server of another test process
+			err = errPortTaken // the server of another test process answered
 		}
 		select {
 		case <-s.process.done:
@@ -375,7 +371,7 @@ func (s *Server) answers(ctx context.Context) (err error) {
 	}
 }
 
-// tail returns the end of a file from an offset on, for a message.
+// tail returns the end of a file from an offset, for a message.
 func tail(path string, offset int64) string {
 	const limit = 4096
 	file, err := os.Open(path)

@@ -12,12 +12,12 @@ import (
 // account is a user who runs a server.
 type account struct{ Uid, Gid uint32 }
 
-// serverUser says that this package cannot run servers here.
+// serverUser returns an error: this package cannot run servers on this system.
 func serverUser(string) (*account, error) {
 	return nil, &missingError{"database servers for tests need Unix, this is " + runtime.GOOS}
 }
 
-// No server is started, so the rest is not called.
+// No server is ever started, so the rest is never called.
 
 func lockDirectory(string) (*os.File, error)                   { return nil, errors.ErrUnsupported }
 func processTable() (map[int]entry, error)                     { return nil, errors.ErrUnsupported }

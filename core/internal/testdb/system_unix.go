@@ -14,8 +14,8 @@ import (
 // account is a user who runs a server.
 type account = syscall.Credential
 
-// serverUser returns who runs a server: nil, the own user, or if that is root
-// the user of that name, or else nobody.
+// serverUser returns the user of a server: nil for the current user, or if that is
+// root, the named user or else nobody.
 func serverUser(name string) (*account, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -54,8 +54,8 @@ func lockDirectory(path string) (*os.File, error) {
 // pause stops a process until it is killed. It may have ended already.
 func pause(pid int) { _ = syscall.Kill(pid, syscall.SIGSTOP) }
 
-// proceed has a process go on that is stopped.
+// proceed continues a stopped process.
 func proceed(pid int) { _ = syscall.Kill(pid, syscall.SIGCONT) }
 
-// kill ends a process at once. It may have ended already.
+// kill kills a process. It may have ended already.
 func kill(pid int) { _ = syscall.Kill(pid, syscall.SIGKILL) }
