@@ -9,14 +9,14 @@ import (
 	"unicode/utf8"
 )
 
-// MaxIDLength is how many bytes an ID, or a DedupKey, may have.
+// MaxIDLength is the maximum length, in bytes, of an ID or a DedupKey.
 const MaxIDLength = 255
 
-// DefaultQueryLimit is the Limit of a Query that sets none.
+// DefaultQueryLimit is the Limit of a Query whose Limit is zero.
 const DefaultQueryLimit = 100
 
-// ValidateRecords says what is wrong with records to insert, for stores. The
-// error is ErrInvalid and names the record and the field.
+// ValidateRecords checks the records of an insert. It is for implementations of
+// Store. The error is ErrInvalid and names the record and the field.
 func ValidateRecords(records ...Record) error {
 	for i, record := range records {
 		var problem string
@@ -55,24 +55,23 @@ func ValidateRecords(records ...Record) error {
 	return nil
 }
 
-// canBeKept tells whether stores can keep a time, rounded up to the
-// microsecond.
+// canBeKept reports whether stores can keep a time, rounded up to the microsecond.
 func canBeKept(t time.Time) bool {
 	first, end := time.Time{}, time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 	return !t.Before(first) && t.Add(time.Microsecond-1).Before(end)
 }
 
-// hasBraces tells whether a text begins and ends like a JSON object. That costs
-// nothing and finds what is missing, and most of what is cut.
+// hasBraces reports whether a text begins and ends like a JSON object. This cheap
+// check finds missing and most truncated texts.
 func hasBraces(text []byte) bool {
 	text = bytes.TrimSpace(text)
 	return len(text) >= 2 && text[0] == '{' && text[len(text)-1] == '}'
 }
 
-// isText tells whether a database can keep a string as text.
+// isText reports whether a database can store a string as text.
 func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
-// Validate says what is wrong with the options, for stores. The error is
+// Validate checks the options. It is for implementations of Store. The error is
 // ErrInvalid and names the field.
 func (o ClaimOptions) Validate() error {
 	switch {
@@ -99,8 +98,8 @@ func (o ClaimOptions) Validate() error {
 	return nil
 }
 
-// Validate says what is wrong with the query, for stores, and fills in its
-// default. The error is ErrInvalid and names the field.
+// Validate checks the query and fills in its default. It is for implementations of
+// Store. The error is ErrInvalid and names the field.
 func (q *Query) Validate() error {
 	if err := validateNames("Query", q.IDs, q.Topic); err != nil {
 		return err
@@ -117,7 +116,7 @@ func (q *Query) Validate() error {
 	return nil
 }
 
-// Validate says what is wrong with the selection, for stores. The error is
+// Validate checks the selection. It is for implementations of Store. The error is
 // ErrInvalid and names the field.
 func (s Selection) Validate() error {
 	switch {
@@ -131,8 +130,8 @@ func (s Selection) Validate() error {
 	return validateNames("Selection", s.IDs, s.Topic)
 }
 
-// validateNames says which of the names to look for no database can keep. An
-// ID that is empty or too long is only one that no record has.
+// validateNames checks that a database can search for the IDs and the topic. It
+// accepts an ID that is empty or too long: no record has it.
 func validateNames(what string, ids []string, topic string) error {
 	for i, id := range ids {
 		if !isText(id) {

@@ -7,7 +7,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// InsertNew stores all records or none, and tells which were not left out.
+// InsertNew stores all records or none, and reports which of them are new.
 func (s *Store) InsertNew(ctx context.Context, delay time.Duration, records ...outbox.Record) ([]bool, error) {
 	return s.insert(ctx, delay, records)
 }
@@ -30,7 +30,7 @@ func (s *Store) Finish(ctx context.Context, keep time.Duration, ids ...string) (
 	return s.remove(ids), nil
 }
 
-// Forget removes keys that were remembered long enough. It goes through all.
+// Forget removes keys whose time has ended. It visits all remembered keys.
 func (s *Store) Forget(ctx context.Context, limit int) (int, error) {
 	if err := outbox.ValidateForget(limit); err != nil {
 		return 0, err

@@ -17,29 +17,27 @@ import (
 // Option sets a bound of a store.
 type Option func(*Store)
 
-// WithMaxRecords bounds the number of records; an Insert beyond it fails with
-// [outbox.ErrFull]. Zero or less means no bound, as without the option.
+// WithMaxRecords bounds the number of records. An Insert beyond the bound fails with
+// [outbox.ErrFull]. Zero or less, and the default, mean no bound.
 func WithMaxRecords(n int) Option {
 	return func(s *Store) { s.limit.Records = n }
 }
 
-// WithMaxBytes bounds the sum of the records' sizes; an Insert beyond it
-// fails with [outbox.ErrFull]. Zero or less means no bound, as without the
-// option.
+// WithMaxBytes bounds the sum of the records' sizes in bytes. An Insert beyond the
+// bound fails with [outbox.ErrFull]. Zero or less, and the default, mean no bound.
 func WithMaxBytes(n int64) Option {
 	return func(s *Store) { s.limit.Bytes = n }
 }
 
-// Store keeps records in memory. It is safe for concurrent use. Records are
-// copied on their way in and out, so callers may change what they gave and
-// got. Use [New] to make one.
+// Store keeps records in memory. It is safe for concurrent use. It copies records on
+// the way in and out, so callers may modify theirs. Create one with [New].
 type Store struct {
 	limit bound.Load
 
 	mutex   sync.Mutex
 	records map[string]outbox.Record
-	keys    map[string]string // the ID of the record with a DedupKey
-	// kept are the keys that are remembered, and until when.
+	keys    map[string]string // the ID of the record that holds each DedupKey
+	// kept maps each remembered key to the end of its time.
 	kept   map[string]time.Time
 	bytes  int64
 	closed bool
@@ -47,7 +45,7 @@ type Store struct {
 
 var _ outbox.Keeper = (*Store)(nil)
 
-// New returns an empty store. A nil option sets nothing.
+// New returns an empty store. Nil options are ignored.
 func New(options ...Option) *Store {
 	s := &Store{records: make(map[string]outbox.Record), keys: make(map[string]string), kept: make(map[string]time.Time)}
 	for _, option := range options {
@@ -58,8 +56,8 @@ func New(options ...Option) *Store {
 	return s
 }
 
-// Close makes every later call fail with [outbox.ErrClosed] and lets go of
-// the records. It always returns nil; closing again does nothing.
+// Close removes all records and makes every later call fail with [outbox.ErrClosed].
+// It always returns nil. Closing again has no effect.
 func (s *Store) Close() error {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -67,7 +65,7 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// lock locks the store, if it can be used. The caller unlocks it.
+// lock locks the store if it is open. The caller unlocks it.
 func (s *Store) lock(ctx context.Context) error {
 	s.mutex.Lock()
 	err := ctx.Err()
@@ -89,13 +87,13 @@ func (s *Store) Check(ctx context.Context) error {
 	return nil
 }
 
-// Insert stores all records or none. A delay below zero counts as zero.
+// Insert stores all records or none. A negative delay counts as zero.
 func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
 	_, err := s.insert(ctx, delay, records)
 	return err
 }
 
-// insert stores all records or none, and tells which were not left out.
+// insert stores all records or none, and reports which of them are new.
 func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbox.Record) ([]bool, error) {
 	if err := s.lock(ctx); err != nil {
 		return nil, err
@@ -106,11 +104,11 @@ func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbo
 	}
 	inserted := make([]bool, len(records))
 	now := time.Now()
-	fresh, keys := make(map[string]outbox.Record, len(records)), make(map[string]string)
+	added, keys := make(map[string]outbox.Record, len(records)), make(map[string]string)
 	bytes := s.bytes
 	there := func(id string) bool {
 		_, stored := s.records[id]
-		_, repeated := fresh[id]
+		_, repeated := added[id]
 		return stored || repeated
 	}
 	for i, record := range records {
@@ -128,16 +126,16 @@ func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbo
 		if record.State == outbox.Dead {
 			record.LeaseToken = ""
 		}
-		fresh[record.ID], inserted[i] = record, true
+		added[record.ID], inserted[i] = record, true
 		bytes += record.Size()
 	}
-	if len(fresh) > 0 {
+	if len(added) > 0 {
 		held := bound.Load{Records: len(s.records), Bytes: s.bytes}
-		if err := bound.Check(s.limit, held, bound.Load{Records: len(fresh), Bytes: bytes - s.bytes}); err != nil {
+		if err := bound.Check(s.limit, held, bound.Load{Records: len(added), Bytes: bytes - s.bytes}); err != nil {
 			return nil, err
 		}
 	}
-	maps.Copy(s.records, fresh)
+	maps.Copy(s.records, added)
 	maps.Copy(s.keys, keys)
 	s.bytes = bytes
 	return inserted, nil
@@ -181,8 +179,8 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 	return claimed, nil
 }
 
-// byTopic puts records in the order in which a claim visits their topics, and
-// leaves out those beyond the cap of each.
+// byTopic orders records as a claim visits their topics, and drops those beyond the
+// maximum of each topic.
 func byTopic(records []outbox.Record, options outbox.ClaimOptions) []outbox.Record {
 	taken := make(map[string]int)
 	records = slices.DeleteFunc(records, func(r outbox.Record) bool {
@@ -201,7 +199,7 @@ func byTopic(records []outbox.Record, options outbox.ClaimOptions) []outbox.Reco
 	return records
 }
 
-// Delete removes records, whoever holds them.
+// Delete removes records, regardless of who holds them.
 func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
 	if err := s.lock(ctx); err != nil {
 		return 0, err
@@ -222,7 +220,8 @@ func (s *Store) remove(ids []string) int {
 	return before - len(s.records)
 }
 
-// Reschedule gives claimed records back, or renews their leases. A wait below zero counts as zero.
+// Reschedule gives claimed records back or renews their leases. A negative wait
+// counts as zero.
 func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, error) {
 	if err := s.lock(ctx); err != nil {
 		return 0, err
@@ -324,16 +323,15 @@ func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Entry, e
 	return entries, nil
 }
 
-// cut returns at most so many of the first bytes of a text; all for zero, and
-// nil for less.
-func cut(text json.RawMessage, most int) json.RawMessage {
+// cut returns at most limit bytes of a text. Zero means all, a negative limit nil.
+func cut(text json.RawMessage, limit int) json.RawMessage {
 	switch {
-	case most < 0:
+	case limit < 0:
 		return nil
-	case most == 0:
+	case limit == 0:
 		return text
 	default:
-		return text[:min(len(text), most)]
+		return text[:min(len(text), limit)]
 	}
 }
 
@@ -382,7 +380,7 @@ func (s *Store) Discard(ctx context.Context, selection outbox.Selection) (int, e
 	return s.remove(ids), nil
 }
 
-// selected returns the records that a selection names.
+// selected returns the records that match a selection.
 func (s *Store) selected(selection outbox.Selection) ([]outbox.Record, error) {
 	if err := selection.Validate(); err != nil {
 		return nil, err
@@ -394,7 +392,7 @@ func (s *Store) selected(selection outbox.Selection) ([]outbox.Record, error) {
 	}), nil
 }
 
-// set returns texts to look up.
+// set returns the texts as a set.
 func set(texts []string) map[string]bool {
 	set := make(map[string]bool, len(texts))
 	for _, text := range texts {
@@ -403,8 +401,8 @@ func set(texts []string) map[string]bool {
 	return set
 }
 
-// list returns the records that a function lets through, in no order. They
-// share their bytes with the store.
+// list returns the records that match, unordered. They share their bytes with the
+// store.
 func (s *Store) list(match func(outbox.Record) bool) []outbox.Record {
 	var records []outbox.Record
 	for _, record := range s.records {
@@ -415,7 +413,7 @@ func (s *Store) list(match func(outbox.Record) bool) []outbox.Record {
 	return records
 }
 
-// clone returns a record with bytes of its own.
+// clone returns a deep copy of a record.
 func clone(record outbox.Record) outbox.Record {
 	record.Payload = slices.Clone(record.Payload)
 	record.Attributes = slices.Clone(record.Attributes)

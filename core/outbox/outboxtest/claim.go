@@ -54,7 +54,7 @@ func testLeased(e *env) {
 
 func testLongestDueFirst(e *env) {
 	e.opened()
-	// The IDs ascend and the records are inserted from the last to the first.
+	// The IDs ascend, and the records are inserted in reverse order.
 	records := e.records(5)
 	slices.Reverse(records)
 	for _, record := range records {
@@ -70,7 +70,8 @@ func testDueOrderOfDelays(e *env) {
 	for i, delay := range []time.Duration{30, 10, 20} {
 		require.NoError(e, e.store.Insert(e.ctx, delay*e.short/10, records[i]))
 	}
-	// On a busy machine an insert may take longer than the delays differ.
+	// On a busy machine an insert may take longer than the difference between
+	// delays.
 	for i := range records {
 		records[i] = e.find(records[i].ID)
 	}
@@ -177,14 +178,13 @@ func testConcurrentClaims(e *env) {
 	e.opened()
 	records := e.inserted(500)
 	got := e.claimedByMany(32, func(int, int) outbox.ClaimOptions { return outbox.ClaimOptions{Limit: 7, Lease: long} })
-	// A store may pass over records that another claim is just taking.
+	// A store may skip records that another claim is taking at the same moment.
 	got = append(got, ids(e.claim(500, long))...)
 	e.claimedOnce(ids(records), got)
 }
 
-// claimedByMany returns the IDs of what a number of claimers at the same time have
-// claimed until there was nothing left for them. The options are those of a claimer
-// and of its turn.
+// claimedByMany returns the IDs that concurrent claimers have claimed until nothing
+// was left. options returns the options of a claimer and a turn.
 func (e *env) claimedByMany(claimers int, options func(claimer, turn int) outbox.ClaimOptions) []string {
 	e.Helper()
 	var mutex sync.Mutex
@@ -222,13 +222,13 @@ func (e *env) claimedOnce(want, got []string) {
 	}
 }
 
-// failing is how many records fail for ever in the tests of rotation.
+// failing is how many records fail forever in the tests of rotation.
 const failing = 300
 
 func testFailingDoNotStarve(e *env) {
 	e.opened()
 	e.inserted(failing)
-	// The failing ones go first once, as they have waited longer.
+	// The failing records come first once, because they have waited longer.
 	e.failAll("")
 	e.tick()
 	healthy := e.inserted(1)[0]
@@ -248,8 +248,8 @@ func (e *env) failAll(healthy string) {
 	}
 }
 
-// failSome claims 50 records, lets them fail and makes them due again in a
-// moment. It reports whether the healthy one was among them.
+// failSome claims 50 records, lets them fail and makes them due again after a
+// moment. It reports whether the healthy record was among them.
 func (e *env) failSome(healthy string) bool {
 	e.Helper()
 	e.untilDue()

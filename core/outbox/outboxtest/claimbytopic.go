@@ -39,8 +39,7 @@ func (e *env) claimTopics(options outbox.ClaimOptions) []outbox.Record {
 	return e.claimWith(options)
 }
 
-// insertedIn inserts n records of each topic, which are due now, and returns them
-// by topic.
+// insertedIn inserts n records of each topic, due now, and returns them by topic.
 func (e *env) insertedIn(n int, topics ...string) map[string][]outbox.Record {
 	e.Helper()
 	var all []outbox.Record
@@ -62,8 +61,7 @@ func (e *env) retryAll() {
 	require.NoError(e, err)
 }
 
-// topicsOf returns the topics of records, each once for records that follow each
-// other.
+// topicsOf returns the topics of records, and each topic once for adjacent records.
 func topicsOf(records []outbox.Record) []string {
 	var topics []string
 	for _, record := range records {
@@ -86,7 +84,7 @@ func testTopicCap(e *env) {
 
 func testTopicOrder(e *env) {
 	e.opened()
-	// The IDs ascend and the records are inserted from the last to the first.
+	// The IDs ascend, and the records are inserted in reverse order.
 	var records []outbox.Record
 	for range 3 {
 		records = append(records, e.record("a"), e.record("b"))
@@ -163,7 +161,7 @@ func testTopicMaxBytes(e *env) {
 	sizes := []int{100, 100, 100, 5000, 100, 100}
 	records := e.records(len(sizes))
 	for i, n := range sizes {
-		records[i].Topic = string(rune('a' + i/2)) // two of a topic
+		records[i].Topic = string(rune('a' + i/2)) // two for each topic
 		records[i].Payload = []byte(`{"x":"` + strings.Repeat("x", n-1-len(records[i].Attributes)-8) + `"}`)
 		require.Equal(e, int64(n), records[i].Size())
 	}
@@ -261,8 +259,8 @@ func testManyTopics(e *env) {
 	assert.Len(e, got, 600)
 }
 
-// testManyTopicsMaxBytes has a large record among many topics, wherever in the
-// claim it stands.
+// testManyTopicsMaxBytes puts a large record at each position of a claim of many
+// topics.
 func testManyTopicsMaxBytes(e *env) {
 	e.opened()
 	const large = 300
@@ -284,8 +282,8 @@ func testManyTopicsMaxBytes(e *env) {
 	}
 }
 
-// testManyTopicsScheduled has many topics with scheduled records alone between two
-// others: a claim with a bound of bytes goes on to the second.
+// testManyTopicsScheduled puts many topics with only scheduled records between two
+// others: a claim with MaxBytes continues to the second.
 func testManyTopicsScheduled(e *env) {
 	e.opened()
 	topics := topicNames(100)
@@ -321,8 +319,8 @@ func testManyTopicsNotDue(e *env) {
 	assert.Empty(e, claim(""))
 }
 
-// testFarTopic has a topic with many due records, another with few that have come
-// later, and between them hundreds without any that is due.
+// testFarTopic has a topic with many due records, another with a few later ones, and
+// between them hundreds of topics without due records.
 func testFarTopic(e *env) {
 	e.opened()
 	topics := topicNames(900)
@@ -354,7 +352,7 @@ func testConcurrentTopics(e *env) {
 	got := e.claimedByMany(16, func(claimer, turn int) outbox.ClaimOptions {
 		return outbox.ClaimOptions{Limit: 7, PerTopic: 3, AfterTopic: topics[(claimer+turn)%5], Lease: long}
 	})
-	// A store may pass over records that another claim is just taking.
+	// A store may skip records that another claim is taking at the same moment.
 	got = append(got, ids(e.claimTopics(outbox.ClaimOptions{Limit: 500, PerTopic: 500}))...)
 	e.claimedOnce(ids(e.all()), got)
 }

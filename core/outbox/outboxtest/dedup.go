@@ -25,7 +25,7 @@ var dedupTests = map[string]func(*env){
 	"LeftOutIsNoHold": testLeftOutHoldsNothing,
 }
 
-// keyed makes a record of the topic with a key.
+// keyed creates a record of the topic with a key.
 func (e *env) keyed(key string) outbox.Record {
 	e.Helper()
 	record := e.record(topic)
@@ -59,7 +59,7 @@ func testKeyRoundTrip(e *env) {
 	assert.Equal(e, size(keyed, plain), e.stats().Bytes, "a key has no size")
 }
 
-// testOneHolder has a key held by a record in each of its states.
+// testOneHolder tests that a record holds its key in each of its states.
 func testOneHolder(e *env) {
 	e.opened()
 	first := e.keyed("key")
@@ -115,7 +115,7 @@ func testFreedByDelete(e *env) {
 
 func testKeyWithinCall(e *env) {
 	e.opened()
-	// Others between them, so that a store that works in steps has several.
+	// Others between them, so that a store that works in steps needs several.
 	first, again, named := e.keyed("key"), e.keyed("key"), e.record(topic)
 	named.ID = "named"
 	records := append([]outbox.Record{first, named}, e.records(600)...)
@@ -169,8 +169,8 @@ func testKeyConcurrently(e *env) {
 	assert.Equal(e, size(all...), e.stats().Bytes)
 }
 
-// testKeyHeldByID is about records as an earlier release made them: their ID is
-// the key, and they have no other.
+// testKeyHeldByID is about records of an earlier release, whose ID is the key and
+// which have no DedupKey.
 func testKeyHeldByID(e *env) {
 	e.opened()
 	earlier, second := e.record(topic), e.keyed("key")
@@ -229,8 +229,8 @@ func testKeysAreBytes(e *env) {
 	assert.Len(e, e.all(), len(keys))
 }
 
-// testStaleIDs shows that what names a record that has gone does not meet the
-// next of its key.
+// testStaleIDs shows that the ID of a deleted record does not match the next record
+// with its key.
 func testStaleIDs(e *env) {
 	e.opened()
 	first, second := e.keyed("key"), e.keyed("key")

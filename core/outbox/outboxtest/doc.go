@@ -1,7 +1,7 @@
-// Package outboxtest holds the suite that every [outbox.Store] passes.
+// Package outboxtest is the conformance suite for implementations of [outbox.Store].
 //
-// The suite covers what the interface's documentation says, sentence by
-// sentence, and nothing that it leaves open. The test of a store is one call:
+// The suite covers the interface's documentation sentence by sentence, and nothing
+// that it leaves open. The test of a store is one call:
 //
 //	func TestStore(t *testing.T) {
 //		outboxtest.Run(t, func(t *testing.T) outbox.Store {
@@ -12,10 +12,9 @@
 //		})
 //	}
 //
-// Options add what not every store has: [Reopening] checks that records
-// outlive the store, [Bounded] that the store refuses more than its bound,
-// [InBubble] runs each test in a bubble of testing/synctest, in which time
-// needs no waiting and its edges are checked to the microsecond. A store
-// with a method Close() error is also checked to answer [outbox.ErrClosed]
-// after it.
+// Options add tests for what not every store has: [Reopening] checks that records
+// outlive the store, [Bounded] that the store rejects more than its bound.
+// [InBubble] runs each test in a bubble of testing/synctest, in which tests do not
+// wait and check times to the microsecond. If a store has a method Close() error,
+// the suite also checks that it returns [outbox.ErrClosed] afterwards.
 package outboxtest

@@ -17,7 +17,7 @@ var durableTests = map[string]func(*env){
 	"Leases":  testLeasesSurvive,
 }
 
-// boundTests are about a store that holds only so much.
+// boundTests are about a store with bounds.
 var boundTests = map[string]func(*env){
 	"Records":    testMaxRecords,
 	"Bytes":      testMaxStoredBytes,
@@ -25,7 +25,7 @@ var boundTests = map[string]func(*env){
 	"Keys":       testBoundWithKeys,
 }
 
-// reopened closes the store and opens what it kept.
+// reopened closes the store and opens it again.
 func (e *env) reopened() {
 	e.Helper()
 	e.store = e.suite.reopen(e.T, e.store)
@@ -46,7 +46,7 @@ func testRecordsSurvive(e *env) {
 	assert.Equal(e, before, e.all())
 	e.insert(e.keyed("key"))
 	again := e.stats()
-	stats.Age, again.Age = 0, 0 // which grows
+	stats.Age, again.Age = 0, 0 // Age grows
 	assert.Equal(e, stats, again)
 
 	_, err := e.store.Delete(e.ctx, records[0].ID)
@@ -119,7 +119,7 @@ func testMaxStoredBytes(e *env) {
 	assert.Equal(e, ids(records[:3]), ids(e.all()))
 }
 
-// testBoundWithKeys shows that what is left out needs no room.
+// testBoundWithKeys shows that records that are left out need no capacity.
 func testBoundWithKeys(e *env) {
 	e.store = e.suite.bounded(e.T, 3, 0)
 	first, named := e.keyed("key"), e.record(topic)

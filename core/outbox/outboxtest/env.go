@@ -14,19 +14,19 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// long is a time that does not pass in a test.
+// long is a duration that does not pass in a test.
 const long = time.Hour
 
-// topic is the topic of records for which it does not matter.
+// topic is the topic of records if the topic does not matter.
 const topic = "orders"
 
-// env is what one test works with.
+// env is the environment of one test.
 type env struct {
 	*testing.T
 	suite *suite
 	ctx   context.Context
-	// short is a lease or delay that passes in a test. Outside a bubble
-	// nothing may be concluded from its not having passed yet.
+	// short is a lease or delay that passes in a test. Outside a bubble, a test must
+	// not rely on it not having passed yet.
 	short time.Duration
 	store outbox.Store
 }
@@ -49,7 +49,7 @@ func (e *env) opened() {
 	e.store = e.suite.open(e.T)
 }
 
-// record makes a record for a topic with a payload that tells it apart.
+// record creates a record for a topic with a unique payload.
 func (e *env) record(topic string) outbox.Record {
 	e.Helper()
 	id, err := uuid.NewV7()
@@ -62,7 +62,7 @@ func (e *env) record(topic string) outbox.Record {
 	}
 }
 
-// records makes n records of the topic.
+// records creates n records of the topic.
 func (e *env) records(n int) []outbox.Record {
 	e.Helper()
 	records := make([]outbox.Record, n)
@@ -86,7 +86,7 @@ func (e *env) inserted(n int) []outbox.Record {
 	return records
 }
 
-// claimWith claims by options.
+// claimWith claims with options.
 func (e *env) claimWith(options outbox.ClaimOptions) []outbox.Record {
 	e.Helper()
 	records, err := e.store.Claim(e.ctx, options)
@@ -100,7 +100,7 @@ func (e *env) claim(limit int, lease time.Duration) []outbox.Record {
 	return e.claimWith(outbox.ClaimOptions{Limit: limit, Lease: lease})
 }
 
-// claimOne claims for a lease the one record that must be due.
+// claimOne claims the only due record for a lease.
 func (e *env) claimOne(lease time.Duration) outbox.Record {
 	e.Helper()
 	records := e.claim(10, lease)
@@ -108,7 +108,7 @@ func (e *env) claimOne(lease time.Duration) outbox.Record {
 	return records[0]
 }
 
-// reschedule applies changes and wants that many to take effect.
+// reschedule applies changes and expects the given number to take effect.
 func (e *env) reschedule(want int, changes ...outbox.Change) {
 	e.Helper()
 	n, err := e.store.Reschedule(e.ctx, changes...)
@@ -122,7 +122,7 @@ func (e *env) all() []outbox.Record {
 	return e.list(outbox.Query{Limit: 100_000})
 }
 
-// find returns the record of an ID as List shows it.
+// find returns the record with an ID from List.
 func (e *env) find(id string) outbox.Record {
 	e.Helper()
 	all := e.all()
@@ -131,7 +131,7 @@ func (e *env) find(id string) outbox.Record {
 	return all[i]
 }
 
-// next returns what Next says of a record that must be pending.
+// next returns the result of Next, which must find a pending record.
 func (e *env) next() time.Duration {
 	e.Helper()
 	wait, ok, err := e.store.Next(e.ctx)
@@ -161,13 +161,13 @@ func (e *env) pass(d time.Duration) {
 	}
 }
 
-// tick makes sure that what comes next has a later time.
+// tick ensures that what follows has a later time.
 func (e *env) tick() {
 	e.Helper()
 	e.pass(time.Millisecond)
 }
 
-// untilDue waits until a pending record is due, as Next tells it.
+// untilDue waits until a pending record is due according to Next.
 func (e *env) untilDue() {
 	e.Helper()
 	for {
@@ -197,7 +197,7 @@ func size(records ...outbox.Record) int64 {
 	return sum
 }
 
-// change returns a change of a claimed record.
+// change returns a change for a claimed record.
 func change(claimed outbox.Record, after time.Duration) outbox.Change {
 	return outbox.Change{ID: claimed.ID, LeaseToken: claimed.LeaseToken, After: after}
 }

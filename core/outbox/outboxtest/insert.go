@@ -13,7 +13,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// insertTests are about Insert and what records look like afterwards.
+// insertTests are about Insert and the records afterwards.
 var insertTests = map[string]func(*env){
 	"RoundTrip":            testRoundTrip,
 	"BytesExact":           testBytesExact,
@@ -86,7 +86,7 @@ func testBytesExact(e *env) {
 		require.ElementsMatch(e, ids(records), ids(got))
 		for _, record := range got {
 			want := records[indexOf(records, record.ID)]
-			if !bytes.Equal(want.Payload, record.Payload) { // too long to be printed
+			if !bytes.Equal(want.Payload, record.Payload) { // too long to print
 				assert.Fail(e, "the payload has changed", "one of %d bytes", len(want.Payload))
 			}
 			assert.Equal(e, string(want.Attributes), string(record.Attributes))
@@ -117,7 +117,7 @@ func testDeliverAt(e *env) {
 	}
 }
 
-// Attempts before the insert count.
+// Attempts from before the insert count.
 func testAttempts(e *env) {
 	e.opened()
 	records := e.records(3)
@@ -276,7 +276,7 @@ func testHeldInsert(e *env) {
 	assert.Equal(e, "timeout", claimed.LastError)
 	assert.NotEqual(e, "holder", claimed.LeaseToken)
 
-	// What a dead process held comes back by itself.
+	// The record of a process that died is claimed again.
 	other := e.record(topic)
 	other.LeaseToken = "dead process"
 	require.NoError(e, e.store.Insert(e.ctx, e.short, other))
@@ -321,7 +321,7 @@ func testCopies(e *env) {
 	assert.Equal(e, attributes, string(got.Attributes), "the store keeps bytes of its own")
 }
 
-// indexOf returns where the record of an ID is in a list, or -1.
+// indexOf returns the index of the record with an ID in a list, or -1.
 func indexOf(records []outbox.Record, id string) int {
 	for i, record := range records {
 		if record.ID == id {

@@ -21,24 +21,24 @@ var keepTests = map[string]func(*env){
 	"Many":         testFinishMany,
 	"InsertNew":    testInsertNew,
 	"Concurrently": testFinishConcurrently,
-	"Bounds":       testKeptNeedsNoRoom,
+	"Bounds":       testKeptNeedsNoCapacity,
 	"Durable":      testKeptIsDurable,
 	"Misuse":       testKeepMisuse,
 	"Reserved":     testReservedID,
 }
 
-// keeper opens the store of the test, and skips the test if it is no keeper.
+// keeper opens the store of the test, and skips the test if it is not a keeper.
 func (e *env) keeper() outbox.Keeper {
 	e.Helper()
 	e.opened()
 	keeper, ok := e.store.(outbox.Keeper)
 	if !ok {
-		e.Skip("the store is no outbox.Keeper")
+		e.Skip("the store is not an outbox.Keeper")
 	}
 	return keeper
 }
 
-// finish finishes records and wants that many to have been there.
+// finish finishes records and expects the given number to have existed.
 func (e *env) finish(want int, keep time.Duration, ids ...string) {
 	e.Helper()
 	n, err := e.store.(outbox.Keeper).Finish(e.ctx, keep, ids...)
@@ -46,7 +46,7 @@ func (e *env) finish(want int, keep time.Duration, ids ...string) {
 	require.Equal(e, want, n, "records that were finished")
 }
 
-// forget forgets keys and wants that many to have been due.
+// forget forgets keys and expects the given number.
 func (e *env) forget(want, limit int) {
 	e.Helper()
 	n, err := e.store.(outbox.Keeper).Forget(e.ctx, limit)
@@ -87,7 +87,7 @@ func testFinish(e *env) {
 	assert.Equal(e, []string{plain.ID}, ids(e.all()), "a record without a key leaves nothing")
 }
 
-// testKeptIsNoRecord has every method pass over a key that is remembered.
+// testKeptIsNoRecord shows that every method ignores a remembered key.
 func testKeptIsNoRecord(e *env) {
 	e.keeper()
 	record := e.keyed("key")
@@ -121,7 +121,7 @@ func testKeptIsNoRecord(e *env) {
 	require.NoError(e, err)
 	assert.Zero(e, n)
 
-	// Beside a record.
+	// Together with a record.
 	other := e.record(topic)
 	e.insert(e.keyed("key"), other)
 	assert.Equal(e, []string{other.ID}, ids(e.all()))
@@ -154,7 +154,7 @@ func testForget(e *env) {
 	assert.Equal(e, "c", all[2].DedupKey)
 }
 
-// testFinishMany finishes more records than a statement does.
+// testFinishMany finishes more records than one statement does.
 func testFinishMany(e *env) {
 	e.keeper()
 	const n = 1234
@@ -200,7 +200,8 @@ func testInsertNew(e *env) {
 	_, err := keeper.InsertNew(e.ctx, 0, outbox.Record{})
 	require.ErrorIs(e, err, outbox.ErrInvalid)
 
-	// A key is held by the record whose ID it is, in the store or before it in the call.
+	// A record holds the key that is its ID, whether it is in the store or earlier
+	// in the call.
 	named, before, behind := e.record(topic), e.record(topic), e.record(topic)
 	insert([]bool{true, false}, named, e.keyed(named.ID))
 	insert([]bool{false, true, false, true, true, true}, e.keyed(named.ID), before, e.keyed(before.ID), e.keyed(behind.ID), behind, e.keyed("last"))
@@ -213,8 +214,8 @@ func testInsertNew(e *env) {
 	assert.Equal(e, 1, e.stats().Held)
 }
 
-// testFinishConcurrently has records inserted while others with their keys are
-// finished: each key is inserted once.
+// testFinishConcurrently inserts records while others with their keys are finished:
+// each key is inserted once.
 func testFinishConcurrently(e *env) {
 	keeper := e.keeper()
 	var running sync.WaitGroup
@@ -247,13 +248,13 @@ func testFinishConcurrently(e *env) {
 	assert.Equal(e, 10, int(finished.Load())+len(e.all()))
 }
 
-func testKeptNeedsNoRoom(e *env) {
+func testKeptNeedsNoCapacity(e *env) {
 	if e.suite.bounded == nil {
 		e.Skip("the store has no bounds")
 	}
 	e.store = e.suite.bounded(e.T, 2, 1000)
 	if _, ok := e.store.(outbox.Keeper); !ok {
-		e.Skip("the store is no outbox.Keeper")
+		e.Skip("the store is not an outbox.Keeper")
 	}
 	for _, key := range []string{"a", "b", "c", "d", "e", "f"} {
 		record := e.keyed(key)
@@ -296,7 +297,8 @@ func testKeepMisuse(e *env) {
 	require.ErrorContains(e, err, "limit")
 }
 
-// testReservedID refuses the IDs by which stores mark what is remembered.
+// testReservedID shows that Insert rejects the IDs by which stores mark remembered
+// keys.
 func testReservedID(e *env) {
 	e.opened()
 	record := e.record(topic)

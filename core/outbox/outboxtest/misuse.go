@@ -12,8 +12,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// misuseTests are about arguments that cannot be carried out, contexts that
-// have ended and stores that are closed.
+// misuseTests are about invalid arguments, ended contexts and closed stores.
 var misuseTests = map[string]func(*env){
 	"Arguments":        testArguments,
 	"CancelledContext": testCancelledContext,

@@ -71,9 +71,9 @@ func testLastError(e *env) {
 	assert.NotEmpty(e, e.claimOne(long).LastError, "a claim tells it")
 }
 
-// testForeignLastError shows that no text of a server's keeps a record, or one
-// beside it, from being stored or given back. A store may replace what it cannot
-// keep.
+// testForeignLastError shows that no text of a server keeps a record, or one
+// inserted with it, from being stored or given back. A store may replace what it
+// cannot store.
 func testForeignLastError(e *env) {
 	e.opened()
 	texts := []string{"\U0001F4EE is full", "caf\xe9", "\xf0\x9f", "a\x00b", "\uFEFF\uFFFE", "it's \"quoted\" \\"}
@@ -211,7 +211,7 @@ func testSeveralChanges(e *env) {
 	assert.Equal(e, 2, e.find(claimed[0].ID).Attempts)
 }
 
-// hold makes a change that renews a claim's lease.
+// hold returns a change that renews a claim's lease.
 func hold(claimed outbox.Record, after time.Duration) outbox.Change {
 	renewed := change(claimed, after)
 	renewed.Hold = true

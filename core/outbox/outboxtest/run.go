@@ -10,12 +10,12 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Option tells the suite more about a store.
+// Option configures the suite for a store.
 type Option func(*suite) error
 
-// InBubble runs each test in a bubble of [testing/synctest]. It is for stores
-// that live in the process, read its clock, and stop their goroutines when
-// they are closed, which the open function must see to with t.Cleanup.
+// InBubble runs each test in a bubble of [testing/synctest]. It is for stores that
+// live in the process, read its clock, and stop their goroutines when they are
+// closed; the open function must close them with t.Cleanup.
 func InBubble() Option {
 	return func(s *suite) error {
 		s.bubble = true
@@ -23,8 +23,8 @@ func InBubble() Option {
 	}
 }
 
-// Reopening adds the tests of durability. The function closes the store and
-// opens anew what it kept.
+// Reopening adds the tests of durability. The function closes the store and opens it
+// again.
 func Reopening(reopen func(t *testing.T, store outbox.Store) outbox.Store) Option {
 	return func(s *suite) error {
 		if reopen == nil {
@@ -35,9 +35,8 @@ func Reopening(reopen func(t *testing.T, store outbox.Store) outbox.Store) Optio
 	}
 }
 
-// Bounded adds the tests of a store's bounds. The function opens an empty
-// store that holds at most that many records and bytes, of which zero means
-// no bound.
+// Bounded adds the tests of a store's bounds. The function opens an empty store with
+// the given bounds; zero means no bound.
 func Bounded(open func(t *testing.T, maxRecords int, maxBytes int64) outbox.Store) Option {
 	return func(s *suite) error {
 		if open == nil {
@@ -48,7 +47,7 @@ func Bounded(open func(t *testing.T, maxRecords int, maxBytes int64) outbox.Stor
 	}
 }
 
-// suite is what is known of the store under test.
+// suite describes the store under test.
 type suite struct {
 	open    func(t *testing.T) outbox.Store
 	reopen  func(t *testing.T, store outbox.Store) outbox.Store
@@ -56,9 +55,9 @@ type suite struct {
 	bubble  bool
 }
 
-// Run runs the suite, each test as a subtest with a store of its own. The
-// open function returns an empty store and releases it with t.Cleanup. Options
-// that are nil or have a bad value fail the test.
+// Run runs the suite, each test as a subtest with a new store. The open function
+// returns an empty store and registers its release with t.Cleanup. A nil or invalid
+// option fails the test.
 func Run(t *testing.T, open func(t *testing.T) outbox.Store, options ...Option) {
 	t.Helper()
 	s := &suite{open: open}
@@ -77,7 +76,7 @@ func Run(t *testing.T, open func(t *testing.T) outbox.Store, options ...Option) 
 		"ByTopic":    claimByTopicTests,
 		"Reschedule": rescheduleTests,
 		"Delete":     deleteTests,
-		"Look":       lookTests,
+		"Look":       readTests,
 		"Select":     selectTests,
 		"Misuse":     misuseTests,
 		"Durable":    durableTests,
@@ -97,7 +96,7 @@ func Run(t *testing.T, open func(t *testing.T) outbox.Store, options ...Option) 
 	}
 }
 
-// run runs one test, in a bubble if asked to.
+// run runs one test, in a bubble if that is configured.
 func (s *suite) run(t *testing.T, test func(*env)) {
 	if s.bubble {
 		synctest.Test(t, func(t *testing.T) { test(newEnv(t, s)) })

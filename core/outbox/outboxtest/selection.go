@@ -115,7 +115,7 @@ func testRetryBackoff(e *env) {
 	assert.Len(e, e.claim(10, long), 2)
 }
 
-// kinds are records of two topics in both states, held and not.
+// kinds are records of two topics in both states, held and not held.
 type kinds struct {
 	records []outbox.Record
 }
@@ -140,13 +140,13 @@ func (e *env) kinds() *kinds {
 	return k
 }
 
-// filter is a topic and a state; none means any.
+// filter is a topic and a state; empty and nil mean any.
 type filter struct {
 	topic string
 	state *outbox.State
 }
 
-// String names what the filter lets through.
+// String returns a readable description of the filter.
 func (f filter) String() string {
 	state := "any"
 	if f.state != nil {
@@ -167,7 +167,7 @@ func (k *kinds) filters() []filter {
 	return filters
 }
 
-// matching returns the IDs of a topic and state, empty and nil meaning any.
+// matching returns the IDs of a topic and state; empty and nil mean any.
 func (k *kinds) matching(topic string, state *outbox.State) []string {
 	list := []string{}
 	for _, record := range k.records {
@@ -178,7 +178,7 @@ func (k *kinds) matching(topic string, state *outbox.State) []string {
 	return list
 }
 
-// selectionCase is a selection and what it selects of the kinds.
+// selectionCase is a selection and the IDs that it selects of the kinds.
 type selectionCase struct {
 	name      string
 	selection outbox.Selection
@@ -212,7 +212,7 @@ func (k *kinds) selections() []selectionCase {
 	return cases
 }
 
-// eachSelection calls a function for each selection with fresh kinds.
+// eachSelection calls a function for each selection with new kinds.
 func (e *env) eachSelection(test func(k *kinds, name string, selection outbox.Selection, want []string)) {
 	e.Helper()
 	e.opened()
@@ -269,7 +269,7 @@ func testCountSelections(e *env) {
 	})
 }
 
-// count counts what a selection names.
+// count counts what a selection selects.
 func (e *env) count(selection outbox.Selection) int {
 	e.Helper()
 	n, err := e.store.Count(e.ctx, selection)

@@ -8,7 +8,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// claim is a claim on its way.
+// claim is a claim in progress.
 type claim struct {
 	writer  *writer
 	options outbox.ClaimOptions
@@ -49,7 +49,7 @@ func (c *claim) read(query string, args ...any) error {
 	})
 }
 
-// take adds due records of topics, as many of each as the claim takes.
+// take adds due records of topics, at most PerTopic of each.
 func (c *claim) take(topics []topicwalk.Topic) (int, bool, error) {
 	before := len(c.records)
 	query, more := selectDueOfTopic, []any(nil)
@@ -77,8 +77,8 @@ func (c *claim) oldest(after string) ([]topicwalk.Topic, bool, error) {
 	return topics, due < topicwalk.Oldest, err
 }
 
-// topics runs a query for topics and the number of due records of each, and
-// returns the sum of those.
+// topics runs a query for topics and their numbers of due records, and returns the
+// sum of the numbers.
 func (c *claim) topics(query string, args ...any) (topics []topicwalk.Topic, due int, err error) {
 	err = c.writer.rows(query, args, func(scan func(...any) error) (bool, error) {
 		var topic topicwalk.Topic
@@ -89,7 +89,7 @@ func (c *claim) topics(query string, args ...any) (topics []topicwalk.Topic, due
 	return topics, due, err
 }
 
-// lease leases the records that were found, and returns them.
+// lease leases the found records and returns them.
 func (c *claim) lease() ([]outbox.Record, error) {
 	token, dueAt := rand.Text(), later(c.now, c.options.Lease)
 	for i, seq := range c.seqs {

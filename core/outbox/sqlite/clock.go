@@ -2,9 +2,9 @@ package sqlite
 
 import "time"
 
-// clock is that of a store while it is open: the wall clock's time when it
-// was opened and the time that has passed since. Somebody who sets the wall
-// clock meanwhile ends no lease early and makes nothing wait longer.
+// clock is the time of an open store: the wall clock when the store was opened, plus
+// the time elapsed since. Setting the wall clock neither ends leases early nor
+// delays records.
 type clock struct {
 	wall   time.Time // without a monotonic reading
 	opened time.Time

@@ -11,25 +11,25 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Errors of this package. They are matched with [errors.Is].
+// Errors of this package. Match them with [errors.Is].
 var (
 	// ErrInUse means that another store, in this process or another, has
 	// the file open.
 	ErrInUse = errors.New("file is in use by another store or process")
-	// ErrForeign means that the file is no outbox: no SQLite database, or
-	// one of another application.
+	// ErrForeign means that the file is not an outbox: not an SQLite database, or
+	// the database of another application.
 	ErrForeign = errors.New("file is not an outbox database")
 	// ErrNewer means that a newer version of this package wrote the file.
 	ErrNewer = errors.New("file was written by a newer version")
 	// ErrCorrupt means that the file is damaged.
 	ErrCorrupt = errors.New("file is damaged")
-	// ErrLost means that the database or NAME-wal was removed, replaced or
-	// cut while the store had it open. The store takes no more records until
-	// it is opened anew; see [Store.Failed].
+	// ErrLost means that the database or NAME-wal was removed, replaced or truncated
+	// while the store was open. The store accepts no more records until it is opened
+	// again; see [Store.Failed].
 	ErrLost = errors.New("file is no longer the one that was opened")
 )
 
-// explain puts the meaning of an SQLite error before it.
+// explain adds the meaning of an SQLite error.
 func explain(err error) error {
 	var failure *driver.Error
 	if !errors.As(err, &failure) {
@@ -47,7 +47,7 @@ func explain(err error) error {
 	case codes.SQLITE_READONLY, codes.SQLITE_PERM:
 		return fmt.Errorf("%w to write the file or its directory: %w", fs.ErrPermission, err)
 	case codes.SQLITE_CANTOPEN:
-		return fmt.Errorf("cannot open the file or create one beside it; are there permissions to? %w", err)
+		return fmt.Errorf("cannot open the file or create one beside it; check the permissions: %w", err)
 	case codes.SQLITE_IOERR:
 		return fmt.Errorf("cannot read or write the file: %w", err)
 	default:
@@ -55,7 +55,7 @@ func explain(err error) error {
 	}
 }
 
-// wrap names the file that an error is about.
+// wrap adds the name of the file to an error.
 func (s *Store) wrap(err error) error {
 	if err == nil {
 		return nil

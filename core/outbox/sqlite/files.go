@@ -9,29 +9,29 @@ import (
 	"os"
 )
 
-// journalLimit is the size in bytes to which SQLite cuts NAME-wal when it
-// begins it anew.
+// journalLimit is the size in bytes to which SQLite truncates NAME-wal when it
+// restarts it.
 const journalLimit = 64 << 20
 
-// watched is a file as the last transaction left it.
+// watched is the state of a file after the last transaction.
 type watched struct {
 	path string
 	info os.FileInfo
-	// shrinks is the size to which SQLite may cut the file; negative for not
-	// at all.
+	// shrinks is the size to which SQLite may truncate the file; negative if it must
+	// not.
 	shrinks int64
 }
 
-// loss is what happened to the files of a store while it had them open.
+// loss is a loss of the files of an open store.
 type loss struct {
 	err error
-	// overwritten is set if the content is no longer what the store wrote, so
-	// that writing on would mix both.
+	// overwritten means that the content is no longer what the store wrote, so that
+	// further writes would mix both.
 	overwritten bool
 }
 
 // watch returns the files of a connection: the database and its write-ahead log,
-// which is beside it where SQLite has resolved links.
+// which is next to the database after SQLite has resolved links.
 func watch(ctx context.Context, conn *sql.Conn, path string) ([]*watched, error) {
 	var resolved string
 	if err := conn.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&resolved); err != nil {
@@ -48,9 +48,9 @@ func watch(ctx context.Context, conn *sql.Conn, path string) ([]*watched, error)
 	return files, nil
 }
 
-// look compares a file with what it was. While a transaction runs SQLite may
-// have made it grow. A loss is for good; another error is about this look.
-func (f *watched) look(transacting bool) (*loss, error) {
+// check compares a file with its last state. During a transaction SQLite may have
+// made it grow. A loss is permanent; another error concerns this check only.
+func (f *watched) check(transacting bool) (*loss, error) {
 	info, err := os.Stat(f.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -67,24 +67,24 @@ func (f *watched) look(transacting bool) (*loss, error) {
 		least = min(least, f.shrinks)
 	}
 	if size := info.Size(); size < least || !transacting && size > least {
-		return f.lost(fmt.Sprintf("was overwritten or cut: it had %d bytes and has %d", f.info.Size(), size), true), nil
+		return f.lost(fmt.Sprintf("was overwritten or truncated: it had %d bytes and has %d", f.info.Size(), size), true), nil
 	}
 	f.info = info
 	return nil, nil
 }
 
-// lost says what happened to a file, and what to do.
+// lost describes what happened to a file, and what to do.
 func (f *watched) lost(how string, overwritten bool) *loss {
-	advice := "no more records are stored; let the process deliver what it still holds, and restart it"
+	advice := "no more records are stored; let the process deliver the records that it still holds, and restart it"
 	if overwritten {
 		advice = "nothing more is written; restart the process"
 	}
 	return &loss{fmt.Errorf("%w: %s %s; %s", ErrLost, f.path, how, advice), overwritten}
 }
 
-// inspect looks whether the files are still those that the store writes: before
-// each transaction, before its commit and after it. It sets w.doubt to why what is written might not
-// be found again.
+// inspect checks whether the files are still those that the store writes: before
+// each transaction, before its commit and after it. It sets w.doubt to the reason
+// why written data might be lost.
 func (w *writer) inspect(transacting bool) {
 	s := w.store
 	if lost := s.lost.Load(); lost != nil {
@@ -93,7 +93,7 @@ func (w *writer) inspect(transacting bool) {
 	}
 	w.doubt = nil
 	for i, file := range w.files {
-		lost, err := file.look(transacting)
+		lost, err := file.check(transacting)
 		if err != nil {
 			w.doubt = err
 			return
@@ -108,7 +108,7 @@ func (w *writer) inspect(transacting bool) {
 	}
 }
 
-// overwritten returns the loss after which nothing is written any more.
+// overwritten returns the loss after which the store writes nothing more.
 func (w *writer) overwritten() error {
 	if lost := w.store.lost.Load(); lost != nil && lost.overwritten {
 		return lost.err
@@ -116,24 +116,24 @@ func (w *writer) overwritten() error {
 	return nil
 }
 
-// secure brings the changes of a write-ahead log that has no name any more into
-// the database, which is in its place. Later changes stay out of it until the
-// store is closed: if the process died in between, nothing could complete them.
+// secure copies the changes of a removed write-ahead log to the database. Later
+// changes stay in the log until the store is closed: if the process died in between,
+// nothing could complete them.
 func (w *writer) secure() {
 	if !w.insecure {
 		return
 	}
 	w.insecure = false
 	for _, text := range []string{"wal_autocheckpoint = 0", "wal_checkpoint"} {
-		// Where it fails, closing the store tries again.
+		// If this fails, closing the store tries again.
 		_, _ = w.conn.ExecContext(context.Background(), "PRAGMA "+text)
 	}
 }
 
-// Failed returns [ErrLost] with what happened, and what to do, once the store's
-// files have been removed, replaced or cut while it had them open; nil before.
-// The store finds out at its next change: a client's relay makes one at least
-// every two seconds while the circuit breaker is closed.
+// Failed returns [ErrLost] with what happened, and what to do, after files of the
+// open store were removed, replaced or truncated; otherwise nil. The store notices
+// at its next change: a client's relay makes one at least every two seconds while
+// the circuit breaker is closed.
 func (s *Store) Failed() error {
 	if lost := s.lost.Load(); lost != nil {
 		return s.wrap(lost.err)

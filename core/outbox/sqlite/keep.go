@@ -10,36 +10,36 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// A key that is remembered is the row of its record, emptied: it is pending, has no
-// topic, and is due and created later than any record. So Claim, Next and the
-// counts, which walk along indexes by these columns, stop before it or begin after
-// it; and its id comes before those of records, so that List begins after it.
+// A remembered key is the emptied row of its record: it is pending, has no topic,
+// and is due and created later than any record. Claim, Next and the counts walk
+// along indexes by these columns and stop before it or begin after it. Its id sorts
+// before those of records, so that List begins after it.
 
 const (
-	// keptDue is the beginning of the year 2500. The row of a key is due so much
-	// later than it may be removed.
+	// keptDue is the beginning of the year 2500. The due time of a remembered key is
+	// the end of its time plus keptDue.
 	keptDue int64 = 16_725_225_600_000_000
-	// firstID is the ID after which those of records come.
+	// firstID sorts before the IDs of all records.
 	firstID = "\x01\x02"
 )
 
-// finishMany is how many records a statement finishes, and finishFew how many one for
-// few does.
+// finishMany is how many records a statement finishes, and finishFew how many the
+// statement for few records does.
 const (
 	finishMany = 100
 	finishFew  = 16
 )
 
-// finishing are the statements that finish so many records.
+// finishing are the statements that finish a given number of records.
 type finishing struct {
 	ids                   int
-	look, remove, rewrite string
+	read, remove, rewrite string
 }
 
 func newFinishing(ids int) *finishing {
 	which := ` WHERE id IN (?` + strings.Repeat(", ?", ids-1) + `)`
 	return &finishing{
-		ids: ids, look: `SELECT state, size, dedup_key IS NOT NULL FROM outbox` + which, remove: `DELETE FROM outbox` + which,
+		ids: ids, read: `SELECT state, size, dedup_key IS NOT NULL FROM outbox` + which, remove: `DELETE FROM outbox` + which,
 		rewrite: updateFinish + which + ` AND dedup_key IS NOT NULL`,
 	}
 }
@@ -53,15 +53,15 @@ size = 0, topic = '', last_error = '', attributes = x'7b7d', payload = x'7b7d'`,
 WHERE state = 0 AND due_at >= %d AND due_at <= ? ORDER BY due_at, id LIMIT ?)`, keptDue)
 )
 
-// SharesCommits returns true: inserts that wait for a commit share the next one.
+// SharesCommits returns true: concurrent inserts share commits.
 func (s *Store) SharesCommits() bool { return true }
 
-// InsertNew stores all records or none, and tells which were not left out.
+// InsertNew stores all records or none, and reports which are new.
 func (s *Store) InsertNew(ctx context.Context, delay time.Duration, records ...outbox.Record) ([]bool, error) {
 	return s.insert(ctx, delay, records)
 }
 
-// Finish removes records, a hundred in a statement, and remembers their keys.
+// Finish removes records, 100 in a statement, and remembers their keys.
 func (s *Store) Finish(ctx context.Context, keep time.Duration, ids ...string) (int, error) {
 	if err := outbox.ValidateFinish(keep, ids...); err != nil {
 		return 0, err
@@ -93,10 +93,10 @@ func (w *writer) finish(until int64, ids []string) (int, error) {
 	}
 	args := make([]any, statements.ids)
 	for i := range args {
-		args[i] = ids[min(i, len(ids)-1)] // the last one fills up
+		args[i] = ids[min(i, len(ids)-1)] // repeats the last one as padding
 	}
 	keyed, keyless := 0, 0
-	err := w.rows(statements.look, args, func(scan func(...any) error) (bool, error) {
+	err := w.rows(statements.read, args, func(scan func(...any) error) (bool, error) {
 		var state outbox.State
 		var size int64
 		var hasKey bool
@@ -120,7 +120,7 @@ func (w *writer) finish(until int64, ids []string) (int, error) {
 	return keyed + keyless, err
 }
 
-// Forget removes keys that were remembered long enough, found by an index.
+// Forget removes keys whose time has ended, found by an index.
 func (s *Store) Forget(ctx context.Context, limit int) (int, error) {
 	if err := outbox.ValidateForget(limit); err != nil {
 		return 0, err

@@ -18,8 +18,9 @@ import (
 // Option sets a bound of a store.
 type Option func(*Store) error
 
-// WithMaxRecords bounds the number of records; an Insert beyond it fails with
-// [outbox.ErrFull]. Zero means no bound, as without the option.
+// WithMaxRecords bounds the number of records. An Insert beyond the bound fails with
+// [outbox.ErrFull]. Zero, the default, means no bound; a negative number is an
+// error.
 func WithMaxRecords(n int) Option {
 	return func(s *Store) error {
 		if n < 0 {
@@ -30,10 +31,10 @@ func WithMaxRecords(n int) Option {
 	}
 }
 
-// WithMaxBytes bounds the sum of the records' sizes; an Insert beyond it
-// fails with [outbox.ErrFull]. Zero means no bound, as without the option.
-// The file is somewhat larger than that sum: it holds the other fields and
-// indexes too, about 600 bytes a record.
+// WithMaxBytes bounds the sum of the records' sizes in bytes. An Insert beyond the
+// bound fails with [outbox.ErrFull]. Zero, the default, means no bound; a negative
+// number is an error. The file is larger than that sum by about 600 bytes for each
+// record, for the other fields and the indexes.
 func WithMaxBytes(n int64) Option {
 	return func(s *Store) error {
 		if n < 0 {
@@ -44,12 +45,12 @@ func WithMaxBytes(n int64) Option {
 	}
 }
 
-// Open opens the store in a file, which it creates if it is missing. The
-// directory must exist. Close the store when it is no longer used.
+// Open opens the store in a file, which it creates if it is missing. The directory
+// must exist. Close the store after use.
 //
-// The errors are those of the package's documentation: [ErrInUse],
-// [ErrForeign], [ErrNewer], [ErrCorrupt], [io/fs.ErrNotExist],
-// [io/fs.ErrPermission] and, for arguments, [outbox.ErrInvalid].
+// The error matches [ErrInUse], [ErrForeign], [ErrNewer], [ErrCorrupt],
+// [io/fs.ErrNotExist], [io/fs.ErrPermission] or, for invalid arguments,
+// [outbox.ErrInvalid]: see "Errors" in the package documentation.
 func Open(ctx context.Context, path string, options ...Option) (*Store, error) {
 	s, err := open(ctx, path, options)
 	if err != nil {
@@ -59,7 +60,7 @@ func Open(ctx context.Context, path string, options ...Option) (*Store, error) {
 	return s, nil
 }
 
-// open makes a store that does not serve requests yet.
+// open creates a store that does not serve requests yet.
 func open(ctx context.Context, path string, options []Option) (*Store, error) {
 	s := &Store{
 		clock:    newClock(),
@@ -79,7 +80,7 @@ func open(ctx context.Context, path string, options []Option) (*Store, error) {
 		return nil, fmt.Errorf("%w: the path is empty", outbox.ErrInvalid)
 	}
 	if strings.HasPrefix(path, ":memory:") || strings.HasPrefix(path, "file:") {
-		return nil, fmt.Errorf("%w: the path is the name of a file, not %q", outbox.ErrInvalid, "file:… or :memory:")
+		return nil, fmt.Errorf("%w: the path must be the name of a file, not %q", outbox.ErrInvalid, "file:… or :memory:")
 	}
 	absolute, err := filepath.Abs(path)
 	if err != nil {
@@ -93,8 +94,8 @@ func open(ctx context.Context, path string, options []Option) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("outbox/sqlite: %w", err)
 	}
-	// Two that open a file at the same moment can each keep the other out;
-	// a moment later one of them gets it.
+	// Two processes that open a file at the same moment can each keep the other out;
+	// a moment later one of them succeeds.
 	const attempts = 3
 	for attempt := 1; ; attempt++ {
 		err = s.connect(ctx)
@@ -116,8 +117,8 @@ func open(ctx context.Context, path string, options []Option) (*Store, error) {
 	return s, nil
 }
 
-// writable makes sure that the file was opened for writing: SQLite falls back
-// to reading where it may not write, and would fail to lock in obscure words.
+// writable checks that the file was opened for writing: without permission, SQLite
+// falls back to reading, and its error about the lock would be obscure.
 func writable(conn *sql.Conn) error {
 	return conn.Raw(func(raw any) error {
 		readOnly, err := raw.(interface {
@@ -130,7 +131,7 @@ func writable(conn *sql.Conn) error {
 	})
 }
 
-// connect opens the file, takes its lock and brings its schema up to date.
+// connect opens the file, locks it and upgrades its schema.
 func (s *Store) connect(ctx context.Context) (err error) {
 	db, err := sqlitefile.Open(s.path)
 	if err != nil {
@@ -149,8 +150,8 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	if err = writable(w.conn); err != nil {
 		return err
 	}
-	// The locking mode comes first: with it, the first look at a WAL takes
-	// the lock and needs no shared memory.
+	// The locking mode comes first: with it, the first access to a WAL takes the
+	// lock and needs no shared memory.
 	for _, pragma := range []string{"locking_mode = EXCLUSIVE", "busy_timeout = 0"} {
 		if _, err = w.conn.ExecContext(ctx, "PRAGMA "+pragma); err != nil {
 			return err
@@ -171,8 +172,7 @@ func (s *Store) connect(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	// A transaction that writes nothing still needs a file that can be
-	// written.
+	// A transaction without changes still needs a writable file.
 	if err = w.transact(w.count); err != nil {
 		return err
 	}

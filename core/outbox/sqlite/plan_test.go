@@ -66,7 +66,7 @@ func TestNoStatementReadsTheTable(t *testing.T) {
 	check(selectLast, "SEARCH outbox")
 	check(selectHolder, "SEARCH outbox USING INDEX outbox_key (dedup_key=?)")
 	for _, statements := range []*finishing{finishingFew, finishingMany} {
-		check(statements.look, "SEARCH outbox USING INDEX outbox_id (id=?)")
+		check(statements.read, "SEARCH outbox USING INDEX outbox_id (id=?)")
 		check(statements.rewrite, "SEARCH outbox USING INDEX outbox_id (id=?)")
 		check(statements.remove, "SEARCH outbox USING INDEX outbox_id (id=?)")
 	}

@@ -6,22 +6,21 @@ import (
 	"fmt"
 )
 
-// applicationID marks the file as an outbox in its header, where file(1)
-// sees it: "POOB".
+// applicationID marks the file as an outbox in its header, for file(1): "POOB".
 const applicationID = 0x504f4f42
 
-// migrations bring a file from the version of their index to the next. What
-// was released once is never changed; new steps are appended.
+// migrations upgrade a file from the version of their index to the next. Released
+// migrations never change; new ones are appended.
 //
-// Times are microseconds since 1970. While a claim holds a record, due_at is
-// the end of its lease. A token is empty when no claim holds the record.
+// Times are microseconds since 1970. While a claim holds a record, due_at is the end
+// of its lease. The token is empty if no claim holds the record.
 //
-// The indexes: outbox_due for Claim and Next, with deliver_at so that
-// scheduled records are skipped without reading them; outbox_held holds
-// records in hand only, outbox_dead dead ones only; outbox_created tells the
-// oldest record. The last two hold sizes, so that counting all records at
-// opening reads no payloads. outbox_key holds records with a key only; those
-// of version 1 have the key for their id. outbox_topic_due is for claims by topic.
+// The indexes: outbox_due is for Claim and Next, with deliver_at so that scheduled
+// records are skipped without reading them; outbox_held has only held records,
+// outbox_dead only dead ones; outbox_created finds the oldest record. The last two
+// contain sizes, so that counting all records on open reads no payloads. outbox_key
+// has only records with a key; those of version 1 have the key as their id.
+// outbox_topic_due is for claims by topic.
 var migrations = []string{`
 CREATE TABLE outbox (
 	seq        INTEGER PRIMARY KEY,
@@ -51,7 +50,7 @@ CREATE UNIQUE INDEX outbox_key ON outbox (dedup_key) WHERE dedup_key IS NOT NULL
 CREATE INDEX outbox_topic_due ON outbox (topic, due_at, id, deliver_at) WHERE state = 0;
 `}
 
-// migrate creates the schema in a new file or brings an older one up to date.
+// migrate creates the schema in a new file or upgrades an older one.
 func migrate(ctx context.Context, conn *sql.Conn) error {
 	var application, version, objects int
 	for query, into := range map[string]*int{
@@ -63,13 +62,13 @@ func migrate(ctx context.Context, conn *sql.Conn) error {
 			return err
 		}
 	}
-	fresh := application == 0 && version == 0 && objects == 0
+	empty := application == 0 && version == 0 && objects == 0
 	switch {
-	case !fresh && application != applicationID:
+	case !empty && application != applicationID:
 		return fmt.Errorf("%w: it is an SQLite database of another application", ErrForeign)
 	case version > len(migrations):
-		return fmt.Errorf("%w: it has version %d, and this one knows versions up to %d", ErrNewer, version, len(migrations))
-	case version < 0 || version == 0 && !fresh:
+		return fmt.Errorf("%w: it has version %d, this release supports versions up to %d", ErrNewer, version, len(migrations))
+	case version < 0 || version == 0 && !empty:
 		return fmt.Errorf("%w: it has version %d", ErrForeign, version)
 	case version == len(migrations):
 		return nil

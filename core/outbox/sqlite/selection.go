@@ -9,20 +9,20 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// batch is how many records Retry and Discard change in a transaction, so
-// that others need not wait for all of them.
+// batch is how many records Retry and Discard change in a transaction, so that other
+// calls need not wait for all of them.
 const batch = 1000
 
-// filtered returns the end of a statement that goes through the records of a
-// topic and state by ascending ID, and its first arguments. An empty topic
-// and a nil state mean any.
+// filtered returns the end of a statement that visits the records of a topic and
+// state by ascending ID, and its first arguments. An empty topic and a nil state
+// mean any.
 func filtered(topic string, state *outbox.State, after string) (string, []any) {
 	index, conditions, args := "outbox_id", []string{"id > ?"}, []any{max(after, firstID)}
 	if topic != "" {
 		index, conditions, args = "outbox_topic", append(conditions, "topic = ?"), append(args, topic)
 	}
 	if state != nil {
-		// A literal, by which SQLite sees that the partial index fits.
+		// A literal lets SQLite use the partial index.
 		conditions = append(conditions, fmt.Sprintf("state = %d", int(*state)))
 		if *state == outbox.Dead && topic == "" {
 			index = "outbox_dead"
@@ -31,28 +31,27 @@ func filtered(topic string, state *outbox.State, after string) (string, []any) {
 	return " FROM outbox INDEXED BY " + index + " WHERE " + strings.Join(conditions, " AND "), args
 }
 
-// knownState reports whether a filter's state is one that records can have;
-// another is not worth a statement.
+// knownState reports whether a filter's state is one that records can have.
+// Otherwise no statement is needed.
 func knownState(state *outbox.State) bool {
 	return state == nil || *state == outbox.Pending || *state == outbox.Dead
 }
 
-// listColumns returns the columns of a record of which so many bytes of payload
-// and attributes are to be listed, and their lengths.
-func listColumns(most int) (string, []any) {
+// listColumns returns the columns of an entry, with at most limit bytes of payload
+// and attributes, and their full lengths.
+func listColumns(limit int) (string, []any) {
 	switch {
-	case most < 0:
+	case limit < 0:
 		return plainColumns + ", NULL, NULL" + lengths, nil
-	case most == 0:
+	case limit == 0:
 		return columns + lengths, nil
 	default:
-		return plainColumns + ", substr(attributes, 1, ?), substr(payload, 1, ?)" + lengths, []any{most, most}
+		return plainColumns + ", substr(attributes, 1, ?), substr(payload, 1, ?)" + lengths, []any{limit, limit}
 	}
 }
 
-// List returns records by ascending ID, that is by its bytes. Payloads that
-// are left out cost nothing; of those that are cut, each is read as a whole,
-// one at a time.
+// List returns records by ascending ID, compared by bytes. Payloads that are left
+// out cost nothing; truncated ones are read completely, one at a time.
 func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Entry, error) {
 	if err := query.Validate(); err != nil {
 		return nil, err
@@ -80,7 +79,7 @@ func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Entry, e
 	return entries, nil
 }
 
-// nameHolder leaves those IDs of a query that hold its key.
+// nameHolder restricts the IDs of a query to the holders of its key.
 func (s *Store) nameHolder(ctx context.Context, query *outbox.Query) error {
 	var holders []string
 	err := s.read(ctx, func(w *writer) error {
@@ -97,7 +96,7 @@ func (s *Store) nameHolder(ctx context.Context, query *outbox.Query) error {
 	return err
 }
 
-// listIDs lists records of some IDs.
+// listIDs lists records by IDs.
 func (s *Store) listIDs(ctx context.Context, query outbox.Query) ([]outbox.Entry, error) {
 	names, args := listColumns(query.MaxPayload)
 	from, conditions := filtered(query.Topic, query.State, "")
@@ -146,12 +145,12 @@ func (w *writer) list(query string, args []any, entries *[]outbox.Entry) error {
 	})
 }
 
-// countStep is how many records Count passes at a time, so that others need
-// not wait for the whole.
+// countStep is how many records Count visits at a time, so that other calls need not
+// wait for the whole count.
 const countStep = 10_000
 
-// Count counts the selected records: all of them, or all of a state, at no
-// cost; those of a topic in an index that holds no payloads.
+// Count counts the selected records. Counting all records, or all of a state, costs
+// nothing; the records of a topic are counted in an index without payloads.
 func (s *Store) Count(ctx context.Context, selection outbox.Selection) (int, error) {
 	if err := selection.Validate(); err != nil {
 		return 0, err
@@ -192,9 +191,9 @@ func (s *Store) Count(ctx context.Context, selection outbox.Selection) (int, err
 	return total, nil
 }
 
-// Retry makes the selected records pending and due now. It goes through many
-// records in steps; if one fails, or the context ends between them, it
-// returns how many it changed beside the error.
+// Retry makes the selected records pending and due now, in steps. If a step fails,
+// or the context ends between steps, it returns the error and how many records it
+// has changed.
 func (s *Store) Retry(ctx context.Context, selection outbox.Selection) (int, error) {
 	return s.selectEach(ctx, selection, func(w *writer, r selected) error {
 		if err := w.exec(retryRecord, w.store.clock.now().UnixMicro(), r.seq); err != nil {
@@ -206,9 +205,8 @@ func (s *Store) Retry(ctx context.Context, selection outbox.Selection) (int, err
 	})
 }
 
-// Discard deletes the selected records. It goes through many records in
-// steps; if one fails, or the context ends between them, it returns how many
-// it deleted beside the error.
+// Discard deletes the selected records, in steps. If a step fails, or the context
+// ends between steps, it returns the error and how many records it has deleted.
 func (s *Store) Discard(ctx context.Context, selection outbox.Selection) (int, error) {
 	return s.selectEach(ctx, selection, func(w *writer, r selected) error {
 		if err := w.exec(discardRecord, r.seq); err != nil {
@@ -219,7 +217,7 @@ func (s *Store) Discard(ctx context.Context, selection outbox.Selection) (int, e
 	})
 }
 
-// selected is what must be known of a record to retry or discard it.
+// selected are the fields of a record that Retry and Discard need.
 type selected struct {
 	seq   int64
 	id    string
@@ -227,13 +225,12 @@ type selected struct {
 	size  int64
 }
 
-// fields returns where to scan the columns seq, id, state and size.
+// fields returns the destinations of the columns seq, id, state and size.
 func (r *selected) fields() []any {
 	return []any{&r.seq, &r.id, (*int)(&r.state), &r.size}
 }
 
-// selectEach calls a function for each record that a selection names, and
-// returns how many there were.
+// selectEach calls change for each selected record and returns how many there were.
 func (s *Store) selectEach(ctx context.Context, selection outbox.Selection, change func(*writer, selected) error) (int, error) {
 	if err := selection.Validate(); err != nil {
 		return 0, err
@@ -241,7 +238,7 @@ func (s *Store) selectEach(ctx context.Context, selection outbox.Selection, chan
 	if !selection.All && selection.Topic == "" || !knownState(selection.State) {
 		return s.selectIDs(ctx, s.write, selection, change)
 	}
-	// Records that come while this goes on are not waited for.
+	// Records inserted from now on are not included.
 	total, after, last := 0, "", int64(0)
 	for {
 		var records []selected
@@ -281,8 +278,8 @@ func (s *Store) selectEach(ctx context.Context, selection outbox.Selection, chan
 	}
 }
 
-// selectIDs calls a function for each record that a selection names by ID, and
-// returns how many there were. It does so by read or write.
+// selectIDs calls change for each record that is selected by ID, and returns how
+// many there were. by is read or write.
 func (s *Store) selectIDs(ctx context.Context, by func(context.Context, func(*writer) error) error, selection outbox.Selection, change func(*writer, selected) error) (int, error) {
 	count := 0
 	err := by(ctx, func(w *writer) error {

@@ -2,15 +2,15 @@ package sqlite
 
 import "strings"
 
-// The statements. 16725225600000000 is keptDue. INDEXED BY makes one fail that could not use its index, so
-// that none can become slow unnoticed.
+// The statements. 16725225600000000 is keptDue. INDEXED BY makes a statement fail
+// that could not use its index, so that none becomes slow unnoticed.
 const (
 	insertRecord = `INSERT INTO outbox
 (id, state, due_at, token, attempts, created_at, deliver_at, size, topic, last_error, attributes, payload, dedup_key)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 
-	// insertKeyed looks for a record whose ID is the key, of which the index of keys
-	// does not know.
+	// insertKeyed also searches for a record whose ID is the key, which the index of
+	// keys does not cover.
 	insertKeyed = `INSERT INTO outbox
 (id, state, due_at, token, attempts, created_at, deliver_at, size, topic, last_error, attributes, payload, dedup_key)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13 WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE id = ?13) ON CONFLICT DO NOTHING`
@@ -29,9 +29,9 @@ WHERE state = 0 AND topic = ?1 AND due_at <= ?2 ORDER BY due_at, id LIMIT ?3`
 	selectDueOfTopicUnscheduled = `SELECT ` + columns + ` FROM outbox INDEXED BY outbox_topic_due
 WHERE state = 0 AND topic = ?1 AND due_at <= ?2 AND (deliver_at IS NULL OR deliver_at <= ?4) ORDER BY due_at, id LIMIT ?3`
 
-	// selectTopics finds the topics of pending records after ?1, up to ?2 unless it
-	// is empty, and tells whether the first record of each is due. It searches
-	// the index for each.
+	// selectTopics finds the topics of pending records after ?1, and up to ?2 unless
+	// it is empty, and whether the first record of each is due. It searches the
+	// index once for each topic.
 	selectTopics = `WITH RECURSIVE found (topic, n) AS (
 	SELECT (SELECT topic FROM outbox INDEXED BY outbox_topic_due WHERE state = 0 AND topic > ?1 ORDER BY topic LIMIT 1), 1
 	UNION ALL
@@ -41,8 +41,8 @@ WHERE state = 0 AND topic = ?1 AND due_at <= ?2 AND (deliver_at IS NULL OR deliv
 SELECT topic, (SELECT due_at FROM outbox INDEXED BY outbox_topic_due WHERE state = 0 AND topic = found.topic ORDER BY due_at LIMIT 1) <= ?4
 FROM found WHERE topic IS NOT NULL AND (?2 = '' OR topic <= ?2)`
 
-	// selectOldestTopics finds the topics of the ?2 longest due records, and how
-	// many of those each has.
+	// selectOldestTopics finds the topics of the ?2 longest due records, and the
+	// number of these records for each topic.
 	selectOldestTopics = `SELECT topic, count(*) FROM (
 	SELECT topic FROM outbox INDEXED BY outbox_due WHERE state = 0 AND due_at <= ?1 ORDER BY due_at, id LIMIT ?2
 ) GROUP BY topic ORDER BY topic <= ?3, topic`
@@ -64,8 +64,8 @@ WHERE id = ? AND token = ? AND token <> '' AND state = 0 RETURNING size`
 	selectHolder = `SELECT id FROM outbox WHERE dedup_key = ?1 UNION ALL SELECT id FROM outbox WHERE id = ?1`
 	selectLast   = `SELECT coalesce(max(seq), 0) FROM outbox`
 
-	// countTopic counts some records of a topic by ascending ID, and those among
-	// them of a state; below zero means any.
+	// countTopic counts the next records of a topic by ascending ID, and those of
+	// them in a state; a negative state means any.
 	countTopic = `SELECT count(*), coalesce(max(id), ''), coalesce(sum(?1 < 0 OR state = ?1), 0) FROM
 (SELECT id, state FROM outbox INDEXED BY outbox_topic WHERE topic = ?2 AND id > ?3 ORDER BY id LIMIT ?4)`
 
@@ -75,8 +75,8 @@ WHERE id = ? AND token = ? AND token <> '' AND state = 0 RETURNING size`
 	selectOldest = `SELECT created_at FROM outbox INDEXED BY outbox_created WHERE state = 0 AND created_at < 16725225600000000 ORDER BY created_at LIMIT 1`
 )
 
-// deleteMany is how many records one deleteRecords deletes: many, because a
-// statement costs as much as a deletion.
+// deleteMany is how many records one deleteRecords deletes. It is more than one
+// because a statement costs as much as a deletion.
 const deleteMany = 100
 
 var deleteRecords = `DELETE FROM outbox WHERE id IN (?` + strings.Repeat(", ?", deleteMany-1) + `) RETURNING state, size`

@@ -14,11 +14,11 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Store is an outbox in a file. It is safe for concurrent use. Use [Open] to
-// get one.
+// Store is an outbox in a file. It is safe for concurrent use. Create one with
+// [Open].
 type Store struct {
 	path  string
-	lost  atomic.Pointer[loss] // nil while the files are in their place
+	lost  atomic.Pointer[loss] // nil while the files are intact
 	limit bound.Load
 	clock clock
 
@@ -37,18 +37,17 @@ var (
 	_ outbox.CommitSharer = (*Store)(nil)
 )
 
-// Close waits for the calls that the store has begun with, merges NAME-wal
-// into the database and lets go of the file. Every later call fails with
-// [outbox.ErrClosed]; closing again waits for the first and returns its
-// result.
+// Close waits for the calls in progress, merges NAME-wal into the database and
+// releases the file. Every later call fails with [outbox.ErrClosed]. Closing again
+// waits for the first Close and returns its result.
 func (s *Store) Close() error {
 	s.closeOnce.Do(func() { close(s.closing) })
 	<-s.closed
 	return s.closeErr
 }
 
-// Check reports whether the files are still in their places and the database
-// can be written. It is cheap: nothing goes to the disk.
+// Check reports whether the files are intact and the database is writable. It is
+// cheap: it writes nothing to the disk.
 func (s *Store) Check(ctx context.Context) error {
 	return s.write(ctx, func(w *writer) error {
 		if w.doubt != nil {
@@ -60,14 +59,14 @@ func (s *Store) Check(ctx context.Context) error {
 	})
 }
 
-// Insert stores all records or none. A delay below zero counts as zero. IDs
-// have up to 255 bytes. A record that is Dead is held by nobody.
+// Insert stores all records or none. A negative delay counts as zero. IDs have up to
+// 255 bytes. A Dead record has no holder.
 func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
 	_, err := s.insert(ctx, delay, records)
 	return err
 }
 
-// insert stores all records or none, and tells which were not left out.
+// insert stores all records or none, and reports which are new.
 func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbox.Record) ([]bool, error) {
 	if err := outbox.ValidateRecords(records...); err != nil {
 		return nil, err
@@ -79,7 +78,7 @@ func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbo
 			return w.doubt
 		}
 		var err error
-		if full, err = w.room(records); full != nil || err != nil {
+		if full, err = w.capacity(records); full != nil || err != nil {
 			return err
 		}
 		return w.insertAll(delay, records, inserted)
@@ -90,9 +89,9 @@ func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbo
 	return inserted, nil
 }
 
-// room returns ErrFull or ErrNeverFits, and changes nothing, if records exceed
-// a bound.
-func (w *writer) room(records []outbox.Record) (full, err error) {
+// capacity returns ErrFull or ErrNeverFits, and changes nothing, if records exceed a
+// bound.
+func (w *writer) capacity(records []outbox.Record) (full, err error) {
 	held := bound.Load{Records: w.counts.records(), Bytes: w.counts.bytes}
 	exceeded := func(n int, bytes int64) error {
 		return bound.Check(w.store.limit, held, bound.Load{Records: n, Bytes: bytes})
@@ -104,40 +103,39 @@ func (w *writer) room(records []outbox.Record) (full, err error) {
 	if exceeded(len(records), bytes) == nil {
 		return nil, nil
 	}
-	// Near the bound it matters which of them are there already.
-	fresh, ids, keys := 0, make(map[string]bool), make(map[string]bool)
+	// Near the bound, an exact answer needs to know which records exist already.
+	added, ids, keys := 0, make(map[string]bool), make(map[string]bool)
 	bytes = 0
 	for _, record := range records {
-		there, err := w.there(record)
+		exists, err := w.exists(record)
 		if err != nil {
 			return nil, err
 		}
 		key := record.DedupKey
-		if there || ids[record.ID] || key != "" && (ids[key] || keys[key]) {
+		if exists || ids[record.ID] || key != "" && (ids[key] || keys[key]) {
 			continue
 		}
 		ids[record.ID], keys[key] = true, true
-		fresh++
+		added++
 		bytes += record.Size()
 	}
-	if fresh == 0 {
+	if added == 0 {
 		return nil, nil
 	}
-	return exceeded(fresh, bytes), nil
+	return exceeded(added, bytes), nil
 }
 
-// there tells whether the ID of a record is in the store, or another one holds
+// exists reports whether the ID of a record is in the store, or another record holds
 // its key.
-func (w *writer) there(record outbox.Record) (bool, error) {
-	there, err := w.row(selectByID, []any{record.ID}, new(int64), new(string), new(int), new(int64))
-	if err != nil || there || record.DedupKey == "" {
-		return there, err
+func (w *writer) exists(record outbox.Record) (bool, error) {
+	exists, err := w.row(selectByID, []any{record.ID}, new(int64), new(string), new(int), new(int64))
+	if err != nil || exists || record.DedupKey == "" {
+		return exists, err
 	}
 	return w.row(selectHolder, []any{record.DedupKey}, new(string))
 }
 
-// insertAll stores records that are due after a delay, and tells which were not
-// left out.
+// insertAll stores records that are due after a delay, and reports which are new.
 func (w *writer) insertAll(delay time.Duration, records []outbox.Record, inserted []bool) error {
 	now := w.store.clock.now()
 	for i, record := range records {
@@ -150,11 +148,11 @@ func (w *writer) insertAll(delay time.Duration, records []outbox.Record, inserte
 	return nil
 }
 
-// insert stores one record, unless it is there, and returns how many it has stored.
+// insert stores a record unless it exists, and returns how many it has stored.
 func (w *writer) insert(now time.Time, delay time.Duration, record outbox.Record) (int, error) {
 	var deliverAt sql.NullInt64
 	if !record.DeliverAt.IsZero() {
-		// Rounded up, because consumers must not get the message before.
+		// Round up: consumers must not get the message earlier.
 		deliverAt = sql.NullInt64{Int64: record.DeliverAt.Add(time.Microsecond - 1).UnixMicro(), Valid: true}
 	}
 	if record.State == outbox.Dead {
@@ -174,7 +172,7 @@ func (w *writer) insert(now time.Time, delay time.Duration, record outbox.Record
 	return n, err
 }
 
-// later returns a point in time in microseconds.
+// later returns now plus delay in microseconds.
 func later(now time.Time, delay time.Duration) int64 {
 	micros := max(delay, 0) / time.Microsecond
 	if delay > micros*time.Microsecond {
@@ -183,7 +181,7 @@ func later(now time.Time, delay time.Duration) int64 {
 	return now.UnixMicro() + int64(micros)
 }
 
-// blob returns bytes that are not taken for NULL.
+// blob returns bytes that are never NULL.
 func blob(b []byte) []byte {
 	if b == nil {
 		return []byte{}
@@ -191,7 +189,7 @@ func blob(b []byte) []byte {
 	return b
 }
 
-// scanRecord reads the columns of a record, and those after them.
+// scanRecord reads the columns of a record, and additional ones after them.
 func scanRecord(scan func(...any) error, more ...any) (seq int64, record outbox.Record, err error) {
 	var dueAt, createdAt int64
 	var deliverAt sql.NullInt64
@@ -207,10 +205,10 @@ func scanRecord(scan func(...any) error, more ...any) (seq int64, record outbox.
 	return seq, record, err
 }
 
-// Claim leases due records, the longest due first, of those the lowest ID, or
-// topic by topic. Its cost is that of the records it returns, whatever else waits;
-// with SkipScheduled, also that of passing the due ones it skips, and with PerTopic
-// that of passing topics without due ones, both in the index.
+// Claim leases due records, the longest due first and then by ID, or topic by topic.
+// Its cost depends on the number of records that it returns, not on the number that
+// wait; with SkipScheduled, also on the due records that it skips, and with PerTopic
+// on the topics without due records that it passes, both by an index.
 func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
@@ -235,7 +233,7 @@ func (w *writer) claim(options outbox.ClaimOptions) ([]outbox.Record, error) {
 	return c.lease()
 }
 
-// Delete removes records, whoever holds them.
+// Delete removes records, regardless of who holds them.
 func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
 	deleted := 0
 	err := s.write(ctx, func(w *writer) error {
@@ -259,7 +257,7 @@ func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
 			}
 			for start := 0; start < len(group); start += len(args) {
 				for i := range args {
-					args[i] = group[min(start+i, len(group)-1)] // the last one fills up
+					args[i] = group[min(start+i, len(group)-1)] // repeats the last one as padding
 				}
 				if err := remove(query, args); err != nil {
 					return err
@@ -274,7 +272,8 @@ func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
 	return deleted, nil
 }
 
-// Reschedule gives claimed records back, or renews their leases. A wait below zero counts as zero.
+// Reschedule gives claimed records back or renews their leases. A negative wait
+// counts as zero.
 func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, error) {
 	changed := 0
 	err := s.write(ctx, func(w *writer) error {
@@ -328,9 +327,9 @@ func (s *Store) Next(ctx context.Context) (time.Duration, bool, error) {
 	return wait, true, nil
 }
 
-// Stats counts the records. Pending, Dead and Bytes are kept up to date with
-// every change; Held costs as much as there are held records, Oldest nothing
-// to speak of.
+// Stats counts the records. Pending, Dead and Bytes are kept up to date with every
+// change; the cost of Held is the number of held records, and that of Oldest is
+// negligible.
 func (s *Store) Stats(ctx context.Context) (outbox.Stats, error) {
 	var stats outbox.Stats
 	err := s.read(ctx, func(w *writer) error {

@@ -10,22 +10,22 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// maxGroup is how many requests share a transaction at most. It bounds how
-// long the first of them waits for the last.
+// maxGroup is the maximum number of requests in a transaction. It bounds how long
+// the first one waits for the last.
 const maxGroup = 256
 
-// request is a call on its way to the writer and back.
+// request is a call to the writer.
 type request struct {
 	ctx context.Context
-	// run does the work. It may be called again if the first transaction
-	// was rolled back, so it starts afresh each time.
+	// run does the work. It is called again if the first transaction was rolled
+	// back, so it must start from scratch each time.
 	run func(*writer) error
-	// reads is set if run changes nothing, keeps if the caller relies on
-	// finding again what it has written.
+	// reads is set if run changes nothing, keeps if the caller relies on the
+	// durability of what run writes.
 	reads, keeps bool
-	// ended is the context's error if it had ended before run was called.
+	// ended is the context's error if the context had ended before run was called.
 	ended error
-	// done gets the result.
+	// done receives the result.
 	done chan error
 }
 
@@ -37,15 +37,15 @@ type writer struct {
 	statements map[string]*sql.Stmt
 	counts     counts
 	files      []*watched
-	// doubt is why what is written now might not be found again.
+	// doubt is the reason why written data might be lost.
 	doubt error
-	// insecure is set if the write-ahead log alone was lost, until its changes
-	// are in the database.
+	// insecure is set if only the write-ahead log was lost, until its changes are in
+	// the database.
 	insecure bool
 }
 
-// counts is kept beside the table, so that bounds and Stats cost nothing. It
-// is right because no one else can write the file.
+// counts are kept in memory, so that bounds and Stats cost nothing. They are exact
+// because nobody else can write the file.
 type counts struct {
 	pending, dead int
 	bytes         int64
@@ -54,7 +54,7 @@ type counts struct {
 // records is the number of all records.
 func (c counts) records() int { return c.pending + c.dead }
 
-// add counts records of a state; negative numbers take them away.
+// add adds records of a state; negative numbers subtract.
 func (c *counts) add(state outbox.State, records int, bytes int64) {
 	c.bytes += bytes
 	if state == outbox.Dead {
@@ -64,18 +64,18 @@ func (c *counts) add(state outbox.State, records int, bytes int64) {
 	}
 }
 
-// write has the writer run a change. Until the writer takes the request, the
-// context's end is the result; from then on it waits for the outcome.
+// write has the writer run a change. If the context ends before the writer begins,
+// its error is the result; after that, write waits for the outcome.
 func (s *Store) write(ctx context.Context, run func(*writer) error) error {
 	return s.submit(&request{ctx: ctx, run: run})
 }
 
-// keep is write for what the caller relies on.
+// keep is write for changes whose durability the caller relies on.
 func (s *Store) keep(ctx context.Context, run func(*writer) error) error {
 	return s.submit(&request{ctx: ctx, run: run, keeps: true})
 }
 
-// read has the writer run something that changes nothing.
+// read has the writer run a function that changes nothing.
 func (s *Store) read(ctx context.Context, run func(*writer) error) error {
 	return s.submit(&request{ctx: ctx, run: run, reads: true})
 }
@@ -114,7 +114,7 @@ func (s *Store) run() {
 	}
 }
 
-// gather collects the requests that wait by now.
+// gather collects the waiting requests.
 func (s *Store) gather(first *request) []*request {
 	group := []*request{first}
 	yielded := false
@@ -128,17 +128,17 @@ func (s *Store) gather(first *request) []*request {
 		if yielded {
 			break
 		}
-		// Callers that just got their results may be about to come back:
-		// they get a turn, so that they need not wait for the next flush.
+		// Callers that just got their results may call again: yield to them, so that
+		// they need not wait for the next flush.
 		runtime.Gosched()
 		yielded = true
 	}
 	return group
 }
 
-// serve runs a group of requests: what reads before all others, what changes
-// something in one transaction. If that fails, each is tried alone, for one
-// of them may be the reason.
+// serve runs a group of requests: first all that only read, then all changes in one
+// transaction. If that fails, each change is tried alone, because one of them may be
+// the reason.
 func (s *Store) serve(group []*request) {
 	w := s.writer
 	var writes []*request
@@ -167,7 +167,7 @@ func (s *Store) serve(group []*request) {
 	}
 }
 
-// finish tells a caller the outcome of its change.
+// finish passes the outcome of a change to its caller.
 func (s *Store) finish(r *request, err error) {
 	if err == nil && r.ended == nil && r.keeps {
 		err = s.writer.doubt
@@ -179,8 +179,8 @@ func (s *Store) finish(r *request, err error) {
 	r.done <- r.ended
 }
 
-// attempt runs requests in one transaction. An error means that none of them
-// took effect.
+// attempt runs requests in one transaction. An error means that none of them took
+// effect.
 func (w *writer) attempt(group []*request) error {
 	keeps := false
 	return w.transact(func() error {
@@ -201,13 +201,13 @@ func (w *writer) attempt(group []*request) error {
 	})
 }
 
-// transact runs a function in a transaction, which it rolls back if the
-// function or the commit fails. A commit whose flush failed may stand in the
-// WAL all the same; SQLite passes it over, and the next commit overwrites it.
-// Only a process that dies in between would find it, and a message too many.
+// transact runs a function in a transaction, which it rolls back if the function or
+// the commit fails. A commit whose flush failed may still be in the WAL; SQLite
+// ignores it, and the next commit overwrites it. Only a process that dies in between
+// makes it visible again, as an additional message.
 //
-// Statements run without a caller's context: interrupting one would undo the
-// work of all callers in the group.
+// Statements do not use a caller's context: interrupting one would undo the work of
+// all callers in the group.
 func (w *writer) transact(run func() error) error {
 	w.inspect(false)
 	defer func() {
@@ -227,13 +227,13 @@ func (w *writer) transact(run func() error) error {
 	}
 	if err != nil {
 		w.counts = before
-		// It fails only where SQLite has rolled back by itself.
+		// This fails only if SQLite has already rolled back by itself.
 		_ = w.exec("ROLLBACK")
 	}
 	return err
 }
 
-// statement returns a prepared statement, which it keeps.
+// statement returns a prepared statement, and keeps it.
 func (w *writer) statement(query string) (*sql.Stmt, error) {
 	if statement, ok := w.statements[query]; ok {
 		return statement, nil
@@ -298,7 +298,7 @@ func (w *writer) rows(query string, args []any, each func(scan func(into ...any)
 	return rows.Err()
 }
 
-// count counts the records of a file that was just opened.
+// count counts the records of a newly opened file.
 func (w *writer) count() error {
 	w.counts = counts{}
 	for state, query := range map[outbox.State]string{outbox.Pending: countPending, outbox.Dead: countDead} {
@@ -312,8 +312,8 @@ func (w *writer) count() error {
 	return nil
 }
 
-// close gives the file back. The statements come first: they would keep the
-// file open, and database/sql does not see to those of a single connection.
+// close closes the statements and the file. The statements come first: they would
+// keep the file open, and database/sql does not close those of a single connection.
 func (w *writer) close() error {
 	var errs []error
 	for _, statement := range w.statements {

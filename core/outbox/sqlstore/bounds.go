@@ -8,53 +8,53 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// countPatience is how long InsertTx waits for a count, which needs a
-// connection beside that of the transaction.
+// countPatience is how long InsertTx waits for a count, which needs a second
+// connection beside the transaction's.
 const countPatience = time.Second
 
 // insertBounded stores all records or none, within the bounds, and returns the IDs
-// of those that were not left out.
+// of the records that are new.
 func (s *Store) insertBounded(ctx context.Context, delay time.Duration, records []outbox.Record) ([]string, error) {
-	room := s.room
-	if room.old(countAge) {
+	capacity := s.capacity
+	if capacity.old(countAge) {
 		if err := s.count(ctx, false); err != nil {
 			return nil, err
 		}
 	}
-	if err := room.gate.share(ctx); err != nil {
+	if err := capacity.gate.share(ctx); err != nil {
 		return nil, err
 	}
-	err := room.reserve(usageOf(records))
+	err := capacity.reserve(usageOf(records))
 	if err == nil {
-		defer room.gate.leave()
+		defer capacity.gate.leave()
 		return s.insertReserved(ctx, delay, records, usageOf(records))
 	}
-	room.gate.leave()
+	capacity.gate.leave()
 
-	// Near the bound it matters which of them are there already, and nobody
-	// else of this store inserts.
-	if err := room.gate.hold(ctx); err != nil {
+	// Near the bound, an exact answer needs to know which records exist already,
+	// while no other call of this store inserts.
+	if err := capacity.gate.hold(ctx); err != nil {
 		return nil, err
 	}
-	defer room.gate.release()
-	fresh, err := s.fresh(ctx, records)
-	if err != nil || len(fresh) == 0 {
+	defer capacity.gate.release()
+	missing, err := s.newRecords(ctx, records)
+	if err != nil || len(missing) == 0 {
 		return nil, err
 	}
-	full := room.reserve(usageOf(fresh))
-	if full != nil && !room.sure() {
+	full := capacity.reserve(usageOf(missing))
+	if full != nil && !capacity.sure() {
 		if err := s.count(ctx, true); err != nil {
 			return nil, err
 		}
-		full = room.reserve(usageOf(fresh))
+		full = capacity.reserve(usageOf(missing))
 	}
 	if full != nil {
 		return nil, full
 	}
-	return s.insertReserved(ctx, delay, fresh, usageOf(fresh))
+	return s.insertReserved(ctx, delay, missing, usageOf(missing))
 }
 
-// insertReserved inserts records for which room is reserved.
+// insertReserved inserts records for which capacity is reserved.
 func (s *Store) insertReserved(ctx context.Context, delay time.Duration, records []outbox.Record, reserved usage) ([]string, error) {
 	inserted, err := s.insert(ctx, delay, records)
 	result := unclear
@@ -64,11 +64,11 @@ func (s *Store) insertReserved(ctx context.Context, delay time.Duration, records
 	case err != nil && s.undid(err):
 		result = dropped
 	}
-	s.room.settle(reserved, result)
+	s.capacity.settle(reserved, result)
 	return inserted, err
 }
 
-// undid tells whether the database surely has not carried out what has failed.
+// undid reports whether the database has certainly undone the failed statement.
 func (s *Store) undid(err error) bool {
 	switch s.table.Classify(err) {
 	case sqltable.Other, sqltable.Unfit, sqltable.Lost:
@@ -78,8 +78,8 @@ func (s *Store) undid(err error) bool {
 	}
 }
 
-// fresh returns the records that are not in the table, each ID and key once.
-func (s *Store) fresh(ctx context.Context, records []outbox.Record) ([]outbox.Record, error) {
+// newRecords returns the records that are not in the table, each ID and key once.
+func (s *Store) newRecords(ctx context.Context, records []outbox.Record) ([]outbox.Record, error) {
 	var names, keyNames []string
 	for _, record := range records {
 		names = append(names, record.ID)
@@ -95,24 +95,24 @@ func (s *Store) fresh(ctx context.Context, records []outbox.Record) ([]outbox.Re
 	if err != nil {
 		return nil, err
 	}
-	var fresh []outbox.Record
+	var missing []outbox.Record
 	for _, record := range records {
 		key := record.DedupKey
 		if ids[record.ID] || hasKey(record) && (ids[key] || keys[key]) {
 			continue
 		}
 		ids[record.ID], keys[key] = true, true
-		fresh = append(fresh, record)
+		missing = append(missing, record)
 	}
-	return fresh, nil
+	return missing, nil
 }
 
-// presentText returns the query for those of some values that a column has.
+// presentText returns the query for the values that exist in a column.
 func (s *Store) presentText(v *values, column string, list []string) string {
 	return "SELECT " + column + " FROM " + s.table.SQL() + " WHERE " + column + v.among(list) + v.planned()
 }
 
-// present returns which of some values a column has.
+// present returns which of the values exist in a column.
 func (s *Store) present(ctx context.Context, column string, list []string) (map[string]bool, error) {
 	found := make(map[string]bool, len(list))
 	for group := range parts(s, sorted(list), listed, weightID) {
@@ -131,49 +131,49 @@ func (s *Store) present(ctx context.Context, column string, list []string) (map[
 	return found, nil
 }
 
-// count counts the table. Unless it must be exact, for which the caller holds
-// the gate, a count that is going on already is left to itself.
+// count counts the table. If exact is set, the caller holds the gate. Otherwise
+// count does nothing while another count is in progress.
 func (s *Store) count(ctx context.Context, exact bool) error {
-	start, ok := s.room.begin(exact)
+	start, ok := s.capacity.begin(exact)
 	if !ok {
 		return nil
 	}
 	var found usage
 	query, args := s.totalQuery()
 	_, err := first(ctx, s.db, query, args, &found.records, &found.bytes)
-	s.room.end(start, found, err)
+	s.capacity.end(start, found, err)
 	return err
 }
 
-// recount counts the table anew if the last count is old. The relay, which
-// nobody waits for, does it here before an insert has to.
+// recount counts the table again if the last count is old. The relay calls it, so
+// that an insert does not have to wait for a count.
 func (s *Store) recount(ctx context.Context) {
-	if s.room != nil && s.room.old(countAge/2) {
-		// An insert that needs the count finds out what is wrong.
+	if s.capacity != nil && s.capacity.old(countAge/2) {
+		// An insert that needs the count reports the error.
 		_ = s.count(ctx, false)
 	}
 }
 
-// reserveTx makes room for an insert whose transaction is the caller's. Whether
-// it commits is not known, so it counts as kept until the next count.
+// reserveTx reserves capacity for an insert in the caller's transaction. The store
+// does not learn whether it commits, so the records count until the next count.
 func (s *Store) reserveTx(ctx context.Context, records []outbox.Record) error {
-	room := s.room
+	capacity := s.capacity
 	reserve := func() error {
-		err := room.reserve(usageOf(records))
+		err := capacity.reserve(usageOf(records))
 		if err == nil {
-			room.settle(usageOf(records), unclear)
+			capacity.settle(usageOf(records), unclear)
 		}
 		return err
 	}
-	never := room.old(time.Duration(1<<63 - 1))
+	never := capacity.old(time.Duration(1<<63 - 1))
 	if !never {
 		if err := reserve(); err == nil {
 			return nil
 		}
 	}
-	// The pool may be too small for a connection beside the transaction's.
+	// The pool may be too small for a second connection.
 	pool := s.db.Stats()
-	if room.old(fullAge) && (pool.MaxOpenConnections == 0 || pool.InUse < pool.MaxOpenConnections) {
+	if capacity.old(fullAge) && (pool.MaxOpenConnections == 0 || pool.InUse < pool.MaxOpenConnections) {
 		patient, cancel := context.WithTimeout(ctx, countPatience)
 		_ = s.count(patient, false)
 		cancel()

@@ -39,13 +39,13 @@ func TestFullStoreDoesNotCount(t *testing.T) {
 	store := opened(t, stands[0].open(t), Postgres, WithMaxRecords(1000), WithMaxBytes(1<<40))
 	require.NoError(t, store.Insert(t.Context(), 0, messages(t, 1000)...))
 	require.ErrorIs(t, store.Insert(t.Context(), 0, message(t)), outbox.ErrFull)
-	counted := store.room.counted
+	counted := store.capacity.counted
 	begin := time.Now()
 	for range 50 {
 		require.ErrorIs(t, store.Insert(t.Context(), 0, message(t)), outbox.ErrFull)
 	}
 	if time.Since(begin) < fullAge {
-		assert.Equal(t, counted, store.room.counted)
+		assert.Equal(t, counted, store.capacity.counted)
 	}
 	claimed := claimed(t, store, 10)
 	_, err := store.Delete(t.Context(), idsOf(claimed)...)
@@ -70,9 +70,9 @@ func TestFullWaitsForInsertsInFlight(t *testing.T) {
 	go func() { first <- store.Insert(gone, 0, blocked) }()
 	inGate := func(waiting, sharers int) func() bool {
 		return func() bool {
-			store.room.gate.mutex.Lock()
-			defer store.room.gate.mutex.Unlock()
-			return len(store.room.gate.queue) == waiting && store.room.gate.sharers == sharers
+			store.capacity.gate.mutex.Lock()
+			defer store.capacity.gate.mutex.Unlock()
+			return len(store.capacity.gate.queue) == waiting && store.capacity.gate.sharers == sharers
 		}
 	}
 	require.Eventually(t, inGate(0, 1), 10*time.Second, time.Millisecond, "the first waits for the transaction")
@@ -123,7 +123,7 @@ func TestFirstInsertTxCounts(t *testing.T) {
 // happens while the table is being counted.
 func TestEstimate(t *testing.T) {
 	one := usage{1, 10}
-	r := newRoom(10, 0)
+	r := newCapacity(10, 0)
 	count := func(found int64, during func()) {
 		start, ok := r.begin(false)
 		require.True(t, ok)

@@ -9,9 +9,9 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Delete removes records, whoever holds them, a thousand in a statement. If
-// one of several statements fails, it returns how many records are deleted
-// beside the error.
+// Delete removes records, regardless of who holds them, 1000 in a statement. If one
+// of several statements fails, it returns the error and how many records the others
+// deleted.
 func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
 	deleted := 0
 	err := s.do(ctx, "delete", func() error { return nil })
@@ -26,18 +26,18 @@ func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
 	return deleted, err
 }
 
-// sorted returns IDs in order, each once: statements that lock rows in one
-// order do not lock each other out.
+// sorted returns the IDs in order, each once. Statements that lock rows in the same
+// order do not deadlock.
 func sorted(ids []string) []string {
 	ids = slices.Clone(ids)
 	slices.Sort(ids)
 	return slices.Compact(ids)
 }
 
-// among returns the rows of some IDs as a joined table for MySQL, under the
-// name outbox. Each ID finds its row by the primary key: where a statement
-// lists them in a condition, the planner reads all of a small table, and waits
-// for every row that somebody's transaction has locked.
+// among returns the rows with the IDs as a joined table for MySQL, under the name
+// outbox. The join finds each row by the primary key. With the IDs in a condition,
+// the planner scans a small table and waits for every row that another transaction
+// has locked.
 func (s *Store) among(ids []string) string {
 	var list strings.Builder
 	for i, id := range ids {
@@ -51,19 +51,19 @@ func (s *Store) among(ids []string) string {
 		" AS outbox FORCE INDEX (PRIMARY) ON outbox.id = named.id"
 }
 
-// remove deletes the rows of some IDs that a filter lets through.
+// remove deletes the rows with the IDs that match a filter.
 func (s *Store) remove(ctx context.Context, ids []string, filter func(*values) string) (int, error) {
 	return s.removeBy(ctx, ids, filter, s.deleteText(ids, filter))
 }
 
-// removeBy has a statement remove the rows of some IDs that a filter lets through.
+// removeBy removes the rows with the IDs that match a filter, by a given statement.
 func (s *Store) removeBy(ctx context.Context, ids []string, filter func(*values) string, statement string) (int, error) {
-	if s.room == nil {
+	if s.capacity == nil {
 		return change(ctx, s.db, statement)
 	}
 	var records int
 	var bytes int64
-	if s.room.limit.Bytes > 0 {
+	if s.capacity.limit.Bytes > 0 {
 		v := s.dialect.querying()
 		query := s.countText(s.table.SQL()) + " AND id" + v.among(ids) + filter(v) + v.planned()
 		if _, err := first(ctx, s.db, query, v.args, &records, &bytes); err != nil {
@@ -71,12 +71,12 @@ func (s *Store) removeBy(ctx context.Context, ids []string, filter func(*values)
 		}
 	}
 	n, err := change(ctx, s.db, statement)
-	s.room.removed(n, records, bytes, err)
+	s.capacity.removed(n, records, bytes, err)
 	return n, err
 }
 
-// deleteText returns the statement that deletes the rows of some IDs that a
-// filter lets through.
+// deleteText returns the statement that deletes the rows with the IDs that match a
+// filter.
 func (s *Store) deleteText(ids []string, filter func(*values) string) string {
 	v := s.dialect.literals()
 	if s.dialect == MySQL {
@@ -85,12 +85,12 @@ func (s *Store) deleteText(ids []string, filter func(*values) string) string {
 	return "DELETE FROM " + s.table.SQL() + " WHERE id" + v.among(ids) + filter(v)
 }
 
-// Reschedule gives claimed records back, or renews their leases, as many in a
-// statement as fit. A wait below zero counts as zero. If one of several
-// statements fails, it returns how many records are changed beside the error.
-// What the database
-// cannot store of a LastError is replaced: bytes that are no text by U+FFFD,
-// characters that it does not have by escapes such as \u00e9.
+// Reschedule gives claimed records back or renews their leases, with as many changes
+// in a statement as fit. A negative wait counts as zero. If one of several
+// statements fails, it returns the error and how many records the others changed.
+// Parts of a LastError that the database cannot store are replaced: invalid UTF-8 by
+// U+FFFD, and characters that are not in its character set by escapes such as
+// \u00e9.
 func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, error) {
 	changed := 0
 	err := s.do(ctx, "reschedule", func() error { return nil })
@@ -110,11 +110,12 @@ func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, 
 	return changed, err
 }
 
-// rescheduled is how many changes one statement makes. LastErrors can be long.
+// rescheduled is the maximum number of changes in a statement. LastErrors can be
+// long.
 const rescheduled = 100
 
-// effective returns the changes that can take effect, sorted by ID: those with
-// a token, and the first of those that name the same claim.
+// effective returns the changes that can take effect, sorted by ID: those with a
+// token, and the first one of each claim.
 func effective(changes []outbox.Change) []outbox.Change {
 	type claim struct{ id, token string }
 	seen := make(map[claim]bool, len(changes))
@@ -129,7 +130,7 @@ func effective(changes []outbox.Change) []outbox.Change {
 	return list
 }
 
-// rescheduleText returns the statement that makes changes.
+// rescheduleText returns the statement that applies the changes.
 func (s *Store) rescheduleText(changes []outbox.Change) string {
 	var values strings.Builder
 	for i, c := range changes {
@@ -162,7 +163,8 @@ UPDATE TABLE AS outbox SET token = CASE WHEN made.kept = 1 THEN outbox.token ELS
 	last_error = CASE WHEN made.said = '' THEN outbox.last_error ELSE made.said END
 FROM made WHERE ` + holds
 	if s.dialect == MySQL {
-		// The changes come first, and each finds its row by the primary key.
+		// The changes come first in the join, and each finds its row by the primary
+		// key.
 		text = `UPDATE (CHANGES) AS made STRAIGHT_JOIN TABLE AS outbox FORCE INDEX (PRIMARY) ON ` + holds + `
 SET outbox.token = CASE WHEN made.kept = 1 THEN outbox.token ELSE '' END,
 	outbox.due_at = CASE WHEN made.dead = 0 THEN NOW + made.wait ELSE 0 END,

@@ -9,21 +9,24 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/sqltable"
 )
 
-// remedy says how to get the schema.
-const remedy = "sqlstore.Migrate makes what is missing, or the statements of sqlstore.Schema and, of an older version, sqlstore.SchemaFrom do (schema/*.sql)"
+// remedy says how to create or upgrade the schema.
+const remedy = "run sqlstore.Migrate, or the statements of sqlstore.Schema, or of sqlstore.SchemaFrom for a table of an older version (schema/*.sql)"
 
-// Check reports whether the store works. The table has the columns, of types
-// that hold what the store puts there, and the indexes; nothing else in it must
-// be filled in; and a record can be inserted, claimed, rescheduled and deleted,
-// and is there for other connections. For that Check stores a trial record and
-// removes it at once; one that a killed process has left is removed as well.
-// Nobody claims it, and no method of the store counts or lists it. Releases
-// before this one may count it as one that is held, while it is there.
+// Check reports whether the store works:
 //
-// The error is [ErrSchema] where the table does not fit, and names all that is
-// missing or wrong. It is [ErrSession] where the settings of the session or the
-// server keep the store from working, and names those. What the database
-// refuses, such as for want of a privilege, is in its own words.
+//   - The table has the required columns and indexes, of suitable types, and no other
+//     column that an insert would have to set.
+//   - A record can be inserted, claimed, rescheduled and deleted, and is visible to other
+//     connections. Check stores a trial record for this and removes it at once, together
+//     with trial records that a killed process has left.
+//
+// Trial records are never claimed, and no method of the store counts or lists them.
+// Older releases may count one as a held record while it exists.
+//
+// The error is [ErrSchema] if the table does not fit; it names everything that is
+// missing or wrong. It is [ErrSession] if settings of the session or the server keep
+// the store from working; it names the settings. Other errors are the database's
+// own, for example a missing privilege.
 func (s *Store) Check(ctx context.Context) error {
 	var session sqltable.Session
 	err := s.do(ctx, "check", func() (err error) {
@@ -44,9 +47,9 @@ func (s *Store) Check(ctx context.Context) error {
 	})
 }
 
-// Probe reports whether the store can be used, like [Store.Check], but only
-// reads: it looks at the table, and has the database check the privileges, and
-// that it is not read-only, by statements that touch no row.
+// Probe reports whether the store can be used, like [Store.Check], but only reads:
+// it inspects the table and runs statements that match no row, so that the database
+// checks the privileges and whether it is read-only.
 func (s *Store) Probe(ctx context.Context) error {
 	return s.do(ctx, "probe", func() error {
 		if err := s.checkTable(ctx); err != nil {
@@ -56,7 +59,7 @@ func (s *Store) Probe(ctx context.Context) error {
 	})
 }
 
-// checkTable says what is wrong with the table.
+// checkTable checks the columns and indexes of the table.
 func (s *Store) checkTable(ctx context.Context) error {
 	found, err := s.describe(ctx)
 	if err != nil {
@@ -71,8 +74,8 @@ func (s *Store) checkTable(ctx context.Context) error {
 	return nil
 }
 
-// probe runs statements of each kind that touch no row. They name a row by its
-// ID, which none has, because sql_safe_updates of MySQL refuses others.
+// probe runs a statement of each kind that matches no row. The statements have a
+// condition on the ID, because MySQL's sql_safe_updates rejects others.
 func (s *Store) probe(ctx context.Context) error {
 	name := s.table.SQL()
 	for _, statement := range []string{
@@ -87,36 +90,36 @@ func (s *Store) probe(ctx context.Context) error {
 	return nil
 }
 
-// layout is what a database tells of a table.
+// layout is the structure of a table as the database reports it.
 type layout struct {
 	columns []column
 	indexes []index
-	// engine is that of MySQL.
+	// engine is set on MySQL only.
 	engine string
 }
 
 // column is a column of a table.
 type column struct {
 	name, typ string
-	// required is set if an insert must name it, null if it may be NULL.
+	// required means that an insert must set the column, null that it may be NULL.
 	required, null bool
-	// misfit says what else is wrong with it, if it is a column of the store's.
+	// misfit says what else is wrong with a column of the store.
 	misfit string
 }
 
 // index is an index of a table.
 type index struct {
 	name string
-	// columns are those of the key, separated by commas.
+	// columns are the columns of the key, separated by commas.
 	columns string
-	// where is the condition of a partial index, without blanks and brackets.
+	// where is the condition of a partial index, without spaces and parentheses.
 	where  string
 	unique bool
-	// broken is set if the database does not use the index.
+	// broken means that the database does not use the index.
 	broken bool
 }
 
-// kind is what a column holds.
+// kind is what kind of value a column holds.
 type kind int
 
 const (
@@ -141,10 +144,10 @@ var kinds = []wanted{
 	{"last_error", wordsKind}, {"attributes", bytesKind}, {"payload", bytesKind}, {"dedup_key", nameKind},
 }
 
-// problems names all that is missing or wrong.
+// problems lists everything that is missing or wrong.
 func (s *Store) problems(found layout) []string { return s.misfits(found, kinds, s.indexes()) }
 
-// misfits names what is missing or wrong of columns and indexes that are wanted.
+// misfits compares a table with the required columns and indexes.
 func (s *Store) misfits(found layout, kinds []wanted, indexes []index) []string {
 	var problems []string
 	say := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
@@ -160,17 +163,17 @@ func (s *Store) misfits(found layout, kinds []wanted, indexes []index) []string 
 		} else if c.misfit != "" {
 			say("column %s %s", c.name, c.misfit)
 		} else if want.name == "dedup_key" && !c.null {
-			say("column %s may not be NULL, and is for rows without a key", c.name)
+			say("column %s is NOT NULL, but must be NULL for rows without a key", c.name)
 		}
 	}
 	for _, c := range found.columns {
 		known := slices.ContainsFunc(kinds, func(k wanted) bool { return k.name == c.name })
 		if !known && c.required {
-			say("column %s is none of the store's and has no default", c.name)
+			say("column %s does not belong to the store and has no default", c.name)
 		}
 	}
 	if s.dialect == MySQL && !strings.EqualFold(found.engine, "InnoDB") {
-		say("its engine is %s, not InnoDB, which has transactions", found.engine)
+		say("its engine is %s, not InnoDB: the store needs transactions", found.engine)
 	}
 	if !slices.ContainsFunc(found.indexes, func(i index) bool {
 		return i.unique && i.columns == "id" && i.where == "" && !i.broken
@@ -185,7 +188,7 @@ func (s *Store) misfits(found layout, kinds []wanted, indexes []index) []string 
 	return problems
 }
 
-// indexes are those that the table needs beside its primary key.
+// indexes returns the indexes that the table needs, without the primary key.
 func (s *Store) indexes() []index {
 	key := index{name: s.table.key(), columns: "dedup_key", unique: true}
 	topic := index{name: s.table.topic(), columns: "topic,due_at,id"}
@@ -204,8 +207,8 @@ func (s *Store) indexes() []index {
 	}
 }
 
-// fits tells whether an index is as wanted. Its name matters where statements
-// name it, that is not on PostgreSQL.
+// fits returns a function that compares an index with i. Names are compared on MySQL
+// and SQLite, whose statements use them in hints.
 func (i index) fits(dialect Dialect) func(index) bool {
 	return func(found index) bool {
 		return found.columns == i.columns && found.where == i.where && !found.broken && (found.unique || !i.unique) &&
@@ -213,7 +216,7 @@ func (i index) fits(dialect Dialect) func(index) bool {
 	}
 }
 
-// String describes the index for people.
+// String returns a readable description of the index.
 func (i index) String() string {
 	text := "index "
 	if i.unique {
@@ -226,15 +229,15 @@ func (i index) String() string {
 	return text
 }
 
-// condition brings the condition of an index into the form of index.where.
+// condition converts the condition of an index to the form of index.where.
 func condition(text string) string {
 	return strings.ToLower(strings.NewReplacer(" ", "", "\t", "", "\n", "", "(", "", ")", "", `"`, "").Replace(text))
 }
 
-// types are names of types that do, the first of them that of the schema file.
+// types are names of suitable types, beginning with the type in the schema file.
 type types []string
 
-// has reports whether a type is one of them.
+// has reports whether a type is suitable.
 func (t types) has(name string) bool {
 	return slices.Contains(t, strings.ToLower(name))
 }
@@ -251,7 +254,7 @@ func (d Dialect) fitting(name string, k kind) types {
 	}
 }
 
-// describe reads what the database tells of the table.
+// describe reads the structure of the table.
 func (s *Store) describe(ctx context.Context) (layout, error) {
 	switch s.dialect {
 	case Postgres:

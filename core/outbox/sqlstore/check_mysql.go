@@ -9,7 +9,7 @@ import (
 func fittingMySQL(name string, k kind) types {
 	switch k {
 	case nameKind:
-		// What SQL modes that are not strict would cut is refused by validate.
+		// validate rejects topics that a non-strict SQL mode would truncate.
 		if name == "topic" {
 			return types{fmt.Sprintf("varbinary(%d)", maxTopic)}
 		}
@@ -56,7 +56,7 @@ FROM information_schema.columns`+where+` ORDER BY ordinal_position`, nil,
 ORDER BY index_name, seq_in_index`, nil,
 		func(scan func(...any) error) error {
 			var name string
-			var part sql.NullString // none for an expression
+			var part sql.NullString // NULL for an expression
 			var several bool
 			if err := scan(&name, &part, &several); err != nil {
 				return err

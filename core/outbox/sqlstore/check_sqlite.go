@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// SQLite has affinities rather than types, and describeSQLite names those.
+// fittingSQLite returns affinities, as describeSQLite does: SQLite has no column
+// types.
 func fittingSQLite(k kind) types {
 	switch k {
 	case nameKind, wordsKind:
@@ -19,8 +20,8 @@ func fittingSQLite(k kind) types {
 	}
 }
 
-// affinity is what SQLite makes of the declared type of a column, by the rules
-// of section 3.1 of its "Datatypes In SQLite".
+// affinity returns the affinity of a declared column type, by the rules in section
+// 3.1 of SQLite's "Datatypes In SQLite".
 func affinity(declared string) string {
 	declared = strings.ToUpper(declared)
 	has := func(parts ...string) bool {
@@ -89,7 +90,8 @@ LEFT JOIN "%s".sqlite_master AS m ON m.type = 'index' AND m.name = l.name`, s.ta
 					i.columns += ","
 				}
 				i.columns += name.String
-				// An index that compares otherwise is not searched for bytes.
+				// SQLite does not use an index with another collation for byte
+				// comparisons.
 				i.broken = i.broken || !strings.EqualFold(collation.String, "BINARY")
 				return err
 			})

@@ -10,24 +10,24 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// checkTx says what is wrong with a transaction of the caller's.
+// checkTx checks a transaction of the caller.
 func checkTx(tx outbox.Tx) error {
 	switch {
 	case typednil.Is(tx):
 		return fmt.Errorf("%w: tx is nil", outbox.ErrInvalid)
 	case rewrites(tx):
-		return fmt.Errorf("%w: tx is a %T, which writes arguments into the text of a statement: pass its *sql.Tx, which is the field tx.Tx", outbox.ErrInvalid, tx)
+		return fmt.Errorf("%w: tx is a %T, which writes arguments into the text of a statement: pass its *sql.Tx, the field tx.Tx", outbox.ErrInvalid, tx)
 	}
 	return nil
 }
 
-// maxEmbedded bounds how deep types that embed each other are looked through.
+// maxEmbedded bounds the depth of the search through embedded types.
 const maxEmbedded = 5
 
 // rewrites reports whether a transaction is the Tx of github.com/uptrace/bun, or
-// embeds one. Its ExecContext replaces the question marks of a statement by
-// literals of the arguments, and knows no other placeholders: on PostgreSQL it
-// runs a statement without its arguments.
+// embeds one. Its ExecContext replaces question marks with literals of the arguments
+// and supports no other placeholders: on PostgreSQL it runs a statement without its
+// arguments.
 func rewrites(tx outbox.Tx) bool {
 	if _, ok := tx.(*sql.Tx); ok {
 		return false

@@ -38,7 +38,7 @@ func TestInsertTxRefusesBun(t *testing.T) {
 	} {
 		err := store.InsertTx(t.Context(), refused, message(t))
 		require.ErrorIs(t, err, outbox.ErrInvalid)
-		assert.ErrorContains(t, err, "tx is a "+name+", which writes arguments into the text of a statement: pass its *sql.Tx, which is the field tx.Tx")
+		assert.ErrorContains(t, err, "tx is a "+name+", which writes arguments into the text of a statement: pass its *sql.Tx, the field tx.Tx")
 		_, _, err = store.HolderTx(t.Context(), refused, "key")
 		require.ErrorIs(t, err, outbox.ErrInvalid)
 		assert.ErrorContains(t, err, "tx.Tx")

@@ -13,14 +13,14 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Claim leases due records, the longest due first, of those the lowest ID, or
-// topic by topic. Its cost is that of the records it returns, whatever else waits;
-// with SkipScheduled, also that of passing the due ones it skips, and with PerTopic
-// that of passing topics without due ones.
+// Claim leases due records, the longest due first and then by ID, or topic by topic.
+// Its cost depends on the number of records that it returns, not on the number that
+// wait; with SkipScheduled, also on the due records that it skips, and with PerTopic
+// on the topics without due records that it passes.
 //
-// A record that another claim is just taking, or that another statement is
-// just changing, is passed over. After a conflict on MySQL, such as with a claim on
-// another node of a Galera cluster, some of the first records are passed over too.
+// Claim skips records that another claim or statement is changing at the same time.
+// After a conflict on MySQL, for example with a claim on another node of a Galera
+// cluster, it also skips some of the first records.
 func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
@@ -58,8 +58,8 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 	return claimed, nil
 }
 
-// taken returns the error of a claim; none where it has met nothing but deadlocks on
-// MySQL: each time another claim, perhaps on another node of a cluster, has taken the
+// taken returns the error of a claim. It returns nil if every attempt ended in a
+// deadlock on MySQL: another claim, perhaps on another node of a cluster, has the
 // rows.
 func (s *Store) taken(err error) error {
 	if s.table.Deadlocked(err) {
@@ -68,9 +68,9 @@ func (s *Store) taken(err error) error {
 	return err
 }
 
-// passed is how many of the first rows a claim passes over on MySQL: none, but after
-// a conflict a number drawn at random. Claims on the nodes of a cluster do not see
-// each other's locks, and would go for the same rows again.
+// passed returns how many of the first rows a claim skips on MySQL: none at first,
+// and a random number after a conflict. Claims on different nodes of a cluster do
+// not see each other's locks and would compete for the same rows again.
 func passed(attempts, limit int) int {
 	if attempts == 1 {
 		return 0
@@ -78,13 +78,13 @@ func passed(attempts, limit int) int {
 	return mathrand.IntN(attempts * limit)
 }
 
-// due is the condition of the rows that a claim may take, beside that they are
-// pending.
+// due returns the condition for rows that a claim may take. The caller adds that
+// they are pending.
 func (s *Store) due(options outbox.ClaimOptions) string {
 	return "due_at <= " + s.dialect.now() + s.unscheduled(options)
 }
 
-// unscheduled is one more condition where scheduled rows are left out.
+// unscheduled returns an additional condition that leaves out scheduled rows.
 func (s *Store) unscheduled(options outbox.ClaimOptions) string {
 	if !options.SkipScheduled {
 		return ""
@@ -92,7 +92,7 @@ func (s *Store) unscheduled(options outbox.ClaimOptions) string {
 	return " AND (deliver_at IS NULL OR deliver_at <= " + s.dialect.now() + ")"
 }
 
-// dueText returns the query that finds pending rows, in the order of claims.
+// dueText returns the query that finds pending rows in the order of claims.
 func (s *Store) dueText(what, condition string, limit, passed int, v *values) string {
 	text := "SELECT " + what + " FROM " + s.table.using(s.table.due()) + " WHERE " + s.dialect.pending() + " AND " + condition
 	text += v.planned() + " ORDER BY due_at, id LIMIT " + v.number(int64(limit)) + offset(passed)
@@ -102,7 +102,7 @@ func (s *Store) dueText(what, condition string, limit, passed int, v *values) st
 	return text
 }
 
-// offset passes over rows.
+// offset returns a clause that skips rows.
 func offset(passed int) string {
 	if passed == 0 {
 		return ""
@@ -110,20 +110,20 @@ func offset(passed int) string {
 	return fmt.Sprintf(" OFFSET %d", passed)
 }
 
-// claimQuery returns the one statement that claims on PostgreSQL.
+// claimQuery returns the statement that claims on PostgreSQL.
 func (s *Store) claimQuery(options outbox.ClaimOptions, token string) (string, []any) {
 	v := s.dialect.querying()
 	due := s.dueText("id, due_at, size, 0 AS place", s.due(options), options.Limit, 0, v)
 	return s.claimText(v, due, "", options.MaxBytes, true, micros(options.Lease), token), v.args
 }
 
-// claimText returns the statement that claims what a query finds, by its columns
-// id, due_at, size and place, for so many microseconds. The bytes of the first row
-// may exceed the bound if it may be oversized. The statement returns a record's
-// columns and more.
+// claimText returns the statement that claims the rows found by a query with the
+// columns id, due_at, size and place, for lease microseconds. The first row may
+// exceed maxBytes if oversized is set. The statement returns a record's columns, and
+// the columns in more.
 //
-// The rows to lease are found by an array of their IDs, so that they are read
-// by the primary key however many the planner expects.
+// It looks up the rows by an array of their IDs, so that PostgreSQL uses the primary
+// key however many rows the planner expects.
 func (s *Store) claimText(v *values, due, more string, maxBytes int64, oversized bool, lease int64, token string) string {
 	if maxBytes == 0 {
 		maxBytes = math.MaxInt64
@@ -155,8 +155,8 @@ func (s *Store) claimText(v *values, due, more string, maxBytes int64, oversized
 SELECT COLUMNSMORE FROM claimed JOIN fitting USING (id) ORDER BY place, was_due, id`)
 }
 
-// candidates finds due rows and returns the IDs of those that fit into the
-// claim's bytes, in order, and the database's time.
+// candidates finds due rows and returns the IDs of those that fit into MaxBytes, in
+// order, and the database's time.
 func (s *Store) candidates(ctx context.Context, db runner, options outbox.ClaimOptions, passed int) (ids []string, now int64, err error) {
 	var bytes int64
 	full := false
@@ -177,13 +177,12 @@ func (s *Store) candidates(ctx context.Context, db runner, options outbox.ClaimO
 	return ids, now, err
 }
 
-// listed is how many IDs a statement lists. It keeps the statement well below
-// the megabyte that SQLite takes, and is how many records Retry and Discard
-// change in a step.
+// listed is the maximum number of IDs in a statement. It keeps the statement well
+// below SQLite's limit of one megabyte, and is the step size of Retry and Discard.
 const listed = 1000
 
-// claimLocked claims in a transaction in which the rows are locked first. The
-// payloads are read last, and only those that are claimed.
+// claimLocked claims in a transaction that locks the rows first. It reads payloads
+// last, and only those of claimed rows.
 func (s *Store) claimLocked(ctx context.Context, tx *sql.Conn, options outbox.ClaimOptions, passed int) ([]outbox.Record, error) {
 	ids, now, err := s.candidates(ctx, tx, options, passed)
 	if passed > 0 && len(ids) == 0 && err == nil {
@@ -195,13 +194,14 @@ func (s *Store) claimLocked(ctx context.Context, tx *sql.Conn, options outbox.Cl
 	return s.leaseLocked(ctx, tx, ids, dueBy(now), now+micros(options.Lease), rand.Text())
 }
 
-// dueBy is the condition of rows that were due at a time.
+// dueBy returns a condition for rows that were due at a time.
 func dueBy(now int64) string { return fmt.Sprintf("outbox.due_at <= %d", now) }
 
-// leaseLocked leases rows until a time, and returns them in the order of their IDs
-// in the list. The rows were locked when they were found. Databases that accept the
-// words for that and lock nothing let another claim take them first: so they must
-// be pending and meet the condition still, and what is returned has the token.
+// leaseLocked leases rows until a time and returns them in the order of ids. The
+// query that found the rows has locked them. Databases that accept the locking
+// clause and ignore it may let another claim take the rows first: so the rows must
+// still be pending and match the condition, and only rows with the token are
+// returned.
 func (s *Store) leaseLocked(ctx context.Context, tx *sql.Conn, ids []string, condition string, until int64, token string) ([]outbox.Record, error) {
 	var claimed []outbox.Record
 	for group := range parts(s, ids, listed, weightID) {
@@ -215,20 +215,19 @@ func (s *Store) leaseLocked(ctx context.Context, tx *sql.Conn, ids []string, con
 	return ordered(claimed, ids), nil
 }
 
-// leaseLockedText returns the statement that leases rows of some IDs on MySQL.
+// leaseLockedText returns the statement that leases rows on MySQL.
 func (s *Store) leaseLockedText(ids []string, condition string, until int64, token string) string {
 	return fmt.Sprintf("UPDATE %s AND outbox.state = 0 AND %s SET outbox.due_at = %d, outbox.token = %s, outbox.attempts = outbox.attempts + 1",
 		s.among(ids), condition, until, s.dialect.text(token))
 }
 
-// leasedText returns the query for those rows of some IDs that have a token.
+// leasedText returns the query for the rows that have a token.
 func (s *Store) leasedText(ids []string, token string) string {
 	return fmt.Sprintf("SELECT %s FROM %s WHERE id IN (%s) AND token = %s", columns, s.table.SQL(), s.dialect.texts(ids), s.dialect.text(token))
 }
 
-// leaseOptimistic claims by a statement that takes the rows found before if
-// they are still due. Where another claim was faster with all of them, it
-// looks again.
+// leaseOptimistic finds rows and then takes those that are still due. If another
+// claim has taken all of them, it searches again.
 func (s *Store) leaseOptimistic(ctx context.Context, options outbox.ClaimOptions, find func() ([]string, error)) ([]outbox.Record, error) {
 	for {
 		ids, err := find()
@@ -252,8 +251,8 @@ func (s *Store) leaseOptimistic(ctx context.Context, options outbox.ClaimOptions
 	}
 }
 
-// leaseText returns the statement that takes rows, for so many microseconds,
-// if a condition still holds for them.
+// leaseText returns the statement that leases the rows that still match a condition,
+// for lease microseconds.
 func (s *Store) leaseText(ids []string, condition string, lease int64, token string) string {
 	return fmt.Sprintf("UPDATE %s SET due_at = %s + %d, token = %s, attempts = attempts + 1 "+
 		"WHERE id IN (%s) AND %s AND %s RETURNING %s",
@@ -261,7 +260,7 @@ func (s *Store) leaseText(ids []string, condition string, lease int64, token str
 		s.dialect.filter("state = 0"), s.dialect.filter(condition), columns)
 }
 
-// ordered puts records in the order of their IDs in a list.
+// ordered sorts records in the order of ids.
 func ordered(records []outbox.Record, ids []string) []outbox.Record {
 	place := make(map[string]int, len(ids))
 	for i, id := range ids {

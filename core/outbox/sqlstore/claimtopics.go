@@ -14,9 +14,9 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// claimByTopic claims topic by topic. On PostgreSQL each page of topics is a
-// statement of its own that claims; the others look for rows first and lease all
-// of them at the end.
+// claimByTopic claims topic by topic. On PostgreSQL a statement for each page of
+// topics finds and claims the rows. On the other databases it finds all rows first
+// and leases them at the end.
 func (s *Store) claimByTopic(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
 	var claimed []outbox.Record
 	var err error
@@ -55,8 +55,8 @@ func (s *Store) claimByTopic(ctx context.Context, options outbox.ClaimOptions) (
 	return claimed, nil
 }
 
-// claimTopics claims on PostgreSQL. What is claimed when a later statement fails
-// is the result.
+// claimTopics claims on PostgreSQL. If a later statement fails, it returns the
+// records claimed before.
 func (s *Store) claimTopics(ctx context.Context, options outbox.ClaimOptions) ([]outbox.Record, error) {
 	var claimed []outbox.Record
 	token, rest := rand.Text(), options
@@ -84,7 +84,7 @@ func (s *Store) claimTopics(ctx context.Context, options outbox.ClaimOptions) ([
 			}
 			cut = cut || rest.MaxBytes <= 0
 			if !cut && len(taken) == 0 && len(claimed) > 0 {
-				// There is no row to say whether rows were left out.
+				// No row says whether rows were left out.
 				cut, err = s.canTake(ctx, topics, rest)
 			}
 		}
@@ -97,8 +97,8 @@ func (s *Store) claimTopics(ctx context.Context, options outbox.ClaimOptions) ([
 	return nil, err
 }
 
-// canTake reports whether topics have rows to claim on PostgreSQL, whatever their
-// bytes.
+// canTake reports whether topics have rows to claim on PostgreSQL, regardless of
+// their bytes.
 func (s *Store) canTake(ctx context.Context, topics []topicwalk.Topic, options outbox.ClaimOptions) (found bool, err error) {
 	options.Limit, options.PerTopic = 1, 1
 	v := s.dialect.querying()
@@ -113,8 +113,8 @@ func (s *Store) canTake(ctx context.Context, topics []topicwalk.Topic, options o
 	return found, err
 }
 
-// takeQuery returns the statement that claims rows of topics on PostgreSQL, with
-// one more column that tells whether the bound of bytes has left out any.
+// takeQuery returns the statement that claims rows of topics on PostgreSQL. An
+// additional column says whether MaxBytes has left out rows.
 func (s *Store) takeQuery(topics []topicwalk.Topic, options outbox.ClaimOptions, oversized bool, token string) (string, []any) {
 	v := s.dialect.querying()
 	due := s.takeText(v, namesOf(topics), options)
@@ -131,12 +131,12 @@ func namesOf(topics []topicwalk.Topic) []string {
 	return names
 }
 
-// takeText returns the query that finds and locks rows of topics on PostgreSQL.
-// It reads no more rows than it returns.
+// takeText returns the query that finds and locks rows of topics on PostgreSQL. It
+// reads no more rows than it returns.
 //
-// The condition on the topic is a range, though of one topic: so no index but that
-// by topic has the order that is wanted, whatever the planner knows. The pair ends
-// the search of the index at the rows that are not due.
+// The condition on the topic is a range, although it matches one topic: therefore
+// only the index by topic has the required order, whatever the planner knows. The
+// comparison of pairs ends the index scan at the rows that are not due.
 func (s *Store) takeText(v *values, topics []string, options outbox.ClaimOptions) string {
 	return strings.NewReplacer(
 		"TOPICS", v.array(topics),
@@ -154,10 +154,10 @@ func (s *Store) takeText(v *values, topics []string, options outbox.ClaimOptions
 	) AS taken WHERE named.place > 0PLANNED LIMIT n`)
 }
 
-// topics returns what a walk needs but for Take. Each query is run by a function.
+// topics returns a walk's source without Take. run runs each query.
 func (s *Store) topics(ctx context.Context, db runner, options outbox.ClaimOptions, run func(func() error) error) topicwalk.Source {
-	// read returns topics, of which a query may return several rows, and the numbers
-	// of rows and of due rows among them.
+	// read returns topics and the numbers of rows and of due rows among them. A
+	// query may return several rows of a topic.
 	read := func(query string, args []any) (topics []topicwalk.Topic, rows, due int, err error) {
 		err = run(func() error {
 			topics, rows, due = nil, 0, 0
@@ -198,10 +198,10 @@ func (s *Store) topics(ctx context.Context, db runner, options outbox.ClaimOptio
 // pageRows is how many rows MySQL reads for a page of topics.
 const pageRows = 256
 
-// pageQuery returns the query for the topics with pending rows after one, up to
-// another, and whether the first row of each is due. It searches the index by topic
-// once for each topic. MySQL cannot do that in one statement with certainty, so it
-// reads the next rows of the index, of which a topic may have several.
+// pageQuery returns the query for the topics with pending rows after one topic and
+// up to another, and whether the first row of each is due. It searches the index by
+// topic once for each topic. No single MySQL statement does that reliably, so on
+// MySQL it reads the next rows of the index, which may include several of one topic.
 func (s *Store) pageQuery(after, end string, limit int) (string, []any) {
 	v := s.dialect.querying()
 	upTo := func(column, operator string) string {
@@ -247,8 +247,8 @@ FROM found WHERE topic IS NOT NULLUPTO`
 	return text, v.args
 }
 
-// oldestQuery returns the query for the topics of the longest due rows, and how
-// many of those each has.
+// oldestQuery returns the query for the topics of the longest due rows, with the
+// number of these rows for each topic.
 func (s *Store) oldestQuery(after string) (string, []any) {
 	v := s.dialect.querying()
 	text := fmt.Sprintf(`SELECT topic, count(*) FROM (
@@ -258,7 +258,7 @@ func (s *Store) oldestQuery(after string) (string, []any) {
 	return text, v.args
 }
 
-// findings are the rows that a claim has found and not yet leased.
+// findings are the rows that a claim has found and not leased yet.
 type findings struct {
 	ids   []string
 	bytes int64
@@ -268,13 +268,13 @@ type findings struct {
 // candidate is a row that a claim may take.
 type candidate struct {
 	id    string
-	place int // of its topic
+	place int // the position of its topic
 	dueAt int64
 	size  int64
 }
 
-// findByTopic finds, and on MySQL locks, the rows for a claim, after those of each
-// topic that it passes over.
+// findByTopic finds the rows for a claim, and locks them on MySQL. It skips the
+// first passed rows of each topic.
 func (s *Store) findByTopic(ctx context.Context, db runner, options outbox.ClaimOptions, passed int) (findings, error) {
 	var f findings
 	source := s.topics(ctx, db, options, func(run func() error) error { return run() })
@@ -295,7 +295,7 @@ func (s *Store) findByTopic(ctx context.Context, db runner, options outbox.Claim
 	return f, err
 }
 
-// add adds rows, and reports whether the claim is full.
+// add adds rows and reports whether the claim is full.
 func (f *findings) add(candidates []candidate, options outbox.ClaimOptions) (full bool) {
 	for _, c := range candidates {
 		f.bytes += c.size
@@ -307,8 +307,8 @@ func (f *findings) add(candidates []candidate, options outbox.ClaimOptions) (ful
 	return len(f.ids) == options.Limit
 }
 
-// enough returns how many topics a statement names. MySQL would lock rows of more
-// than are needed. SQLite stops by itself.
+// enough returns how many topics a statement names. MySQL would lock more rows than
+// needed. On SQLite the caller ends the query early.
 func (s *Store) enough(topics []topicwalk.Topic, rows int) int {
 	if s.dialect != MySQL {
 		return len(topics)
@@ -322,7 +322,7 @@ func (s *Store) enough(topics []topicwalk.Topic, rows int) int {
 	return part(topics[:n], n, s.statementLimit(), weigh)
 }
 
-// errEnough ends a query of which no more rows are wanted.
+// errEnough ends a query early.
 var errEnough = errors.New("enough")
 
 // candidatesOf returns due rows of topics in the order of claims.
@@ -334,7 +334,7 @@ func (s *Store) candidatesOf(ctx context.Context, db runner, topics []topicwalk.
 		if err := scan(&c.place, &c.id, &c.dueAt, &c.size, &f.now); err != nil {
 			return err
 		}
-		// A topic's rows come one after the other, and on SQLite in no order.
+		// The rows of a topic are adjacent, and unordered on SQLite.
 		if len(list) >= limit && list[len(list)-1].place != c.place {
 			return errEnough
 		}
@@ -350,8 +350,8 @@ func (s *Store) candidatesOf(ctx context.Context, db runner, topics []topicwalk.
 	return list, nil
 }
 
-// candidatesText returns the query for due rows of topics, as many of each as a
-// claim takes. On MySQL it locks them.
+// candidatesText returns the query for due rows of topics, at most PerTopic of each.
+// On MySQL it locks them.
 func (s *Store) candidatesText(topics []topicwalk.Topic, options outbox.ClaimOptions, passed int) string {
 	rows := func(what, topic string) string {
 		return fmt.Sprintf("SELECT %s FROM %s WHERE %s AND topic = %s AND %s ORDER BY due_at, id LIMIT %d%s",

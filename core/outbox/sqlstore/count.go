@@ -7,9 +7,8 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Count counts the selected records, in an index: those of a topic in that by
-// topic, but for dead ones, whose rows are read where the database has an index
-// of them alone.
+// Count counts the selected records by an index. For dead records of a topic it
+// reads the rows on databases with a separate index of dead rows.
 func (s *Store) Count(ctx context.Context, selection outbox.Selection) (int, error) {
 	if err := selection.Validate(); err != nil {
 		return 0, err
@@ -41,7 +40,7 @@ func (s *Store) Count(ctx context.Context, selection outbox.Selection) (int, err
 	return total, nil
 }
 
-// countIDsText returns the query that counts rows of some IDs and a state; nil
+// countIDsText returns the query that counts rows by IDs and state; a nil state
 // means any.
 func (s *Store) countIDsText(v *values, ids []string, state *outbox.State) string {
 	from := s.table.SQL()

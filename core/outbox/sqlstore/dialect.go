@@ -7,7 +7,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/sqltable"
 )
 
-// Dialect is the SQL that a database speaks. The zero Dialect is none.
+// Dialect is the SQL dialect of a database. The zero Dialect is invalid.
 type Dialect int
 
 const (
@@ -22,15 +22,14 @@ const (
 // String returns "postgres", "mysql" or "sqlite".
 func (d Dialect) String() string { return sqltable.Dialect(d).String() }
 
-// now is the database's clock in microseconds since 1970. It does not change
-// within a statement, so that an index can be searched by it, and does not
-// depend on the time zone of the session.
+// now returns the database's clock in microseconds since 1970. It is constant within
+// a statement, so that an index can be searched by it, and independent of the
+// session's time zone.
 func (d Dialect) now() string { return sqltable.Dialect(d).Now("statement_timestamp()") }
 
-// pending is the condition of the index for claims. On PostgreSQL it is the one
-// that a planner without statistics expects to let most rows through: if it
-// expected few, it would read and sort all that are due instead of walking
-// along the index.
+// pending returns the condition of the index for claims. On PostgreSQL it is written
+// so that a planner without statistics expects most rows to match: if it expected
+// few, it would read and sort all due rows instead of walking along the index.
 func (d Dialect) pending() string {
 	if d == Postgres {
 		return "state <> 1"
@@ -38,10 +37,9 @@ func (d Dialect) pending() string {
 	return "state = 0"
 }
 
-// filter returns a condition on a column that is to filter what an index has
-// found by another. SQLite, if its statistics are out of date, may otherwise
-// read all that is pending to find a few IDs; a plus before the column keeps it
-// from looking for an index.
+// filter marks a condition as a filter for rows that an index has found by another
+// column. With outdated statistics, SQLite might otherwise read all pending rows to
+// find a few IDs; the plus sign before the column rules out an index.
 func (d Dialect) filter(condition string) string {
 	if d == SQLite {
 		return "+" + condition
@@ -49,7 +47,7 @@ func (d Dialect) filter(condition string) string {
 	return condition
 }
 
-// integer is the name of the 64-bit type in a cast.
+// integer returns the name of the 64-bit type in a cast.
 func (d Dialect) integer() string {
 	if d == MySQL {
 		return "SIGNED"
@@ -57,7 +55,7 @@ func (d Dialect) integer() string {
 	return "bigint"
 }
 
-// length is how many bytes a column of bytes has.
+// length returns an expression for the length of a binary column in bytes.
 func (d Dialect) length(column string) string {
 	if d == SQLite {
 		return "length(" + column + ")"
@@ -65,20 +63,20 @@ func (d Dialect) length(column string) string {
 	return "octet_length(" + column + ")"
 }
 
-// text returns a literal of a string.
+// text returns a string literal.
 //
-// All statements but inserts, and queries of PostgreSQL, carry their values as
-// literals. So each is one round trip with any driver and goes through any
-// pooler, and PostgreSQL plans it for the table as it is now: a plan prepared
-// while the table was empty would read all of it later. What is not plain is
-// written in hexadecimal, so that no setting of the server can make it anything
-// but a string; SQLite has no such settings.
+// All statements carry their values as literals, except for inserts and the queries
+// for PostgreSQL. Each statement is therefore one round trip with any driver, works
+// with any pooler, and PostgreSQL plans it for the table as it is now: a plan
+// prepared while the table was empty would read the whole table later. Strings that
+// are not plain are written in hexadecimal, so that no server setting can change
+// their meaning; SQLite has no such settings.
 func (d Dialect) text(s string) string {
 	if plain(s) {
 		return "'" + s + "'"
 	}
 	if d == SQLite && strings.IndexByte(s, 0) < 0 {
-		// Bytes would be read by the file's encoding, which may be UTF-16.
+		// SQLite would decode bytes in the file's encoding, which may be UTF-16.
 		return "'" + strings.ReplaceAll(s, "'", "''") + "'"
 	}
 	code := hex.EncodeToString([]byte(s))
@@ -92,8 +90,8 @@ func (d Dialect) text(s string) string {
 	}
 }
 
-// plain reports whether a string has nothing that a quoted literal could
-// misread.
+// plain reports whether a string contains only characters that are safe in a quoted
+// literal.
 func plain(s string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -106,7 +104,7 @@ func plain(s string) bool {
 	return true
 }
 
-// texts returns literals of strings, separated by commas.
+// texts returns string literals, separated by commas.
 func (d Dialect) texts(list []string) string {
 	literals := make([]string, len(list))
 	for i, s := range list {
@@ -115,8 +113,7 @@ func (d Dialect) texts(list []string) string {
 	return strings.Join(literals, ", ")
 }
 
-// words returns a literal of a string for people to read, for a column that
-// has a character set.
+// words returns a string literal for a text column with a character set.
 func (d Dialect) words(s string) string {
 	if d == MySQL {
 		return "CONVERT(" + d.text(s) + " USING utf8mb4)"
@@ -124,9 +121,9 @@ func (d Dialect) words(s string) string {
 	return d.text(s)
 }
 
-// name returns the argument of a parameter for a name. A driver of MySQL that
-// writes it into the statement marks bytes as bytes, so that the character set
-// of the connection does not matter.
+// name returns the argument for a name. On MySQL it is a byte slice: a driver that
+// interpolates arguments marks it as binary, so that the connection's character set
+// does not matter.
 func (d Dialect) name(s string) any {
 	if d == MySQL {
 		return []byte(s)
@@ -134,9 +131,9 @@ func (d Dialect) name(s string) any {
 	return s
 }
 
-// wordsParameter is a parameter, and wordsArgument its argument, for a column
-// that has a character set. MySQL reads text by the character set of the
-// connection, so it gets hexadecimal digits, which all of them have.
+// wordsParameter is a parameter for a text column with a character set, and
+// wordsArgument its argument. MySQL decodes text in the connection's character set,
+// so it gets hexadecimal digits, which exist in every character set.
 func (d Dialect) wordsParameter() string {
 	if d == MySQL {
 		return "CONVERT(UNHEX(?) USING utf8mb4)"
@@ -151,8 +148,8 @@ func (d Dialect) wordsArgument(s string) string {
 	return s
 }
 
-// begin is the statement that begins a transaction. BEGIN begins a block of a
-// program where MariaDB has the SQL mode ORACLE, and SQLite has nothing else.
+// begin returns the statement that begins a transaction. On MariaDB with the SQL
+// mode ORACLE, BEGIN begins a program block; SQLite supports BEGIN only.
 func (d Dialect) begin() string {
 	if d == MySQL {
 		return "START TRANSACTION"

@@ -9,22 +9,22 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// ErrSchema means that the table is not as the store needs it. The error says
-// what is missing.
+// ErrSchema means that the table does not have the structure that the store needs.
+// The error names what is missing or wrong.
 var ErrSchema = errors.New("schema does not fit")
 
-// ErrSession means that statements do on the connections of the pool something
-// else than the store needs, though the table fits: because of a setting of the
-// session or the server, such as autocommit = 0, of row-level security, or of a
-// trigger. The error names the setting, where it is known.
+// ErrSession means that the table fits, but statements do not have the effect that
+// the store needs: because of a setting of the session or the server, such as
+// autocommit = 0, row-level security, or a trigger. The error names the setting if
+// it is known.
 var ErrSession = sqltable.ErrSession
 
-// poolerHint says what an unknown prepared statement means.
-const poolerHint = "a pooler that gives each transaction another connection, such as PgBouncer in transaction mode, " +
-	"needs default_query_exec_mode=exec of pgx, or binary_parameters=yes of lib/pq"
+// poolerHint explains an unknown prepared statement.
+const poolerHint = "with a pooler that assigns a connection to each transaction, such as PgBouncer in transaction mode, " +
+	"set default_query_exec_mode=exec of pgx, or binary_parameters=yes of lib/pq"
 
-// wrap says what failed. If the context has ended, that is the reason,
-// whatever the driver says.
+// wrap adds what failed to an error. If the context has ended, its error replaces
+// the driver's.
 func (s *Store) wrap(ctx context.Context, what string, err error) error {
 	switch {
 	case err == nil:

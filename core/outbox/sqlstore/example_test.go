@@ -45,7 +45,7 @@ func Example() {
 		if err != nil {
 			return err
 		}
-		defer func() { _ = tx.Rollback() }() // without effect after Commit
+		defer func() { _ = tx.Rollback() }() // no effect after Commit
 		if _, err := tx.ExecContext(ctx, "INSERT INTO orders VALUES (?)", id); err != nil {
 			return err
 		}

@@ -11,29 +11,29 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// encoding is what is known of the characters that a column of text takes.
-// LastError is made of what servers answer, so it may have any character, and
-// no character of it may keep a record from being stored or given back.
+// encoding says which characters a text column accepts. LastError contains answers
+// of servers and may have any character, but no character may keep a record from
+// being stored or given back.
 type encoding struct{ known atomic.Int32 }
 
 const (
 	unknownEncoding int32 = iota
-	// unicode takes every character.
+	// unicode accepts every character.
 	unicode
-	// narrow does not, so that all but ASCII is written as escapes.
+	// narrow does not: all characters but ASCII are written as escapes.
 	narrow
 )
 
-// words makes foreign text fit for a column of text: databases refuse NUL,
-// what is not UTF-8, and what is not in their character set.
+// words converts foreign text for a text column: databases reject NUL, invalid UTF-8
+// and characters that are not in their character set.
 func (s *Store) words(text string) string {
 	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 	switch s.encoding.known.Load() {
 	case unicode:
 		return text
 	case unknownEncoding:
-		// The columns of MySQL have the character set utf8mb4, and SQLite
-		// has no other.
+		// MySQL's columns have the character set utf8mb4, and SQLite has Unicode
+		// only.
 		if s.dialect != Postgres {
 			return text
 		}
@@ -41,8 +41,8 @@ func (s *Store) words(text string) string {
 	return escaped(text)
 }
 
-// escaped writes all characters but those of ASCII as in a string of Go:
-// \u00e9, \U0001f600.
+// escaped writes all characters but ASCII as escapes of a Go string: \u00e9,
+// \U0001f600.
 func escaped(text string) string {
 	quoted := make([]byte, 0, len(text))
 	for _, r := range text {
@@ -66,11 +66,11 @@ func ascii(text string) bool {
 	return true
 }
 
-// foreign reports whether a record has text that some encodings do not take.
+// foreign reports whether a record has text that some encodings reject.
 func foreign(record outbox.Record) bool { return !ascii(record.LastError) }
 
 // learnEncoding asks PostgreSQL, once, whether the database and the connection
-// take every character. Where it cannot be asked that stays unknown.
+// accept every character. If the query fails, the answer stays unknown.
 func (s *Store) learnEncoding(ctx context.Context) {
 	if s.dialect != Postgres || s.encoding.known.Load() != unknownEncoding {
 		return
@@ -80,7 +80,7 @@ func (s *Store) learnEncoding(ctx context.Context) {
 	if err != nil || !found {
 		return
 	}
-	// SQL_ASCII is bytes that nobody looks at.
+	// SQL_ASCII stores bytes without checking them.
 	takesAll := func(name string) bool { return name == "UTF8" || name == "SQL_ASCII" }
 	known := narrow
 	if takesAll(database) && takesAll(connection) {
@@ -89,9 +89,8 @@ func (s *Store) learnEncoding(ctx context.Context) {
 	s.encoding.known.CompareAndSwap(unknownEncoding, known)
 }
 
-// storable runs a statement that stores foreign text. Where the database
-// refuses a text nevertheless the statement is run again with all of it
-// escaped, and so are those after it.
+// storable runs a statement that stores foreign text. If the database rejects the
+// text, it runs the statement again with the text escaped, and later ones too.
 func (s *Store) storable(run func() error) error {
 	before := s.encoding.known.Load()
 	err := run()

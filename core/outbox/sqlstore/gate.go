@@ -6,9 +6,8 @@ import (
 	"sync"
 )
 
-// gate is a lock that many share or one holds, like sync.RWMutex. Callers get
-// it in the order in which they came, and wait for as long as their context
-// lasts.
+// gate is a lock that many callers can share or one can hold, like sync.RWMutex.
+// Callers get it in the order of their calls, and wait until their context ends.
 type gate struct {
 	mutex   sync.Mutex
 	sharers int
@@ -42,8 +41,7 @@ func (g *gate) release() {
 	g.admit()
 }
 
-// admit lets in the waiters at the front of the queue. The caller holds the
-// mutex.
+// admit admits the waiters at the front of the queue. The caller holds the mutex.
 func (g *gate) admit() {
 	for len(g.queue) > 0 && !g.held {
 		first := g.queue[0]
@@ -76,9 +74,9 @@ func (g *gate) wait(ctx context.Context, holds bool) error {
 	defer g.mutex.Unlock()
 	i := slices.Index(g.queue, w)
 	if i < 0 {
-		return nil // admitted at the same moment
+		return nil // admitted while the context ended
 	}
 	g.queue = slices.Delete(g.queue, i, i+1)
-	g.admit() // those behind a waiter that wanted to hold the gate may share it
+	g.admit() // callers behind one that wanted to hold the gate may share it
 	return ctx.Err()
 }

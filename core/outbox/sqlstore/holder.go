@@ -10,11 +10,11 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// A key is held by the row that has it in its column. Releases for version 1 of
-// the schema gave the row the key for its id, so such a row holds it too.
+// The row with a key in its column dedup_key holds the key. Releases for version 1
+// of the schema used the key as the row's id, so such a row holds it too.
 
-// holders returns the IDs of the rows that hold a key: one or, while releases
-// for version 1 are at work, perhaps two.
+// holders returns the IDs of the rows that hold a key: one or, while releases for
+// version 1 are running, possibly two.
 func (s *Store) holders(ctx context.Context, key string) ([]string, error) {
 	var ids []string
 	err := s.do(ctx, "list", func() error {
@@ -36,12 +36,13 @@ func (s *Store) holdersText(v *values, key string) string {
 		s.table.SQL(), v.text(key), v.planned(), s.table.SQL(), v.text(key), v.planned())
 }
 
-// held tells whether a row is known to hold a key, so that no insert is to be
-// tried: by its id, which no index would tell, and on MySQL by its key.
+// held reports whether a row is known to hold a key, so that an insert is not
+// needed: by its id, which the index of keys does not cover, and on MySQL also by
+// its key.
 //
-// There an insert that waits for a transaction with the same key would have all
-// inserts beside it wait, so this asks without waiting until that transaction has
-// ended, or the context.
+// On MySQL, an insert that waits for a transaction with the same key would make all
+// inserts near it wait. So held asks without waiting, until that transaction or the
+// context has ended.
 func (s *Store) held(db runner) func(context.Context, string) (bool, error) {
 	return func(ctx context.Context, key string) (bool, error) {
 		found, err := s.find(ctx, db, "id", key, "")
@@ -60,28 +61,28 @@ func (s *Store) held(db runner) func(context.Context, string) (bool, error) {
 	}
 }
 
-// heldPause is for how long a key that a transaction has inserted is left alone.
+// heldPause is the pause before held asks again for a key of an open transaction.
 const heldPause = 10 * time.Millisecond
 
-// find tells whether there is a row with a value in a unique column.
+// find reports whether a row has a value in a unique column.
 func (s *Store) find(ctx context.Context, db runner, column, value, lock string) (bool, error) {
 	v := s.dialect.querying()
 	var id string
 	return first(ctx, db, s.findText(v, column, value, lock), v.args, &id)
 }
 
-// findText returns the query for the ID of the row that has a value in a unique
-// column, and locks it. A transaction that sees the past may see two: the one that
-// it has inserted, which is the later, and the one before.
+// findText returns the query for the ID of the row with a value in a unique column,
+// and locks the row. A transaction that reads an old snapshot may see two rows: the
+// older one and its own insert, which is the later.
 func (s *Store) findText(v *values, column, value, lock string) string {
 	return "SELECT id FROM " + s.table.SQL() + " WHERE " + column + " = " + v.text(value) + v.planned() + " ORDER BY id DESC LIMIT 1" + lock
 }
 
-// asker runs a query that returns one row of one column in a transaction of the
-// caller's.
+// asker runs a query that returns one row with one column, in a transaction of the
+// caller.
 type asker func(ctx context.Context, query string, args []any, into *string) error
 
-// asks returns what runs queries in a transaction.
+// asks returns the function that queries a transaction.
 func asks(tx outbox.Tx) (asker, error) {
 	switch tx := tx.(type) {
 	case interface {
@@ -98,8 +99,8 @@ func asks(tx outbox.Tx) (asker, error) {
 	}
 }
 
-// findTx returns the ID of the row that has a value in a column, as a transaction
-// of the caller's sees it, and locks it; empty if there is none.
+// findTx returns the ID of the row with a value in a column, as seen by a
+// transaction of the caller, and locks the row; empty if there is none.
 func (s *Store) findTx(ctx context.Context, ask asker, column, value, lock string) (string, error) {
 	var id string
 	v := s.dialect.querying()
@@ -108,16 +109,16 @@ func (s *Store) findTx(ctx context.Context, ask asker, column, value, lock strin
 	return id, err
 }
 
-// heldTx tells whether a row is known to hold a key in a transaction of the
-// caller's, so that no insert is to be tried: by its id, which no index would
-// tell; on MySQL also by its key, where an insert that conflicts would lock the
-// gap beside the row, and with it the inserts of others, until the transaction
+// heldTx reports whether a row is known to hold a key, as seen by a transaction of
+// the caller, so that an insert is not needed: by its id, which the index of keys
+// does not cover; on MySQL also by its key, because a conflicting insert would lock
+// the gap beside the row, and block the inserts of others, until the transaction
 // ends.
 //
-// The transaction may see the past (REPEATABLE READ). A lock on the row has it
-// see the present: MySQL shows what there is, and PostgreSQL refuses where that
-// differs. It is by id, and only of a row that was seen without a lock before:
-// that locks no gap but where the row has gone.
+// The transaction may read an old snapshot (REPEATABLE READ). Locking the row reads
+// its current version: MySQL returns it, and PostgreSQL returns an error if it
+// differs. The lock is by id, and only on a row that was seen without a lock before,
+// so that it locks no gap unless the row was deleted.
 func (s *Store) heldTx(ask asker) func(context.Context, string) (bool, error) {
 	lock := map[Dialect]string{Postgres: " FOR KEY SHARE", MySQL: lockMySQL}[s.dialect]
 	return func(ctx context.Context, key string) (bool, error) {
@@ -132,14 +133,15 @@ func (s *Store) heldTx(ask asker) func(context.Context, string) (bool, error) {
 	}
 }
 
-// lockMySQL locks the rows that a query finds against being changed.
+// lockMySQL locks the rows of a query against changes.
 const lockMySQL = " LOCK IN SHARE MODE"
 
-// HolderTx returns the ID of the record that holds a DedupKey, as a transaction
-// of the caller's sees it, after InsertTx has inserted one or left it out;
-// false if it sees none, as on MySQL at REPEATABLE READ, where the holder has
-// changed since it began. It takes the transactions that InsertTx takes for
-// records with a key. After an error roll the transaction back.
+// HolderTx returns the ID of the record that holds a DedupKey, as seen by a
+// transaction of the caller, after InsertTx has inserted one or left it out. It
+// returns false if the transaction sees none, for example on MySQL at REPEATABLE
+// READ if the holder has changed since the transaction began. It accepts the same
+// transactions as InsertTx of records with a key. After an error, roll the
+// transaction back.
 func (s *Store) HolderTx(ctx context.Context, tx outbox.Tx, dedupKey string) (string, bool, error) {
 	query := outbox.Query{DedupKey: dedupKey}
 	if err := checkTx(tx); err != nil {
@@ -163,12 +165,12 @@ func (s *Store) HolderTx(ctx context.Context, tx outbox.Tx, dedupKey string) (st
 		id, err = s.findTx(ctx, ask, "id", dedupKey, "")
 	}
 	if err == nil && id != "" && s.dialect == MySQL {
-		id, err = s.findTx(ctx, ask, "id", id, lockMySQL) // it may be of the past
+		id, err = s.findTx(ctx, ask, "id", id, lockMySQL) // it may come from an old snapshot
 	}
 	return strings.TrimPrefix(id, keptPrefix), id != "", s.wrap(ctx, "find the holder of a key", err)
 }
 
-// nameHolders leaves those IDs of a query that hold its key.
+// nameHolders restricts the IDs of a query to the holders of its key.
 func (s *Store) nameHolders(ctx context.Context, query *outbox.Query) error {
 	ids, err := s.holders(ctx, query.DedupKey)
 	if named := query.IDs; len(named) > 0 {

@@ -16,39 +16,37 @@ import (
 // execer runs a statement with parameters.
 type execer func(ctx context.Context, query string, args ...any) (sql.Result, error)
 
-// inserter is where records are inserted.
+// inserter is the place where records are inserted.
 type inserter struct {
 	exec execer
-	// held tells whether a row holds a key that the index of keys may not know
-	// of. It is not called for records without a key.
+	// held reports whether a row holds a key that the index of keys may not cover.
+	// It is not called for records without a key.
 	held func(ctx context.Context, key string) (bool, error)
-	// ask is set where one statement inserts records of any keys, looks who holds
-	// those, and returns the IDs of what it has inserted.
+	// ask is set if one statement inserts records with any keys, looks up the
+	// holders of the keys, and returns the IDs of the inserted records.
 	ask runner
 }
 
-// hasKey tells whether a record has a key.
+// hasKey reports whether a record has a key.
 func hasKey(record outbox.Record) bool { return record.DedupKey != "" }
 
-// Insert stores all records or none. A delay below zero counts as zero. A
-// record that is Dead is held by nobody and has no DueAt.
+// Insert stores all records or none. A negative delay counts as zero. A Dead record
+// has no holder and no DueAt.
 //
-// One record is one statement. Many are one statement for each 256 records or
-// 4 MB, less where MySQL's max_allowed_packet is less than 8 MB; several of them
-// are one transaction. On other databases than PostgreSQL, a record with a DedupKey
-// is one of its own, after a look at who holds the key. A record that is too large for a statement alone is
-// [outbox.ErrInvalid].
+// One record is one statement. Many records are one statement for each 256 records
+// or 4 MB, or less if MySQL's max_allowed_packet is below 8 MB; several statements
+// are one transaction. On databases other than PostgreSQL, a record with a DedupKey
+// has a statement of its own, after a lookup of the key's holder. A record that is
+// too large for a statement is [outbox.ErrInvalid].
 //
-// When the connection fails or the context ends while the database commits,
-// the records may be kept although an error is returned; the insert can be
-// repeated.
+// If the connection fails or the context ends during the commit, the records may be
+// stored although Insert returns an error. The insert can be repeated.
 func (s *Store) Insert(ctx context.Context, delay time.Duration, records ...outbox.Record) error {
 	_, err := s.insertAll(ctx, delay, records)
 	return err
 }
 
-// insertAll stores all records or none, and returns the IDs of those that were not
-// left out.
+// insertAll stores all records or none, and returns the IDs of the new ones.
 func (s *Store) insertAll(ctx context.Context, delay time.Duration, records []outbox.Record) (inserted []string, err error) {
 	if err := s.validate(records); err != nil {
 		return nil, err
@@ -57,7 +55,7 @@ func (s *Store) insertAll(ctx context.Context, delay time.Duration, records []ou
 		return nil, s.do(ctx, "insert", func() error { return nil })
 	}
 	err = s.write(ctx, "insert", func() (err error) {
-		if s.room == nil {
+		if s.capacity == nil {
 			inserted, err = s.insert(ctx, delay, records)
 		} else {
 			inserted, err = s.insertBounded(ctx, delay, records)
@@ -65,8 +63,9 @@ func (s *Store) insertAll(ctx context.Context, delay time.Duration, records []ou
 		return err
 	})
 	if err == nil && s.dialect == Postgres {
-		// A driver that has the server cancel the statement, such as lib/pq, ends the
-		// wait for a synchronous standby by that, and is told that it has succeeded.
+		// A driver that asks the server to cancel the statement, such as lib/pq,
+		// thereby ends the wait for a synchronous standby, and the server reports
+		// success.
 		err = s.wrap(ctx, "insert", ctx.Err())
 	}
 	if err != nil {
@@ -75,19 +74,19 @@ func (s *Store) insertAll(ctx context.Context, delay time.Duration, records []ou
 	return inserted, nil
 }
 
-// InsertTx inserts records, due at once, in a transaction of the caller's on
-// the same database: a *sql.Tx, or what [PgxTx] makes of a pgx.Tx. Only its
-// ExecContext is called, and for records with a DedupKey its QueryContext, if
-// it is not of PgxTx; one without it is [outbox.ErrInvalid] then. The
-// transactions of libraries over database/sql fit if they pass statement and
-// arguments on as they are. The Tx of github.com/uptrace/bun does not, and is
-// [outbox.ErrInvalid]: pass its *sql.Tx, which is its field Tx.
+// InsertTx inserts records, due at once, in a transaction of the caller on the same
+// database: a *sql.Tx, or a pgx.Tx wrapped by [PgxTx]. The store calls only its
+// ExecContext and, for records with a DedupKey, its QueryContext. A transaction of
+// PgxTx needs no QueryContext; any other without it is [outbox.ErrInvalid] for such
+// records. Transactions of libraries over database/sql work if they pass on
+// statement and arguments unchanged. The Tx of github.com/uptrace/bun does not, and
+// is [outbox.ErrInvalid]: pass its *sql.Tx, the field Tx.
 //
-// After an error roll the transaction back. PostgreSQL refuses every other
-// statement of a transaction in which one has failed; and the other databases
-// may have kept some of the records.
+// After an error, roll the transaction back. PostgreSQL rejects every other
+// statement in a transaction after a failure, and the other databases may have
+// stored some of the records.
 //
-// Conflicts are not tried again here, because the database undoes the whole
+// InsertTx does not retry after conflicts, because the database undoes the whole
 // transaction, which only the caller can repeat.
 func (s *Store) InsertTx(ctx context.Context, tx outbox.Tx, records ...outbox.Record) error {
 	if err := checkTx(tx); err != nil {
@@ -114,7 +113,7 @@ func (s *Store) InsertTx(ctx context.Context, tx outbox.Tx, records ...outbox.Re
 	if err := s.refuseOversized(ctx, records); err != nil {
 		return err
 	}
-	if s.room != nil {
+	if s.capacity != nil {
 		if err := s.reserveTx(ctx, records); err != nil {
 			return err
 		}
@@ -123,15 +122,15 @@ func (s *Store) InsertTx(ctx context.Context, tx outbox.Tx, records ...outbox.Re
 	return s.wrap(ctx, "insert in a transaction", err)
 }
 
-// maxTopic and maxToken are how many bytes the columns of MySQL hold; a server
-// whose SQL mode is not strict would cut what is longer. An entry of an index of
-// PostgreSQL has room for as much.
+// maxTopic and maxToken are the column lengths in bytes on MySQL. A server whose SQL
+// mode is not strict would truncate longer values. An index entry of PostgreSQL has
+// the same limit.
 const (
 	maxTopic = 1024
 	maxToken = 255
 )
 
-// validate says what is wrong with records to insert.
+// validate checks the records of an insert.
 func (s *Store) validate(records []outbox.Record) error {
 	if err := outbox.ValidateRecords(records...); err != nil {
 		return err
@@ -147,8 +146,8 @@ func (s *Store) validate(records []outbox.Record) error {
 	return nil
 }
 
-// insert stores all records or none, and returns the IDs of those that were not left
-// out. Statements that turn out to be too large are made smaller.
+// insert stores all records or none, and returns the IDs of the new ones. It splits
+// statements that turn out to be too large.
 func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbox.Record) (inserted []string, err error) {
 	if slices.ContainsFunc(records, foreign) {
 		s.learnEncoding(ctx)
@@ -173,12 +172,12 @@ func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbo
 	}
 }
 
-// insertStatements inserts records in statements of so many bytes each, which
-// are one transaction.
+// insertStatements inserts records in one transaction, in statements of at most
+// limit bytes each.
 func (s *Store) insertStatements(ctx context.Context, delay time.Duration, records []outbox.Record, limit int64) (inserted []string, err error) {
 	in := s.inserter(nil, s.db, records)
 	if in.chunk(records, limit) == len(records) {
-		// A statement alone is a transaction.
+		// A single statement is a transaction by itself.
 		return s.insertChunks(ctx, in, delay, records, limit)
 	}
 	err = s.transact(ctx, func(tx *sql.Conn) error {
@@ -188,7 +187,7 @@ func (s *Store) insertStatements(ctx context.Context, delay time.Duration, recor
 	return inserted, err
 }
 
-// inserter returns what inserts records, on a connection unless it is nil.
+// inserter returns the inserter for records, on a connection unless it is nil.
 func (s *Store) inserter(conn *sql.Conn, db runner, records []outbox.Record) inserter {
 	in := inserter{exec: s.execer(conn), held: s.held(db)}
 	if s.dialect == Postgres && slices.ContainsFunc(records, hasKey) && !crossing(records) {
@@ -197,8 +196,8 @@ func (s *Store) inserter(conn *sql.Conn, db runner, records []outbox.Record) ins
 	return in
 }
 
-// crossing tells whether the key of a record is the ID of one before it, which no
-// statement that inserts both can see.
+// crossing reports whether the key of a record is the ID of an earlier one, which a
+// statement that inserts both cannot see.
 func crossing(records []outbox.Record) bool {
 	ids := make(map[string]bool, len(records))
 	for i := range records {
@@ -210,8 +209,8 @@ func crossing(records []outbox.Record) bool {
 	return false
 }
 
-// execer returns what runs a statement, on a connection unless it is nil:
-// prepared if the store prepares. On a connection, which is that of a
+// execer returns a function that runs a statement, on a connection unless it is nil,
+// and prepared if the store prepares. On a connection, which belongs to a
 // transaction, preparing would cost more than it saves.
 func (s *Store) execer(conn *sql.Conn) execer {
 	return func(ctx context.Context, query string, args ...any) (sql.Result, error) {
@@ -223,15 +222,16 @@ func (s *Store) execer(conn *sql.Conn) execer {
 		}
 		result, err := s.prepared.exec(ctx, s.db.DB, query, args...)
 		if failure := s.table.Classify(err); failure == sqltable.Unfit || failure == sqltable.Lost {
-			// The connection is still in the pool. This removes it, or another one.
+			// Repeating the statement removes the unusable connection, or another one,
+			// from the pool.
 			return s.db.ExecContext(ctx, query, args...)
 		}
 		return result, err
 	}
 }
 
-// insertChunks inserts records in as many statements as it takes, and returns the
-// IDs of those that were not left out.
+// insertChunks inserts records in as many statements as necessary, and returns the
+// IDs of the new ones.
 func (s *Store) insertChunks(ctx context.Context, in inserter, delay time.Duration, records []outbox.Record, limit int64) (inserted []string, err error) {
 	for len(records) > 0 {
 		n := in.chunk(records, limit)
@@ -257,11 +257,11 @@ func (s *Store) insertChunks(ctx context.Context, in inserter, delay time.Durati
 		if err != nil {
 			return nil, s.refused(err, records[:n])
 		}
-		fresh, err := result.RowsAffected()
+		added, err := result.RowsAffected()
 		if err != nil {
 			return nil, err
 		}
-		for i := range min(int(fresh), n) { // it is all of them, unless an insert is repeated
+		for i := range min(int(added), n) { // all of them, unless an insert is repeated
 			inserted = append(inserted, records[i].ID)
 		}
 		records = records[n:]
@@ -269,9 +269,9 @@ func (s *Store) insertChunks(ctx context.Context, in inserter, delay time.Durati
 	return inserted, nil
 }
 
-// insertKeyed inserts records in one statement of PostgreSQL, and adds the IDs of
-// those that were not left out. It locks keys in one order, so that two statements
-// do not lock each other out.
+// insertKeyed inserts records in one statement of PostgreSQL and appends the IDs of
+// the new ones. It locks keys in order, so that concurrent statements do not
+// deadlock.
 func (s *Store) insertKeyed(ctx context.Context, db runner, delay time.Duration, records []outbox.Record, inserted []string) ([]string, error) {
 	records = slices.Clone(records)
 	slices.SortStableFunc(records, func(a, b outbox.Record) int { return strings.Compare(a.DedupKey, b.DedupKey) })
@@ -285,9 +285,9 @@ func (s *Store) insertKeyed(ctx context.Context, db runner, delay time.Duration,
 	return inserted, err
 }
 
-// insertKeyedText returns the text of the statement that inserts so many rows with
-// or without keys. Each looks by itself for a row whose id is the key: a join might
-// read the table. The last parameter is that of [values.planned].
+// insertKeyedText returns the statement that inserts rows with or without keys. Each
+// row searches for a row whose id is its key by a subquery: a join might read the
+// whole table. The last parameter is that of [values.planned].
 func (s *Store) insertKeyedText(rows int) string {
 	if text, ok := s.keyedTexts.Load(rows); ok {
 		return text.(string)
@@ -302,14 +302,13 @@ WHERE holder.id = made.dedup_key COLLATE "C") IS NULL` + plannedParameter + " ON
 	return text
 }
 
-// keyedColumns is how many parameters a row with a key has.
+// keyedColumns is the number of parameters of a row with a key.
 const keyedColumns = 13
 
-// insertStatement returns the statement that inserts up to insertRows records,
-// which are due after so many microseconds.
-// The number of its rows is a power of two, so that there are few different
-// statements to be prepared. Rows that fill up repeat the last ID and its key, so
-// they are left out like any record that is there already.
+// insertStatement returns the statement that inserts up to insertRows records, due
+// after wait microseconds. The number of rows is rounded up to a power of two, so
+// that there are few different statements to prepare. Padding rows repeat the last
+// ID and its key, so they are left out like any existing record.
 func (s *Store) insertStatement(wait int64, records []outbox.Record) (string, []any) {
 	keyed := hasKey(records[0])
 	args := s.insertArgs(wait, records, keyed)
@@ -319,7 +318,7 @@ func (s *Store) insertStatement(wait int64, records []outbox.Record) (string, []
 	return s.insertText(len(args)/(keyedColumns-1), false), args
 }
 
-// insertArgs returns the arguments of rows, each with its key if keyed is set.
+// insertArgs returns the arguments of rows, with their keys if keyed is set.
 func (s *Store) insertArgs(wait int64, records []outbox.Record, keyed bool) []any {
 	rows := 1
 	for rows < len(records) {
@@ -329,7 +328,7 @@ func (s *Store) insertArgs(wait int64, records []outbox.Record, keyed bool) []an
 	for _, record := range records {
 		var deliverAt any
 		if !record.DeliverAt.IsZero() {
-			// Rounded up, because consumers must not get the message before.
+			// Round up: consumers must not get the message earlier.
 			deliverAt = record.DeliverAt.Add(time.Microsecond - 1).UnixMicro()
 		}
 		if record.State == outbox.Dead {
@@ -351,7 +350,7 @@ func (s *Store) insertArgs(wait int64, records []outbox.Record, keyed bool) []an
 	return args
 }
 
-// keyArgument is the argument for the key of a record.
+// keyArgument returns the argument for the key of a record.
 func (s *Store) keyArgument(record outbox.Record) any {
 	if !hasKey(record) {
 		return nil
@@ -359,8 +358,7 @@ func (s *Store) keyArgument(record outbox.Record) any {
 	return s.dialect.name(record.DedupKey)
 }
 
-// insertText returns the text of the statement that inserts so many rows, with
-// a key or without one.
+// insertText returns the statement that inserts rows, with or without keys.
 func (s *Store) insertText(rows int, keyed bool) string {
 	now, integer, key := s.dialect.now(), s.dialect.integer(), "NULL"
 	if keyed {
@@ -379,9 +377,9 @@ func (s *Store) insertText(rows int, keyed bool) string {
 	}
 	switch {
 	case s.dialect == MySQL:
-		// INSERT IGNORE would hide every other error too.
+		// INSERT IGNORE would also hide all other errors.
 		text.WriteString(" ON DUPLICATE KEY UPDATE id = id")
-	case keyed: // no database takes two indexes here
+	case keyed: // no database accepts two indexes here
 		text.WriteString(" ON CONFLICT DO NOTHING")
 	default:
 		text.WriteString(" ON CONFLICT (id) DO NOTHING")
@@ -392,7 +390,7 @@ func (s *Store) insertText(rows int, keyed bool) string {
 	return numbered(text.String())
 }
 
-// numbered replaces the question marks of a statement by $1, $2 and so on.
+// numbered replaces the question marks of a statement with $1, $2 and so on.
 func numbered(query string) string {
 	var text strings.Builder
 	for n := 1; ; n++ {

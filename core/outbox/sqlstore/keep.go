@@ -9,24 +9,23 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// A key that is remembered is the row of its record, emptied: it is pending, has no
-// topic, and is due later than any record and any trial. So claims and counts, which
-// walk along indexes by these columns, stop before it or begin after it; and its id
-// comes before those of records, so that lists begin after it. Releases that know
-// nothing of this take it for the row of a trial.
+// A remembered key is the emptied row of its record: it is pending, has no topic,
+// and is due later than any record and any trial. Claims and counts walk along
+// indexes by these columns and stop before it or begin after it. Its id sorts before
+// those of records, so that lists begin after it. Older releases treat it as a trial
+// row.
 
 const (
-	// keptDue is the beginning of the year 2500. The row of a key is due so much
-	// later than it may be removed.
+	// keptDue is the beginning of the year 2500. The due time of a remembered key is
+	// the end of its time plus keptDue.
 	keptDue int64 = 16_725_225_600_000_000
-	// keptPrefix begins the IDs of such rows; the ID of the record follows.
+	// keptPrefix begins the IDs of such rows; the record's ID follows.
 	keptPrefix = "\x01\x01"
-	// firstID is the ID after which those of records come.
+	// firstID sorts before the IDs of all records.
 	firstID = "\x01\x02"
 )
 
-// InsertNew stores all records or none, like Insert, and tells which were not left
-// out.
+// InsertNew stores all records or none, like Insert, and reports which are new.
 func (s *Store) InsertNew(ctx context.Context, delay time.Duration, records ...outbox.Record) ([]bool, error) {
 	ids, err := s.insertAll(ctx, delay, records)
 	if err != nil {
@@ -44,9 +43,9 @@ func (s *Store) InsertNew(ctx context.Context, delay time.Duration, records ...o
 	return inserted, nil
 }
 
-// Finish removes records, whoever holds them, and remembers their keys, a thousand
-// in a statement. If one of several statements fails, it returns how many records
-// are finished beside the error.
+// Finish removes records, regardless of who holds them, and remembers their keys,
+// 1000 in a statement. If one of several statements fails, it returns the error and
+// how many records the others finished.
 func (s *Store) Finish(ctx context.Context, keep time.Duration, ids ...string) (int, error) {
 	if err := outbox.ValidateFinish(keep, ids...); err != nil {
 		return 0, err
@@ -59,7 +58,7 @@ func (s *Store) Finish(ctx context.Context, keep time.Duration, ids ...string) (
 		keyed := func(*values) string { return " AND dedup_key IS NOT NULL" }
 		n, err := s.removeBy(ctx, part, keyed, s.finishText(part, keep))
 		finished += n
-		if err == nil && n < len(part) { // records without a key, or none
+		if err == nil && n < len(part) { // some records have no key or do not exist
 			n, err = s.remove(ctx, part, func(*values) string { return "" })
 			finished += n
 		}
@@ -68,9 +67,9 @@ func (s *Store) Finish(ctx context.Context, keep time.Duration, ids ...string) (
 	return finished, err
 }
 
-// FinishTx is Finish in a transaction of the caller's on the same database: a
-// *sql.Tx, or what [PgxTx] makes of a pgx.Tx. Only its ExecContext is called. After
-// an error roll the transaction back.
+// FinishTx does what Finish does in a transaction of the caller on the same
+// database: a *sql.Tx, or a pgx.Tx wrapped by [PgxTx]. It calls only ExecContext.
+// After an error, roll the transaction back.
 func (s *Store) FinishTx(ctx context.Context, tx outbox.Tx, keep time.Duration, ids ...string) (int, error) {
 	if err := checkTx(tx); err != nil {
 		return 0, err
@@ -99,8 +98,8 @@ func (s *Store) FinishTx(ctx context.Context, tx outbox.Tx, keep time.Duration, 
 	return finished, nil
 }
 
-// changeTx runs a statement in a transaction of the caller's and returns how many
-// rows it changed.
+// changeTx runs a statement in a transaction of the caller and returns how many rows
+// it changed.
 func changeTx(ctx context.Context, tx outbox.Tx, statement string) (int, error) {
 	result, err := tx.ExecContext(ctx, statement)
 	if err != nil {
@@ -110,8 +109,7 @@ func changeTx(ctx context.Context, tx outbox.Tx, statement string) (int, error) 
 	return int(n), err
 }
 
-// finishText returns the statement that makes remembered keys of those rows of some
-// IDs that have a key.
+// finishText returns the statement that turns rows with a key into remembered keys.
 func (s *Store) finishText(ids []string, keep time.Duration) string {
 	empty := "x'7b7d'"
 	if s.dialect == Postgres {
@@ -135,8 +133,8 @@ SET outbox.id = CONCAT(PREFIX, outbox.id), outbox.state = 0, outbox.due_at = NOW
 	return strings.NewReplacer(replacements...).Replace(text)
 }
 
-// Forget removes keys that were remembered long enough. It finds them by the index
-// for claims. Where several processes do so at the same time, each may remove fewer.
+// Forget removes keys whose time has ended, found by the index for claims. If
+// several processes call it at the same time, each may remove fewer.
 func (s *Store) Forget(ctx context.Context, limit int) (int, error) {
 	if err := outbox.ValidateForget(limit); err != nil {
 		return 0, err
@@ -164,8 +162,7 @@ func (s *Store) Forget(ctx context.Context, limit int) (int, error) {
 	return forgotten, err
 }
 
-// expiredQuery returns the query for the IDs of keys that were remembered long
-// enough.
+// expiredQuery returns the query for the IDs of keys whose time has ended.
 func (s *Store) expiredQuery(limit int) (string, []any) {
 	v := s.dialect.querying()
 	return fmt.Sprintf("SELECT id FROM %s WHERE %s AND due_at >= %d AND due_at <= %d + %s%s ORDER BY due_at, id LIMIT %s",

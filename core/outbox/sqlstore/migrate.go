@@ -13,37 +13,36 @@ import (
 )
 
 const (
-	// lockKey is the advisory lock of migrations on PostgreSQL, "postoffi".
+	// lockKey is the advisory lock of migrations on PostgreSQL: "postoffi" in ASCII.
 	lockKey int64 = 0x706f73746f666669
-	// lockTime is how long a change of the table waits for the transactions that
-	// use it, as every insert then waits for the change. MySQL counts seconds.
+	// lockTime is how long a change of the table waits for the transactions that use
+	// it: all inserts wait behind it. MySQL counts seconds.
 	lockTime      = 300 * time.Millisecond
 	lockTimeMySQL = time.Second
-	// lockPause is for how long others have the table to themselves before the
-	// change is tried again.
+	// lockPause is how long others can use the table before the change is tried
+	// again.
 	lockPause = time.Second
-	// lockPoll is how often the advisory lock is asked for.
+	// lockPoll is the interval of attempts to get the advisory lock.
 	lockPoll = 50 * time.Millisecond
 )
 
-// Migrate creates the table and its indexes where they are missing, brings a
-// table of an older version to [SchemaVersion], and then checks it like
-// [Store.Probe]. It changes nothing that is there already. Several processes may
-// run it at the same time. Of the options it needs only [WithTable].
+// Migrate creates the table and its indexes if they are missing, upgrades a table of
+// an older version to [SchemaVersion], and then checks it like [Store.Probe]. It
+// does not change what exists already. Several processes can run it at the same
+// time. The only option that it needs is [WithTable].
 //
-// A table of an older version goes on being used meanwhile, by older releases
-// too. PostgreSQL (CREATE INDEX CONCURRENTLY) and MySQL (online DDL) make its
-// indexes while rows are inserted. A change that must have the table to itself
-// for a moment waits for transactions that have used it no longer than 0.3 s,
-// on MySQL 1 s, and is tried again a second later, as long as the context lasts:
-// a transaction that stays open keeps Migrate from ending, and nobody else. On
-// SQLite nothing else can be written while an index is made. An upgrade that was
-// interrupted goes on where it ended when Migrate runs again.
+// The table stays in use during an upgrade, also by older releases. PostgreSQL
+// (CREATE INDEX CONCURRENTLY) and MySQL (online DDL) build indexes while rows are
+// inserted. A change that needs an exclusive lock waits for other transactions for
+// at most 0.3 s, or 1 s on MySQL, and is tried again a second later, until the
+// context ends. A transaction that stays open therefore delays Migrate, but does not
+// block others. On SQLite, building an index blocks all other writes. After an
+// interruption, the next Migrate continues the upgrade.
 //
-// It needs the right to create tables, which the store itself does not, and to
-// change a table of an older version: on PostgreSQL its owner has it, on MySQL
-// ALTER and INDEX give it. On PostgreSQL that change does not go through a
-// pooler that gives each transaction another connection.
+// Migrate needs the right to create tables, which the store itself does not, and to
+// alter a table of an older version: the owner of the table has it on PostgreSQL;
+// MySQL needs ALTER and INDEX. On PostgreSQL, an upgrade does not work through a
+// pooler that assigns a connection to each transaction.
 func Migrate(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option) error {
 	s, err := New(db, dialect, options...)
 	if err != nil {
@@ -77,18 +76,18 @@ func (s *Store) migrate(ctx context.Context) error {
 			if len(after) == 0 {
 				return nil
 			}
-			return s.create(ctx) // makes indexes of version 1
+			return s.create(ctx) // creates indexes of version 1
 		case slices.Equal(problems, after) && !s.locked(failed):
 			return failed
 		}
-		// Another transaction is at it, or has the table.
+		// Another process is upgrading, or a transaction uses the table.
 		if err := pause(ctx, lockPause, failed); err != nil {
 			return err
 		}
 	}
 }
 
-// create creates what is missing of the table.
+// create creates what is missing.
 func (s *Store) create(ctx context.Context) error {
 	text, err := s.table.DDL(Files(), DefaultTable)
 	if err != nil {
@@ -97,12 +96,11 @@ func (s *Store) create(ctx context.Context) error {
 	if s.dialect == Postgres {
 		return s.transact(ctx, func(tx *sql.Conn) error { return s.table.Create(ctx, tx, lockKey, text) })
 	}
-	// MySQL has one statement, which is atomic; those of SQLite have no effect
-	// when they are repeated.
+	// MySQL's statement is single and atomic; SQLite's have no effect when repeated.
 	return s.table.Create(ctx, s.db, lockKey, text)
 }
 
-// upgrade brings a table of version 1 to version 2, on a connection of its own.
+// upgrade brings a table from version 1 to version 2, on its own connection.
 func (s *Store) upgrade(ctx context.Context, found layout) error {
 	text, err := s.table.DDLOf(Files(), s.dialect.String()+"_1_2.sql", DefaultTable)
 	if err != nil {
@@ -110,7 +108,7 @@ func (s *Store) upgrade(ctx context.Context, found layout) error {
 	}
 	statements := sqltable.Statements(text)
 	if slices.ContainsFunc(found.columns, func(c column) bool { return c.name == "dedup_key" }) && s.dialect != MySQL {
-		statements = statements[1:] // the one that adds the column
+		statements = statements[1:] // without the one that adds the column
 	}
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
@@ -119,7 +117,7 @@ func (s *Store) upgrade(ctx context.Context, found layout) error {
 	defer func() { _ = conn.Close() }() // fails only where it is closed
 	switch s.dialect {
 	case Postgres:
-		defer discard(conn) // with its lock and settings
+		defer discard(conn) // together with its lock and settings
 		return s.upgradePostgres(ctx, conn, statements)
 	case MySQL:
 		defer discard(conn)
@@ -128,10 +126,10 @@ func (s *Store) upgrade(ctx context.Context, found layout) error {
 	return execAll(ctx, conn, statements...)
 }
 
-// upgradePostgres runs statements, of which those that make indexes cannot be
-// part of a transaction: so the lock is that of a session. It is asked for again
-// and again, because a session that waits for it would look like a transaction
-// that the making of an index has to wait for.
+// upgradePostgres runs the statements under a session lock, because those that
+// create indexes cannot run in a transaction. It polls for the lock, because a
+// session that waits for it would look like a transaction that CREATE INDEX
+// CONCURRENTLY has to wait for.
 func (s *Store) upgradePostgres(ctx context.Context, conn *sql.Conn, statements []string) error {
 	for {
 		var mine bool
@@ -151,7 +149,7 @@ func (s *Store) upgradePostgres(ctx context.Context, conn *sql.Conn, statements 
 	}
 	statements = slices.Concat([]string{"SET statement_timeout = 0"}, broken, statements)
 	for _, statement := range statements {
-		limit := time.Duration(0) // what makes or drops an index stops nobody while it waits
+		limit := time.Duration(0) // creating or dropping an index blocks nobody while it waits
 		if strings.HasPrefix(statement, "ALTER TABLE") {
 			limit = lockTime
 		}
@@ -162,8 +160,8 @@ func (s *Store) upgradePostgres(ctx context.Context, conn *sql.Conn, statements 
 	return nil
 }
 
-// brokenIndexes returns the statements that drop what is left of indexes whose
-// making was interrupted. The caller has the lock, so nobody is making them.
+// brokenIndexes returns the statements that drop the remains of interrupted index
+// builds. The caller has the lock, so no build is in progress.
 func (s *Store) brokenIndexes(ctx context.Context, conn *sql.Conn) ([]string, error) {
 	var drops []string
 	query := fmt.Sprintf(`SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
@@ -179,7 +177,7 @@ WHERE i.indrelid = to_regclass('%s') AND NOT (i.indisvalid AND i.indisready) AND
 	return drops, err
 }
 
-// execAll runs statements one after the other.
+// execAll runs statements one after another.
 func execAll(ctx context.Context, conn *sql.Conn, statements ...string) error {
 	for _, statement := range statements {
 		if _, err := conn.ExecContext(ctx, statement); err != nil {
@@ -189,10 +187,10 @@ func execAll(ctx context.Context, conn *sql.Conn, statements ...string) error {
 	return nil
 }
 
-// locked tells whether a statement did not get its lock in time.
+// locked reports whether a statement did not get its lock in time.
 func (s *Store) locked(err error) bool { return s.table.Classify(err) == sqltable.Conflict }
 
-// pause waits for a while. If the context ends, that is the error, with the
+// pause waits. If the context ends, it returns the context's error together with the
 // reason for the pause.
 func pause(ctx context.Context, d time.Duration, reason error) error {
 	timer := time.NewTimer(d)

@@ -6,7 +6,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// settings is what options set.
+// settings are the values that options set.
 type settings struct {
 	table      string
 	maxRecords int
@@ -17,10 +17,10 @@ type settings struct {
 // Option changes a default of [New] or [Migrate].
 type Option func(*settings) error
 
-// WithTable names the table, NAME or SCHEMA.NAME, of letters, digits and
-// underscores; without the option it is [DefaultTable]. The name is quoted, so
-// its case counts where that of quoted names does: PostgreSQL makes names in
-// lower case of those that a migration does not quote.
+// WithTable sets the name of the table, NAME or SCHEMA.NAME, of letters, digits and
+// underscores. The default is [DefaultTable]. The store quotes the name, so its case
+// matters as in quoted names: PostgreSQL folds names to lower case that a migration
+// does not quote.
 func WithTable(name string) Option {
 	return func(s *settings) error {
 		s.table = name
@@ -28,9 +28,9 @@ func WithTable(name string) Option {
 	}
 }
 
-// WithMaxRecords bounds the number of records; an Insert beyond it fails with
-// [outbox.ErrFull]. Zero means no bound, as without the option. See the
-// package's documentation for what several processes see.
+// WithMaxRecords bounds the number of records. An Insert beyond the bound fails with
+// [outbox.ErrFull]. Zero, the default, means no bound; a negative number is an
+// error. See "Bounds" in the package documentation for several stores on one table.
 func WithMaxRecords(n int) Option {
 	return func(s *settings) error {
 		if n < 0 {
@@ -41,9 +41,10 @@ func WithMaxRecords(n int) Option {
 	}
 }
 
-// WithMaxBytes bounds the sum of the records' sizes; an Insert beyond it fails
-// with [outbox.ErrFull]. Zero means no bound, as without the option. See the
-// package's documentation for what several processes see.
+// WithMaxBytes bounds the sum of the records' sizes in bytes. An Insert beyond the
+// bound fails with [outbox.ErrFull]. Zero, the default, means no bound; a negative
+// number is an error. See "Bounds" in the package documentation for several stores
+// on one table.
 func WithMaxBytes(n int64) Option {
 	return func(s *settings) error {
 		if n < 0 {
@@ -54,12 +55,11 @@ func WithMaxBytes(n int64) Option {
 	}
 }
 
-// WithPreparedInserts tells whether the store keeps prepared statements for
-// its inserts, on each connection that it uses. Without the option it does on
-// MySQL and SQLite, and not on PostgreSQL: pgx prepares what it is given by
-// itself, as its own setting tells it, and poolers such as PgBouncer may not
-// let statements be prepared. With lib/pq and no such pooler, true saves one of
-// the two round trips of an insert.
+// WithPreparedInserts sets whether the store keeps prepared statements for its
+// inserts on each connection. The default is true on MySQL and SQLite, and false on
+// PostgreSQL: pgx prepares statements by itself, as configured, and poolers such as
+// PgBouncer may not support prepared statements. With lib/pq and no such pooler,
+// true saves one of the two round trips of an insert.
 func WithPreparedInserts(prepare bool) Option {
 	return func(s *settings) error {
 		s.prepare = &prepare

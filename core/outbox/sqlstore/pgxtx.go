@@ -9,15 +9,14 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// PgxTx makes the transaction of [outbox.TxStore] of a pgx.Tx of
-// github.com/jackc/pgx/v5:
+// PgxTx converts a pgx.Tx of github.com/jackc/pgx/v5 to a transaction for the store:
 //
 //	tx, err := pool.Begin(ctx)
 //	…
 //	err = store.InsertTx(ctx, sqlstore.PgxTx(tx), record)
 //
-// The store needs a *sql.DB on the same database all the same, for its other
-// methods; stdlib.OpenDBFromPool makes one of a pool.
+// The other methods of the store still need a *sql.DB on the same database;
+// stdlib.OpenDBFromPool creates one from a pool.
 func PgxTx[T interface{ RowsAffected() int64 }, R interface{ Scan(into ...any) error }](tx interface {
 	Exec(ctx context.Context, sql string, args ...any) (T, error)
 	QueryRow(ctx context.Context, sql string, args ...any) R
@@ -48,7 +47,7 @@ func (t pgxTx[T, R]) ExecContext(ctx context.Context, query string, args ...any)
 	return driver.RowsAffected(tag.RowsAffected()), nil
 }
 
-// ask runs a query that returns one row of one column.
+// ask runs a query that returns one row with one column.
 func (t pgxTx[T, R]) ask(ctx context.Context, query string, args []any, into *string) error {
 	return t.tx.QueryRow(ctx, query, args...).Scan(into)
 }

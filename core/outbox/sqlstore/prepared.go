@@ -9,24 +9,24 @@ import (
 )
 
 // statements are the prepared statements that a store keeps, by their text.
-// database/sql prepares each anew on connections that do not have it yet.
+// database/sql prepares each again on connections that do not have it yet.
 type statements struct {
 	mutex  sync.Mutex
 	kept   map[string]*statement
 	closed bool
 }
 
-// statement is a prepared statement. It is closed when it is kept no more and
-// nobody uses it.
+// statement is a prepared statement. It is closed when it is no longer kept and no
+// call uses it.
 type statement struct {
 	*sql.Stmt
 	users int
 	gone  bool
 }
 
-// exec runs a statement and keeps it for the next time. After an error it is
-// not kept: on the server it may hold parameters that were refused, and then
-// it refuses all others too.
+// exec runs a statement and keeps it for later calls. After an error it does not
+// keep it: the server may have stored the rejected parameters with it and reject all
+// others too.
 func (s *statements) exec(ctx context.Context, db *sql.DB, query string, args ...any) (sql.Result, error) {
 	statement, err := s.take(ctx, db, query)
 	if err != nil {
@@ -57,7 +57,7 @@ func (s *statements) take(ctx context.Context, db *sql.DB, query string) (*state
 		_ = prepared.Close() // it was not used
 		return nil, outbox.ErrClosed
 	}
-	if kept, ok = s.kept[query]; ok { // another call was faster
+	if kept, ok = s.kept[query]; ok { // another call has prepared it first
 		_ = prepared.Close()
 	} else {
 		kept = &statement{Stmt: prepared}
@@ -80,12 +80,12 @@ func (s *statements) giveBack(query string, used *statement, sound bool) {
 	unused := used.gone && used.users == 0
 	s.mutex.Unlock()
 	if unused {
-		// A connection that is gone has lost its statements by itself.
+		// A closed connection has lost its statements already.
 		_ = used.Close()
 	}
 }
 
-// close closes all statements. Those in use are closed after it.
+// close closes all statements. Those in use are closed after their use.
 func (s *statements) close() {
 	s.mutex.Lock()
 	var unused []*statement

@@ -9,13 +9,13 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// columns are those of a record, in the order of scanRecord.
+// columns are the columns of a record, in the order of scanRecord.
 const (
 	plainColumns = `id, dedup_key, state, due_at, token, attempts, created_at, deliver_at, topic, last_error`
 	columns      = plainColumns + `, attributes, payload`
 )
 
-// scanRecord reads the columns of a record, and those after them.
+// scanRecord reads the columns of a record, and additional ones after them.
 func scanRecord(scan func(...any) error, more ...any) (outbox.Record, error) {
 	var record outbox.Record
 	var dueAt, createdAt int64
@@ -27,7 +27,7 @@ func scanRecord(scan func(...any) error, more ...any) (outbox.Record, error) {
 	if record.State == outbox.Pending {
 		record.DueAt = time.UnixMicro(dueAt).UTC()
 	}
-	// Some connections translate text.
+	// Some connections convert text.
 	record.LastError = strings.ToValidUTF8(record.LastError, "\uFFFD")
 	record.CreatedAt = time.UnixMicro(createdAt).UTC()
 	if deliverAt.Valid {
@@ -45,21 +45,21 @@ func scanRecords(records *[]outbox.Record) func(scan func(...any) error) error {
 	}
 }
 
-// listColumns are those of a record of which so many bytes of payload and
-// attributes are to be listed, in the order of scanListed.
-func (v *values) listColumns(most int) string {
+// listColumns returns the columns of an entry, with at most limit bytes of payload
+// and attributes, in the order of scanListed.
+func (v *values) listColumns(limit int) string {
 	switch {
-	case most == 0 || most > math.MaxInt32: // more than a column holds
+	case limit == 0 || limit > math.MaxInt32: // more than a column holds
 		return columns + ", " + v.dialect.length("attributes") + ", " + v.dialect.length("payload")
-	case most < 0:
+	case limit < 0:
 		payload := v.dialect.length("payload")
 		if v.dialect == MySQL {
-			// InnoDB would read a large column to tell its length.
+			// InnoDB would read a large column to return its length.
 			payload = "size - LENGTH(topic) - LENGTH(attributes)"
 		}
 		return plainColumns + ", NULL, NULL, " + v.dialect.length("attributes") + ", " + payload
 	default:
-		return plainColumns + ", " + v.beginning("attributes", most) + ", " + v.beginning("payload", most) + ", " +
+		return plainColumns + ", " + v.beginning("attributes", limit) + ", " + v.beginning("payload", limit) + ", " +
 			v.dialect.length("attributes") + ", " + v.dialect.length("payload")
 	}
 }
@@ -75,11 +75,11 @@ func scanListed(entries *[]outbox.Entry) func(scan func(...any) error) error {
 	}
 }
 
-// latest bounds how long it takes until a record is due.
+// latest bounds the time until a record is due.
 const latest = 100 * 365 * 24 * time.Hour
 
-// micros is a duration in microseconds, rounded up. Below zero counts as zero,
-// and more than a hundred years as those.
+// micros returns a duration in microseconds, rounded up. Negative durations count as
+// zero, and durations above a hundred years as a hundred years.
 func micros(d time.Duration) int64 {
 	d = min(max(d, 0), latest)
 	n := int64(d / time.Microsecond)
@@ -89,7 +89,7 @@ func micros(d time.Duration) int64 {
 	return n
 }
 
-// blob returns bytes that are not taken for NULL.
+// blob returns bytes that are never NULL.
 func blob(b []byte) []byte {
 	if b == nil {
 		return []byte{}

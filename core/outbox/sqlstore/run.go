@@ -15,11 +15,10 @@ type runner interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// do runs a call of the store, and runs it again where the database asks for
-// that: after a conflict, or on another connection where one is of no use, a
-// number of times, and as long as the context lasts while SQLite's file is locked.
-// The function takes effect as a whole or not
-// at all, and starts afresh each time.
+// do runs a call of the store and repeats it where that helps: a number of times
+// after a conflict, on another connection if the connection was unusable, and until
+// the context ends while SQLite's file is locked. run must be atomic and start from
+// scratch each time.
 func (s *Store) do(ctx context.Context, what string, run func() error) error {
 	if s.closed.Load() {
 		return outbox.ErrClosed
@@ -30,10 +29,9 @@ func (s *Store) do(ctx context.Context, what string, run func() error) error {
 	return s.wrap(ctx, what, s.db.Retry(ctx, run))
 }
 
-// write is do for a call that changes the table. SQLite has one writer at a
-// time, and a connection that waits for the file only looks again now and then,
-// so it can wait for ever while others come and go. The store's own calls
-// therefore take turns there.
+// write is do for a call that changes the table. SQLite has one writer at a time,
+// and a connection that waits for the file polls occasionally, so it can starve
+// while others come and go. On SQLite, the store's own calls therefore take turns.
 func (s *Store) write(ctx context.Context, what string, run func() error) error {
 	if s.dialect == SQLite {
 		if err := s.turns.hold(ctx); err != nil {

@@ -8,17 +8,16 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Retry makes the selected records pending and due now. It goes through many
-// records in steps of 1000; if one fails, or the context ends between them, it
-// returns how many it changed beside the error.
+// Retry makes the selected records pending and due now, in steps of 1000. If a step
+// fails, or the context ends between steps, it returns the error and how many
+// records it has changed.
 func (s *Store) Retry(ctx context.Context, selection outbox.Selection) (int, error) {
 	return s.selectEach(ctx, "retry", selection, func(ids []string, filter func(*values) string) (int, error) {
 		return change(ctx, s.db, s.retryText(ids, filter))
 	})
 }
 
-// retryText returns the statement that retries the rows of some IDs that a
-// filter lets through.
+// retryText returns the statement that retries the rows that match a filter.
 func (s *Store) retryText(ids []string, filter func(*values) string) string {
 	v := s.dialect.literals()
 	from, where := s.table.SQL(), "id"+v.among(ids)
@@ -28,17 +27,17 @@ func (s *Store) retryText(ids []string, filter func(*values) string) string {
 	return fmt.Sprintf("UPDATE %s SET state = 0, due_at = %s, token = '' WHERE %s%s", from, s.dialect.now(), where, filter(v))
 }
 
-// Discard deletes the selected records. It goes through many records in steps
-// of 1000; if one fails, or the context ends between them, it returns how many
-// it deleted beside the error.
+// Discard deletes the selected records, in steps of 1000. If a step fails, or the
+// context ends between steps, it returns the error and how many records it has
+// deleted.
 func (s *Store) Discard(ctx context.Context, selection outbox.Selection) (int, error) {
 	return s.selectEach(ctx, "discard", selection, func(ids []string, filter func(*values) string) (int, error) {
 		return s.remove(ctx, ids, filter)
 	})
 }
 
-// selectEach calls a function with IDs and a filter for the records that a
-// selection names, and returns how many it changed.
+// selectEach calls apply with IDs and a filter for the selected records, and returns
+// how many it changed.
 func (s *Store) selectEach(ctx context.Context, what string, selection outbox.Selection, apply func(ids []string, filter func(*values) string) (int, error)) (int, error) {
 	if err := selection.Validate(); err != nil {
 		return 0, err
@@ -61,7 +60,7 @@ func (s *Store) selectEach(ctx context.Context, what string, selection outbox.Se
 		return total, err
 	}
 
-	// Records that come while this goes on are not waited for.
+	// Records inserted from now on are not included.
 	var last string
 	var found bool
 	err = s.do(ctx, what, func() error {

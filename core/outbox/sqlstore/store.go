@@ -11,21 +11,21 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Store is an outbox in a table of the caller's database. It is safe for
-// concurrent use, and several stores, in one process or many, may share a
-// table. Use [New] to get one.
+// Store is an outbox in a table of the caller's database. It is safe for concurrent
+// use, and several stores, in one process or many, can share a table. Create one
+// with [New].
 type Store struct {
-	db      *sqltable.Pool
-	dialect Dialect
-	table   table
-	prepare bool
-	room    *room // nil without bounds
-	turns   gate  // of the calls that change the table, on SQLite
-	walker  topicwalk.Walker
-	closed  atomic.Bool
+	db       *sqltable.Pool
+	dialect  Dialect
+	table    table
+	prepare  bool
+	capacity *capacity // nil without bounds
+	turns    gate      // turns of the calls that change the table, on SQLite
+	walker   topicwalk.Walker
+	closed   atomic.Bool
 
 	prepared statements
-	// keyedTexts are the texts of insertKeyedText by their rows.
+	// keyedTexts caches the results of insertKeyedText by number of rows.
 	keyedTexts sync.Map
 	encoding   encoding
 	packet     packet
@@ -36,9 +36,9 @@ var (
 	_ outbox.Prober   = (*Store)(nil)
 )
 
-// New returns the store in a table of a database, whose driver is the
-// caller's. It does not use the database yet: [Store.Check] tells whether the
-// table is there, and [Migrate] creates it.
+// New returns a store in a table of a database that the caller has opened. It does
+// not access the database: [Store.Check] reports whether the table exists, and
+// [Migrate] creates it.
 //
 // The error is [outbox.ErrInvalid] and names the argument.
 func New(db *sql.DB, dialect Dialect, options ...Option) (*Store, error) {
@@ -66,31 +66,30 @@ func New(db *sql.DB, dialect Dialect, options ...Option) (*Store, error) {
 		s.prepare = *settings.prepare
 	}
 	if settings.maxRecords > 0 || settings.maxBytes > 0 {
-		s.room = newRoom(settings.maxRecords, settings.maxBytes)
+		s.capacity = newCapacity(settings.maxRecords, settings.maxBytes)
 	}
 	return s, nil
 }
 
 // Close marks the store as closed, so that every later call fails with
-// [outbox.ErrClosed]. The database is the caller's and stays open. Closing
-// again does nothing.
+// [outbox.ErrClosed]. It does not close the database. Closing again has no effect.
 func (s *Store) Close() error {
 	s.closed.Store(true)
 	s.prepared.close()
 	return nil
 }
 
-// Retries counts what a store has run again.
+// Retries counts the attempts that a store has repeated.
 type Retries struct {
-	// Conflicts are the attempts that the database undid because of others: by a
-	// deadlock, a serialization failure, a timeout of a lock, or a conflict with
-	// another node of a cluster when it certified the transaction.
+	// Conflicts are attempts that the database undid because of others: a deadlock,
+	// a serialization failure, a lock timeout, or a certification conflict with
+	// another node of a cluster.
 	Conflicts int64
-	// Failovers are the attempts that failed because of their connection: it was
-	// broken, or its server read-only, starting, ending or without a quorum.
+	// Failovers are attempts that failed because the connection was broken, or its
+	// server read-only, starting, shutting down or without a quorum.
 	Failovers int64
 }
 
 // Retries returns how many attempts of its own calls the store has repeated since
-// [New]. A transaction of the caller's is never repeated.
+// [New]. It never repeats a transaction of the caller.
 func (s *Store) Retries() Retries { return Retries(s.db.Retries()) }

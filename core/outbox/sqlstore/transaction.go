@@ -8,16 +8,15 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/sqltable"
 )
 
-// rollbackTime bounds how long a rollback is waited for.
+// rollbackTime bounds the wait for a rollback.
 const rollbackTime = time.Second
 
-// transact runs a function in a transaction on a connection, and rolls back if
-// the function fails.
+// transact runs a function in a transaction on a connection, and rolls back if the
+// function fails.
 //
-// The transaction is made of statements, because those end with the context on
-// every driver. The Commit and Rollback of a *sql.Tx have no context: with a
-// driver that waits for the answer they last for ever where a connection has
-// fallen silent.
+// It controls the transaction by statements, because these end with the context on
+// every driver. Commit and Rollback of a *sql.Tx have no context: with a driver that
+// waits for the answer they block forever on a connection that has gone silent.
 func (s *Store) transact(ctx context.Context, run func(*sql.Conn) error) error {
 	conn, err := s.begin(ctx)
 	if err != nil {
@@ -28,7 +27,7 @@ func (s *Store) transact(ctx context.Context, run func(*sql.Conn) error) error {
 		if s.db.Shed(ctx, conn, err) {
 			return err
 		}
-		_ = rollback(ctx, conn) // the connection is gone then, and the transaction with it
+		_ = rollback(ctx, conn) // on failure the connection is closed, and the transaction with it
 		return err
 	}
 	if _, err := conn.ExecContext(ctx, "COMMIT"); err != nil {
@@ -38,8 +37,8 @@ func (s *Store) transact(ctx context.Context, run func(*sql.Conn) error) error {
 	return nil
 }
 
-// rollback rolls the transaction of a connection back, also after the context
-// has ended. The pool does not use a connection again on which that fails.
+// rollback rolls back the transaction of a connection, even after the context has
+// ended. If that fails, the pool does not use the connection again.
 func rollback(ctx context.Context, conn *sql.Conn) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
 	defer cancel()
@@ -57,7 +56,7 @@ func (s *Store) begin(ctx context.Context) (*sql.Conn, error) {
 		return nil, err
 	}
 	if s.dialect == MySQL {
-		// Without locks on the gaps between rows, which would hold up inserts.
+		// READ COMMITTED takes no gap locks, which would block inserts.
 		_, err = conn.ExecContext(ctx, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 	}
 	if err == nil {
@@ -71,6 +70,6 @@ func (s *Store) begin(ctx context.Context) (*sql.Conn, error) {
 	return conn, nil
 }
 
-// discard closes a connection of which it is not known whether it is in a
-// transaction, rather than have the pool use it again.
+// discard closes a connection that may be in a transaction, so that the pool does
+// not use it again.
 func discard(conn *sql.Conn) { sqltable.Discard(conn) }

@@ -14,41 +14,39 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// A trial shows that statements do on the connections what the store needs,
-// which settings of the session and the server, row-level security and triggers
-// may change without an error. It stores a record of its own, and claims,
-// reschedules and deletes it.
+// A trial shows that statements have the effect that the store needs; settings of
+// the session and the server, row-level security and triggers may change it without
+// an error. It stores a trial record, and claims, reschedules and deletes it.
 //
-// All but the last step are one transaction, which is rolled back. The last
-// step commits the record, for as long as it takes to find it from a second
-// connection and to delete it. Nobody else claims it meanwhile: it has a token
-// and is due later than any record of a caller's, by which those who count or
+// All steps but the last are one transaction, which is rolled back. The last step
+// commits the record until it is found from a second connection and deleted. No
+// claim takes it in the meantime: it has a token and is due later than any other
+// record, by which counts and lists recognize it.
 // list records know it.
 
-// trialDue is the beginning of the year 2200. Records are due within latest
-// from now. Releases that know nothing of trials wait for the time until a
-// trial is due, which must not exceed the 292 years of a time.Duration.
+// trialDue is the beginning of the year 2200. Records are due within latest from
+// now. Older releases wait until a trial is due, which must not exceed the 292 years
+// of a time.Duration.
 const trialDue int64 = 7_258_118_400_000_000
 
-// trialID begins the IDs of trials.
+// trialID is the prefix of the IDs of trials.
 const trialID = "postoffice-trial-"
 
-// notTrial is a condition that leaves out the rows of trials and of remembered keys.
+// notTrial returns a condition that leaves out trials and remembered keys.
 func (d Dialect) notTrial() string { return d.filter(fmt.Sprintf("due_at < %d", trialDue)) }
 
-// trialRow is a condition for the rows of trials, which the index of claims
-// finds.
+// trialRow returns a condition for trial rows that uses the index for claims.
 func (d Dialect) trialRow() string {
 	return fmt.Sprintf("%s AND due_at >= %d AND due_at < %d", d.pending(), trialDue, keptDue)
 }
 
-// trialText returns the query that finds and locks the row of a trial as Claim
-// does one that is due.
+// trialText returns the query that finds and locks a trial row as Claim does with a
+// due one.
 func (s *Store) trialText(what, id string, v *values) string {
 	return s.dueText(what, fmt.Sprintf("due_at >= %d AND id = %s", trialDue, v.text(id)), 1, 0, v)
 }
 
-// checkSession says which settings keep the store from working.
+// checkSession finds settings that keep the store from working.
 func (s *Store) checkSession(ctx context.Context) (sqltable.Session, error) {
 	var session sqltable.Session
 	err := s.db.Use(ctx, func(conn *sql.Conn) (err error) {
@@ -60,8 +58,8 @@ func (s *Store) checkSession(ctx context.Context) (sqltable.Session, error) {
 	return session, err
 }
 
-// try makes a trial on connections of the pool, and removes what is left of
-// trials whose process was killed.
+// try runs a trial on connections of the pool, and removes trials that killed
+// processes have left.
 func (s *Store) try(ctx context.Context) error {
 	left, err := s.trialsLeft(ctx)
 	if err != nil {
@@ -85,12 +83,12 @@ func (s *Store) try(ctx context.Context) error {
 	if err := s.tryCommit(ctx, conn); err != nil {
 		return err
 	}
-	// Those that were going on at the beginning have ended by now.
+	// Trials that were in progress at the beginning have ended by now.
 	_, err = s.removeTrials(ctx, conn, left)
 	return err
 }
 
-// trialsLeft returns the IDs of trials that are in the table.
+// trialsLeft returns the IDs of trials in the table.
 func (s *Store) trialsLeft(ctx context.Context) ([]string, error) {
 	var ids []string
 	query := fmt.Sprintf("SELECT id FROM %s WHERE %s ORDER BY due_at, id LIMIT %d", s.table.using(s.table.due()), s.dialect.trialRow(), listed)
@@ -105,7 +103,7 @@ func (s *Store) trialsLeft(ctx context.Context) ([]string, error) {
 	return ids, err
 }
 
-// removeTrials deletes rows of trials.
+// removeTrials deletes trial rows.
 func (s *Store) removeTrials(ctx context.Context, db runner, ids []string) (int, error) {
 	if len(ids) == 0 {
 		return 0, nil
@@ -122,7 +120,7 @@ func trialRecord() outbox.Record {
 	}
 }
 
-// rehearse makes a trial in a transaction.
+// rehearse runs a trial in a transaction.
 func (s *Store) rehearse(ctx context.Context, tx *sql.Conn) error {
 	record := trialRecord()
 	if err := s.insertTrial(ctx, tx, record); err != nil {
@@ -138,7 +136,7 @@ func (s *Store) rehearse(ctx context.Context, tx *sql.Conn) error {
 	got := claimed[0]
 	if got.ID != record.ID || got.Topic != record.Topic || string(got.Payload) != string(record.Payload) ||
 		string(got.Attributes) != string(record.Attributes) || got.Attempts != 1 || got.LeaseToken == "" || got.LeaseToken == record.LeaseToken {
-		return sqltable.TrialError("is read other than it was stored")
+		return sqltable.TrialError("is read differently from how it was stored")
 	}
 	n, err := change(ctx, tx, s.rescheduleText([]outbox.Change{
 		{ID: got.ID, LeaseToken: got.LeaseToken, After: time.Duration(math.MaxInt64), LastError: record.LastError},
@@ -171,7 +169,7 @@ func (s *Store) insertTrial(ctx context.Context, conn *sql.Conn, record outbox.R
 	return nil
 }
 
-// claimTrial claims a row by its ID as Claim does one that is due.
+// claimTrial claims a row by its ID as Claim does with a due one.
 func (s *Store) claimTrial(ctx context.Context, tx *sql.Conn, id string) (claimed []outbox.Record, err error) {
 	token := rand.Text()
 	switch s.dialect {
@@ -192,12 +190,12 @@ func (s *Store) claimTrial(ctx context.Context, tx *sql.Conn, id string) (claime
 	return claimed, err
 }
 
-// trialAttempts is how often a record may be gone before it is found: another
-// Check may take it for one that was left.
+// trialAttempts is how often a trial record may disappear before it is found:
+// another Check may remove it as left by a killed process.
 const trialAttempts = 10
 
-// tryCommit inserts a record on a connection, in no transaction, and finds and
-// deletes it on another. Where the pool has no other one does both.
+// tryCommit inserts a record on a connection outside a transaction, and finds and
+// deletes it on another. If the pool has no other, one connection does both.
 func (s *Store) tryCommit(ctx context.Context, conn *sql.Conn) error {
 	second, err := sqltable.Another(ctx, s.db.DB)
 	switch {
@@ -222,7 +220,7 @@ func (s *Store) tryCommit(ctx context.Context, conn *sql.Conn) error {
 			s.abandonTrial(ctx, conn, record.ID)
 			return err
 		}
-		// It may be there all the same, locked for a moment by another Check.
+		// It may exist and be locked briefly by another Check.
 		err = s.db.Retry(ctx, func() error {
 			_, err := s.removeTrials(ctx, second, []string{record.ID})
 			return err
@@ -236,7 +234,7 @@ func (s *Store) tryCommit(ctx context.Context, conn *sql.Conn) error {
 // findTrial finds and deletes a row that was inserted on another connection.
 func (s *Store) findTrial(ctx context.Context, second *sql.Conn, id string) error {
 	v := s.dialect.querying()
-	// The lock is there for proxies, which send plain queries to replicas.
+	// Proxies send plain queries to replicas, and locking ones to the primary.
 	query := s.trialText("id", id, v)
 	found, err := first(ctx, second, query, v.args, &id)
 	switch {
@@ -255,13 +253,13 @@ func (s *Store) findTrial(ctx context.Context, second *sql.Conn, id string) erro
 	return nil
 }
 
-// abandonTrial undoes what a connection has inserted, committed or not, and has
-// the pool not use the connection again.
+// abandonTrial undoes the inserts of a connection, committed or not, and discards
+// the connection.
 func (s *Store) abandonTrial(ctx context.Context, conn *sql.Conn, id string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
 	defer cancel()
-	// What fails here is left to the next trial.
-	_, _ = conn.ExecContext(ctx, "ROLLBACK") // of what was not committed
+	// If this fails, the next trial cleans up.
+	_, _ = conn.ExecContext(ctx, "ROLLBACK") // of what is not committed
 	_, _ = s.removeTrials(ctx, conn, []string{id})
 	if s.dialect != SQLite { // a file may be attached to the connection, or live in its memory
 		_, _ = conn.ExecContext(ctx, "COMMIT")

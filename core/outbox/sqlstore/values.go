@@ -5,11 +5,12 @@ import (
 	"strings"
 )
 
-// values writes the values of a statement: as literals, or as parameters whose
+// values writes the values of a statement as literals, or as parameters whose
 // arguments it collects.
 //
-// Statements carry literals wherever they can: see [Dialect.text]. Those for
-// PostgreSQL that return rows have parameters instead, because pgx prepares
+// Statements carry literals wherever possible: see [Dialect.text]. Queries for
+// PostgreSQL that return rows have parameters instead, because pgx prepares every
+// query and caches it by its text, so the text must not vary.
 // every query and keeps it by its text, so the text must always be the same.
 type values struct {
 	dialect    Dialect
@@ -17,10 +18,10 @@ type values struct {
 	args       []any
 }
 
-// literals writes values as literals.
+// literals returns values that are written as literals.
 func (d Dialect) literals() *values { return &values{dialect: d} }
 
-// querying writes values for a query that returns rows.
+// querying returns values for a query that returns rows.
 func (d Dialect) querying() *values { return &values{dialect: d, parameters: d == Postgres} }
 
 func (v *values) add(arg any, typ string) string {
@@ -28,7 +29,7 @@ func (v *values) add(arg any, typ string) string {
 	return fmt.Sprintf("CAST($%d AS %s)", len(v.args), typ)
 }
 
-// text is a string.
+// text writes a string.
 func (v *values) text(s string) string {
 	if v.parameters {
 		return v.add(s, "text")
@@ -36,7 +37,7 @@ func (v *values) text(s string) string {
 	return v.dialect.text(s)
 }
 
-// number is an integer.
+// number writes an integer.
 func (v *values) number(n int64) string {
 	if v.parameters {
 		return v.add(n, "bigint")
@@ -44,7 +45,7 @@ func (v *values) number(n int64) string {
 	return fmt.Sprint(n)
 }
 
-// beginning is the first bytes of a column of bytes.
+// beginning returns an expression for the first bytes of a binary column.
 func (v *values) beginning(column string, bytes int) string {
 	if v.parameters {
 		return "substring(" + column + " FROM 1 FOR " + v.add(int64(bytes), "integer") + ")"
@@ -52,7 +53,7 @@ func (v *values) beginning(column string, bytes int) string {
 	return fmt.Sprintf("substr(%s, 1, %d)", column, bytes)
 }
 
-// among is the rest of a condition that a column has one of some values.
+// among returns the end of a condition that a column has one of some values.
 func (v *values) among(list []string) string {
 	if !v.parameters {
 		return " IN (" + v.dialect.texts(list) + ")"
@@ -60,7 +61,7 @@ func (v *values) among(list []string) string {
 	return " = ANY (" + v.array(list) + ")"
 }
 
-// array is an array of strings for PostgreSQL, as text, which every driver can
+// array writes an array of strings for PostgreSQL, as text, which every driver can
 // send.
 func (v *values) array(list []string) string {
 	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
@@ -74,12 +75,11 @@ func (v *values) array(list []string) string {
 // plannedParameter is the condition of [values.planned], with a parameter that is 0.
 const plannedParameter = " AND (CAST(? AS bigint) = 0 OR (SELECT count(*) FROM generate_series(1, 1000000000)) = 0)"
 
-// planned is one more condition, always true, that has PostgreSQL plan a
-// prepared statement at each execution: for the table as it is now and not as
-// it was when it was empty, which would be to read all of it. With the
-// argument at hand the condition vanishes from the plan. Without it, as in a
-// plan for all executions, it seems to count for ever, so that such a plan is
-// not chosen.
+// planned returns a condition that is always true and makes PostgreSQL plan a
+// prepared statement at each execution: for the table as it is now, not as it was
+// when it was empty, when reading the whole table was best. When the argument is
+// known, the condition vanishes from the plan. In a generic plan the condition seems
+// to count forever, so PostgreSQL does not choose that plan.
 func (v *values) planned() string {
 	if !v.parameters {
 		return ""

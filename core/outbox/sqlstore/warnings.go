@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// untried are parts of what databases say of their versions, in small letters, that
-// speak the protocol of PostgreSQL or MySQL, and their names. No test runs on them.
+// untried lists databases that speak the protocol of PostgreSQL or MySQL and are not
+// tested: a part of their version text, in lower case, and their name.
 var untried = []struct{ says, name string }{
 	{"cockroach", "CockroachDB"},
 	{"-yb-", "YugabyteDB"},
@@ -28,10 +28,10 @@ var untried = []struct{ says, name string }{
 	{"doris", "Apache Doris"},
 }
 
-// Warnings returns what an operator should know of a database on which
-// [Store.Check] finds no fault, a sentence each: that it is one with which the
-// store was never tried, or a setting with which messages may be delivered twice.
-// None is returned where the database cannot be asked.
+// Warnings returns one sentence for each property of the database that an operator
+// should know of although [Store.Check] succeeds: that the store was never tested
+// with it, or a setting that may lead to duplicate deliveries. It returns none if
+// the database cannot be queried.
 func (s *Store) Warnings(ctx context.Context) []string {
 	var warnings []string
 	query := map[Dialect]string{
@@ -41,7 +41,7 @@ func (s *Store) Warnings(ctx context.Context) []string {
 	if query == "" {
 		return nil
 	}
-	// What fails here is not worth an error: Check has succeeded.
+	// Check has succeeded, so an error here is not worth reporting.
 	_ = s.do(ctx, "warnings", func() error {
 		warnings = nil
 		var version string
@@ -70,7 +70,7 @@ func (s *Store) Warnings(ctx context.Context) []string {
 	return warnings
 }
 
-// untriedWarning names a database by what it says of its version.
+// untriedWarning returns the warning for an untested database, or an empty string.
 func untriedWarning(version string) string {
 	for _, database := range untried {
 		if strings.Contains(strings.ToLower(version), database.says) {
@@ -81,18 +81,18 @@ func untriedWarning(version string) string {
 	return ""
 }
 
-// syncWait are the bits of wsrep_sync_wait that the store needs: reads, and updates
-// and deletes. The node waits before those until it has what the others have
-// committed.
+// syncWait are the bits of wsrep_sync_wait that the store needs: for reads, and for
+// updates and deletes. The node delays them until it has received what other nodes
+// have committed.
 const syncWait = 1 | 2
 
-// galeraWarning says that nodes of a Galera cluster may not see what others have
-// committed.
+// galeraWarning returns the warning that nodes of a Galera cluster may not see what
+// others have committed.
 func galeraWarning(variables map[string]string) string {
 	wait, err := strconv.Atoi(variables["wsrep_sync_wait"])
 	if err != nil || !strings.EqualFold(variables["wsrep_on"], "ON") || wait&syncWait == syncWait {
 		return ""
 	}
-	return fmt.Sprintf("the database is a node of a Galera cluster and wsrep_sync_wait is %d: where connections lead to different nodes, "+
-		"one may not have yet what was committed on another, and messages are delivered twice; add wsrep_sync_wait=%d to the data source name", wait, syncWait)
+	return fmt.Sprintf("the database is a node of a Galera cluster and wsrep_sync_wait is %d: if connections lead to different nodes, "+
+		"one may not have received what was committed on another, and messages are delivered twice; add wsrep_sync_wait=%d to the data source name", wait, syncWait)
 }

@@ -1,11 +1,11 @@
--- Brings the outbox table of Postoffice for MySQL 8 and MariaDB 10.6 or newer
--- from version 1 to 2. Releases for version 1 go on working beside those for
+-- Upgrades the outbox table of Postoffice for MySQL 8 and MariaDB 10.6 or newer
+-- from version 1 to 2. Releases for version 1 keep working beside those for
 -- version 2.
 --
--- Run all on one connection. They can be run again without effect. Each change
--- waits at its beginning and its end for the transactions that use the table,
--- and inserts wait for it meanwhile: bound that by lock_wait_timeout, and run
--- all again after an error.
+-- Run all statements on one connection. Running them again has no effect. Each
+-- change waits at its beginning and its end for the transactions that use the
+-- table, and inserts wait behind it: bound the wait by lock_wait_timeout, and run
+-- all statements again after an error.
 
 SET @postoffice = (SELECT IF(COUNT(*) > 0, 'DO 0',
 	'ALTER TABLE postoffice_outbox ADD COLUMN dedup_key VARBINARY(255), ALGORITHM=INSTANT')

@@ -1,12 +1,12 @@
--- Brings the outbox table of Postoffice for PostgreSQL from version 1 to 2.
--- Releases for version 1 go on working beside those for version 2.
+-- Upgrades the outbox table of Postoffice for PostgreSQL from version 1 to 2.
+-- Releases for version 1 keep working beside those for version 2.
 --
--- Run each statement by itself, outside of a transaction, and not behind a
--- pooler that gives each transaction another connection. All can be run again
--- without effect. The first waits for every transaction that has used the
--- table, and inserts wait for it: bound that by lock_timeout, and try again.
--- The others stop nobody. One that is interrupted leaves an index behind that
--- is not valid: drop it, and run the statement again.
+-- Run each statement separately, outside a transaction, and not through a pooler
+-- that assigns a connection to each transaction. Running them again has no
+-- effect. The first waits for every transaction that has used the table, and
+-- inserts wait behind it: bound the wait by lock_timeout, and try again. The
+-- others block nobody. If one is interrupted, it leaves an invalid index: drop
+-- the index, and run the statement again.
 
 ALTER TABLE postoffice_outbox ADD COLUMN IF NOT EXISTS dedup_key text COLLATE "C";
 

@@ -1,10 +1,9 @@
--- Brings the outbox table of Postoffice for SQLite from version 1 to 2. Releases
--- for version 1 go on working beside those for version 2.
+-- Upgrades the outbox table of Postoffice for SQLite from version 1 to 2.
+-- Releases for version 1 keep working beside those for version 2.
 --
--- SQLite cannot add a column "if not exists": when the first statement is run
--- again, it fails with "duplicate column name" and changes nothing. Nothing
--- else can be written to the file while an index is made, which takes some
--- seconds for each million of rows.
+-- SQLite cannot add a column "if not exists": if the first statement is run
+-- again, it fails with "duplicate column name" and changes nothing. Building an
+-- index blocks all other writes to the file, for some seconds per million rows.
 
 ALTER TABLE postoffice_outbox ADD COLUMN dedup_key TEXT;
 

@@ -32,9 +32,9 @@ func (s *Store) nextQuery() (string, []any) {
 		s.dialect.now(), s.table.using(s.table.due()), s.dialect.pending(), trialDue, v.planned()), v.args
 }
 
-// Stats counts the records. Pending ones are counted in an index, which takes as
-// long as there are many; for dead ones PostgreSQL and SQLite read the rows. It is
-// for people and for measurements now and then.
+// Stats counts the records. It reads pending records from an index, in time
+// proportional to their number; PostgreSQL and SQLite read the rows of dead ones.
+// Call it for display and occasional measurements.
 func (s *Store) Stats(ctx context.Context) (outbox.Stats, error) {
 	var stats outbox.Stats
 	err := s.do(ctx, "stats", func() error {
@@ -55,8 +55,8 @@ func (s *Store) Stats(ctx context.Context) (outbox.Stats, error) {
 	return stats, nil
 }
 
-// statsQuery returns the query for what Stats returns. Each state is counted in
-// an index of its own, but on MySQL, where one has both.
+// statsQuery returns the query for Stats. Each state is counted by its own index,
+// except on MySQL, where one index has both.
 func (s *Store) statsQuery() (string, []any) {
 	if s.dialect == MySQL {
 		return fmt.Sprintf(`SELECT count(CASE WHEN state = 0 THEN 1 END), count(CASE WHEN state = 1 THEN 1 END),
@@ -67,11 +67,11 @@ func (s *Store) statsQuery() (string, []any) {
 	return s.bothStates("p.n, d.n, p.held, CAST(p.bytes + d.bytes AS bigint), p.oldest, " + s.dialect.now())
 }
 
-// ofRecords is a condition by which MySQL passes over remembered keys in the index by
+// ofRecords is a condition that lets MySQL skip remembered keys in the index by
 // topic.
 const ofRecords = "state IN (0, 1) AND topic > ''"
 
-// totalQuery returns the query for the number and the bytes of all records.
+// totalQuery returns the query for the number and bytes of all records.
 func (s *Store) totalQuery() (string, []any) {
 	if s.dialect == MySQL {
 		return s.countText(s.table.using(s.table.topic())) + " AND " + ofRecords, nil
@@ -79,8 +79,7 @@ func (s *Store) totalQuery() (string, []any) {
 	return s.bothStates("p.n + d.n, CAST(p.bytes + d.bytes AS bigint)")
 }
 
-// bothStates returns a query over what there is to count of pending rows, p, and
-// of dead ones, d.
+// bothStates returns a query over the counts of pending rows, p, and dead rows, d.
 func (s *Store) bothStates(what string) (string, []any) {
 	v := s.dialect.querying()
 	return fmt.Sprintf(`SELECT %s FROM
@@ -90,17 +89,17 @@ func (s *Store) bothStates(what string) (string, []any) {
 		what, s.dialect.now(), s.table.using(s.table.topic()), s.dialect.pending(), s.dialect.notTrial(), v.planned(), s.table.using(s.table.dead())), v.args
 }
 
-// countText returns a query that counts records and bytes. It may go on with
-// AND and a condition.
+// countText returns a query that counts records and bytes. The caller can append AND
+// and a condition.
 func (s *Store) countText(from string) string {
 	return fmt.Sprintf("SELECT count(*), CAST(coalesce(sum(size), 0) AS %s) FROM %s WHERE %s", s.dialect.integer(), from, s.dialect.notTrial())
 }
 
-// List returns records by ascending ID, that is by its bytes. A page costs as
-// much as the records that it looks at: dead ones of all topics have an index,
-// and others that a filter leaves out are passed one by one. Payloads that are
-// left out cost nothing. Of those that are cut MaxPayload bytes travel, though
-// MySQL and SQLite read each as a whole for that.
+// List returns records by ascending ID, compared by bytes. The cost of a page is the
+// number of records that it visits: dead records of all topics have an index, and
+// other records that do not match are skipped one by one. Payloads that are left out
+// cost nothing. Truncated payloads transfer MaxPayload bytes, although MySQL and
+// SQLite read each of them completely.
 func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Entry, error) {
 	if err := query.Validate(); err != nil {
 		return nil, err
@@ -128,7 +127,7 @@ func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Entry, e
 	return entries, nil
 }
 
-// listIDs lists records of some IDs, a thousand in a statement.
+// listIDs lists records by IDs, 1000 in a statement.
 func (s *Store) listIDs(ctx context.Context, query outbox.Query) ([]outbox.Entry, error) {
 	ids := slices.DeleteFunc(sorted(query.IDs), func(id string) bool { return id <= query.After })
 	var entries []outbox.Entry
@@ -156,7 +155,7 @@ func (s *Store) listIDs(ctx context.Context, query outbox.Query) ([]outbox.Entry
 	return entries, nil
 }
 
-// listIDsQuery returns the query that lists the rows of some IDs.
+// listIDsQuery returns the query that lists rows by IDs.
 func (s *Store) listIDsQuery(query outbox.Query) (string, []any) {
 	from := s.table.SQL()
 	if s.dialect == MySQL {
@@ -190,8 +189,8 @@ func (s *Store) pageText(v *values, what string, query outbox.Query) string {
 		what, from, v.text(max(query.After, firstID)), s.filter(v, query.Topic, query.State), v.planned(), v.number(int64(query.Limit)))
 }
 
-// filter returns conditions for rows of a topic and state, those of trials left
-// out. An empty topic and a nil state mean any.
+// filter returns conditions for rows of a topic and state, without trials. An empty
+// topic and a nil state mean any.
 func (s *Store) filter(v *values, topic string, state *outbox.State) string {
 	text := ""
 	if topic != "" {
@@ -199,13 +198,13 @@ func (s *Store) filter(v *values, topic string, state *outbox.State) string {
 	}
 	switch {
 	case state == nil && topic != "" && s.dialect == MySQL:
-		text += " AND state IN (0, 1) AND " + s.dialect.notTrial() // so that the index by topic can be searched
+		text += " AND state IN (0, 1) AND " + s.dialect.notTrial() // so that the index by topic is used
 	case state == nil:
 		text += " AND " + s.dialect.notTrial()
 	case *state == outbox.Pending:
 		text += " AND " + s.dialect.filter(s.dialect.pending()) + " AND " + s.dialect.notTrial()
 	case s.dialect == MySQL:
-		// All dead rows are due at 0, so the index of claims has them by ID.
+		// All dead rows are due at 0, so the index for claims has them in ID order.
 		text += " AND state = 1 AND due_at = 0"
 	default:
 		text += " AND state = 1"
@@ -213,8 +212,8 @@ func (s *Store) filter(v *values, topic string, state *outbox.State) string {
 	return text
 }
 
-// knownState reports whether a filter's state is one that records can have;
-// another is not worth a statement.
+// knownState reports whether a filter's state is one that records can have.
+// Otherwise no statement is needed.
 func knownState(state *outbox.State) bool {
 	return state == nil || *state == outbox.Pending || *state == outbox.Dead
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// lookTests are about what changes nothing: Check, Next, Stats and List. Count
-// is among those of selections.
-var lookTests = map[string]func(*env){
+// readTests are about methods that change nothing: Check, Next, Stats and List.
+// Count is among the tests of selections.
+var readTests = map[string]func(*env){
 	"Check":           testCheck,
 	"Next":            testNext,
 	"Stats":           testStats,
@@ -96,7 +96,7 @@ func testStats(e *env) {
 	require.NoError(e, err)
 	check(3, 0, 0, bytes)
 
-	// A lease that has ended holds nothing any more.
+	// A record whose lease has ended is not held.
 	again := e.claim(10, e.short)
 	require.Len(e, again, 2)
 	if e.suite.bubble {
@@ -146,7 +146,7 @@ func testOldest(e *env) {
 	assert.True(e, e.stats().Oldest.IsZero())
 }
 
-// entries lists what a query selects.
+// entries returns what a query selects.
 func (e *env) entries(query outbox.Query) []outbox.Entry {
 	e.Helper()
 	entries, err := e.store.List(e.ctx, query)
@@ -154,7 +154,7 @@ func (e *env) entries(query outbox.Query) []outbox.Entry {
 	return entries
 }
 
-// list lists what a query selects, without the sizes.
+// list returns what a query selects, without sizes.
 func (e *env) list(query outbox.Query) []outbox.Record {
 	e.Helper()
 	var records []outbox.Record
@@ -187,7 +187,7 @@ func testListPages(e *env) {
 	}
 	assert.Equal(e, ids(records), got, "by ascending ID, each once")
 
-	// The last record of the page before may be gone by the next page.
+	// The last record of the previous page may be deleted before the next page.
 	_, err := e.store.Delete(e.ctx, records[9].ID)
 	require.NoError(e, err)
 	assert.Equal(e, ids(records[10:12]), ids(e.list(outbox.Query{After: records[9].ID, Limit: 2})))
@@ -229,7 +229,7 @@ func testListIDs(e *env) {
 	kinds := e.kinds()
 	all := ids(kinds.records)
 	some := ids(kinds.records[2:8])
-	// In no order, one of them twice, and some that no record has.
+	// Unordered, with one ID twice, and with some that no record has.
 	asked := append([]string{some[5], "unknown", ""}, some...)
 	asked = append(asked, strings.Repeat("x", 300), "'")
 	for _, filter := range kinds.filters() {
@@ -268,29 +268,29 @@ func testListPayloads(e *env) {
 	records[1].Payload = json.RawMessage(`{"large":"` + strings.Repeat("0123456789", 100_000) + `"}`)
 	records[2].Attributes = json.RawMessage(`{"large":"` + strings.Repeat("ż", 50_000) + `"}`)
 	e.insert(records...)
-	beginning := func(whole json.RawMessage, most int) string { return string(whole[:min(len(whole), most)]) }
-	for _, most := range []int{0, 1, 2, 3, 1000, 1_000_000, math.MaxInt32, math.MaxInt} {
-		want := most
-		if most == 0 {
+	beginning := func(whole json.RawMessage, limit int) string { return string(whole[:min(len(whole), limit)]) }
+	for _, limit := range []int{0, 1, 2, 3, 1000, 1_000_000, math.MaxInt32, math.MaxInt} {
+		want := limit
+		if limit == 0 {
 			want = math.MaxInt
 		}
-		for i, got := range e.entries(outbox.Query{MaxPayload: most}) {
-			assert.Equal(e, len(records[i].Payload), got.PayloadSize, "MaxPayload %d", most)
-			assert.Equal(e, len(records[i].Attributes), got.AttributesSize, "MaxPayload %d", most)
-			if beginning(records[i].Payload, want) != string(got.Payload) { // too long to be printed
-				assert.Fail(e, "not the beginning of the payload", "MaxPayload %d: %d bytes", most, len(got.Payload))
+		for i, got := range e.entries(outbox.Query{MaxPayload: limit}) {
+			assert.Equal(e, len(records[i].Payload), got.PayloadSize, "MaxPayload %d", limit)
+			assert.Equal(e, len(records[i].Attributes), got.AttributesSize, "MaxPayload %d", limit)
+			if beginning(records[i].Payload, want) != string(got.Payload) { // too long to print
+				assert.Fail(e, "not the beginning of the payload", "MaxPayload %d: %d bytes", limit, len(got.Payload))
 			}
 			if beginning(records[i].Attributes, want) != string(got.Attributes) {
-				assert.Fail(e, "not the beginning of the attributes", "MaxPayload %d: %d bytes", most, len(got.Attributes))
+				assert.Fail(e, "not the beginning of the attributes", "MaxPayload %d: %d bytes", limit, len(got.Attributes))
 			}
-			assert.Equal(e, records[i].Size(), got.Size(), "MaxPayload %d: the size is that of the whole", most)
+			assert.Equal(e, records[i].Size(), got.Size(), "MaxPayload %d: the size is that of the whole", limit)
 		}
 	}
 
 	whole := e.entries(outbox.Query{})
 	require.Len(e, whole, 3)
-	for _, most := range []int{-1, math.MinInt} {
-		for i, got := range e.entries(outbox.Query{MaxPayload: most}) {
+	for _, limit := range []int{-1, math.MinInt} {
+		for i, got := range e.entries(outbox.Query{MaxPayload: limit}) {
 			assert.Nil(e, got.Payload)
 			assert.Nil(e, got.Attributes)
 			assert.Equal(e, records[i].Size(), got.Size())
@@ -301,7 +301,7 @@ func testListPayloads(e *env) {
 		}
 	}
 
-	// By every way that List may go.
+	// Each way in which List may read.
 	pending, dead := outbox.Pending, outbox.Dead
 	for _, state := range []*outbox.State{nil, &pending, &dead} {
 		for _, query := range []outbox.Query{{}, {Topic: topic}, {IDs: ids(records)}, {IDs: ids(records), Topic: topic}} {
@@ -324,7 +324,7 @@ func testListPayloads(e *env) {
 		e.insert(records...)
 	}
 
-	// What is cut does not come back as a message.
+	// A truncated record cannot be inserted as a message.
 	cut := e.list(outbox.Query{MaxPayload: 2, Limit: 2})[1]
 	cut.ID += "-copy"
 	require.ErrorIs(e, e.store.Insert(e.ctx, 0, cut), outbox.ErrInvalid)
@@ -336,10 +336,10 @@ func testListPayloadsCut(e *env) {
 	record.Payload = json.RawMessage("{\"text\":\"z\u017c\U0001F40E\u017c\\u0000\\\\\"}")
 	record.Attributes = json.RawMessage("{\"\u017c\":\"\U0001F40E\"}")
 	e.insert(record)
-	for most := 1; most <= len(record.Payload)+1; most++ {
-		got := e.list(outbox.Query{MaxPayload: most})
+	for limit := 1; limit <= len(record.Payload)+1; limit++ {
+		got := e.list(outbox.Query{MaxPayload: limit})
 		require.Len(e, got, 1)
-		assert.Equal(e, []byte(record.Payload[:min(most, len(record.Payload))]), []byte(got[0].Payload), "%d bytes, not characters", most)
-		assert.Equal(e, []byte(record.Attributes[:min(most, len(record.Attributes))]), []byte(got[0].Attributes), "%d bytes, not characters", most)
+		assert.Equal(e, []byte(record.Payload[:min(limit, len(record.Payload))]), []byte(got[0].Payload), "%d bytes, not characters", limit)
+		assert.Equal(e, []byte(record.Attributes[:min(limit, len(record.Attributes))]), []byte(got[0].Attributes), "%d bytes, not characters", limit)
 	}
 }
