@@ -10,16 +10,15 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// credentials are those that the server must present.
+// credentials are the credentials that the server must present.
 type credentials struct{ user, password [sha256.Size]byte }
 
 func newCredentials(user, password string) *credentials {
 	return &credentials{sha256.Sum256([]byte(user)), sha256.Sum256([]byte(password))}
 }
 
-// present tells whether a request bears the credentials. The time it takes
-// does not depend on where they differ, nor on their length. Nil credentials
-// are always present.
+// present reports whether a request has the credentials, in constant time. Nil
+// credentials match every request.
 func (c *credentials) present(r *http.Request) bool {
 	if c == nil {
 		return true
@@ -31,16 +30,16 @@ func (c *credentials) present(r *http.Request) bool {
 	return ok && same == 1
 }
 
-// targetCredentials takes the credentials out of a consumer's target; nil if
-// it has none. An error repeats nothing of the target.
+// targetCredentials returns the credentials in a consumer's target, or nil if it has
+// none. Errors contain no part of the target.
 func targetCredentials(consumer core.Consumer) (*credentials, error) {
 	if consumer.Type != "" && consumer.Type != core.HTTP {
-		return nil, errors.New("the Type is not HTTP: the server posts nothing to this app")
+		return nil, errors.New("the Type is not HTTP: the server does not post to this app")
 	}
 	target, err := url.Parse(consumer.Target)
 	switch {
 	case err != nil:
-		return nil, errors.New("the Target is no URL")
+		return nil, errors.New("the Target is not a URL")
 	case target.Host == "":
 		return nil, errors.New("the Target has no host")
 	case target.User == nil:

@@ -12,28 +12,28 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
-// DecodeError says why a message could not be decoded. Its text holds no
-// values of the message; what it wraps may.
+// DecodeError says why a message could not be decoded. Its text contains no values
+// of the message; the wrapped error may.
 type DecodeError struct {
-	// Field is the path of the field at fault, such as "payload.customer.id"
-	// or "attributes"; "body" for the whole.
+	// Field is the path of the invalid field, such as "payload.customer.id" or
+	// "attributes"; "body" for the whole body.
 	Field string
-	// Reason says what is wrong with it.
+	// Reason says what is wrong with the field.
 	Reason string
 
 	cause error
-	// unknown means that a field is not expected.
+	// unknown means that T does not have the field.
 	unknown bool
 }
 
-// Error tells the field and the reason.
+// Error returns the field and the reason.
 func (e *DecodeError) Error() string { return "delivery: " + e.Field + " " + e.Reason }
 
-// Unwrap returns the error of encoding/json or of the payload's own
-// UnmarshalJSON, if there is one.
+// Unwrap returns the error of encoding/json or of the payload's own UnmarshalJSON,
+// if any.
 func (e *DecodeError) Unwrap() error { return e.cause }
 
-// decodeError puts an error of encoding/json into words without values.
+// decodeError describes an error of encoding/json without values.
 func decodeError(field string, err error) *DecodeError {
 	const unknown = "json: unknown field "
 	e := &DecodeError{Field: field, cause: err}
@@ -44,31 +44,32 @@ func decodeError(field string, err error) *DecodeError {
 		if wrongType.Field != "" {
 			e.Field += "." + wrongType.Field
 		}
-		kind, _, _ := strings.Cut(wrongType.Value, " ") // "number 12" tells the number
+		kind, _, _ := strings.Cut(wrongType.Value, " ") // "number 12" contains the value
 		e.Reason = fmt.Sprintf("is %s, which does not fit %v", kind, wrongType.Type)
 	case isSyntax:
-		e.Reason = fmt.Sprintf("is no JSON, at byte %d", syntax.Offset)
+		e.Reason = fmt.Sprintf("is not valid JSON at byte %d", syntax.Offset)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		e.Reason = "is no JSON: it ends too early"
+		e.Reason = "is not valid JSON: it ends too early"
 	case strings.HasPrefix(err.Error(), unknown):
 		e.unknown = true
-		e.Reason = fmt.Sprintf("has a field that is not expected: %.100s", strings.TrimPrefix(err.Error(), unknown))
+		e.Reason = fmt.Sprintf("has an unexpected field: %.100s", strings.TrimPrefix(err.Error(), unknown))
 	default:
-		e.Reason = fmt.Sprintf("is refused by its type (%T)", err)
+		e.Reason = fmt.Sprintf("is rejected by its type (%T)", err)
 	}
 	return e
 }
 
 // parts are the parts of the object that the server delivers.
 type parts struct {
-	payload    []byte // the object without the other two
+	payload    []byte // the object without attributes and metadata
 	attributes json.RawMessage
 	metadata   map[string]string
 }
 
-// split takes the members "attributes" and, unless it is kept, "_postoffice" out
-// of the object that the server delivers. The first "_postoffice" decides: if it
-// is not an object of strings, the key is the publisher's own and stays.
+// split removes the members "attributes" and, unless keepMetadata is set,
+// "_postoffice" from the object that the server delivers. Of several "_postoffice",
+// the first counts: if it is not an object of strings, the key is the publisher's
+// own and stays.
 func split(body []byte, keepMetadata bool) (parts, error) {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	first, err := decoder.Token()
@@ -76,11 +77,11 @@ func split(body []byte, keepMetadata bool) (parts, error) {
 		return parts{}, decodeError("body", err)
 	}
 	if first != json.Delim('{') {
-		return parts{}, &DecodeError{Field: "body", Reason: "is no JSON object"}
+		return parts{}, &DecodeError{Field: "body", Reason: "is not a JSON object"}
 	}
 	p := parts{payload: append(make([]byte, 0, len(body)), '{')}
 	for decoder.More() {
-		start := decoder.InputOffset() // a comma and blanks may follow
+		start := decoder.InputOffset() // a comma and spaces may follow
 		key, err := decoder.Token()
 		if err != nil {
 			return parts{}, decodeError("body", err)
@@ -112,14 +113,14 @@ func split(body []byte, keepMetadata bool) (parts, error) {
 		return parts{}, decodeError("body", err)
 	}
 	if len(bytes.TrimSpace(body[decoder.InputOffset():])) > 0 {
-		return parts{}, &DecodeError{Field: "body", Reason: "goes on after its JSON object"}
+		return parts{}, &DecodeError{Field: "body", Reason: "continues after its JSON object"}
 	}
 	p.payload = append(p.payload, '}')
 	return p, nil
 }
 
-// merge reads the attributes, which may be missing or null, and adds the
-// metadata. An attribute counts for more than metadata of the same name.
+// merge reads the attributes, which may be missing or null, and adds the metadata.
+// An attribute takes precedence over metadata of the same name.
 func (p *parts) merge() (map[string]string, error) {
 	attributes := p.metadata
 	if attributes == nil {
@@ -142,9 +143,9 @@ func (p *parts) merge() (map[string]string, error) {
 	return attributes, nil
 }
 
-// decodePayload decodes a payload into the value that a pointer points to.
-// Numbers that the value's type does not choose a type for stay text: a float64
-// would silently change integers over 2^53.
+// decodePayload decodes a payload into the value that a pointer points to. Numbers
+// without a type in T stay text, because a float64 would silently change integers
+// above 2^53.
 func decodePayload(payload []byte, into any, strict bool) error {
 	decoder := json.NewDecoder(bytes.NewReader(payload))
 	decoder.UseNumber()

@@ -15,15 +15,14 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
-// Handler makes an http.Handler of a function that handles messages whose
-// payload is decoded into a T, such as a struct, a map or json.RawMessage.
-// Numbers for which T names no type, as in a map[string]any, are of type
-// [encoding/json.Number]. nil acknowledges the message; an error has the server deliver it again. The
-// package's documentation lists all answers.
+// Handler returns an http.Handler for a function that handles messages whose payload
+// is decoded into a T, such as a struct, a map or json.RawMessage. Numbers without a
+// type in T, as in a map[string]any, are of type [encoding/json.Number]. If the
+// function returns nil, the message is acknowledged; after an error the server
+// delivers it again. The package documentation lists all answers.
 //
-// Handler panics, as [http.Handle] does, when the function is nil or an
-// option is invalid, which is a mistake in the program; [New] returns an
-// error instead.
+// Handler panics, like [http.Handle], if the function is nil or an option is
+// invalid, which is a mistake in the program; [New] returns an error instead.
 func Handler[T any](handle func(ctx context.Context, m Message[T]) error, options ...Option) http.Handler {
 	handler, err := New(handle, options...)
 	if err != nil {
@@ -32,8 +31,8 @@ func Handler[T any](handle func(ctx context.Context, m Message[T]) error, option
 	return handler
 }
 
-// New is [Handler] for options that come from outside the program, such as a
-// consumer's target. The error names the option.
+// New is [Handler] for options from outside the program, such as a consumer's
+// target. The error names the option.
 func New[T any](handle func(ctx context.Context, m Message[T]) error, options ...Option) (http.Handler, error) {
 	h, err := newEndpoint(handle, false, options)
 	if err != nil {
@@ -45,7 +44,7 @@ func New[T any](handle func(ctx context.Context, m Message[T]) error, options ..
 	return h, nil
 }
 
-// newEndpoint makes the handler of a function, or what an inbox needs of it.
+// newEndpoint creates the handler of a function, or the endpoint for an inbox.
 func newEndpoint[T any](handle func(ctx context.Context, m Message[T]) error, queued bool, options []Option) (*endpoint, error) {
 	if handle == nil {
 		return nil, errors.New("delivery: the function is nil")
@@ -60,8 +59,8 @@ func newEndpoint[T any](handle func(ctx context.Context, m Message[T]) error, qu
 			return nil, fmt.Errorf("delivery: %w", err)
 		}
 	case settings.latest != nil:
-		return nil, errors.New("delivery: WithLatest: an inbox handles every message: " +
-			"have the function compare the version with the one it has stored, in the transaction of DoneTx")
+		return nil, errors.New("delivery: WithLatest: an inbox handles every message; " +
+			"in the function, compare the version with the stored one, in the transaction of DoneTx")
 	}
 	identify, err := latestOf[T](&settings)
 	if err != nil {
@@ -83,7 +82,7 @@ func newEndpoint[T any](handle func(ctx context.Context, m Message[T]) error, qu
 	}, nil
 }
 
-// endpoint is the part of a handler that does not know the type.
+// endpoint is the part of a handler that does not depend on T.
 type endpoint struct {
 	settings
 	reporter
@@ -93,21 +92,21 @@ type endpoint struct {
 	inbox *Inbox
 }
 
-// envelope is a message as it came.
+// envelope is a message as received.
 type envelope struct {
 	id         string
-	path       string // of the request
+	path       string // the path of the request
 	body       []byte
 	payload    []byte
 	attributes map[string]string
 	received   time.Time
-	// latestKey and version are what WithLatest tells messages by; the key is
-	// empty for a message that it does not apply to.
+	// latestKey and version are those of WithLatest; the key is empty for a message
+	// without one.
 	latestKey string
 	version   int64
 }
 
-// ServeHTTP takes a message from the server.
+// ServeHTTP receives a message from the server.
 func (h *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	e := &envelope{id: r.Header.Get(wire.MessageIDHeader), path: r.URL.Path, received: time.Now()}
@@ -137,7 +136,7 @@ func (h *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.deduplicate(ctx, w, r, e, call)
 }
 
-// read checks a request and reads its body, or tells how to refuse it.
+// read checks a request and reads its body, or returns the status of the refusal.
 func (h *endpoint) read(w http.ResponseWriter, r *http.Request, e *envelope) (status int, err error) {
 	if !h.credentials.present(r) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="postoffice consumer", charset="UTF-8"`)
@@ -151,8 +150,8 @@ func (h *endpoint) read(w http.ResponseWriter, r *http.Request, e *envelope) (st
 		return http.StatusUnsupportedMediaType, errors.New("body is not application/json")
 	}
 	if r.ContentLength > h.maxBytes {
-		w.Header().Set("Connection", "close") // not to read what nobody wants
-		return http.StatusRequestEntityTooLarge, fmt.Errorf("body has %d bytes; the most is %d", r.ContentLength, h.maxBytes)
+		w.Header().Set("Connection", "close") // so that net/http does not read the body
+		return http.StatusRequestEntityTooLarge, fmt.Errorf("body has %d bytes, more than %d", r.ContentLength, h.maxBytes)
 	}
 	var body bytes.Buffer
 	body.Grow(int(min(max(r.ContentLength, 0)+bytes.MinRead, maxGrow)))
@@ -167,10 +166,10 @@ func (h *endpoint) read(w http.ResponseWriter, r *http.Request, e *envelope) (st
 	return 0, nil
 }
 
-// maxGrow is how much room is made for a body before any of it has come.
+// maxGrow is how many bytes are allocated for a body before any of it has arrived.
 const maxGrow = 1 << 20
 
-// isJSON tells whether a body is JSON as it stands.
+// isJSON reports whether a body is uncompressed JSON.
 func isJSON(header http.Header) bool {
 	if encoding := header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		return false
@@ -181,7 +180,7 @@ func isJSON(header http.Header) bool {
 
 // open decodes a message.
 func (h *endpoint) open(e *envelope) (call func(context.Context) error, err error) {
-	defer catch(&err) // of a type's own UnmarshalJSON
+	defer catch(&err) // a panic of a type's own UnmarshalJSON
 	p, err := split(e.body, h.keepMetadata)
 	if err != nil {
 		return nil, err
@@ -193,7 +192,7 @@ func (h *endpoint) open(e *envelope) (call func(context.Context) error, err erro
 	return h.decode(e)
 }
 
-// extend makes the context of a message.
+// extend returns the context for a message.
 func (h *endpoint) extend(ctx context.Context, e *envelope) (extended context.Context, err error) {
 	if h.context == nil {
 		return ctx, nil
@@ -205,8 +204,7 @@ func (h *endpoint) extend(ctx context.Context, e *envelope) (extended context.Co
 	return extended, nil
 }
 
-// catch makes an error of a panic, but for the one that net/http means to
-// get. It is to be deferred.
+// catch converts a panic to an error, except for http.ErrAbortHandler. Defer it.
 func catch(err *error) {
 	switch value := recover(); value {
 	case nil:
@@ -217,8 +215,8 @@ func catch(err *error) {
 	}
 }
 
-// handle calls the function of a message, with a context that ends after a time
-// unless that is zero, and tells the observer.
+// handle calls the function for a message and notifies the observer. The context
+// ends after within, unless that is zero.
 func (h *endpoint) handle(ctx context.Context, e *envelope, within time.Duration, call func(context.Context) error) error {
 	return run(ctx, within, func(ctx context.Context) error {
 		handling, end := h.observer.Handle(ctx, HandleCall{Topic: h.topic, ID: e.id, Attributes: e.attributes})
@@ -233,12 +231,11 @@ func (h *endpoint) handle(ctx context.Context, e *envelope, within time.Duration
 	})
 }
 
-// errAborted is what the observer is told of a function that has aborted the
-// connection or ended its goroutine.
+// errAborted is the observer's error for a function that has aborted the connection
+// or ended its goroutine.
 var errAborted = errors.New("the function has aborted the request")
 
-// run calls a function, with a context that ends after a time unless that is
-// zero.
+// run calls a function. The context ends after within, unless that is zero.
 func run(ctx context.Context, within time.Duration, call func(context.Context) error) (err error) {
 	if within > 0 {
 		var cancel context.CancelFunc
@@ -262,13 +259,13 @@ func (h *endpoint) notDecoded(ctx context.Context, w http.ResponseWriter, e *env
 		failed := run(ctx, h.timeout, func(ctx context.Context) error { return h.undecodable(ctx, m) })
 		if failed != nil {
 			status = http.StatusInternalServerError
-			err = fmt.Errorf("%w; putting it aside: %w", err, failed)
+			err = fmt.Errorf("%w; WithUndecodable: %w", err, failed)
 		}
 	}
 	h.refuse(ctx, w, e, NotDecoded, status, err)
 }
 
-// deduplicate handles a message that is not being handled and was not.
+// deduplicate handles a message unless it was handled or is being handled.
 func (h *endpoint) deduplicate(ctx context.Context, w http.ResponseWriter, r *http.Request, e *envelope, call func(context.Context) error) {
 	state, claimed, err := h.begin(ctx, r, e)
 	switch {
@@ -297,7 +294,7 @@ func (h *endpoint) deduplicate(ctx context.Context, w http.ResponseWriter, r *ht
 	}
 	returned := false
 	defer func() {
-		if !returned { // the function aborts the connection, or has ended the goroutine
+		if !returned { // the function aborts the connection or has ended the goroutine
 			_ = claimed.abort(ctx)
 		}
 	}()
@@ -308,19 +305,19 @@ func (h *endpoint) deduplicate(ctx context.Context, w http.ResponseWriter, r *ht
 	err = h.handle(context.WithValue(ctx, claimKey{}, claimed), e, within, call)
 	returned = true
 	if acknowledges(err) {
-		if failed := claimed.done(ctx); failed != nil { // but what is done is done: no retry
+		if failed := claimed.done(ctx); failed != nil { // the function has succeeded: no retry
 			h.report(ctx, h.problem(e, NotDeduplicated, http.StatusNoContent, failed))
 		}
-	} else if failed := claimed.abort(ctx); failed != nil { // copies have to wait for the lease's end
+	} else if failed := claimed.abort(ctx); failed != nil { // copies have to wait for the end of the lease
 		h.report(ctx, h.problem(e, NotDeduplicated, http.StatusInternalServerError, failed))
 	}
 	h.settle(ctx, w, e, err)
 }
 
-// acknowledges tells whether a message does not come again after an error.
+// acknowledges reports whether a message is acknowledged after an error.
 func acknowledges(err error) bool { return err == nil || kindOf(err) == Discarded }
 
-// settle answers a message that was given to the function.
+// settle answers a message after the call of the function.
 func (h *endpoint) settle(ctx context.Context, w http.ResponseWriter, e *envelope, err error) {
 	status := http.StatusInternalServerError
 	if acknowledges(err) {
@@ -333,14 +330,14 @@ func (h *endpoint) settle(ctx context.Context, w http.ResponseWriter, e *envelop
 	h.answer(ctx, w, e, kindOf(err), status, err)
 }
 
-// refuse answers a message that was not given to the function.
+// refuse answers a message without a call of the function.
 func (h *endpoint) refuse(ctx context.Context, w http.ResponseWriter, e *envelope, kind Kind, status int, err error) {
 	h.observer.Refused(Event{Topic: h.topic, Name: h.name, Kind: kind, Err: err})
 	h.answer(ctx, w, e, kind, status, err)
 }
 
-// answer reports a problem and answers with its kind, and with the name of a field
-// that is not expected, which the publisher has to mend.
+// answer reports a problem and answers with its kind, and with the name of an
+// unexpected field, so that the publisher can fix it.
 func (h *endpoint) answer(ctx context.Context, w http.ResponseWriter, e *envelope, kind Kind, status int, err error) {
 	h.report(ctx, h.problem(e, kind, status, err))
 	if status == http.StatusNoContent {

@@ -202,10 +202,10 @@ func TestTimeoutBeyondTheServer(t *testing.T) {
 	}{
 		"less":          {[]delivery.Option{consumer(30 * time.Second), delivery.WithTimeout(29 * time.Second)}, ""},
 		"the same":      {[]delivery.Option{consumer(30 * time.Second), delivery.WithTimeout(30 * time.Second)}, ""},
-		"more":          {[]delivery.Option{consumer(30 * time.Second), delivery.WithTimeout(31 * time.Second)}, "31s is more than the 30s"},
-		"more, first":   {[]delivery.Option{delivery.WithTimeout(31 * time.Second), consumer(30 * time.Second)}, "31s is more than the 30s"},
+		"more":          {[]delivery.Option{consumer(30 * time.Second), delivery.WithTimeout(31 * time.Second)}, "31s is more than 30s"},
+		"more, first":   {[]delivery.Option{delivery.WithTimeout(31 * time.Second), consumer(30 * time.Second)}, "31s is more than 30s"},
 		"the default":   {[]delivery.Option{consumer(0), delivery.WithTimeout(5 * time.Second)}, ""},
-		"beyond it":     {[]delivery.Option{consumer(0), delivery.WithTimeout(6 * time.Second)}, "6s is more than the 5s"},
+		"beyond it":     {[]delivery.Option{consumer(0), delivery.WithTimeout(6 * time.Second)}, "6s is more than 5s"},
 		"no consumer":   {[]delivery.Option{delivery.WithTimeout(time.Hour)}, ""},
 		"consumer only": {[]delivery.Option{consumer(time.Hour)}, ""},
 	} {
@@ -355,10 +355,10 @@ func TestInvalidOptions(t *testing.T) {
 		"WithDeduplication: deduplicator is nil":      delivery.WithDeduplication((*delivery.Memory)(nil)),
 		"options[0] is nil":                           nil,
 		"WithCredentials":                             delivery.WithCredentials("", "secret"),
-		"WithConsumer: the Target is no URL":          delivery.WithConsumer(core.Consumer{Target: "http://u:sec%ret@h"}),
+		"WithConsumer: the Target is not a URL":       delivery.WithConsumer(core.Consumer{Target: "http://u:sec%ret@h"}),
 		"WithConsumer: the Target has no host":        delivery.WithConsumer(core.Consumer{Target: "secret"}),
 		"WithConsumer: the Target has userinfo":       delivery.WithConsumer(core.Consumer{Target: "http://:secret@h/"}),
-		"WithConsumer: the Timeout":                   delivery.WithConsumer(core.Consumer{Target: "http://h/", Timeout: -1}),
+		"WithConsumer: Timeout":                       delivery.WithConsumer(core.Consumer{Target: "http://h/", Timeout: -1}),
 		"WithConsumer: the Type is not HTTP: the ser": delivery.WithConsumer(core.Consumer{Target: "http://h/", Type: core.PubSub}),
 	} {
 		_, err := delivery.New(handle, option)

@@ -21,7 +21,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Errors of an inbox. They are matched with [errors.Is].
+// Errors of an inbox. Match them with [errors.Is].
 var (
 	// ErrNotStarted means that the inbox is not started yet.
 	ErrNotStarted = errors.New("delivery: the inbox is not started")
@@ -40,42 +40,41 @@ const (
 
 // InboxOptions configures an [Inbox]. A zero field means its default.
 type InboxOptions struct {
-	// Workers is how many functions run at the same time in this process. Defaults
-	// to [DefaultWorkers].
+	// Workers is how many functions run concurrently in this process. Defaults to
+	// [DefaultWorkers].
 	Workers int
-	// WorkersPerTopic is how many of them run for the messages of one name, see
-	// [WithName]. The last free worker is kept for a name that has none, so a name
-	// that is alone has at most Workers-1. Defaults to half of Workers, at least
-	// one; at most Workers.
+	// WorkersPerTopic is the maximum number of workers for the messages of one name,
+	// see [WithName]. The last free worker is reserved for a name that has none, so
+	// a name that is alone has at most Workers-1. Defaults to half of Workers, at
+	// least one. It must not exceed Workers.
 	WorkersPerTopic int
-	// Timeout is when the context of a function ends, unless [WithTimeout] sets
-	// less. A message whose function does not return within about twice this time,
-	// or whose process dies, may be handled by another process. Defaults to
+	// Timeout is the time after which the context of a function ends, unless
+	// [WithTimeout] sets less. If a function does not return within about twice this
+	// time, or its process dies, another process may handle the message. Defaults to
 	// [DefaultWorkTimeout].
 	Timeout time.Duration
-	// MinBackoff and MaxBackoff bound the pause before a message is handled again
-	// whose function has failed. The pause is random between zero and a ceiling,
-	// which is MinBackoff after the first attempt and doubles up to MaxBackoff.
-	// Default to [DefaultMinBackoff] and [DefaultMaxBackoff].
+	// MinBackoff and MaxBackoff bound the pause before a failed message is handled
+	// again. The pause is random between zero and a ceiling, which is MinBackoff
+	// after the first attempt and doubles up to MaxBackoff. Default to
+	// [DefaultMinBackoff] and [DefaultMaxBackoff].
 	MinBackoff, MaxBackoff time.Duration
 	// MaxAttempts is how often a message is handled before it becomes dead: it stays
-	// in the store with its error, until a person retries or discards it. Defaults
+	// in the store with its error until an operator retries or discards it. Defaults
 	// to [DefaultMaxAttempts], which takes about half a day with the default
-	// backoff; below zero for no limit.
+	// backoff. A negative number means no limit.
 	MaxAttempts int
-	// Keep is how long the key of a message that was handled is remembered, so that
-	// a copy that comes late is acknowledged and not handled. Defaults to
-	// [DefaultKeep].
+	// Keep is how long the key of a handled message is remembered, so that a late
+	// copy is acknowledged and not handled. Defaults to [DefaultKeep].
 	Keep time.Duration
-	// Logger gets what happens in the inbox, without payloads. Defaults to
-	// slog.Default(). The problems of messages go to that of [WithLogger].
+	// Logger receives the log of the inbox, without payloads. Defaults to
+	// slog.Default(). Problems of messages go to the logger of [WithLogger].
 	Logger *slog.Logger
-	// Observer receives the events of messages, also those of the requests to handlers
-	// of [Queued]. Defaults to none.
+	// Observer receives the events of messages, including those of the requests to
+	// handlers of [Queued]. Defaults to none.
 	Observer Observer
 }
 
-// validate says what is wrong with the options, and fills in the defaults.
+// validate checks the options and fills in the defaults.
 func (o *InboxOptions) validate() error {
 	for name, value := range map[string]int64{
 		"Workers": int64(o.Workers), "WorkersPerTopic": int64(o.WorkersPerTopic), "Timeout": int64(o.Timeout),
@@ -103,9 +102,9 @@ func (o *InboxOptions) validate() error {
 }
 
 // Inbox stores messages, acknowledges them and handles them afterwards, with
-// backoff, deadlines and dead letters. Its functions are those of [Queued]. It is
-// safe for concurrent use, and several processes may share a store. Use [NewInbox]
-// to make one.
+// backoff, deadlines and dead letters. [Queued] adds its functions. It is safe for
+// concurrent use, and several processes can share a store. Create one with
+// [NewInbox].
 type Inbox struct {
 	options InboxOptions
 	store   outbox.Keeper
@@ -113,22 +112,22 @@ type Inbox struct {
 	relay   *relay.Relay
 
 	inserts inserts
-	// token is that of the leases under which messages are inserted.
+	// token is the token of the leases under which messages are inserted.
 	token string
 
 	handlers handlers
-	running  atomic.Int64 // number of functions that run
+	running  atomic.Int64 // number of running functions
 
 	// force ends the contexts of functions.
 	force     context.Context //nolint:containedctx // the functions live as long as the inbox
 	cancelAll context.CancelFunc
-	// stopping has the relay end, and ended is closed when it has.
-	stopping  context.Context //nolint:containedctx // of what works until Stop
+	// stopping makes the relay end; ended is closed when it has.
+	stopping  context.Context //nolint:containedctx // ended by Stop
 	stopRelay context.CancelFunc
 	ended     chan struct{}
 	mu        sync.Mutex
 	state     inboxState
-	storing   sync.WaitGroup // calls that store messages; added to under mu
+	storing   sync.WaitGroup // calls that store messages; incremented under mu
 }
 
 type inboxState int
@@ -139,9 +138,9 @@ const (
 	stopped
 )
 
-// NewInbox returns an inbox whose messages are in a store of its own, that is a
-// table or file that no client has for its outbox. The caller opens and closes the
-// store. An error names the option.
+// NewInbox returns an inbox over a store. The store must have its own table or file,
+// which no client uses as an outbox. The caller opens and closes the store. An error
+// names the option.
 func NewInbox(store outbox.Keeper, options InboxOptions) (*Inbox, error) {
 	if typednil.Is(store) {
 		return nil, errors.New("delivery: the store of the inbox is nil")
@@ -175,27 +174,27 @@ func NewInbox(store outbox.Keeper, options InboxOptions) (*Inbox, error) {
 }
 
 // claimed is how many messages of a name are claimed at a time for each of its
-// workers: few, because other processes cannot have them.
+// workers. It is small because other processes cannot get these messages.
 const claimed = 16
 
 // unsettled is how many messages for each worker may be handled and not removed yet:
-// a kill has them handled again.
+// after a kill they are handled again.
 const unsettled = 8
 
-// finishing is a store whose records are remembered when they are done.
+// finishing is a store that remembers the keys of records when they are done.
 type finishing struct {
 	outbox.Keeper
 	keep time.Duration
 }
 
-// Delete removes records that are done.
+// Delete finishes records that are done.
 func (f finishing) Delete(ctx context.Context, ids ...string) (int, error) {
 	return f.Finish(ctx, f.keep, ids...)
 }
 
 // Start checks the store and begins to handle messages. It returns an error if the
-// store cannot be used, and can be called again then. ctx bounds the check alone.
-// Start does nothing if the inbox is started, and returns [ErrStopped] if it is
+// store cannot be used, and can be called again then. ctx bounds only the check.
+// Start has no effect if the inbox is started, and returns [ErrStopped] if it is
 // stopped.
 //
 // Until Start has returned, the handlers of [Queued] answer 503.
@@ -211,7 +210,7 @@ func (b *Inbox) Start(ctx context.Context) error {
 	}
 	if warner, ok := b.store.(outbox.Warner); ok {
 		for _, warning := range warner.Warnings(ctx) {
-			b.log.Warn("inbox", warning, "inbox works, but "+warning)
+			b.log.Warn("inbox", warning, "the inbox works, but "+warning)
 		}
 	}
 	b.mu.Lock()
@@ -233,10 +232,9 @@ func (b *Inbox) Start(ctx context.Context) error {
 	return nil
 }
 
-// Flush waits until the inbox has caught up: all messages that it has accepted
-// before were handled, or their function has failed and is called again later, or
-// another process has them. It returns the error of ctx if that ends first,
-// [ErrNotStarted] or [ErrStopped].
+// Flush waits until every message accepted before was handled, has failed and waits
+// for its retry, or is held by another process. It returns the error of ctx if that
+// ends first, [ErrNotStarted] or [ErrStopped].
 func (b *Inbox) Flush(ctx context.Context) error {
 	if err := b.enter(); err != nil {
 		return err
@@ -252,14 +250,14 @@ func (b *Inbox) Flush(ctx context.Context) error {
 }
 
 // stopGrace is how long Stop waits, after its context has ended, for functions to
-// see that theirs has, and for what became of messages to be stored.
+// notice that theirs has ended, and for outcomes to be stored.
 const stopGrace = time.Second
 
-// Stop shuts the inbox down gracefully: it accepts no more messages, which are
-// answered with 503, calls no more functions, and waits for those that run. When ctx
-// ends, the contexts of the functions end; Stop waits another second for them and
-// returns the error of ctx if one still runs. What was not handled stays in the
-// store, for another process or the next start. Stop may be called again.
+// Stop shuts the inbox down gracefully: it answers new messages with 503, calls no
+// more functions, and waits for running ones. When ctx ends, the contexts of the
+// functions end; Stop waits another second for them and returns the error of ctx if
+// one still runs. Messages that were not handled stay in the store, for another
+// process or the next start. Stop may be called again.
 func (b *Inbox) Stop(ctx context.Context) error {
 	b.mu.Lock()
 	if b.state == unstarted {
@@ -292,12 +290,12 @@ func (b *Inbox) Stop(ctx context.Context) error {
 	return nil
 }
 
-// Stats counts the messages in the store, those of all processes: Pending wait or
-// are being handled, Held of them are in the hands of a process, and Dead have
-// failed for good. It costs what the store's Stats costs.
+// Stats counts the messages of all processes in the store: Pending wait or are being
+// handled, Held are the part of these that a process holds, and Dead have failed
+// permanently. It costs as much as the store's Stats.
 func (b *Inbox) Stats(ctx context.Context) (outbox.Stats, error) { return b.store.Stats(ctx) }
 
-// enter lets a call in that stores a message. The caller calls storing.Done.
+// enter admits a call that stores a message. The caller calls storing.Done.
 func (b *Inbox) enter() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -319,18 +317,18 @@ func (b *Inbox) backoff(f *office.Failure, attempts int) time.Duration {
 	return deliver.Jitter(b.options.MinBackoff, b.options.MaxBackoff, attempts)
 }
 
-// Limits of what goes on beside the functions.
+// Intervals and limits of background work.
 const (
-	// missingPause is for how long a process leaves messages alone that it has no
-	// function for.
+	// missingPause is how long a process ignores messages for which it has no
+	// function.
 	missingPause = 10 * time.Second
-	// forgetEvery is how often keys are removed that were remembered long enough,
-	// forgetMany at a time.
+	// forgetEvery is the interval at which expired keys are removed, forgetMany at a
+	// time.
 	forgetEvery = time.Minute
 	forgetMany  = 1000
 )
 
-// forget removes keys from the store that were remembered long enough.
+// forget removes expired keys from the store.
 func (b *Inbox) forget() {
 	ticker := time.NewTicker(min(forgetEvery, max(b.options.Keep, time.Second)))
 	defer ticker.Stop()
@@ -345,7 +343,7 @@ func (b *Inbox) forget() {
 			if err != nil {
 				n = 0
 				if b.stopping.Err() == nil {
-					b.log.Warn("inbox", "forget", "keys of old messages cannot be removed from the inbox", "error", err)
+					b.log.Warn("inbox", "forget", "expired keys cannot be removed from the inbox", "error", err)
 				}
 			}
 		}
@@ -357,15 +355,15 @@ func (b *Inbox) forget() {
 	}
 }
 
-// guard calls code of the app. A panic is logged and returned as an error.
+// guard calls code of the app. It logs a panic and returns it as an error.
 func (b *Inbox) guard(doing string, call func() error) error { return guard(b.log, doing, call) }
 
-// handlers are the functions of an inbox, by the names of their messages.
+// handlers are the functions of an inbox, by name.
 type handlers struct {
 	mu     *sync.RWMutex
 	byName map[string]*endpoint
-	// unknown are the names without a function of which there are messages, and when
-	// they are looked at again.
+	// unknown are names of messages without a function, with the time of the next
+	// check.
 	unknown map[string]time.Time
 }
 
@@ -378,15 +376,15 @@ func (h *handlers) add(name string, e *endpoint) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.byName[name] != nil {
-		return fmt.Errorf("delivery: the inbox has a handler of the name %q already: set WithName", name)
+		return fmt.Errorf("delivery: the inbox already has a handler named %q: set WithName", name)
 	}
 	h.byName[name] = e
 	delete(h.unknown, name)
 	return nil
 }
 
-// find returns the handler of a name. If there is none, the name is missing for a
-// while.
+// find returns the handler of a name. If there is none, it marks the name as missing
+// for a while.
 func (h *handlers) find(name string) *endpoint {
 	h.mu.RLock()
 	e := h.byName[name]
@@ -399,7 +397,7 @@ func (h *handlers) find(name string) *endpoint {
 	return e
 }
 
-// missing returns the names of which no messages are claimed now.
+// missing returns the names whose messages are not claimed now.
 func (h *handlers) missing() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

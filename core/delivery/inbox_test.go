@@ -69,7 +69,7 @@ func TestQueuedOptionsAreChecked(t *testing.T) {
 	_, err = delivery.NewQueued(inbox, handle, topic)
 	require.NoError(t, err)
 	_, err = delivery.NewQueued(inbox, handle, topic)
-	require.ErrorContains(t, err, `"orders" already`)
+	require.ErrorContains(t, err, `already has a handler named "orders"`)
 	_, err = delivery.NewQueued(inbox, handle, topic, delivery.WithName("orders-audit"))
 	require.NoError(t, err, "another handler of the topic")
 	assert.Panics(t, func() { delivery.Queued(inbox, handle, topic) })
@@ -506,7 +506,7 @@ func TestInboxLeavesUnknownMessagesToOthers(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		require.NoError(t, older.Flush(t.Context()))
 		assert.Empty(t, seen.take())
-		assert.Contains(t, log.String(), "no handler")
+		assert.Contains(t, log.String(), "without a handler")
 		list, err := store.List(t.Context(), outbox.Query{})
 		require.NoError(t, err)
 		require.Len(t, list, 1)
@@ -538,7 +538,7 @@ func TestInboxContexts(t *testing.T) {
 		require.NoError(t, inbox.Flush(t.Context()))
 		assert.Equal(t, []string{
 			"begin orders billing 7 1 map[region:north]", "north span",
-			"end delivery: no deduplicator or inbox that takes part in transactions: the store of the inbox is *memory.Store",
+			"end delivery: no deduplicator or inbox that supports transactions: the store of the inbox is *memory.Store",
 		}, seen.take())
 	})
 }

@@ -13,18 +13,18 @@ import (
 
 // Limits of inserts.
 const (
-	// insertsTogether is how many calls of the store are in progress at a time, unless
-	// it is an outbox.CommitSharer. A message that comes then waits for the next call,
-	// which takes all that wait.
+	// insertsTogether is how many calls of the store are in progress at a time,
+	// unless it is an outbox.CommitSharer. Further messages wait for the next call,
+	// which they share.
 	insertsTogether = 2
 	// maxInsert and maxInsertBytes bound the messages of a call.
 	maxInsert      = 256
 	maxInsertBytes = 2 << 20
 )
 
-// inserts are the messages that are being stored. Requests that come while calls of
-// the store are in progress share the next one, and so its commit. The zero value is
-// ready for use.
+// inserts are the messages that are being stored. Requests that arrive while calls
+// of the store are in progress share the next call, and so its commit. The zero
+// value is ready for use.
 type inserts struct {
 	// alone means that the store shares commits by itself.
 	alone bool
@@ -37,17 +37,17 @@ type inserts struct {
 // insert is a message that is being stored.
 type insert struct {
 	record outbox.Record
-	// held means that the relay takes the message without a claim.
+	// held means that the relay gets the message without a claim.
 	held bool
-	// inserted and err are the outcome, and done is closed when they are known.
+	// inserted and err are the outcome; done is closed when they are set.
 	inserted bool
 	err      error
 	done     chan struct{}
-	// lead has the request store the messages of others with its own.
+	// lead makes the request store the messages of others with its own.
 	lead chan []*insert
 }
 
-// insert stores a message, unless a copy is there, and has it handled.
+// insert stores a message, unless a copy exists, and passes it on for handling.
 func (b *Inbox) insert(ctx context.Context, record outbox.Record) (inserted bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
@@ -65,7 +65,7 @@ func (b *Inbox) insert(ctx context.Context, record outbox.Record) (inserted bool
 		if b.inserts.leave(i) {
 			return false, ctx.Err()
 		}
-		select { // a call of the store has begun with it, or it is to begin one
+		select { // a call of the store includes the message, or this request must begin one
 		case <-i.done:
 		case group := <-i.lead:
 			b.insertGroup(ctx, group)
@@ -74,7 +74,7 @@ func (b *Inbox) insert(ctx context.Context, record outbox.Record) (inserted bool
 	return i.inserted, i.err
 }
 
-// begin reports whether a message may be stored now. Otherwise it waits.
+// begin reports whether a message may be stored now. Otherwise the message waits.
 func (s *inserts) begin(i *insert) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,7 +86,7 @@ func (s *inserts) begin(i *insert) bool {
 	return false
 }
 
-// leave reports whether a message still waited, which it does no more.
+// leave removes a waiting message and reports whether it was still waiting.
 func (s *inserts) leave(i *insert) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,7 +99,7 @@ func (s *inserts) leave(i *insert) bool {
 	return false
 }
 
-// next ends a call of the store and has the first message that waits begin another.
+// next ends a call of the store and lets the first waiting message begin another.
 func (s *inserts) next() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,8 +137,8 @@ func (b *Inbox) insertGroup(ctx context.Context, group []*insert) {
 	b.insertAlike(ctx, others)
 }
 
-// insertAlike stores messages that are all held or none of them, in one step, or one
-// by one if that fails, because one of them may be the reason.
+// insertAlike stores messages that are either all held or all not held, in one step.
+// If that fails, it stores them one by one, because one of them may be the reason.
 func (b *Inbox) insertAlike(ctx context.Context, group []*insert) {
 	if len(group) == 0 {
 		return
@@ -157,7 +157,7 @@ func (b *Inbox) insertAlike(ctx context.Context, group []*insert) {
 	}
 }
 
-// insertStep stores messages in one step, and hands those over that are held.
+// insertStep stores messages in one step and hands held ones to the relay.
 func (b *Inbox) insertStep(ctx context.Context, group []*insert) error {
 	delay, leased := time.Duration(0), time.Now()
 	if group[0].held {
@@ -171,7 +171,7 @@ func (b *Inbox) insertStep(ctx context.Context, group []*insert) error {
 	err := b.guard("storing messages", func() (err error) {
 		inserted, err = b.store.InsertNew(ctx, delay, records...)
 		if err == nil && len(inserted) != len(records) {
-			err = fmt.Errorf("delivery: InsertNew of %T tells of %d records, not of %d", b.store, len(inserted), len(records))
+			err = fmt.Errorf("delivery: InsertNew of %T returned %d results for %d records", b.store, len(inserted), len(records))
 		}
 		return err
 	})

@@ -222,9 +222,9 @@ func TestInvalidLatest(t *testing.T) {
 	for want, options := range map[string][]delivery.Option{
 		"WithLatest: key is nil":                                       {memory, delivery.WithLatest(nil, version)},
 		"WithLatest: version is nil":                                   {memory, delivery.WithLatest(key, nil)},
-		"WithLatest: WithDeduplication is missing":                     {latest()},
+		"WithLatest: it needs WithDeduplication":                       {latest()},
 		"WithLatest: the deduplicator delivery_test.plainDeduplicator": {latest(), delivery.WithDeduplication(plainDeduplicator{newMemory(t, 0)})},
-		"WithLatest: its functions take other messages than the handler's, which are delivery.Message[": {memory, delivery.WithLatest(
+		"WithLatest: its functions do not take the handler's messages, which are delivery.Message[": {memory, delivery.WithLatest(
 			func(delivery.Message[order]) string { return "" }, func(delivery.Message[order]) int64 { return 0 })},
 	} {
 		_, err := delivery.New(handle, options...)

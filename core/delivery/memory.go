@@ -12,9 +12,9 @@ import (
 // DefaultMemoryKeys is how many messages a [Memory] remembers by default.
 const DefaultMemoryKeys = 100_000
 
-// Memory is a [LatestDeduplicator] in the process's memory: it knows nothing of
-// other instances of the app and forgets all when the process ends. It starts
-// no goroutine. Use [NewMemory] to get one.
+// Memory is a [LatestDeduplicator] in the memory of the process: it is not shared
+// with other instances of the app and is lost when the process ends. It starts no
+// goroutine. Create one with [NewMemory].
 type Memory struct {
 	max int
 
@@ -29,7 +29,7 @@ type memoryKey struct {
 	of   entryKind
 }
 
-// entryKind tells what an entry is about.
+// entryKind is what an entry is for.
 type entryKind int
 
 const (
@@ -40,17 +40,17 @@ const (
 
 type entry struct {
 	token   string
-	version int64         // of BeginLatest
-	until   time.Time     // end of the lease, or of the memory
-	place   *list.Element // in done; nil while it runs
+	version int64         // set by BeginLatest
+	until   time.Time     // the end of the lease, or of the time to keep
+	place   *list.Element // in done; nil while the message is being handled
 }
 
 var _ LatestDeduplicator = (*Memory)(nil)
 
-// NewMemory makes a deduplicator that remembers at most max messages, about
-// 200 bytes each; zero means [DefaultMemoryKeys]. Beyond it the oldest are
-// forgotten before their time. Messages that are being handled do not count.
-// The error says that max is negative.
+// NewMemory returns a deduplicator that remembers at most max messages, about 200
+// bytes each; zero means [DefaultMemoryKeys], and a negative number is an error.
+// Beyond max, the oldest are forgotten before their time. Messages that are being
+// handled do not count.
 func NewMemory(max int) (*Memory, error) {
 	if max < 0 {
 		return nil, fmt.Errorf("delivery: max is %d, below zero", max)
@@ -61,7 +61,7 @@ func NewMemory(max int) (*Memory, error) {
 	return &Memory{max: max, entries: map[memoryKey]*entry{}, done: list.New()}, nil
 }
 
-// Begin is part of [Deduplicator].
+// Begin implements [Deduplicator].
 func (m *Memory) Begin(ctx context.Context, key string, lease time.Duration) (State, string, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, "", err
@@ -75,8 +75,8 @@ func (m *Memory) Begin(ctx context.Context, key string, lease time.Duration) (St
 	return Begun, begun.token, nil
 }
 
-// BeginLatest is part of [LatestDeduplicator]. Of a key, the version that was
-// handled and another one that is being handled count as two.
+// BeginLatest implements [LatestDeduplicator]. A handled version of a key and
+// another one that is being handled count as two messages.
 func (m *Memory) BeginLatest(ctx context.Context, key string, version int64, lease time.Duration) (State, string, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, "", err
@@ -95,7 +95,7 @@ func (m *Memory) BeginLatest(ctx context.Context, key string, version int64, lea
 	return Begun, begun.token, nil
 }
 
-// begin adds an entry unless there is one whose time has not passed.
+// begin adds an entry unless there is one whose time has not ended.
 func (m *Memory) begin(key memoryKey, lease time.Duration) (State, *entry) {
 	now := time.Now()
 	m.forget(now)
@@ -114,8 +114,8 @@ func (m *Memory) begin(key memoryKey, lease time.Duration) (State, *entry) {
 	return Begun, begun
 }
 
-// find returns the entry of a token; nil for none. A version that was handled
-// has the token with which it was begun until another version is begun.
+// find returns the entry of a token, or nil. A handled version keeps the token with
+// which it was begun until another version is begun.
 func (m *Memory) find(key, token string) (memoryKey, *entry) {
 	for _, of := range []entryKind{ofMessage, ofRunning, ofVersions} {
 		found := memoryKey{key, of}
@@ -130,7 +130,7 @@ func (m *Memory) find(key, token string) (memoryKey, *entry) {
 	return memoryKey{}, nil
 }
 
-// Done is part of [Deduplicator].
+// Done implements [Deduplicator].
 func (m *Memory) Done(ctx context.Context, key, token string, keep time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -144,7 +144,7 @@ func (m *Memory) Done(ctx context.Context, key, token string, keep time.Duration
 	m.remove(found)
 	if found.of == ofRunning {
 		found.of = ofVersions
-		m.remove(found) // the version before
+		m.remove(found) // the previous version
 	}
 	known.until = time.Now().Add(keep)
 	known.place = m.done.PushBack(found)
@@ -155,7 +155,7 @@ func (m *Memory) Done(ctx context.Context, key, token string, keep time.Duration
 	return nil
 }
 
-// Abort is part of [Deduplicator].
+// Abort implements [Deduplicator].
 func (m *Memory) Abort(ctx context.Context, key, token string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -175,8 +175,8 @@ func (m *Memory) Len() int {
 	return len(m.entries)
 }
 
-// forget removes those whose time has passed, from the oldest up to the first
-// whose has not.
+// forget removes entries whose time has ended, from the oldest to the first one
+// whose time has not.
 func (m *Memory) forget(now time.Time) {
 	for oldest := m.done.Front(); oldest != nil; oldest = m.done.Front() {
 		if now.Before(m.entries[oldest.Value.(memoryKey)].until) {
@@ -188,7 +188,7 @@ func (m *Memory) forget(now time.Time) {
 
 func (m *Memory) removeOldest() { m.remove(m.done.Front().Value.(memoryKey)) }
 
-// remove removes an entry, if it is there.
+// remove removes an entry if it exists.
 func (m *Memory) remove(key memoryKey) {
 	known := m.entries[key]
 	if known == nil {

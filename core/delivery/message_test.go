@@ -132,23 +132,23 @@ func TestMessageWithoutID(t *testing.T) {
 
 // undecodable are bodies and what is said of them: the field, and the reason.
 var undecodable = map[string]string{
-	``:                                  "body is no JSON: it ends too early",
-	`secret`:                            "body is no JSON, at byte 1",
-	`{"id":7`:                           "body is no JSON: it ends too early",
-	`{"id":secret}`:                     "body is no JSON",
-	`{"id":7}{}`:                        "body goes on after its JSON object",
-	`{"id":7}]`:                         "body goes on after its JSON object",
-	`[]`:                                "body is no JSON object",
-	`null`:                              "body is no JSON object",
-	`"secret"`:                          "body is no JSON object",
+	``:                                  "body is not valid JSON: it ends too early",
+	`secret`:                            "body is not valid JSON at byte 1",
+	`{"id":7`:                           "body is not valid JSON: it ends too early",
+	`{"id":secret}`:                     "body is not valid JSON",
+	`{"id":7}{}`:                        "body continues after its JSON object",
+	`{"id":7}]`:                         "body continues after its JSON object",
+	`[]`:                                "body is not a JSON object",
+	`null`:                              "body is not a JSON object",
+	`"secret"`:                          "body is not a JSON object",
 	`{"id":"secret"}`:                   "payload.id is string, which does not fit int",
 	`{"id":1.9876}`:                     "payload.id is number, which does not fit int",
 	`{"id":7,"attributes":"secret"}`:    "attributes is string, which does not fit",
 	`{"id":7,"attributes":["secret"]}`:  "attributes is array, which does not fit",
-	`{"id":7,"price":"secret"}`:         "payload is refused by its type",
-	`{"id":7,"at":"secret"}`:            "payload is refused by its type",
+	`{"id":7,"price":"secret"}`:         "payload is rejected by its type",
+	`{"id":7,"at":"secret"}`:            "payload is rejected by its type",
 	`{"id":7,"inner":{"list":["s",1]}}`: "payload.inner.list is number, which does not fit string",
-	strings.Repeat(`{"a":`, 20_000):     "body is no JSON",
+	strings.Repeat(`{"a":`, 20_000):     "body is not valid JSON",
 }
 
 // picky is a payload that refuses much.
@@ -243,10 +243,10 @@ func TestStrict(t *testing.T) {
 	url, reported := consumer(t, func(context.Context, delivery.Message[order]) error { return nil }, delivery.WithStrict())
 	got := post(t, url, body)
 	require.Equal(t, 400, got.status)
-	assert.Equal(t, "message cannot be decoded: payload has a field that is not expected: \"color\"\n", got.body)
+	assert.Equal(t, "message cannot be decoded: payload has an unexpected field: \"color\"\n", got.body)
 	list := reported.take()
 	require.Len(t, list, 1)
-	require.EqualError(t, list[0].Err, `delivery: payload has a field that is not expected: "color"`)
+	require.EqualError(t, list[0].Err, `delivery: payload has an unexpected field: "color"`)
 
 	// Other answers say nothing of the payload or the type.
 	got = post(t, url, `{"id":"secret","attributes":{}}`)

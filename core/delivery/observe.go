@@ -10,15 +10,14 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/loglimit"
 )
 
-// Observer receives the events of messages that are received: of a [Handler] by
-// [WithObserver], of [Queued] by [InboxOptions].Observer. Each function may be nil.
-// The functions run on the paths of messages, concurrently in several goroutines:
-// they must be fast and safe for concurrent use. A panic of one is logged and has no
-// other effect. [JoinObservers] combines several.
+// Observer receives the events of received messages: of a [Handler] if set by
+// [WithObserver], and of [Queued] if set as [InboxOptions].Observer. Each function
+// may be nil. The functions run while messages are processed, concurrently in
+// several goroutines: they must be fast and safe for concurrent use. A panic of one
+// is logged and has no other effect. [JoinObservers] combines several.
 //
 // Each request of the server leads to one call of Stored, Duplicate, Skipped, Busy,
-// Refused or Handled. Handled is called once more for each call of a function by an
-// inbox.
+// Refused or Handled. An inbox also calls Handled for each call of a function.
 type Observer struct {
 	// Stored is called when a message was stored in an inbox and is about to be
 	// acknowledged.
@@ -26,21 +25,21 @@ type Observer struct {
 	// Duplicate is called for a copy of a message that was stored in the inbox or
 	// handled before. It is acknowledged and not handled.
 	Duplicate func(Event)
-	// Skipped is called for a message that [WithLatest] skips, because its version or
-	// a newer one was handled. It is acknowledged.
+	// Skipped is called for a message that [WithLatest] skips because the same or a
+	// newer version was handled. It is acknowledged.
 	Skipped func(Event)
-	// Busy is called for a message that is not handled now, because a copy of it, or
+	// Busy is called for a message that is not handled now because a copy of it, or
 	// with [WithLatest] a message of the same key, is being handled. The answer is
 	// 409, and the server posts it again.
 	Busy func(Event)
 	// Refused is called for a request that is answered without a call of the
-	// function, for a reason other than those above: Kind and Err tell it. The server
-	// posts the message again, unless the function of [WithUndecodable] has taken it.
+	// function for any other reason, given by Kind and Err. The server posts the
+	// message again, unless the function of [WithUndecodable] has accepted it.
 	Refused func(Event)
-	// Handle is called before a function, with the context that [WithContext] has
-	// returned. The function gets the returned context, which must be ctx or derived
-	// from it. What Handle returns besides is called with the function's error, before
-	// its context ends; it may be nil. It is for traces.
+	// Handle is called before a function, with the context returned by
+	// [WithContext]. The function gets the context that Handle returns, which must
+	// be ctx or derived from it. The returned function is called with the error of
+	// the function before its context ends; it may be nil. Use Handle for traces.
 	Handle func(ctx context.Context, call HandleCall) (context.Context, func(error))
 	// Handled is called after each call of a function, also if Err is set, and
 	// before the outcome is stored or answered.
@@ -49,30 +48,31 @@ type Observer struct {
 	Dead func(Event)
 }
 
-// Event describes what became of a message. It contains no payload. Fields that an
-// event has no value for are zero.
+// Event describes what happened to a message. It contains no payload. Fields without
+// a value in an event are zero.
 type Event struct {
 	// Topic is the topic of the handler; empty if none is set.
 	Topic string
-	// Name is the name under which an inbox stores the message, see [WithName]; empty
-	// for a [Handler].
+	// Name is the name under which an inbox stores the message, see [WithName];
+	// empty for a [Handler].
 	Name string
-	// Kind is the kind of problem, in Refused and in Handled; zero after a success.
+	// Kind is the kind of problem in Refused and Handled; zero after a success.
 	Kind Kind
-	// TimedOut means that the function has failed after its context had run into its
-	// deadline, in Handled.
+	// TimedOut, in Handled, means that the function failed after the deadline of its
+	// context had passed.
 	TimedOut bool
-	// Attempts counts the calls of the function for the message, this one included, in
-	// Handled; zero for a Handler, because the server does not tell.
+	// Attempts, in Handled, counts the calls of the function for the message,
+	// including this one. It is zero for a Handler, because the server does not send
+	// it.
 	Attempts int
-	// Age is the time from when an inbox stored the message to the call of the
-	// function, in Handled: by the clock of the store at first, and then by that of
-	// this process. Zero for a Handler, because the server does not tell.
+	// Age, in Handled, is the time from storing the message in an inbox to the call of
+	// the function. It begins by the clock of the store and ends by that of this
+	// process. It is zero for a Handler, because the server does not send it.
 	Age time.Duration
-	// Duration is how long the function took, in Handled.
+	// Duration, in Handled, is how long the function took.
 	Duration time.Duration
 	// Err is the error of the function in Handled and Dead, nil after a success, and
-	// the reason in Refused. A panic is a *[PanicError], but not in Dead.
+	// the reason in Refused. A panic is a *[PanicError], except in Dead.
 	Err error
 }
 
@@ -86,8 +86,8 @@ type HandleCall struct {
 	Attributes map[string]string
 }
 
-// WithObserver sets the observer of a handler. Defaults to none. The events of
-// [Queued] go to that of [InboxOptions].
+// WithObserver sets the observer of a handler. Defaults to none. Not for [Queued]:
+// set [InboxOptions].Observer instead.
 func WithObserver(observer Observer) Option {
 	return func(s *settings) error {
 		if s.queued {
@@ -156,7 +156,7 @@ func joinHandles(a, b handleHook) handleHook {
 	}
 }
 
-// ended returns the event of a function that has returned an error, or nil.
+// ended returns the event for a function that has returned err.
 func (e Event) ended(err error, timedOut bool) Event {
 	if err != nil {
 		e.Kind, e.TimedOut, e.Err = KindOf(err), timedOut, err
@@ -164,7 +164,7 @@ func (e Event) ended(err error, timedOut bool) Event {
 	return e
 }
 
-// guarded returns an observer without functions that are nil, whose panics end in a
+// guarded returns an observer without nil functions, whose panics are handled by
 // guard.
 func (o Observer) guarded(guard func(doing string, call func() error) error) Observer {
 	event := func(doing string, call func(Event)) func(Event) {
@@ -207,7 +207,7 @@ func (o Observer) guarded(guard func(doing string, call func() error) error) Obs
 	}
 }
 
-// guard calls code of the app. A panic is logged and returned as an error.
+// guard calls code of the app. It logs a panic and returns it as an error.
 func guard(log *loglimit.Logger, doing string, call func() error) (err error) {
 	defer func() {
 		if reason := recover(); reason != nil {

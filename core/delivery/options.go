@@ -14,18 +14,18 @@ import (
 
 // Defaults of the options.
 const (
-	// DefaultMaxBytes is the largest body that is read: more than the server
-	// takes from a publisher, which is a little over 8,000,000 bytes, because
-	// it writes numbers anew.
+	// DefaultMaxBytes is the largest body that is read, in bytes. It is more than
+	// the server accepts from a publisher, a little over 8,000,000 bytes, because
+	// the server formats numbers anew.
 	DefaultMaxBytes = 9_000_000
-	// DefaultLease is how long one copy of a message may be handled before
-	// another is.
+	// DefaultLease is how long a message may be handled before another copy of it
+	// is.
 	DefaultLease = time.Minute
-	// DefaultKeep is how long it is remembered that a message was handled.
+	// DefaultKeep is how long a handled message is remembered.
 	DefaultKeep = 24 * time.Hour
 )
 
-// settings is what the options set.
+// settings are the values that options set.
 type settings struct {
 	topic string
 	// queued means that an inbox stores the messages, under the name.
@@ -51,8 +51,8 @@ type settings struct {
 	latest       any // a latest[T], or nil
 }
 
-// Option changes a default of [Handler] or [New]. Of two that set the same,
-// the later counts.
+// Option changes a default of [Handler] or [New]. If two set the same, the later one
+// counts.
 type Option func(*settings) error
 
 // configure applies options to the defaults.
@@ -72,8 +72,7 @@ func configure(queued bool, options []Option) (settings, error) {
 	return s, nil
 }
 
-// serverTimeout is for how long the server waits for a consumer whose Timeout is
-// zero.
+// serverTimeout is how long the server waits for a consumer whose Timeout is zero.
 const serverTimeout = 5 * time.Second
 
 // checkTimeout returns an error if the function may take longer than the server
@@ -83,13 +82,13 @@ func (s *settings) checkTimeout() error {
 		return nil
 	}
 	if waits := cmp.Or(s.consumer.Timeout, serverTimeout); s.timeout > waits {
-		return fmt.Errorf("WithTimeout: %v is more than the %v for which the server waits for the consumer of %q, and after which it posts the message again: "+
-			"raise core.Consumer.Timeout, or take less time", s.timeout, waits, s.consumer.Topic)
+		return fmt.Errorf("WithTimeout: %v is more than %v, after which the server stops waiting for the consumer of %q and posts the message again: "+
+			"raise core.Consumer.Timeout or lower WithTimeout", s.timeout, waits, s.consumer.Topic)
 	}
 	return nil
 }
 
-// positive says that a duration is not.
+// positive returns an error if a duration is not positive.
 func positive(option string, d time.Duration) error {
 	if d <= 0 {
 		return fmt.Errorf("%s: %v is not positive", option, d)
@@ -97,8 +96,8 @@ func positive(option string, d time.Duration) error {
 	return nil
 }
 
-// WithTopic sets Message.Topic, which the server does not tell. It is also
-// what problems are reported with.
+// WithTopic sets Message.Topic, because the server does not send the topic. Problems
+// are reported with it, too.
 func WithTopic(topic string) Option {
 	return func(s *settings) error {
 		s.topic = topic
@@ -106,13 +105,13 @@ func WithTopic(topic string) Option {
 	}
 }
 
-// WithConsumer takes the topic from the consumer as it is configured, the
-// credentials from the userinfo of its Target, as [WithCredentials] does, and
-// for how long the server waits from its Timeout. Unless [WithTimeout] sets an
-// earlier one, that is the end of the function's context; a zero Timeout, which
-// the server takes for 5 s, sets none. Neither applies to [Queued], whose
-// function runs after the answer. A Target without userinfo leaves what other
-// options have set.
+// WithConsumer sets the topic, the credentials and the time limit from a consumer's
+// configuration: the credentials are the userinfo of its Target, as for
+// [WithCredentials], and the function's context ends after its Timeout, unless
+// [WithTimeout] sets less. A zero Timeout, which the server treats as 5 s, sets no
+// limit. The time limit does not apply to [Queued], whose function runs after the
+// answer. A Target without userinfo does not change credentials set by other
+// options.
 func WithConsumer(consumer core.Consumer) Option {
 	return func(s *settings) error {
 		credentials, err := targetCredentials(consumer)
@@ -120,7 +119,7 @@ func WithConsumer(consumer core.Consumer) Option {
 			return fmt.Errorf("WithConsumer: %w", err)
 		}
 		if consumer.Timeout < 0 {
-			return errors.New("WithConsumer: the Timeout is negative")
+			return errors.New("WithConsumer: Timeout is negative")
 		}
 		s.topic = consumer.Topic
 		if credentials != nil {
@@ -131,10 +130,9 @@ func WithConsumer(consumer core.Consumer) Option {
 	}
 }
 
-// WithCredentials demands Basic credentials, which the server presents when
-// they are the userinfo of the consumer's target. Without them the answer is
-// 401. The user must not be empty. Defaults to none: whoever reaches the
-// handler can deliver messages.
+// WithCredentials requires Basic credentials; without them the answer is 401. The
+// server presents the userinfo of the consumer's target. The user must not be empty.
+// Defaults to none: anyone who can reach the handler can deliver messages.
 func WithCredentials(user, password string) Option {
 	return func(s *settings) error {
 		if user == "" {
@@ -145,7 +143,7 @@ func WithCredentials(user, password string) Option {
 	}
 }
 
-// WithMaxBytes bounds the body that is read; a larger one is answered with
+// WithMaxBytes bounds the size of the body in bytes; a larger one is answered with
 // 413. Defaults to [DefaultMaxBytes].
 func WithMaxBytes(n int64) Option {
 	return func(s *settings) error {
@@ -157,9 +155,9 @@ func WithMaxBytes(n int64) Option {
 	}
 }
 
-// WithStrict makes a field of the payload that T does not have an error, as
-// if the message could not be decoded. The answer and the log name the field and
-// leave out its value. By default such fields are passed over.
+// WithStrict treats a payload field that T does not have as an error, as if the
+// message could not be decoded. The answer and the log name the field without its
+// value. By default such fields are ignored.
 func WithStrict() Option {
 	return func(s *settings) error {
 		s.strict = true
@@ -167,11 +165,11 @@ func WithStrict() Option {
 	}
 }
 
-// WithoutMetadata leaves the key "_postoffice" ([core.MetadataKey]) in the
-// payload and merges nothing into the attributes: for messages of publishers
-// other than this module, whose payloads may be filled in by anybody, or which
-// use the key for something of their own. With [WithStrict] T needs a field for
-// it. By default metadata are merged, see the package's documentation.
+// WithoutMetadata leaves the key "_postoffice" ([core.MetadataKey]) in the payload
+// and merges nothing into the attributes. Use it for messages of publishers other
+// than this module that let anybody fill in payloads or use the key themselves. With
+// [WithStrict], T needs a field for it. By default metadata are merged, see the
+// package documentation.
 func WithoutMetadata() Option {
 	return func(s *settings) error {
 		s.keepMetadata = true
@@ -179,12 +177,12 @@ func WithoutMetadata() Option {
 	}
 }
 
-// WithTimeout ends the function's context after a time. A little less than
-// the consumer's Timeout, 5 s by default, leaves time for an answer that the
-// server still hears. More than the Timeout of the consumer of [WithConsumer] is
-// an error of [New]: the server would hang up before the function has ended, and
-// post the message again and again. By default the context ends when the server
-// hangs up, and with deduplication when the lease ends.
+// WithTimeout ends the function's context after a time. Set a little less than the
+// consumer's Timeout, 5 s by default, so that the answer reaches the server in time.
+// [New] returns an error if it is more than the Timeout of the consumer of
+// [WithConsumer]: the server would hang up before the function ends, and post the
+// message again and again. By default the context ends when the server hangs up, and
+// with deduplication when the lease ends.
 func WithTimeout(d time.Duration) Option {
 	return func(s *settings) error {
 		s.timeout = d
@@ -192,10 +190,10 @@ func WithTimeout(d time.Duration) Option {
 	}
 }
 
-// WithContext lets a function add to the context of each message, such as the
-// trace that the publisher has put into the attributes or metadata
-// "traceparent" and "tracestate" (W3C Trace Context). It must return ctx or a context made of
-// it, and must not change the attributes.
+// WithContext lets a function add values to the context of each message, such as the
+// trace that the publisher has put into the attributes or metadata "traceparent" and
+// "tracestate" (W3C Trace Context). The function must return ctx or a context
+// derived from it, and must not modify the attributes.
 func WithContext(add func(ctx context.Context, attributes map[string]string) context.Context) Option {
 	return func(s *settings) error {
 		s.context = add
@@ -203,13 +201,14 @@ func WithContext(add func(ctx context.Context, attributes map[string]string) con
 	}
 }
 
-// WithUndecodable gives messages that cannot be decoded to a function: nil
-// acknowledges the message, so the function should have put it where a person
-// finds it; an error answers 500, and the server posts it again. Each is
-// reported all the same. By default they are answered with 400, so the server
-// keeps them.
+// WithUndecodable passes messages that cannot be decoded to a function. If it
+// returns nil, the message is acknowledged, so the function should store it where an
+// operator finds it. After an error the answer is 500, and the server posts the
+// message again. Each is reported nevertheless. By default the answer is 400, so the
+// server keeps the message.
 //
-// Bodies that are too large or have another content type are not given to it.
+// Bodies that are too large or have another content type are not passed to the
+// function.
 func WithUndecodable(take func(ctx context.Context, m Undecodable) error) Option {
 	return func(s *settings) error {
 		s.undecodable = take
@@ -217,9 +216,8 @@ func WithUndecodable(take func(ctx context.Context, m Undecodable) error) Option
 	}
 }
 
-// WithOnError has a function told of every problem, on the way to the answer:
-// it must be quick and safe for concurrent use. Defaults to none; the log
-// tells of problems in any case.
+// WithOnError calls a function for every problem, before the answer: it must be fast
+// and safe for concurrent use. Defaults to none. Problems are logged in any case.
 func WithOnError(tell func(ctx context.Context, p Problem)) Option {
 	return func(s *settings) error {
 		s.onError = tell
@@ -227,8 +225,8 @@ func WithOnError(tell func(ctx context.Context, p Problem)) Option {
 	}
 }
 
-// WithLogger sets the logger of problems: no payloads and no credentials, but
-// the errors of the function in its own words. Defaults to slog.Default().
+// WithLogger sets the logger for problems. It gets no payloads and no credentials,
+// but the text of the function's errors. Defaults to slog.Default().
 func WithLogger(logger *slog.Logger) Option {
 	return func(s *settings) error {
 		if logger == nil {
@@ -239,8 +237,8 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithDeduplication has each message handled once, as far as the deduplicator
-// remembers. See the package's documentation.
+// WithDeduplication handles each message once, as long as the deduplicator remembers
+// it. See the package documentation.
 func WithDeduplication(deduplicator Deduplicator) Option {
 	return func(s *settings) error {
 		if typednil.Is(deduplicator) {
@@ -251,11 +249,10 @@ func WithDeduplication(deduplicator Deduplicator) Option {
 	}
 }
 
-// WithScope names the consumer for deduplication: copies of a message in
-// different scopes are all handled, because several consumers may get the
-// same message. Defaults to the host and path of the request, which are those
-// of the consumer's target. Set it where a proxy gives instances of the app
-// different host names.
+// WithScope names the consumer for deduplication: copies of a message in different
+// scopes are all handled, because several consumers may get the same message.
+// Defaults to the host and path of the request, which are those of the consumer's
+// target. Set it if instances of the app get different host names from a proxy.
 func WithScope(name string) Option {
 	return func(s *settings) error {
 		if name == "" {
@@ -266,10 +263,9 @@ func WithScope(name string) Option {
 	}
 }
 
-// WithLease sets for how long no other copy of a message is handled after one
-// was begun and has not ended, as in a crash. It must be longer than the
-// function takes; the function's context ends with it. Defaults to
-// [DefaultLease].
+// WithLease sets how long a begun message keeps other copies from being handled if
+// it does not end, for example after a crash. It must be longer than the function
+// takes; the function's context ends with it. Defaults to [DefaultLease].
 func WithLease(d time.Duration) Option {
 	return func(s *settings) error {
 		s.lease = d
@@ -277,8 +273,7 @@ func WithLease(d time.Duration) Option {
 	}
 }
 
-// WithKeep sets for how long a message that was handled is remembered.
-// Defaults to [DefaultKeep].
+// WithKeep sets how long a handled message is remembered. Defaults to [DefaultKeep].
 func WithKeep(d time.Duration) Option {
 	return func(s *settings) error {
 		s.keep = d

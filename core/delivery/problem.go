@@ -13,27 +13,27 @@ import (
 type Kind int
 
 const (
-	// Refused requests are none of the server, or not for this handler:
-	// credentials, method, content type or size are wrong.
+	// Refused requests have wrong credentials, method, content type or size: they
+	// are not from the server or not for this handler.
 	Refused Kind = iota + 1
-	// NotDecoded messages are no JSON, or do not fit the type.
+	// NotDecoded messages are not valid JSON or do not fit the type.
 	NotDecoded
-	// Failed messages were given to the function, which returned an error.
+	// Failed messages were passed to the function, which returned an error.
 	Failed
-	// Panicked messages were given to the function, which panicked: the error
-	// is a *PanicError.
+	// Panicked messages were passed to the function, which panicked: the error is a
+	// *[PanicError].
 	Panicked
-	// Discarded messages are those for which the function returned [Discard].
+	// Discarded messages are messages for which the function returned [Discard].
 	Discarded
-	// NotDeduplicated messages met an error of the deduplicator: before the
-	// function was called, and then it was not, or after its success.
+	// NotDeduplicated messages met an error of the deduplicator: either before the
+	// function, which was then not called, or after its success.
 	NotDeduplicated
 	// NotStored messages could not be stored in the inbox: its store is full or
-	// cannot be used, or the inbox does not run.
+	// unusable, or the inbox is not running.
 	NotStored
 )
 
-// String says the kind in words.
+// String returns a description of the kind.
 func (k Kind) String() string {
 	switch k {
 	case Refused:
@@ -55,34 +55,33 @@ func (k Kind) String() string {
 	}
 }
 
-// Problem is what is reported of a request.
+// Problem is the report of a problem with a request or a message.
 type Problem struct {
 	Kind Kind
-	// Topic is that of the Message, and ID, too; it may be empty.
+	// Topic and ID are those of the Message; they may be empty.
 	Topic, ID string
-	// Path is the path of the request; empty for a message of an inbox that was
-	// stored.
+	// Path is the path of the request; empty for a stored message of an inbox.
 	Path string
-	// Status is what is answered: 204 if the message is acknowledged, any
-	// other status has the server deliver it again. Zero for a message of an inbox
-	// that was stored: its function is called again, unless the message is dead.
+	// Status is the status of the answer: 204 if the message is acknowledged; after
+	// any other status the server delivers it again. Zero for a stored message of an
+	// inbox, whose function is called again unless the message is dead.
 	Status int
-	// Attempts counts the calls of the function, this one included, for a message
-	// of an inbox; zero otherwise.
+	// Attempts counts the calls of the function for a message of an inbox, including
+	// this one; zero otherwise.
 	Attempts int
 	// Err says what is wrong.
 	Err error
 }
 
-// PanicError is a panic while a message was handled.
+// PanicError is a panic of the function that handled a message.
 type PanicError struct {
-	// Value is what the function has panicked with.
+	// Value is the value of the panic.
 	Value any
-	// Stack is the stack of the goroutine then.
+	// Stack is the stack trace of the goroutine.
 	Stack []byte
 }
 
-// Error tells the value.
+// Error returns the value as text.
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
 // Unwrap returns the value if it is an error.
@@ -97,9 +96,9 @@ type discard struct{ err error }
 func (d *discard) Error() string { return "discarded: " + d.err.Error() }
 func (d *discard) Unwrap() error { return d.err }
 
-// Discard makes the error by which a function acknowledges a message that it
-// could not handle and never will: the problem is reported, and the message
-// does not come again. It may be wrapped. Discard of nil is nil.
+// Discard returns an error by which a function acknowledges a message that it cannot
+// handle, now or later: the problem is reported, and the message is not posted
+// again. The error may be wrapped. Discard of nil is nil.
 func Discard(err error) error {
 	if err == nil {
 		return nil
@@ -107,8 +106,8 @@ func Discard(err error) error {
 	return &discard{err}
 }
 
-// KindOf returns the kind of problem that an error of a function is reported as:
-// [Panicked], [Discarded] or [Failed]; zero for nil. It is for [Observer].Handle.
+// KindOf returns the kind of problem for an error of a function: [Panicked],
+// [Discarded] or [Failed]; zero for nil. It is for [Observer].Handle.
 func KindOf(err error) Kind {
 	if err == nil {
 		return 0
@@ -116,7 +115,7 @@ func KindOf(err error) Kind {
 	return kindOf(err)
 }
 
-// kindOf tells how the error of a function is reported.
+// kindOf returns the kind of problem for an error of the function.
 func kindOf(err error) Kind {
 	if _, ok := errors.AsType[*PanicError](err); ok {
 		return Panicked
@@ -127,8 +126,8 @@ func kindOf(err error) Kind {
 	return Failed
 }
 
-// reporter logs problems, each kind once in a while, so that a message that
-// comes again and again does not flood the log.
+// reporter logs problems, each kind once in an interval, so that a message that is
+// posted again and again does not flood the log.
 type reporter struct {
 	logger  *slog.Logger
 	onError func(ctx context.Context, p Problem)

@@ -15,26 +15,26 @@ import (
 )
 
 // Queued is [Handler] with an inbox between the server and the function: the
-// http.Handler checks and decodes a message, stores it in the inbox and answers
-// 204, and a worker of the inbox calls the function afterwards. The answer comes
-// after the commit. A copy of a message that is in the store, or was handled within
-// [InboxOptions.Keep], is answered with 204 as well, and nothing is stored. If the
-// message cannot be stored the answer is 503, and the server posts it again.
+// http.Handler checks and decodes a message, stores it in the inbox and answers 204
+// after the commit. A worker of the inbox calls the function afterwards. A copy of a
+// message that is in the store, or was handled within [InboxOptions].Keep, is
+// answered with 204 as well and not stored. If the message cannot be stored, the
+// answer is 503, and the server posts it again.
 //
 // The function is called until it returns nil. After an error or a panic, it is
-// called again after a pause; after [Discard], or [InboxOptions.MaxAttempts] calls,
-// the message becomes dead. It may be called more than once for a message, at the
-// same time in the worst case, unless [DoneTx] makes the removal of the message a
+// called again after a pause; after [Discard], or [InboxOptions].MaxAttempts calls,
+// the message becomes dead. The function may be called more than once for a message,
+// in the worst case concurrently, unless [DoneTx] makes the removal of the message
 // part of its transaction.
 //
-// The options are those of Handler, but for [WithDeduplication] and [WithLease],
-// which the inbox replaces, WithKeep and WithObserver, which are options of the
-// inbox, and [WithLatest]: the function compares the version with the one it has
-// stored, in the transaction of DoneTx, and returns nil for an older one.
-// [WithScope] tells consumers apart whose messages are copies of each other;
-// it defaults to the name.
+// The options are those of Handler with these exceptions: the inbox replaces
+// [WithDeduplication] and [WithLease]; [InboxOptions] replace [WithKeep] and
+// [WithObserver]; instead of [WithLatest], the function compares the version with
+// the stored one, in the transaction of DoneTx, and returns nil for an older one.
+// [WithScope] distinguishes consumers that get copies of the same messages; it
+// defaults to the name.
 //
-// Queued panics when an argument is invalid, which is a mistake in the program;
+// Queued panics if an argument is invalid, which is a mistake in the program;
 // [NewQueued] returns an error instead.
 func Queued[T any](inbox *Inbox, handle func(ctx context.Context, m Message[T]) error, options ...Option) http.Handler {
 	handler, err := NewQueued(inbox, handle, options...)
@@ -44,8 +44,8 @@ func Queued[T any](inbox *Inbox, handle func(ctx context.Context, m Message[T]) 
 	return handler
 }
 
-// NewQueued is [Queued] for options that come from outside the program. The error
-// names the option.
+// NewQueued is [Queued] for options from outside the program. The error names the
+// option.
 func NewQueued[T any](inbox *Inbox, handle func(ctx context.Context, m Message[T]) error, options ...Option) (http.Handler, error) {
 	if inbox == nil {
 		return nil, errors.New("delivery: the inbox is nil")
@@ -81,9 +81,9 @@ func NewQueued[T any](inbox *Inbox, handle func(ctx context.Context, m Message[T
 
 // WithName sets the name under which a handler of [Queued] stores its messages. It
 // is the Topic of the records in the store, and tells the processes that share the
-// store which function a message is for: keep it when the program changes. Workers
-// are shared out by names. Set it where an inbox has several handlers for a topic.
-// Defaults to the topic.
+// store which function a message is for: do not change it when the program changes.
+// Workers are shared between names. Set it if an inbox has several handlers for a
+// topic. Defaults to the topic.
 func WithName(name string) Option {
 	return func(s *settings) error {
 		switch {
@@ -99,11 +99,11 @@ func WithName(name string) Option {
 	}
 }
 
-// maxName is how many bytes a name may have.
+// maxName is the maximum length of a name in bytes.
 const maxName = 255
 
-// deliveryID is the attribute of a stored message that holds the server's id of
-// the delivery. The function does not see it.
+// deliveryID is the attribute of a stored message with the server's id of the
+// delivery. The function does not see it.
 const deliveryID = "_postoffice_delivery"
 
 // enqueue stores a message and acknowledges it.
@@ -123,7 +123,7 @@ func (h *endpoint) enqueue(w http.ResponseWriter, r *http.Request, e *envelope) 
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// store stores a message, unless a copy is there.
+// store stores a message unless a copy exists.
 func (h *endpoint) store(r *http.Request, e *envelope) (inserted bool, err error) {
 	if err := h.inbox.enter(); err != nil {
 		return false, err
@@ -133,7 +133,7 @@ func (h *endpoint) store(r *http.Request, e *envelope) (inserted bool, err error
 	if err != nil {
 		return false, err
 	}
-	key, _ := h.keyOf(r, e) // without an id a message has no copies
+	key, _ := h.keyOf(r, e) // a message without an id has no known copies
 	attributes, err := storedAttributes(e)
 	if err != nil {
 		return false, err
@@ -143,7 +143,7 @@ func (h *endpoint) store(r *http.Request, e *envelope) (inserted bool, err error
 	})
 }
 
-// storedKey returns a key that stores take.
+// storedKey returns a key that stores accept.
 func storedKey(key string) string {
 	if len(key) <= outbox.MaxIDLength && utf8.ValidString(key) && !hasNUL(key) {
 		return key
@@ -161,7 +161,7 @@ func hasNUL(text string) bool {
 	return false
 }
 
-// storedAttributes returns the attributes of a message and the id of its delivery.
+// storedAttributes returns the attributes of a message with the id of its delivery.
 func storedAttributes(e *envelope) (json.RawMessage, error) {
 	attributes := make(map[string]string, len(e.attributes)+1)
 	for name, value := range e.attributes {
@@ -174,7 +174,7 @@ func storedAttributes(e *envelope) (json.RawMessage, error) {
 	return json.Marshal(attributes)
 }
 
-// stored returns the message in a record.
+// stored returns the message of a record.
 func stored(record outbox.Record) (*envelope, error) {
 	e := &envelope{payload: record.Payload, received: record.CreatedAt, attributes: map[string]string{}}
 	if err := json.Unmarshal(record.Attributes, &e.attributes); err != nil {

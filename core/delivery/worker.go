@@ -14,12 +14,11 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// handle calls the function of a message that was claimed, and returns what became
-// of it.
+// handle calls the function for a claimed message and returns the outcome.
 func (b *Inbox) handle(force context.Context, record outbox.Record) (failure *office.Failure, settled bool) {
 	h := b.handlers.find(record.Topic)
 	if h == nil {
-		b.log.Warn("inbox", record.Topic, "the inbox has messages that this process has no handler for; they are left to others", "name", record.Topic)
+		b.log.Warn("inbox", record.Topic, "the inbox has messages without a handler in this process; they are left to other processes", "name", record.Topic)
 		return &office.Failure{Untried: true, Cause: errNoHandler}, false
 	}
 	b.running.Add(1)
@@ -35,7 +34,7 @@ func (b *Inbox) handle(force context.Context, record outbox.Record) (failure *of
 	case err == nil:
 		return nil, c.done.Load()
 	case c.lost.Load() && errors.Is(err, ErrLeaseLost):
-		return nil, true // it is gone
+		return nil, true // the message is gone
 	}
 	failure = &office.Failure{Class: office.Transient, Cause: errors.New(wordsOf(err)), TimedOut: timedOut}
 	switch {
@@ -50,7 +49,7 @@ func (b *Inbox) handle(force context.Context, record outbox.Record) (failure *of
 
 var errNoHandler = errors.New("no handler in this process")
 
-// work calls the function of a message.
+// work calls the function for a message.
 func (b *Inbox) work(force context.Context, h *endpoint, record outbox.Record, c *queuedClaim) (timedOut bool, id string, err error) {
 	within := b.options.Timeout
 	if h.timeout > 0 {
@@ -81,7 +80,7 @@ func (b *Inbox) work(force context.Context, h *endpoint, record outbox.Record, c
 	return err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded), e.id, err
 }
 
-// guardedCall calls a function of the app and makes an error of a panic.
+// guardedCall calls a function of the app and converts a panic to an error.
 func guardedCall(call func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -97,18 +96,18 @@ func (b *Inbox) dead(name string, messages int, cause error, _ bool) {
 	if h := b.handlers.find(name); h != nil {
 		event.Topic = h.topic
 	}
-	b.log.Error("dead", name, "messages of the inbox are dead: they stay there until a person retries or discards them",
+	b.log.Error("dead", name, "messages of the inbox are dead: they stay there until an operator retries or discards them",
 		"name", name, "messages", messages, "error", cause)
 	for range messages {
 		b.options.Observer.Dead(event)
 	}
 }
 
-// maxWords is how many bytes of an error are stored.
+// maxWords is the maximum length of a stored error in bytes.
 const maxWords = 1000
 
-// wordsOf returns the text of an error to store. A panic may be about anything, so
-// only the text of one of the runtime's is stored.
+// wordsOf returns the text of an error to store. The value of a panic may contain
+// anything, so only the text of a runtime error is stored.
 func wordsOf(err error) string {
 	text := err.Error()
 	if panicked, ok := errors.AsType[*PanicError](err); ok {
@@ -128,11 +127,11 @@ type queuedClaim struct {
 	inbox *Inbox
 	id    string
 	// done means that a transaction of the function removes the message, and lost
-	// that it was gone already.
+	// that the message was already gone.
 	done, lost atomic.Bool
 }
 
-// doneTx makes the removal of the message a part of a transaction.
+// doneTx makes the removal of the message part of a transaction.
 func (c *queuedClaim) doneTx(ctx context.Context, tx outbox.Tx) error {
 	store, ok := c.inbox.store.(outbox.TxKeeper)
 	if !ok {

@@ -14,9 +14,8 @@ import (
 	"github.com/postoffice-go/postoffice/core/delivery"
 )
 
-// RunLatest runs the suite of the versions of a [delivery.LatestDeduplicator],
-// each check as a subtest with a deduplicator that remembers nothing yet. [Run]
-// checks the rest.
+// RunLatest runs the suite of a [delivery.LatestDeduplicator]'s versions, each check
+// as a subtest with an empty deduplicator. [Run] checks the other methods.
 func RunLatest(t *testing.T, open func(t *testing.T) delivery.LatestDeduplicator) {
 	t.Helper()
 	for _, check := range []struct {
@@ -42,7 +41,7 @@ func RunLatest(t *testing.T, open func(t *testing.T) delivery.LatestDeduplicator
 	}
 }
 
-// beginVersion begins a version that must be the caller's to handle.
+// beginVersion begins a version, which must be free.
 func beginVersion(t *testing.T, d delivery.LatestDeduplicator, key string, version int64, lease time.Duration) string {
 	t.Helper()
 	state, token, err := d.BeginLatest(t.Context(), key, version, lease)
@@ -52,7 +51,7 @@ func beginVersion(t *testing.T, d delivery.LatestDeduplicator, key string, versi
 	return token
 }
 
-// expectVersions requires a state other than Begun of each version.
+// expectVersions expects a state other than Begun for each version.
 func expectVersions(t *testing.T, d delivery.LatestDeduplicator, key string, want delivery.State, versions ...int64) {
 	t.Helper()
 	for _, version := range versions {
@@ -63,7 +62,7 @@ func expectVersions(t *testing.T, d delivery.LatestDeduplicator, key string, wan
 	}
 }
 
-// handle begins a version and ends it with success.
+// handle begins a version and marks it as done.
 func handle(t *testing.T, d delivery.LatestDeduplicator, key string, version int64, keep time.Duration) string {
 	t.Helper()
 	token := beginVersion(t, d, key, version, long)
@@ -80,7 +79,7 @@ func olderIsHandled(t *testing.T, d delivery.LatestDeduplicator) {
 	handle(t, d, "key", 5, long)
 	expectVersions(t, d, "key", delivery.Handled, 4, 5)
 	token := beginVersion(t, d, "key", 7, long)
-	expectVersions(t, d, "key", delivery.Handled, 4, 5) // also while another one is handled
+	expectVersions(t, d, "key", delivery.Handled, 4, 5) // also while another version is handled
 	expectVersions(t, d, "key", delivery.Running, 6, 7, 8)
 	require.NoError(t, d.Done(t.Context(), "key", token, long))
 	expectVersions(t, d, "key", delivery.Handled, 4, 5, 6, 7)
@@ -114,7 +113,7 @@ func endOfTheLeaseKeepsTheVersion(t *testing.T, d delivery.LatestDeduplicator) {
 	beginVersion(t, d, "key", 6, long)
 }
 
-// lateOneDoesNotOverwrite has an older version end after a newer one.
+// lateOneDoesNotOverwrite ends an older version after a newer one.
 func lateOneDoesNotOverwrite(t *testing.T, d delivery.LatestDeduplicator) {
 	late := beginVersion(t, d, "key", 5, time.Microsecond)
 	pass(t, d)
@@ -132,7 +131,7 @@ func doneMayBeRepeated(t *testing.T, d delivery.LatestDeduplicator) {
 	token := handle(t, d, "key", 5, long)
 	require.NoError(t, d.Done(t.Context(), "key", token, long))
 	require.NoError(t, d.Abort(t.Context(), "key", token))
-	expectVersions(t, d, "key", delivery.Handled, 5) // Abort has no effect on what is done
+	expectVersions(t, d, "key", delivery.Handled, 5) // Abort has no effect on a version that is done
 	next := beginVersion(t, d, "key", 6, long)
 	require.ErrorIs(t, d.Done(t.Context(), "key", token, long), delivery.ErrLeaseLost)
 	require.NoError(t, d.Done(t.Context(), "key", next, long))

@@ -16,14 +16,13 @@ import (
 const (
 	// long is longer than any check takes.
 	long = time.Hour
-	// short is a time whose end is waited for.
+	// short is a duration whose end the checks wait for.
 	short = 50 * time.Millisecond
-	// patience bounds what should take no time.
+	// patience bounds operations that should return at once.
 	patience = 20 * time.Second
 )
 
-// Run runs the suite, each check as a subtest with a deduplicator that
-// remembers nothing yet.
+// Run runs the suite, each check as a subtest with an empty deduplicator.
 func Run(t *testing.T, open func(t *testing.T) delivery.Deduplicator) {
 	t.Helper()
 	for _, check := range []struct {
@@ -57,7 +56,7 @@ func begin(t *testing.T, d delivery.Deduplicator, key string, lease time.Duratio
 	return token
 }
 
-// expect requires a state other than Begun.
+// expect expects a state other than Begun.
 func expect(t *testing.T, d delivery.Deduplicator, key string, want delivery.State) {
 	t.Helper()
 	state, token, err := d.Begin(t.Context(), key, long)
@@ -91,7 +90,7 @@ func doneIsHandled(t *testing.T, d delivery.Deduplicator) {
 	expect(t, d, "key", delivery.Handled)
 	require.NoError(t, d.Done(t.Context(), "key", token, long), "Done may be repeated")
 	require.NoError(t, d.Abort(t.Context(), "key", token))
-	expect(t, d, "key", delivery.Handled) // Abort has no effect on what is done
+	expect(t, d, "key", delivery.Handled) // Abort has no effect on a message that is done
 }
 
 func abortReleases(t *testing.T, d delivery.Deduplicator) {
@@ -100,11 +99,11 @@ func abortReleases(t *testing.T, d delivery.Deduplicator) {
 	second := begin(t, d, "key", long)
 	assert.NotEqual(t, first, second)
 	require.NoError(t, d.Abort(t.Context(), "key", first))
-	expect(t, d, "key", delivery.Running) // the token was of another claim
+	expect(t, d, "key", delivery.Running) // the token belonged to another claim
 	require.NoError(t, d.Abort(t.Context(), "unknown", first))
 }
 
-// pass waits until a short time has passed for the deduplicator.
+// pass waits until a short duration has passed for the deduplicator.
 func pass(t *testing.T, d delivery.Deduplicator) {
 	t.Helper()
 	begin(t, d, "witness", short)
@@ -118,13 +117,13 @@ func leaseEnds(t *testing.T, d delivery.Deduplicator) {
 	expect(t, d, "key", delivery.Running)
 }
 
-// doneAfterTheLease has a lease end that nobody takes over.
+// doneAfterTheLease lets a lease end without another claim.
 func doneAfterTheLease(t *testing.T, d delivery.Deduplicator) {
 	token := begin(t, d, "key", time.Microsecond)
 	pass(t, d)
 	if err := d.Done(t.Context(), "key", token, long); err != nil {
 		require.ErrorIs(t, err, delivery.ErrLeaseLost)
-		begin(t, d, "key", long) // it was forgotten, and not done
+		begin(t, d, "key", long) // the claim was forgotten, not done
 		return
 	}
 	expect(t, d, "key", delivery.Handled)
@@ -173,8 +172,8 @@ func keysAreDistinct(t *testing.T, d delivery.Deduplicator) {
 	}
 }
 
-// compete begins a key from many goroutines at once, and returns the tokens
-// of those who got it.
+// compete begins a key from many goroutines at once and returns the tokens of those
+// that got it.
 func compete(t *testing.T, d delivery.Deduplicator, key string) []string {
 	t.Helper()
 	var mu sync.Mutex

@@ -1,6 +1,6 @@
-// Package sqldedup remembers the messages that consumers have handled in a
-// table of the caller's database, over database/sql with the caller's driver:
-// PostgreSQL, MySQL, MariaDB or SQLite. All instances of an app share it.
+// Package sqldedup is a deduplicator for package delivery: it remembers handled
+// messages in a table of the caller's database, over database/sql with the caller's
+// driver: PostgreSQL, MySQL, MariaDB or SQLite. All instances of an app share it.
 //
 //	err := sqldedup.Migrate(ctx, db, sqlstore.Postgres) // or run schema/postgres.sql
 //	...
@@ -10,8 +10,8 @@
 //
 // # Exactly one effect
 //
-// A function whose effect is in the same database makes the memory a part of
-// its transaction, and the effect happens once, whatever fails:
+// A function whose effect is in the same database can mark the message as handled in
+// its own transaction. The effect then happens once, whatever fails:
 //
 //	func(ctx context.Context, m delivery.Message[Order]) error {
 //		tx, err := db.BeginTx(ctx, nil)
@@ -28,23 +28,22 @@
 //		return tx.Commit()
 //	}
 //
-// Of pgx transactions [sqlstore.PgxTx] makes what DoneTx takes. Any level of
-// isolation will do.
+// [sqlstore.PgxTx] converts a transaction of pgx for DoneTx. Any isolation level
+// works.
 //
 // # Versions
 //
-// With [delivery.WithLatest] the latest version of each key is remembered in the
-// same table.
+// With [delivery.WithLatest], the same table holds the latest version of each key.
 //
 // # Cost
 //
-// A message costs two statements, one before and one after it is handled,
-// each a transaction of its own, and a row of some 150 bytes until its time
-// has passed. A message with a version ([delivery.WithLatest]) costs two queries
-// and a statement more, and a key has two rows. Rows whose time has passed are removed by and by as messages
-// come; [Store.Prune] removes them all. Times are by the database's clock.
+// A message costs two statements, one before and one after it is handled, each a
+// separate transaction, and a row of about 150 bytes until its time has ended. A
+// message with a version ([delivery.WithLatest]) costs two additional queries and
+// one additional statement, and a key has two rows. Rows whose time has ended are
+// removed gradually as messages arrive; [Store.Prune] removes them all. Times are
+// measured by the database's clock.
 //
-// On SQLite open the database with a busy timeout and, for more than one
-// connection, in WAL mode; calls wait for a locked database as long as their
-// context lasts.
+// On SQLite open the database with a busy timeout and, for more than one connection,
+// in WAL mode; calls wait for a locked database until their context ends.
 package sqldedup

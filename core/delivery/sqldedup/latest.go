@@ -11,13 +11,13 @@ import (
 	"github.com/postoffice-go/postoffice/core/delivery"
 )
 
-// A key with versions has two rows. One is begun, done and aborted like that of
-// a message, so that one version of the key is handled at a time. The other has
-// the latest version that was handled in the place of the token. Only who has
-// begun the first row changes the other, in one transaction.
+// A key with versions has two rows. The first is begun, done and aborted like that
+// of a message, so that one version of the key is handled at a time. The second has
+// the latest handled version in the column of the token. Only the holder of the
+// first row changes the second, in one transaction.
 
-// BeginLatest is part of [delivery.LatestDeduplicator]. A message that was
-// overtaken costs one query, any other two queries more than Begin.
+// BeginLatest implements [delivery.LatestDeduplicator]. An outdated message costs
+// one query, any other two queries more than Begin.
 func (s *Store) BeginLatest(ctx context.Context, key string, version int64, lease time.Duration) (delivery.State, string, error) {
 	claimed := latestClaim{running: runningID(key), versions: versionsID(key), version: version}
 	state, err := s.beginLatest(ctx, &claimed, lease)
@@ -39,7 +39,7 @@ func (s *Store) beginLatest(ctx context.Context, claimed *latestClaim, lease tim
 	if err != nil || state != delivery.Begun {
 		return state, err
 	}
-	// Another version may have been handled since. From now on none is.
+	// Another version may have been handled since. From now on none can be.
 	stale, err = s.stale(ctx, *claimed)
 	if err == nil && !stale {
 		return delivery.Begun, nil
@@ -55,7 +55,7 @@ func (s *Store) beginLatest(ctx context.Context, claimed *latestClaim, lease tim
 func (s *Store) stale(ctx context.Context, claimed latestClaim) (bool, error) {
 	var text string
 	var done, ended bool
-	err := s.first(ctx, s.sql.look(claimed.versions), &text, &done, &ended)
+	err := s.first(ctx, s.sql.read(claimed.versions), &text, &done, &ended)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -66,7 +66,7 @@ func (s *Store) stale(ctx context.Context, claimed latestClaim) (bool, error) {
 	return err == nil && !ended && handled >= claimed.version, err
 }
 
-// doneLatest remembers a version, in a transaction of its own.
+// doneLatest remembers a version, in a separate transaction.
 func (s *Store) doneLatest(ctx context.Context, claimed latestClaim, keep time.Duration) error {
 	return s.db.Use(ctx, func(conn *sql.Conn) error {
 		tx, err := conn.BeginTx(ctx, nil)
@@ -81,8 +81,8 @@ func (s *Store) doneLatest(ctx context.Context, claimed latestClaim, keep time.D
 	})
 }
 
-// remember remembers a version and lets others begin, in a transaction. The row
-// that was begun stays for a moment, so that this may be repeated.
+// remember remembers a version and releases the key, in a transaction. The row that
+// was begun stays for a moment, so that the call can be repeated.
 func (s *Store) remember(ctx context.Context, tx execer, claimed latestClaim, keep time.Duration) error {
 	if err := affected(run(ctx, tx, s.sql.done(claimed.running, claimed.token, 0))); err != nil {
 		return err
@@ -91,17 +91,17 @@ func (s *Store) remember(ctx context.Context, tx execer, claimed latestClaim, ke
 	return err
 }
 
-// latestClaim is what a token of BeginLatest stands for.
+// latestClaim is the content of a token of BeginLatest.
 type latestClaim struct {
 	running, versions string // the ids of the rows
 	version           int64
-	token             string // of the row that was begun
+	token             string // the token of the row that was begun
 }
 
-// String returns the token that the caller gets.
+// String returns the token for the caller.
 func (c latestClaim) String() string { return strconv.FormatInt(c.version, 10) + " " + c.token }
 
-// parseClaim reads a token of BeginLatest; false for any other.
+// parseClaim parses a token of BeginLatest; false for any other token.
 func parseClaim(key, token string) (latestClaim, bool) {
 	text, token, ok := strings.Cut(token, " ")
 	version, err := strconv.ParseInt(text, 10, 64)
@@ -111,7 +111,7 @@ func parseClaim(key, token string) (latestClaim, bool) {
 	return latestClaim{running: runningID(key), versions: versionsID(key), version: version, token: plain(token)}, true
 }
 
-// runningID and versionsID are the ids of a key's rows. No key of a message has
-// one of them.
+// runningID and versionsID are the ids of a key's rows. They never equal the id of a
+// message.
 func runningID(key string) string  { return hash("running " + hash(key)) }
 func versionsID(key string) string { return hash("versions " + hash(key)) }

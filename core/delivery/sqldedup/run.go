@@ -27,8 +27,8 @@ func run(ctx context.Context, db execer, statement string) (int, error) {
 	return int(n), err
 }
 
-// affected is the error of a statement that settles a claim: of one that changed
-// no row, the claim is lost.
+// affected returns the error of a statement that settles a claim: if it changed no
+// row, the claim is lost.
 func affected(n int, err error) error {
 	if err == nil && n == 0 {
 		return delivery.ErrLeaseLost
@@ -43,10 +43,10 @@ func (s *Store) first(ctx context.Context, query string, into ...any) error {
 	})
 }
 
-// wrap says what failed. If the context has ended, that is the reason,
-// whatever the driver says.
+// wrap adds what failed to an error. If the context has ended, its error replaces
+// the driver's.
 func (s *Store) wrap(ctx context.Context, what string, err error) error {
-	if err == nil || err == delivery.ErrLeaseLost { //nolint:errorlint // it comes as it is
+	if err == nil || err == delivery.ErrLeaseLost { //nolint:errorlint // it is never wrapped here
 		return err
 	}
 	if ctx.Err() != nil {

@@ -13,18 +13,18 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
 
-// ErrSchema means that the table is not as the store needs it. The error says
-// what is missing.
+// ErrSchema means that the table does not have the structure that the store needs.
+// The error names what is missing.
 var ErrSchema = errors.New("schema does not fit")
 
-// remedy says how to get the schema.
-const remedy = "sqldedup.Migrate creates what is missing, or the statements of sqldedup.Schema do (schema/*.sql)"
+// remedy says how to create the schema.
+const remedy = "run sqldedup.Migrate or the statements of sqldedup.Schema (schema/*.sql)"
 
 //go:embed schema/*.sql
 var files embed.FS
 
-// Files returns the schema files: postgres.sql, mysql.sql and sqlite.sql, for
-// a table of the name [DefaultTable]. They can be run again without effect.
+// Files returns the schema files postgres.sql, mysql.sql and sqlite.sql, for a table
+// named [DefaultTable]. Running them again has no effect.
 func Files() fs.FS {
 	directory, err := fs.Sub(files, "schema")
 	if err != nil {
@@ -33,9 +33,9 @@ func Files() fs.FS {
 	return directory
 }
 
-// Schema returns the statements that create the table and its index, for a
-// migration of the user's. An empty name means [DefaultTable]. They can be run
-// again without effect. The error is [ErrInvalid] and names the argument.
+// Schema returns the statements that create the table and its index, for your own
+// migrations. An empty name means [DefaultTable]. Running them again has no effect.
+// The error is [ErrInvalid] and names the argument.
 func Schema(dialect sqlstore.Dialect, name string) (string, error) {
 	if name == "" {
 		name = DefaultTable
@@ -47,13 +47,13 @@ func Schema(dialect sqlstore.Dialect, name string) (string, error) {
 	return t.DDL(Files(), DefaultTable)
 }
 
-// lockKey is the advisory lock of migrations on PostgreSQL, "posthand".
+// lockKey is the advisory lock of migrations on PostgreSQL: "posthand" in ASCII.
 const lockKey = 0x706f737468616e64
 
-// Migrate creates the table and its index where they are missing, and then
-// checks them like [Store.Check]. It changes nothing that is there already,
-// and several processes may run it at the same time. It needs the right to
-// create tables, which the store itself does not.
+// Migrate creates the table and its index if they are missing, and then checks them
+// like [Store.Check]. It does not change what exists already, and several processes
+// can run it at the same time. It needs the right to create tables, which the store
+// itself does not.
 func Migrate(ctx context.Context, db *sql.DB, dialect sqlstore.Dialect, options ...Option) error {
 	s, err := New(db, dialect, options...)
 	if err != nil {
@@ -84,15 +84,15 @@ func (s *Store) migrate(ctx context.Context, text string) error {
 }
 
 // Check reports whether the store works: that the table has the columns and the
-// key, that rows may be read and written, and that what one connection writes
-// is there for the others. For that it stores a row of its own and removes it
-// at once; one that a killed process has left is removed like any other whose
-// time has passed, after a minute.
+// primary key, that rows can be read and written, and that writes on one connection
+// are visible to others. Check stores a trial row for this and removes it at once;
+// if the process is killed, the row is removed after a minute like any other whose
+// time has ended.
 //
-// The error is [ErrSchema] when the database refuses what the store does, and
-// wraps what it says, such as about a privilege. It is [sqlstore.ErrSession]
-// when the settings of the session or the server keep the store from working,
-// and names those. It is another one when the database does not answer.
+// The error is [ErrSchema] if the database rejects what the store does, and wraps
+// the database's error, for example about a privilege. It is [sqlstore.ErrSession]
+// if settings of the session or the server keep the store from working; it names the
+// settings. It is a different error if the database does not answer.
 func (s *Store) Check(ctx context.Context) error {
 	session, err := s.checkSession(ctx)
 	if err != nil {
@@ -103,8 +103,8 @@ func (s *Store) Check(ctx context.Context) error {
 			return s.unfit(ctx, "column "+column+" cannot be read", err)
 		}
 	}
-	// The database checks privileges, and that the key is one, though no row
-	// is touched. sql_safe_updates of MySQL wants the row named by its key.
+	// The database checks the privileges and the primary key although the statements
+	// match no row. MySQL's sql_safe_updates needs a condition on the key.
 	end := " ON CONFLICT (id) DO NOTHING"
 	if s.table.Dialect == sqltable.MySQL {
 		end = ""
@@ -129,7 +129,7 @@ func (s *Store) Check(ctx context.Context) error {
 	return s.wrap(ctx, "check", session.Explain(err))
 }
 
-// checkMySQL looks at what statements that touch no row do not show there.
+// checkMySQL checks what statements without rows do not show on MySQL.
 func (s *Store) checkMySQL(ctx context.Context) error {
 	where := s.table.WhereMySQL()
 	var engine sql.NullString
@@ -141,14 +141,14 @@ GROUP BY index_name HAVING COUNT(*) = 1 AND MAX(column_name) = 'id') AS fitting)
 	case err != nil:
 		return s.wrap(ctx, "check", err)
 	case !strings.EqualFold(engine.String, "InnoDB"):
-		return s.wrap(ctx, "check", fmt.Errorf("%w: its engine is %s, not InnoDB, which has transactions", ErrSchema, engine.String))
+		return s.wrap(ctx, "check", fmt.Errorf("%w: its engine is %s, not InnoDB: the store needs transactions", ErrSchema, engine.String))
 	case keys == 0:
 		return s.wrap(ctx, "check", fmt.Errorf("%w: the primary key (id) is missing; %s", ErrSchema, remedy))
 	}
 	return nil
 }
 
-// probe runs a statement that touches no row.
+// probe runs a statement that matches no row.
 func (s *Store) probe(ctx context.Context, statement string) error {
 	return s.db.Retry(ctx, func() error {
 		_, err := s.db.ExecContext(ctx, statement)

@@ -8,25 +8,25 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
 
-// DefaultTable is the name of the table where no option sets another.
+// DefaultTable is the default name of the table.
 const DefaultTable = "postoffice_handled"
 
-// parseTable reads NAME or SCHEMA.NAME.
+// parseTable parses NAME or SCHEMA.NAME.
 func parseTable(dialect sqlstore.Dialect, name string) (sqltable.Table, error) {
 	if err := sqltable.Dialect(dialect).Validate(ErrInvalid); err != nil {
 		return sqltable.Table{}, err
 	}
 	t, err := sqltable.Parse(sqltable.Dialect(dialect), name, ErrInvalid)
 	if err != nil {
-		return sqltable.Table{}, fmt.Errorf("%w: table is %.200q; it must be a name of at most %d letters, digits and underscores, or such a schema, a dot and a name",
+		return sqltable.Table{}, fmt.Errorf("%w: table is %.200q; it must be NAME or SCHEMA.NAME, each of at most %d letters, digits and underscores",
 			ErrInvalid, name, sqltable.MaxName)
 	}
 	return t, nil
 }
 
-// statements makes the statements on a table. All values in them are numbers
-// and hexadecimal text, so they are literals: each statement is one round trip
-// with any driver, and goes through any pooler.
+// statements creates the statements for a table. All values in them are numbers or
+// hexadecimal text, so they are literals: each statement is one round trip with any
+// driver, and works with any pooler.
 type statements struct {
 	dialect sqltable.Dialect
 	table   string // quoted
@@ -37,12 +37,12 @@ func newStatements(t sqltable.Table) statements {
 	return statements{dialect: t.Dialect, table: t.SQL(), now: t.Now("clock_timestamp()")}
 }
 
-// in is the time after a duration.
+// in returns an expression for the time after a duration.
 func (s statements) in(d time.Duration) string {
 	return fmt.Sprintf("%s + %d", s.now, d.Microseconds())
 }
 
-// insert begins a message that is not known, and changes nothing otherwise.
+// insert begins an unknown message, and changes nothing otherwise.
 func (s statements) insert(id, token string, lease time.Duration) string {
 	verb, end := "INSERT", " ON CONFLICT (id) DO NOTHING"
 	if s.dialect == sqltable.MySQL {
@@ -52,13 +52,13 @@ func (s statements) insert(id, token string, lease time.Duration) string {
 		verb, s.table, id, token, s.in(lease), end)
 }
 
-// look tells who holds a message, whether it is done, and whether its time
-// has passed.
-func (s statements) look(id string) string {
+// read returns who holds a message, whether it is done, and whether its time has
+// ended.
+func (s statements) read(id string) string {
 	return fmt.Sprintf("SELECT token, done, CASE WHEN ends_at <= %s THEN 1 ELSE 0 END FROM %s WHERE id = '%s'", s.now, s.table, id)
 }
 
-// takeOver begins a message whose time has passed, unless another has.
+// takeOver begins a message whose time has ended, unless another call has.
 func (s statements) takeOver(id, holder, token string, lease time.Duration) string {
 	return fmt.Sprintf("UPDATE %s SET token = '%s', done = 0, ends_at = %s WHERE id = '%s' AND token = '%s' AND ends_at <= %s",
 		s.table, token, s.in(lease), id, holder, s.now)
@@ -87,7 +87,7 @@ func (s statements) remove(id, token string) string {
 	return fmt.Sprintf("DELETE FROM %s WHERE id = '%s' AND token = '%s'", s.table, id, token)
 }
 
-// prune removes some of the rows whose time has passed.
+// prune removes some of the rows whose time has ended.
 func (s statements) prune() string {
 	switch s.dialect {
 	case sqltable.MySQL:

@@ -18,18 +18,17 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
 
-// ErrInvalid means that an argument cannot be used.
+// ErrInvalid means that an argument is invalid.
 var ErrInvalid = errors.New("sqldedup: invalid argument")
 
-// Figures of removing what is over: more is removed than comes in between.
+// Removal of expired rows: more rows are removed than are added in between.
 const (
 	pruneEvery = 64
 	pruneBatch = 256
 )
 
-// Store is a deduplicator in a table. It is safe for concurrent use, and any
-// number of stores, in one process or many, share a table. Use [New] to get
-// one.
+// Store is a deduplicator in a table. It is safe for concurrent use, and any number
+// of stores, in one process or many, can share a table. Create one with [New].
 type Store struct {
 	db    *sqltable.Pool
 	table sqltable.Table
@@ -47,8 +46,8 @@ type Option func(*settings) error
 
 type settings struct{ table string }
 
-// WithTable names the table, NAME or SCHEMA.NAME, of letters, digits and
-// underscores; without the option it is [DefaultTable]. The name is quoted.
+// WithTable sets the name of the table, NAME or SCHEMA.NAME, of letters, digits and
+// underscores. The default is [DefaultTable]. The store quotes the name.
 func WithTable(name string) Option {
 	return func(s *settings) error {
 		s.table = name
@@ -56,10 +55,9 @@ func WithTable(name string) Option {
 	}
 }
 
-// New returns the deduplicator in a table of a database, whose driver is the
-// caller's. It does not use the database yet: [Store.Check] tells whether the
-// table is there, and [Migrate] creates it. The error is [ErrInvalid] and
-// names the argument.
+// New returns a deduplicator in a table of a database that the caller has opened. It
+// does not access the database: [Store.Check] reports whether the table exists, and
+// [Migrate] creates it. The error is [ErrInvalid] and names the argument.
 func New(db *sql.DB, dialect sqlstore.Dialect, options ...Option) (*Store, error) {
 	if db == nil {
 		return nil, fmt.Errorf("%w: db is nil", ErrInvalid)
@@ -80,17 +78,17 @@ func New(db *sql.DB, dialect sqlstore.Dialect, options ...Option) (*Store, error
 	return &Store{db: &sqltable.Pool{DB: db, Dialect: t.Dialect}, table: t, sql: newStatements(t)}, nil
 }
 
-// Begin is part of [delivery.Deduplicator].
+// Begin implements [delivery.Deduplicator].
 func (s *Store) Begin(ctx context.Context, key string, lease time.Duration) (delivery.State, string, error) {
 	state, token, err := s.begin(ctx, hash(key), lease)
 	return state, token, s.wrap(ctx, "begin", err)
 }
 
-// begin begins a row that nobody has.
+// begin begins a row that nobody holds.
 func (s *Store) begin(ctx context.Context, id string, lease time.Duration) (delivery.State, string, error) {
 	if s.begun.Add(1)%pruneEvery == 0 {
-		// What could not be removed now is the next time; a database that
-		// fails will tell so below.
+		// What fails now is removed next time; the statements below report a
+		// database that does not work.
 		_, _ = s.prune(ctx)
 	}
 	token := hash(rand.Text())
@@ -108,7 +106,7 @@ func (s *Store) begin(ctx context.Context, id string, lease time.Duration) (deli
 	}
 }
 
-// tryBegin tries to begin a row once; no state means to try again.
+// tryBegin tries to begin a row once. Without a state the caller tries again.
 func (s *Store) tryBegin(ctx context.Context, id, token string, lease time.Duration) (delivery.State, error) {
 	inserted, err := s.change(ctx, s.sql.insert(id, token, lease))
 	if err != nil || inserted > 0 {
@@ -116,7 +114,7 @@ func (s *Store) tryBegin(ctx context.Context, id, token string, lease time.Durat
 	}
 	var holder string
 	var done, ended bool
-	err = s.first(ctx, s.sql.look(id), &holder, &done, &ended)
+	err = s.first(ctx, s.sql.read(id), &holder, &done, &ended)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return 0, nil
@@ -136,7 +134,7 @@ func (s *Store) tryBegin(ctx context.Context, id, token string, lease time.Durat
 	return delivery.Begun, nil
 }
 
-// Done is part of [delivery.Deduplicator].
+// Done implements [delivery.Deduplicator].
 func (s *Store) Done(ctx context.Context, key, token string, keep time.Duration) error {
 	var err error
 	if claimed, ok := parseClaim(key, token); ok {
@@ -147,8 +145,8 @@ func (s *Store) Done(ctx context.Context, key, token string, keep time.Duration)
 	return s.wrap(ctx, "done", err)
 }
 
-// DoneTx is part of [delivery.TxDeduplicator]. The transaction must be one of
-// the same database; nil is [ErrInvalid].
+// DoneTx implements [delivery.TxDeduplicator]. The transaction must be on the same
+// database; nil is [ErrInvalid].
 func (s *Store) DoneTx(ctx context.Context, tx outbox.Tx, key, token string, keep time.Duration) error {
 	if typednil.Is(tx) {
 		return fmt.Errorf("%w: tx is nil", ErrInvalid)
@@ -162,7 +160,7 @@ func (s *Store) DoneTx(ctx context.Context, tx outbox.Tx, key, token string, kee
 	return s.wrap(ctx, "done in a transaction", err)
 }
 
-// Abort is part of [delivery.Deduplicator].
+// Abort implements [delivery.Deduplicator].
 func (s *Store) Abort(ctx context.Context, key, token string) error {
 	id := hash(key)
 	if claimed, ok := parseClaim(key, token); ok {
@@ -172,8 +170,8 @@ func (s *Store) Abort(ctx context.Context, key, token string) error {
 	return s.wrap(ctx, "abort", err)
 }
 
-// Prune removes all rows whose time has passed, and returns how many there
-// were. Nothing needs it: rows are removed by and by as messages come.
+// Prune removes all rows whose time has ended, and returns how many it removed.
+// Calling it is optional: rows are removed gradually as messages arrive.
 func (s *Store) Prune(ctx context.Context) (int, error) {
 	total := 0
 	for {
@@ -187,14 +185,14 @@ func (s *Store) Prune(ctx context.Context) (int, error) {
 
 func (s *Store) prune(ctx context.Context) (int, error) { return s.change(ctx, s.sql.prune()) }
 
-// hash makes an id of a key: text of one length that is safe in a statement.
+// hash converts a key to an id: text of fixed length that is safe in a statement.
 func hash(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return hex.EncodeToString(sum[:])
 }
 
-// plain returns a token if it can be one of ours, which are hexadecimal, and
-// else one that nobody has.
+// plain returns a token if it is hexadecimal, as all tokens are, and otherwise one
+// that nobody holds.
 func plain(token string) string {
 	if _, err := hex.DecodeString(token); err != nil || len(token) != hex.EncodedLen(sha256.Size) {
 		return "none"

@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	// trialLease is after how long the row of a trial is removed like any
-	// other whose time has passed, if the process is killed.
+	// trialLease is when the row of a trial is removed like any expired row if the
+	// process is killed.
 	trialLease = time.Minute
-	// trialCleanup bounds how long a trial that failed is cleaned up.
+	// trialCleanup bounds the cleanup of a failed trial.
 	trialCleanup = time.Second
 )
 
-// checkSession says which settings keep the store from working.
+// checkSession finds settings that keep the store from working.
 func (s *Store) checkSession(ctx context.Context) (session sqltable.Session, err error) {
 	err = s.db.Retry(ctx, func() error {
 		return s.db.Use(ctx, func(conn *sql.Conn) error {
@@ -36,10 +36,10 @@ type execer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// try shows that statements do on the connections what the store needs, which
-// settings of the session and the server, row-level security and triggers may
-// change without an error: first in a transaction that is rolled back, and then
-// by a row that is begun on one connection, and ended and removed on another.
+// try shows that statements have the effect that the store needs; settings of the
+// session and the server, row-level security and triggers may change it without an
+// error. It begins a row in a transaction that is rolled back, and then begins a row
+// on one connection and ends and removes it on another.
 func (s *Store) try(ctx context.Context) error {
 	return s.db.Use(ctx, func(conn *sql.Conn) error {
 		if err := s.rehearse(ctx, conn); err != nil {
@@ -95,13 +95,13 @@ func (s *Store) steps(ctx context.Context, first, second execer, id, token strin
 	return nil
 }
 
-// abandonTrial undoes what a connection has inserted, committed or not, and has
-// the pool not use the connection again.
+// abandonTrial undoes the inserts of a connection, committed or not, and discards
+// the connection.
 func (s *Store) abandonTrial(ctx context.Context, conn *sql.Conn, id, token string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), trialCleanup)
 	defer cancel()
-	// What stays is removed when its time has passed.
-	_, _ = conn.ExecContext(ctx, "ROLLBACK") // of what was not committed
+	// A row that stays is removed when its time has ended.
+	_, _ = conn.ExecContext(ctx, "ROLLBACK") // of what is not committed
 	_, _ = conn.ExecContext(ctx, s.sql.remove(id, token))
 	_, _ = conn.ExecContext(ctx, "COMMIT")
 	if s.table.Dialect != sqltable.SQLite { // a file may be attached to the connection, or live in its memory

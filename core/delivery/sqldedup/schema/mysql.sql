@@ -1,5 +1,5 @@
--- What consumers of Postoffice have handled, for MySQL 8 and MariaDB 10.6 or
--- newer, version 1.
+-- The messages that consumers of Postoffice have handled, for MySQL 8 and
+-- MariaDB 10.6 or newer, version 1.
 --
 -- id is the SHA-256 of the message's key in hexadecimal. done is 0 while the
 -- message is being handled, and ends_at the end of the lease; 1 when it was
@@ -16,6 +16,6 @@ CREATE TABLE IF NOT EXISTS postoffice_handled (
 	done    TINYINT       NOT NULL,
 	ends_at BIGINT        NOT NULL,
 	PRIMARY KEY (id),
-	-- What Prune walks along.
+	-- For Prune.
 	KEY postoffice_handled_ends (ends_at)
 ) ENGINE = InnoDB;

@@ -1,4 +1,4 @@
--- What consumers of Postoffice have handled, for SQLite, version 1.
+-- The messages that consumers of Postoffice have handled, for SQLite, version 1.
 --
 -- id is the SHA-256 of the message's key in hexadecimal. done is 0 while the
 -- message is being handled, and ends_at the end of the lease; 1 when it was
@@ -16,5 +16,5 @@ CREATE TABLE IF NOT EXISTS postoffice_handled (
 	ends_at INTEGER NOT NULL
 );
 
--- What Prune walks along.
+-- For Prune.
 CREATE INDEX IF NOT EXISTS postoffice_handled_ends ON postoffice_handled (ends_at);
