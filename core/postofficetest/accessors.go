@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// Request is a request that the server received.
+// Request is a request that the server has received.
 type Request struct {
-	// At is when it came, by the server's clock.
+	// At is the time of arrival by the server's clock.
 	At time.Time
-	// Method and Path are as sent; the path holds the query string.
+	// Method and Path are as sent; Path includes the query string.
 	Method, Path string
-	// Header holds the header without the host.
+	// Header holds the header without Host.
 	Header http.Header
-	// Body is what was read of the body: of one over the limit, a part.
+	// Body is the body as read; of a body above the limit, only a part.
 	Body []byte
-	// Status is the answer's; zero as long as there is none, or when the
+	// Status is the status of the answer; zero before the answer, or if the
 	// connection was cut instead.
 	Status int
 }
 
-// record keeps a request.
+// record stores a request.
 func (s *Server) record(r *http.Request, body []byte) *Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -53,7 +53,7 @@ func (s *Server) Topics() []Topic {
 	return topics
 }
 
-// Consumers returns the consumers, deleted ones included.
+// Consumers returns the consumers, including deleted ones.
 func (s *Server) Consumers() []Consumer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,7 +66,7 @@ func (s *Server) Consumers() []Consumer {
 	return consumers
 }
 
-// Messages returns the accepted messages, also those that were thrown away.
+// Messages returns the accepted messages, including those that were thrown away.
 func (s *Server) Messages() []Message { return s.messagesBy(func(*Message) bool { return true }) }
 
 // MessagesOf returns the accepted messages of a topic.
@@ -74,7 +74,7 @@ func (s *Server) MessagesOf(topic string) []Message {
 	return s.messagesBy(func(m *Message) bool { return m.Topic == topic })
 }
 
-// ThrownAway returns the messages that were accepted and went nowhere,
+// ThrownAway returns the messages that were accepted and delivered to nobody,
 // because their topic had no consumer.
 func (s *Server) ThrownAway() []Message {
 	return s.messagesBy(func(m *Message) bool { return m.ThrownAway() })
@@ -124,7 +124,7 @@ func (s *Server) Jobs() []Job {
 	return jobs
 }
 
-// Deliveries returns the attempts to deliver that have ended.
+// Deliveries returns the completed attempts to deliver.
 func (s *Server) Deliveries() []Delivery {
 	s.mu.Lock()
 	history := slices.Clone(s.history)
@@ -152,7 +152,7 @@ func (s *Server) Requests() []Request {
 	return requests
 }
 
-// RescuerRuns returns the runs of the rescuer that have ended.
+// RescuerRuns returns the completed runs of the rescuer.
 func (s *Server) RescuerRuns() []RescuerRun {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +163,7 @@ func (s *Server) RescuerRuns() []RescuerRun {
 	return runs
 }
 
-// hasTopic reports whether there is a topic of that name.
+// hasTopic reports whether a topic exists.
 func (s *Server) hasTopic(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

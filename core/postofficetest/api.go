@@ -11,22 +11,22 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
-// Bounds of a request's head, over which the answer is 431.
+// Limits of a request's head, above which the answer is 431.
 const (
 	maxHeaders     = 100
 	maxHeaderBytes = 8 << 10
 )
 
-// answer is what the server says to a request. A nil value has no body.
+// answer is the server's answer to a request. A nil value has no body.
 type answer struct {
 	status int
 	value  any
 }
 
-// fields is the reasons of an error by the field at fault.
+// fields are the reasons of an error by invalid field.
 type fields map[string][]string
 
-// dataAnswer wraps the value as the server wraps most of its answers.
+// dataAnswer wraps the value as the server does in most of its answers.
 func dataAnswer(status int, value any) answer {
 	return answer{status, map[string]any{"data": value}}
 }
@@ -36,15 +36,15 @@ func dataErrors(status int, reasons any) answer {
 	return dataAnswer(status, map[string]any{"errors": reasons})
 }
 
-// plainError is the error answer that tells no more than the status.
+// plainError is an error answer that contains only the status.
 func plainError(status int) answer {
 	return answer{status, map[string]any{
 		"errors": map[string]string{wire.DetailKey: http.StatusText(status)},
 	}}
 }
 
-// serve answers one request: it is recorded, then meets the faults, then is
-// processed.
+// serve answers one request: it is recorded, then passed through the faults, and
+// then processed.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if c := connectionOf(r); c != nil && c.requests.Add(1) == requestsPerConnection {
 		w.Header().Set("Connection", "close")
@@ -55,8 +55,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusRequestHeaderFieldsTooLarge)
 		return
 	}
-	// The body comes first: while it is unread, net/http does not notice
-	// that a client gives up.
+	// Read the body first: until then, net/http does not notice that a client has
+	// given up.
 	body, err := s.read(r)
 	if err != nil {
 		panic(http.ErrAbortHandler)
@@ -68,7 +68,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		if injected.drop {
 			panic(http.ErrAbortHandler)
 		}
-		// Recorded first, so that a client that has its answer finds it.
+		// Record first, so that a client that has its answer finds it.
 		s.recordStatus(recorded, given.status)
 		write(w, given)
 		return
@@ -77,8 +77,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	injected.failure.write(w)
 }
 
-// read reads a body, or one byte more than the limit of it, into a slice no
-// larger than that: it is kept.
+// read reads a body up to its limit, or one byte more. The slice is no larger than
+// that, because it is kept.
 func (s *Server) read(r *http.Request) ([]byte, error) {
 	limit := int64(s.settings.bodyLimit) + 1
 	if r.ContentLength < 0 {
@@ -89,7 +89,7 @@ func (s *Server) read(r *http.Request) ([]byte, error) {
 	return body, err
 }
 
-// headTooLarge counts the headers, the host among them.
+// headTooLarge checks the number and size of the headers, including Host.
 func headTooLarge(r *http.Request) bool {
 	count := 1
 	for _, values := range r.Header {
@@ -101,8 +101,8 @@ func headTooLarge(r *http.Request) bool {
 	return count > maxHeaders
 }
 
-// process finds the route as the real server does: parameters, overridden
-// method, path, content negotiation, in this order.
+// process finds the route like the real server: parameters, overridden method, path,
+// content negotiation, in this order.
 func (s *Server) process(r *http.Request, body []byte) answer {
 	parameters, fromBody, refused := s.parameters(r, body)
 	if refused != 0 {
@@ -132,10 +132,10 @@ func (s *Server) process(r *http.Request, body []byte) answer {
 	return action(parameters)
 }
 
-// action answers a request that has found its route.
+// action answers a request after routing.
 type action func(parameters map[string]json.RawMessage) answer
 
-// route returns the action of a method and path; nil when there is none.
+// route returns the action of a method and path; nil if there is none.
 func (s *Server) route(method string, segments []string) action {
 	if len(segments) < 2 || len(segments) > 3 {
 		return nil
@@ -255,12 +255,12 @@ func messageAnswer(ids []int64, err error) answer {
 		return messageError(err)
 	}
 	if ids == nil {
-		ids = []int64{} // [] and not null
+		ids = []int64{} // [] instead of null
 	}
 	return answer{http.StatusCreated, wire.MessageAnswer{ID: ids}}
 }
 
-// messageError is the answer to something that was not accepted.
+// messageError returns the answer for something that was not accepted.
 func messageError(err error) answer {
 	switch {
 	case errors.Is(err, errUnknownTopic):
@@ -279,7 +279,7 @@ func write(w http.ResponseWriter, given answer) {
 	}
 	var body []byte
 	if given.value != nil {
-		body, _ = json.Marshal(given.value) // numbers and texts always encode
+		body, _ = json.Marshal(given.value) // numbers and strings always encode
 	}
 	writeBody(w, given.status, "application/json; charset=utf-8", body)
 }
@@ -293,5 +293,5 @@ func writeBody(w http.ResponseWriter, status int, contentType string, body []byt
 		header.Set("Content-Type", contentType)
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // a client that is gone is no concern of the server
+	_, _ = w.Write(body) // the client may be gone
 }

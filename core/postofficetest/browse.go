@@ -2,35 +2,36 @@ package postofficetest
 
 import "slices"
 
-// The accessors below are for pages that show a long-lived server: they return
-// a few items, newest first, at a cost that does not grow with the payloads.
-// Payload, Attributes and Body belong to the server and must not be changed.
+// The accessors below are for pages about a long-lived server: they return a few
+// items, newest first, at a cost that does not depend on the payloads. Payload,
+// Attributes and Body belong to the server and must not be modified.
 
-// Attempt is a delivery with its place among all.
+// Attempt is a delivery with its number.
 type Attempt struct {
-	// Number counts the attempts that have ended from 1.
+	// Number counts completed attempts from 1.
 	Number int64
-	// Message is the number of the message, the first of a chunk.
+	// Message is the number of the message, or of the first message of a chunk.
 	Message int64
 	// Delivery has no Body.
 	Delivery
 }
 
-// JobStatus is a job as it is right now.
+// JobStatus is the current state of a job.
 type JobStatus struct {
 	Job
-	// UnderWay means that an attempt is under way or about to start.
+	// UnderWay means that an attempt is in progress or about to start.
 	UnderWay bool
-	// Target is where its next attempt goes, without userinfo. It is not that of
-	// the consumer if that was changed since, or if the message names another.
+	// Target is the address of the next attempt, without userinfo. It differs from
+	// the consumer's target if that was changed since, or if the message names
+	// another consumer.
 	Target string
 }
 
-// Totals is what became of the jobs of a consumer that the server remembers.
+// Totals are the outcomes of the remembered jobs of a consumer.
 type Totals struct{ Waiting, Delivered, Failed, Kept, Cancelled int }
 
-// RecentMessages returns at most limit messages with a number below before,
-// or the newest when that is zero; of one topic, unless it is empty.
+// RecentMessages returns at most limit messages with a number below before, or the
+// newest if before is zero; only those of a topic unless topic is empty.
 func (o *Operator) RecentMessages(topic string, before int64, limit int) []Message {
 	s := o.server
 	s.mu.Lock()
@@ -47,8 +48,8 @@ func (o *Operator) RecentMessages(topic string, before int64, limit int) []Messa
 	return recent
 }
 
-// MessageNumbered returns the message of that number; false when there is
-// none, or it was forgotten.
+// MessageNumbered returns the message with a number; false if it does not exist or
+// was forgotten.
 func (o *Operator) MessageNumbered(number int64) (Message, bool) {
 	s := o.server
 	s.mu.Lock()
@@ -67,14 +68,14 @@ func (o *Operator) MessageNumbered(number int64) (Message, bool) {
 	return Message{}, false
 }
 
-// shared copies a message, but not its texts.
+// shared copies a message but shares its texts.
 func shared(m *Message) Message {
 	copied := *m
 	copied.JobIDs = slices.Clone(m.JobIDs)
 	return copied
 }
 
-// JobStatuses returns the jobs of the ids, without those that were forgotten.
+// JobStatuses returns the jobs with the ids, without forgotten ones.
 func (o *Operator) JobStatuses(ids []int64) []JobStatus {
 	s := o.server
 	s.mu.Lock()
@@ -98,9 +99,9 @@ func (o *Operator) JobStatuses(ids []int64) []JobStatus {
 	return statuses
 }
 
-// RecentAttempts returns at most limit attempts that have ended, with a number
-// below before, or the newest when that is zero; those for which wanted says
-// true, unless it is nil. It must not call the server.
+// RecentAttempts returns at most limit completed attempts with a number below
+// before, or the newest if before is zero; only those for which wanted returns true,
+// unless wanted is nil. wanted must not call the server.
 func (o *Operator) RecentAttempts(before int64, limit int, wanted func(Attempt) bool) []Attempt {
 	s := o.server
 	s.mu.Lock()
@@ -118,14 +119,14 @@ func (o *Operator) RecentAttempts(before int64, limit int, wanted func(Attempt) 
 	return recent
 }
 
-// attemptNumber is the number of the attempt at an index of the history. The
-// mutex is held.
+// attemptNumber returns the number of the attempt at an index of the history. The
+// caller holds the mutex.
 func (s *Server) attemptNumber(index int) int64 {
 	return int64(s.attempted - len(s.history) + index + 1)
 }
 
-// MessageCounts returns how many messages each topic has had, also those that
-// were forgotten.
+// MessageCounts returns how many messages each topic has received, including
+// forgotten ones.
 func (o *Operator) MessageCounts() map[string]int {
 	s := o.server
 	s.mu.Lock()
@@ -137,7 +138,7 @@ func (o *Operator) MessageCounts() map[string]int {
 	return counts
 }
 
-// ConsumerTotals returns what became of the jobs of each consumer, by its id.
+// ConsumerTotals returns the totals of each consumer by its id.
 func (o *Operator) ConsumerTotals() map[int64]Totals {
 	s := o.server
 	s.mu.Lock()
@@ -174,13 +175,13 @@ func (o *Operator) ConsumerTotals() map[int64]Totals {
 	return totals
 }
 
-// PublicTarget returns the target without userinfo, to be shown.
+// PublicTarget returns the target without userinfo, for display.
 func (c Consumer) PublicTarget() string { return withoutUserinfo(c.Target) }
 
-// PublicOriginHost returns the origin host without userinfo, to be shown.
+// PublicOriginHost returns the origin host without userinfo, for display.
 func (t Topic) PublicOriginHost() string { return withoutUserinfo(t.OriginHost) }
 
-// RecentRuns returns at most limit runs of the rescuer that have ended.
+// RecentRuns returns at most limit completed runs of the rescuer.
 func (o *Operator) RecentRuns(limit int) []RescuerRun {
 	s := o.server
 	s.mu.Lock()

@@ -9,30 +9,29 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// OriginHost is the Config.OriginHost of a client made by [NewClient], unless
-// its Config has one. Nothing listens there; its user and password are those
-// that the client's recovery endpoint asks for.
+// OriginHost is the default Config.OriginHost of a client made by [NewClient].
+// Nothing listens there; the client's recovery endpoint requires its user and
+// password.
 const OriginHost = "http://user:secret@127.0.0.1:9"
 
-// clientPatience is how long NewClient waits for a client to start, and to
-// stop.
+// clientPatience is how long NewClient waits for a client to start, and to stop.
 const clientPatience = 10 * time.Second
 
-// NewClient makes a client of the server and starts it; when the test ends,
-// the client is stopped. The test fails when any of that does.
+// NewClient creates a client of the server, starts it, and stops it when the test
+// ends. The test fails if any of these steps fails.
 //
 //	server := postofficetest.Start(t)
 //	client := postofficetest.NewClient(t, server, core.Config{Topics: []string{"orders"}})
 //
-// The client has the given Config with two more defaults: the server's URL,
-// and [OriginHost]. Starting and stopping may take 10 s each.
+// The client has the given Config with two more defaults: the server's URL, and
+// [OriginHost]. Starting and stopping may take 10 s each.
 func NewClient(tb testing.TB, server *Server, config core.Config) *core.Client {
 	tb.Helper()
 	config.URL = cmp.Or(config.URL, server.URL())
 	config.OriginHost = cmp.Or(config.OriginHost, OriginHost)
 	client, err := core.NewClient(config)
 	if err != nil {
-		tb.Fatalf("postofficetest: making a client: %v", err)
+		tb.Fatalf("postofficetest: creating a client: %v", err)
 	}
 	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), clientPatience)

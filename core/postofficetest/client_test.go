@@ -107,7 +107,7 @@ func TestNewClientFailsTheTest(t *testing.T) {
 		config core.Config
 		says   string
 	}{
-		"new":   {core.Config{BulkLimit: -1}, "postofficetest: making a client: postoffice: invalid configuration: BulkLimit is negative"},
+		"new":   {core.Config{BulkLimit: -1}, "postofficetest: creating a client: postoffice: invalid configuration: BulkLimit is negative"},
 		"start": {core.Config{Outbox: closed, Logger: quiet}, "postofficetest: starting the client: postoffice: outbox is closed"},
 	} {
 		t.Run(name, func(t *testing.T) {

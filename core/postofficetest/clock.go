@@ -2,7 +2,7 @@ package postofficetest
 
 import "time"
 
-// rescueEvery is how often the rescuer calls the origin hosts.
+// rescueEvery is the interval at which the rescuer calls the origin hosts.
 const rescueEvery = 30 * time.Second
 
 // Now returns the time of the server's clock.
@@ -12,7 +12,7 @@ func (s *Server) Now() time.Time {
 	return s.clock()
 }
 
-// clock returns the time. The mutex is held.
+// clock returns the time. The caller holds the mutex.
 func (s *Server) clock() time.Time {
 	if s.settings.realTime {
 		return time.Now()
@@ -20,12 +20,11 @@ func (s *Server) clock() time.Time {
 	return s.now
 }
 
-// Advance moves the clock on. What becomes due on the way, retries,
-// scheduled messages and the rescuer's runs, happens in order and at its
-// time; Advance returns when all attempts that it started, and those that
-// were under way before, have ended. A consumer that does not answer holds
-// it up until the attempt's timeout. Advance does nothing on a server with
-// WithRealTime.
+// Advance advances the clock. Retries, scheduled messages and rescuer runs that
+// become due happen in order and at their time. Advance returns when all attempts
+// that it started, and those in progress before, have ended. A consumer that does
+// not answer delays it until the timeout of the attempt. Advance has no effect on a
+// server with WithRealTime.
 func (s *Server) Advance(d time.Duration) {
 	if s.settings.realTime {
 		return
@@ -62,12 +61,12 @@ func (s *Server) Advance(d time.Duration) {
 	}
 }
 
-// settle waits until all attempts that have been started so far have ended.
+// settle waits until all attempts started so far have ended.
 func (s *Server) settle() {
 	s.mu.Lock()
 	started := s.started
 	s.mu.Unlock()
-	// Close is the only thing that ends the wait early.
+	// Only Close ends the wait early.
 	_ = s.follow(s.ctx, func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -75,8 +74,8 @@ func (s *Server) settle() {
 	})
 }
 
-// nextEvent returns the time of what happens next and whether it is the
-// rescuer's turn; false when nothing is to come. The mutex is held.
+// nextEvent returns the time of the next event and whether it is a rescuer run;
+// false if there is none. The caller holds the mutex.
 func (s *Server) nextEvent() (due time.Time, rescue, found bool) {
 	if len(s.planned) > 0 {
 		due, found = s.planned[0].due, true
@@ -90,8 +89,8 @@ func (s *Server) nextEvent() (due time.Time, rescue, found bool) {
 	return due, false, found
 }
 
-// rescues reports whether the rescuer has any host to call. The mutex is
-// held.
+// rescues reports whether the rescuer has a host to call. The caller holds the
+// mutex.
 func (s *Server) rescues() bool {
 	for _, topic := range s.topics {
 		if topic.RecoveryEnabled {
@@ -101,16 +100,16 @@ func (s *Server) rescues() bool {
 	return false
 }
 
-// skipRescues passes over the rescuer's turns that are gone by, because
-// there was no host to call. The mutex is held.
+// skipRescues skips past rescuer runs for which there was no host to call. The
+// caller holds the mutex.
 func (s *Server) skipRescues() {
 	if late := s.clock().Sub(s.nextRescue); late > 0 {
 		s.nextRescue = s.nextRescue.Add((late + rescueEvery - 1).Truncate(rescueEvery))
 	}
 }
 
-// followWallClock starts what is due by the wall clock until the server is
-// closed. The rescuer's runs overlap when they last long.
+// followWallClock starts what is due by the wall clock until the server is closed.
+// Rescuer runs overlap if they last long.
 func (s *Server) followWallClock() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -134,7 +133,7 @@ func (s *Server) followWallClock() {
 	}
 }
 
-// wallClock turns a timeout of the server into time of the wall clock.
+// wallClock converts a timeout of the server to wall clock time.
 func (s *Server) wallClock(d time.Duration) time.Duration {
 	return time.Duration(d.Seconds() * float64(s.settings.second))
 }

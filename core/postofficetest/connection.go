@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// connection is what the server knows of a connection; nil for a request that
-// came without one, through [Server.Handler].
+// connection is the state of a connection; nil for a request without a connection,
+// through [Server.Handler].
 type connection struct {
 	requests atomic.Int32
 	listener *listener

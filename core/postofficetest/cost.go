@@ -12,26 +12,26 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
-// Cost is how long a server and its database work on POST requests. The zero
-// Cost takes no time. See [RealisticCost].
+// Cost is how long a server and its database work on POST requests. The zero Cost
+// takes no time. See [RealisticCost].
 type Cost struct {
-	// Cores is how many requests are worked on at a time; further ones wait
-	// for their turn, in the order in which they came. Zero for no limit.
+	// Cores is how many requests are processed at a time; others wait for their turn
+	// in the order of arrival. Zero means no limit.
 	Cores int
-	// Request is the cost of a POST, whatever is in it, and Message that of
-	// each message in it.
+	// Request is the cost of a POST, whatever it contains, and Message the
+	// additional cost of each message in it.
 	Request, Message time.Duration
-	// Megabyte is the cost of 1,000,000 bytes of body. Large messages cost
-	// more than their share: LargeMessage is the further cost of a message of
-	// 1 MB, which grows with the square of the message's size.
+	// Megabyte is the cost of 1,000,000 bytes of body. Large messages cost more than
+	// proportionally: LargeMessage is the additional cost of a message of 1 MB,
+	// which grows with the square of the message's size.
 	Megabyte, LargeMessage time.Duration
-	// LongInteger is the cost of an integer of 100,000 digits, which grows
-	// with the square of the digits.
+	// LongInteger is the cost of an integer of 100,000 digits, which grows with the
+	// square of the number of digits.
 	LongInteger time.Duration
 }
 
-// RealisticCost returns what Postoffice 0.19.0 with PostgreSQL 15 was seen to
-// cost on a machine with 2 cores, with one consumer of the topic (2026-11-26):
+// RealisticCost returns the cost as measured for Postoffice 0.19.0 with PostgreSQL
+// 15 on a machine with 2 cores, with one consumer of the topic (2026-11-26):
 //
 //	                                       measured      this Cost
 //	a POST of a small message              1.7 ms        1.7 ms
@@ -45,7 +45,7 @@ type Cost struct {
 //	  131,000 digits                       5 to 8 s      6.2 s
 //	  300,000 digits, which is refused     16 s          16 s
 //
-// More consumers cost more, which it leaves out, as it does deliveries and the
+// It does not include the cost of additional consumers, of deliveries and of the
 // rescuer. A bulk of large messages was not measured.
 func RealisticCost() Cost {
 	return Cost{
@@ -58,15 +58,15 @@ func RealisticCost() Cost {
 	}
 }
 
-// WithCost lets POST requests take time, as on a real server: the answer comes
-// when the work is done, and a message whose client has given up meanwhile is
-// accepted all the same. The time is the wall clock's, or that of a bubble of
-// testing/synctest. Default: no time.
+// WithCost makes POST requests take time, as on a real server: the answer comes when
+// the work is done, and a message is accepted even if its client has given up in the
+// meantime. The time is that of the wall clock or of a bubble of testing/synctest.
+// The default is no time.
 //
 //	server := postofficetest.Start(t, postofficetest.WithCost(postofficetest.RealisticCost()))
 //
-// With this Cost a request holds one of 2 workers for 1.5 ms, and for 0.12 ms for
-// each payload in it, whatever their sizes are:
+// With the following Cost, a request occupies one of 2 workers for 1.5 ms, and for
+// 0.12 ms for each payload in it, regardless of size:
 //
 //	postofficetest.Cost{Cores: 2, Request: 1500 * time.Microsecond, Message: 120 * time.Microsecond}
 func WithCost(cost Cost) Option {
@@ -107,11 +107,11 @@ func (c Cost) of(path []string, body []byte, parameters map[string]json.RawMessa
 	return time.Duration(max(cost, 0))
 }
 
-// sqrt2 halves what grows with the square.
+// sqrt2 halves a cost that grows with the square.
 const sqrt2 = 1.4142135623730951
 
-// longIntegers yields the digits of the integers in valid JSON, but for those
-// that cost nothing.
+// longIntegers yields the numbers of digits of the integers in valid JSON, except
+// for those that cost nothing.
 func longIntegers(text json.RawMessage) func(yield func(digits int) bool) {
 	const short = 100
 	return func(yield func(int) bool) {
@@ -135,17 +135,17 @@ func longIntegers(text json.RawMessage) func(yield func(digits int) bool) {
 	}
 }
 
-// cores are what requests share.
+// cores are shared by requests.
 type cores struct {
 	mu   sync.Mutex
 	free []time.Time // when each of them is free again
-	// owed is the work that is not done yet. No request waits for more: times
-	// of another bubble of testing/synctest mean nothing in this one.
+	// owed is the work that is not done yet. No request waits for more: times from
+	// another bubble of testing/synctest have no meaning in this one.
 	owed time.Duration
 }
 
-// take reserves the core that is free first and returns how long the work
-// takes, the wait for the core included.
+// take reserves the core that becomes free first, and returns how long the work
+// takes including the wait for the core.
 func (c *cores) take(count int, now time.Time, cost time.Duration) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -170,16 +170,16 @@ func (c *cores) take(count int, now time.Time, cost time.Duration) time.Duration
 	return c.free[first].Sub(now)
 }
 
-// done tells that the work was done, or will never be.
+// done reports that the work was done or will never be.
 func (c *cores) done(cost time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.owed -= cost
 }
 
-// spend takes the time that a request costs. It goes on without the client, and
-// ends the request only when its connection is cut by Stop or Close. Without a
-// connection the rest of the work is done at once when the client gives up:
+// spend waits for the time that a request costs. It continues without the client,
+// and ends the request only if Stop or Close cut its connection. Without a
+// connection, the rest of the work is done at once when the client gives up, because
 // a bubble of testing/synctest cannot end before it.
 func (s *Server) spend(r *http.Request, cost time.Duration) {
 	if cost <= 0 {

@@ -14,16 +14,15 @@ import (
 )
 
 const (
-	// poolSize is how many deliveries the real server has under way at most.
+	// poolSize is the maximum number of concurrent deliveries of the real server.
 	poolSize = 50
-	// maxAttempts is after how many attempts a job is given up.
+	// maxAttempts is the number of attempts after which a job is given up.
 	maxAttempts = 100
 	// snooze is how long the job of a paused consumer waits.
 	snooze = 30 * time.Second
 )
 
-// JobState is what became of a job. The zero value is Pending, the state in
-// which a job begins.
+// JobState is the state of a job. The zero value is Pending, the initial state.
 type JobState int
 
 // States of a job.
@@ -32,16 +31,15 @@ const (
 	Pending JobState = iota
 	// Delivered jobs were acknowledged with a 2xx.
 	Delivered
-	// GivenUp jobs failed 100 times.
+	// GivenUp jobs have failed 100 times.
 	GivenUp
-	// Discarded jobs belong to a consumer that was deleted meanwhile.
+	// Discarded jobs belong to a consumer that was deleted.
 	Discarded
-	// Undeliverable jobs have a payload that is no object, or no attributes.
-	// The real server tries them 100 times and raises each time before it
-	// sends anything.
+	// Undeliverable jobs have a payload that is not an object, or no attributes. The
+	// real server tries them 100 times and fails with an exception before it sends
+	// anything.
 	Undeliverable
-	// Kept jobs belong to a pubsub consumer, to which this server sends
-	// nothing.
+	// Kept jobs belong to a pubsub consumer; this server does not deliver them.
 	Kept
 	// Cancelled jobs were ended by an operator.
 	Cancelled
@@ -56,62 +54,62 @@ func (s JobState) String() string {
 	return names[s]
 }
 
-// Job is one message, or one chunk of a bulk, on its way to one consumer.
+// Job is one message, or one chunk of a bulk, for one consumer.
 type Job struct {
-	// ID is the message-id that the consumer sees, on every attempt.
+	// ID is the message-id that the consumer gets on every attempt.
 	ID int64
-	// Topic and ConsumerID say whose job it is.
+	// Topic and ConsumerID identify the consumer.
 	Topic      string
 	ConsumerID int64
-	// Messages is how many messages it carries: 1, or the size of a pubsub
+	// Messages is the number of messages in the job: 1, or the size of a pubsub
 	// consumer's chunk.
 	Messages int
-	// State is what became of it, Attempts how often it was tried.
+	// State is the state of the job, Attempts the number of its attempts.
 	State    JobState
 	Attempts int
-	// DueAt is when a pending job is tried next, by the server's clock.
+	// DueAt is the time of a pending job's next attempt, by the server's clock.
 	DueAt time.Time
 }
 
 // Delivery is one attempt to deliver a job to an HTTP consumer.
 type Delivery struct {
-	// JobID is the message-id header, Attempt counts from 1.
+	// JobID is the message-id header. Attempt counts from 1.
 	JobID   int64
 	Attempt int
-	// Topic and ConsumerID say whose delivery it was, Target where it went,
-	// without userinfo.
+	// Topic and ConsumerID identify the consumer. Target is the address, without
+	// userinfo.
 	Topic      string
 	ConsumerID int64
 	Target     string
-	// StartedAt is when it started, by the server's clock.
+	// StartedAt is the start of the attempt, by the server's clock.
 	StartedAt time.Time
-	// Body is what was sent.
+	// Body is the body that was sent.
 	Body []byte
-	// Status is the consumer's answer; zero when there was none.
+	// Status is the status of the consumer's answer; zero if there was none.
 	Status int
 	// Err says why there was no answer.
 	Err error
 }
 
-// Acknowledged reports whether the consumer took the message.
+// Acknowledged reports whether the consumer accepted the message.
 func (d Delivery) Acknowledged() bool { return d.Err == nil && d.Status/100 == 2 }
 
-// job is a Job with what its delivery needs.
+// job is a Job with the data for its delivery.
 type job struct {
 	id       int64
 	messages []*Message
 	consumer *Consumer
-	// target overrides the consumer's; stateOf is the consumer whose pause
-	// or deletion counts.
+	// target overrides the consumer's target; stateOf is the consumer whose pause or
+	// deletion counts.
 	target   *string
 	stateOf  int64
 	state    JobState
 	attempts int
 	due      time.Time
-	order    uint64 // when it was started, or planned
+	order    uint64 // the order of starting, or of planning
 }
 
-// address is where the job goes. The mutex is held.
+// address returns the address of the job. The caller holds the mutex.
 func (j *job) address() string {
 	if j.target != nil {
 		return *j.target
@@ -119,26 +117,26 @@ func (j *job) address() string {
 	return j.consumer.Target
 }
 
-// attempt is a Delivery whose body is made when it is asked for.
+// attempt is a Delivery whose body is created on demand.
 type attempt struct {
 	Delivery
 	message *Message
 }
 
-// deliveries is what goes out, and what went. It is guarded by the server's
-// mutex.
+// deliveries are the planned, current and completed deliveries. The server's mutex
+// guards them.
 type deliveries struct {
-	now        time.Time // stands still unless the clock is real
+	now        time.Time // constant unless the clock is real
 	nextRescue time.Time
 	planned    schedule
 	plans      uint64
-	// ready jobs wait for one of poolSize workers, flying ones are under
-	// way. started counts both, to tell old from new.
+	// ready jobs wait for one of poolSize workers, flying ones are being delivered.
+	// started counts both, to distinguish old from new.
 	ready   []*job
 	flying  map[*job]bool
 	workers int
 	started uint64
-	// replanned wakes the wall clock.
+	// replanned wakes the goroutine that follows the wall clock.
 	replanned chan struct{}
 
 	history     []*attempt
@@ -160,7 +158,7 @@ func newDeliveries(chosen settings) deliveries {
 	}
 }
 
-// newJob makes a job without an id.
+// newJob creates a job without an id.
 func newJob(consumer *Consumer, messages ...*Message) *job {
 	created := &job{messages: messages, consumer: consumer, stateOf: consumer.ID}
 	switch {
@@ -172,8 +170,8 @@ func newJob(consumer *Consumer, messages ...*Message) *job {
 	return created
 }
 
-// plan sees to an attempt at the given time, or now if that is past. The
-// mutex is held.
+// plan schedules an attempt at a time, or now if that has passed. The caller holds
+// the mutex.
 func (s *Server) plan(j *job, at time.Time) {
 	now := s.clock()
 	j.due = now
@@ -184,14 +182,14 @@ func (s *Server) plan(j *job, at time.Time) {
 		heap.Push(&s.planned, j)
 		select {
 		case s.replanned <- struct{}{}:
-		default: // the clock is about to look anyway
+		default: // a wake-up is pending already
 		}
 		return
 	}
 	s.start(j)
 }
 
-// startDue starts the planned jobs whose time has come. The mutex is held.
+// startDue starts the planned jobs that are due. The caller holds the mutex.
 func (s *Server) startDue() {
 	now := s.clock()
 	for len(s.planned) > 0 && !s.planned[0].due.After(now) {
@@ -199,7 +197,7 @@ func (s *Server) startDue() {
 	}
 }
 
-// start hands a job to the workers. The mutex is held.
+// start passes a job to the workers. The caller holds the mutex.
 func (s *Server) start(j *job) {
 	s.started++
 	j.order = s.started
@@ -210,8 +208,8 @@ func (s *Server) start(j *job) {
 	}
 }
 
-// settledUpTo reports whether no job started up to then is ready or flying.
-// The mutex is held.
+// settledUpTo reports whether no job started up to a number is ready or flying. The
+// caller holds the mutex.
 func (s *Server) settledUpTo(started uint64) bool {
 	if len(s.ready) > 0 && s.ready[0].order <= started {
 		return false
@@ -240,13 +238,13 @@ func (s *Server) work() {
 		s.notify()
 	}
 	if len(s.ready) == 0 {
-		s.ready = nil // lets go of the array
+		s.ready = nil // release the array
 	}
 	s.workers--
 }
 
-// mayGo reports whether the job's consumer takes deliveries, and settles the
-// job if not. The mutex is held.
+// mayGo reports whether the job's consumer accepts deliveries, and settles the job
+// if not. The caller holds the mutex.
 func (s *Server) mayGo(j *job) bool {
 	consumer := s.consumers[j.stateOf]
 	switch {
@@ -262,7 +260,8 @@ func (s *Server) mayGo(j *job) bool {
 	return true
 }
 
-// try makes one attempt. The mutex is held, and let go meanwhile.
+// try makes one attempt. The caller holds the mutex; try releases it during the
+// attempt.
 func (s *Server) try(j *job) {
 	j.attempts++
 	message, target := j.messages[0], j.address()
@@ -286,7 +285,7 @@ func (s *Server) try(j *job) {
 	}
 }
 
-// errTimeout means that a timeout of zero or less was over at once.
+// errTimeout means that a timeout of zero or less has ended at once.
 var errTimeout = errors.New("timeout is not positive")
 
 // post sends a message to a consumer.
@@ -299,7 +298,7 @@ func (s *Server) post(target string, id int64, body []byte, timeout time.Duratio
 		return 0, err
 	}
 	header := http.Header{"Content-Type": {"application/json"}}
-	header[wire.MessageIDHeader] = []string{strconv.FormatInt(id, 10)} // in lower case, as it was seen
+	header[wire.MessageIDHeader] = []string{strconv.FormatInt(id, 10)} // in lower case, as recorded
 	status, _, err := s.send(s.ctx, http.MethodPost, to, header, bytes.NewReader(body), s.wallClock(timeout))
 	if err != nil {
 		return 0, fmt.Errorf("postofficetest: no answer: %w", err)
@@ -307,17 +306,17 @@ func (s *Server) post(target string, id int64, body []byte, timeout time.Duratio
 	return status, nil
 }
 
-// deliveryBody is what a consumer receives: the payload with the attributes
-// in it.
+// deliveryBody returns the body for a consumer: the payload including the
+// attributes.
 func deliveryBody(m *Message) []byte {
 	body := treeOf(m.Payload)
 	body.set(wire.AttributesKey, treeOf(m.Attributes))
 	return body.rendered()
 }
 
-// retryGap is how long the server waits after the nth failed attempt: 15 s
-// and a share that doubles with every fifth attempt. Recorded gaps lay within
-// a tenth of it on either side, at random, which this server leaves out.
+// retryGap returns how long the server waits after the nth failed attempt: 15 s plus
+// a share that doubles with every fifth attempt. Recorded gaps vary randomly by up
+// to a tenth; this server does not.
 func retryGap(n int) time.Duration {
 	return 15*time.Second + time.Duration(math.Exp2(math.Round(float64(n)/5)))*time.Second
 }
@@ -325,10 +324,10 @@ func retryGap(n int) time.Duration {
 // schedule is a heap of jobs by due time, then by the order of planning.
 type schedule []*job
 
-// Len is part of heap.Interface.
+// Len implements heap.Interface.
 func (s schedule) Len() int { return len(s) }
 
-// Less is part of heap.Interface.
+// Less implements heap.Interface.
 func (s schedule) Less(i, j int) bool {
 	if !s[i].due.Equal(s[j].due) {
 		return s[i].due.Before(s[j].due)
@@ -336,13 +335,13 @@ func (s schedule) Less(i, j int) bool {
 	return s[i].order < s[j].order
 }
 
-// Swap is part of heap.Interface.
+// Swap implements heap.Interface.
 func (s schedule) Swap(i, j int) { s[i], s[j] = s[j], s[i] }
 
-// Push is part of heap.Interface.
+// Push implements heap.Interface.
 func (s *schedule) Push(j any) { *s = append(*s, j.(*job)) }
 
-// Pop is part of heap.Interface.
+// Pop implements heap.Interface.
 func (s *schedule) Pop() any {
 	last := len(*s) - 1
 	j := (*s)[last]

@@ -10,20 +10,19 @@ import (
 	"strings"
 )
 
-// The real server passes an Expect header over that it does not know. net/http
-// answers it with 417 by itself, so it travels under another name from the
-// connection to the handler.
+// The real server ignores an unknown Expect header. net/http answers it with 417 by
+// itself, so the header gets another name between the connection and the handler.
 
-// hiddenExpect is that name.
+// hiddenExpect is the other name.
 const hiddenExpect = "Postofficetest-Expect"
 
-// maxLine is how long a line of a head may be that is looked at.
+// maxLine is the maximum length of a line of a head that is inspected.
 const maxLine = 64 << 10
 
 // expectListener hides the Expect headers of its connections.
 type expectListener struct{ net.Listener }
 
-// Accept is part of net.Listener.
+// Accept implements net.Listener.
 func (l expectListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil {
@@ -32,7 +31,7 @@ func (l expectListener) Accept() (net.Conn, error) {
 	return &expectConn{Conn: conn}, nil
 }
 
-// showExpect gives the header its name back.
+// showExpect restores the name of the header.
 func showExpect(header http.Header) {
 	if values := header[hiddenExpect]; values != nil {
 		header["Expect"] = values
@@ -44,17 +43,17 @@ func showExpect(header http.Header) {
 type expectConn struct {
 	net.Conn
 	err  error
-	out  []byte // what was read and can be passed on
+	out  []byte // bytes that can be passed on
 	line []byte // the beginning of a line
 
 	part part
-	rest int64 // of the body or chunk
-	// length and chunked are what the head says about the body.
+	rest int64 // remaining bytes of the body or chunk
+	// length and chunked describe the body according to the head.
 	length  int64
 	chunked bool
 }
 
-// part is what the next bytes of a connection belong to.
+// part says what the next bytes of a connection belong to.
 type part int
 
 const (
@@ -65,11 +64,11 @@ const (
 	chunk
 	chunkEnd
 	trailers
-	// opaque is HTTP/2, and what this does not understand.
+	// opaque is HTTP/2 and everything else that is not parsed.
 	opaque
 )
 
-// Read is part of net.Conn.
+// Read implements net.Conn.
 func (c *expectConn) Read(p []byte) (int, error) {
 	for len(c.out) == 0 {
 		if c.err != nil {
@@ -83,7 +82,7 @@ func (c *expectConn) Read(p []byte) (int, error) {
 		c.feed(p[:n])
 		switch {
 		case len(c.out) > 0 && errors.Is(err, os.ErrDeadlineExceeded):
-			// The next call says it again. What follows may be read later.
+			// The next call returns it again. More may be read later.
 		case errors.Is(err, os.ErrDeadlineExceeded) || n == 0 && err == nil:
 			return 0, err
 		case err != nil:
@@ -96,7 +95,7 @@ func (c *expectConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// feed takes what was read.
+// feed processes bytes that were read.
 func (c *expectConn) feed(text []byte) {
 	for len(text) > 0 {
 		switch c.part {
@@ -129,7 +128,7 @@ func (c *expectConn) feed(text []byte) {
 	}
 }
 
-// take takes a whole line of a head, or around a chunk.
+// take processes a complete line of a head, or around a chunk.
 func (c *expectConn) take() {
 	line := strings.TrimRight(string(c.line), "\r\n")
 	switch c.part {
@@ -162,7 +161,7 @@ func (c *expectConn) take() {
 	c.out, c.line = append(c.out, c.line...), nil
 }
 
-// header takes a header, or the empty line after the last.
+// header processes a header, or the empty line after the last.
 func (c *expectConn) header(line string) {
 	if line == "" {
 		switch {

@@ -13,23 +13,22 @@ import (
 	"time"
 )
 
-// faults is what goes wrong on purpose.
+// faults are the faults that the server simulates.
 type faults struct {
 	mu    sync.Mutex
 	queue []failure
 	when  func(*http.Request, []byte) (int, bool)
 	delay time.Duration
-	hang  *hang // what requests wait for; nil for no hang
+	hang  *hang // the current hang, for which requests wait; nil for none
 	drop  int
 	reset int
 	ko    bool
 }
 
-// hang is one period in which requests are not processed, told from others by
-// its address.
+// hang is a period in which requests are not processed, identified by its address.
 type hang struct{ _ byte }
 
-// failure is an answer given instead of the server's, to so many requests.
+// failure is an answer to a number of requests instead of the server's.
 type failure struct {
 	times       int
 	status      int
@@ -38,19 +37,19 @@ type failure struct {
 	body        []byte
 }
 
-// Answer is what the server answers instead of processing a request.
+// Answer is an answer that the server gives instead of processing a request.
 type Answer struct {
-	// Status is the answer's. One that no answer can have becomes 500.
+	// Status is the status of the answer. An invalid status becomes 500.
 	Status int
-	// RetryAfter is sent as a header of whole seconds, rounded up. Zero or less
+	// RetryAfter is sent as a header in whole seconds, rounded up. Zero or less
 	// sends none.
 	RetryAfter time.Duration
-	// Body replaces the server's usual body for the status, as a proxy's page
-	// does, and has this ContentType. Empty means the usual body.
+	// Body replaces the server's usual body for the status, like a proxy's page, and
+	// has this ContentType. Empty means the usual body.
 	Body, ContentType string
 }
 
-// newFailure gives an answer to so many requests.
+// newFailure returns a failure for a number of requests.
 func newFailure(times int, answer Answer) failure {
 	f := failure{times: times, status: answer.Status}
 	if f.status < 200 || f.status > 999 {
@@ -76,12 +75,11 @@ func (f failure) write(w http.ResponseWriter) {
 	writeBody(w, f.status, f.contentType, f.body)
 }
 
-// FailNext answers the next n requests with the status, without processing
-// them. A second call queues behind the first. A status that no answer can
-// have becomes 500.
+// FailNext answers the next n requests with the status, without processing them. A
+// second call queues behind the first. An invalid status becomes 500.
 func (s *Server) FailNext(n, status int) { s.AnswerNext(n, Answer{Status: status}) }
 
-// AnswerNext is [Server.FailNext] with more than a status.
+// AnswerNext is [Server.FailNext] for a complete answer.
 func (s *Server) AnswerNext(n int, answer Answer) {
 	if n < 1 {
 		return
@@ -91,27 +89,26 @@ func (s *Server) AnswerNext(n int, answer Answer) {
 	s.faults.queue = append(s.faults.queue, newFailure(n, answer))
 }
 
-// FailWhen answers each request for which the function says true with its
-// status, without processing it: a poison message, for instance, or one path
-// that fails. Nil ends it; a second call replaces the first. The function
-// may be called by several goroutines at once. It must not call Stop or
-// Close, which wait for it.
+// FailWhen answers each request for which the function returns true with its status,
+// without processing it: for example a poison message, or one path that fails. Nil
+// ends it; a second call replaces the first. The function may be called
+// concurrently. It must not call Stop or Close, which wait for it.
 func (s *Server) FailWhen(when func(r *http.Request, body []byte) (status int, ok bool)) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	s.faults.when = when
 }
 
-// Delay holds each request back for the duration, by the wall clock or the
-// time of a bubble of testing/synctest, before it is processed. Zero ends it.
+// Delay delays each request before it is processed, by the wall clock or the time of
+// a bubble of testing/synctest. Zero ends it.
 func (s *Server) Delay(d time.Duration) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	s.faults.delay = d
 }
 
-// Hang lets requests wait, unprocessed, until Resume; then they go on. A
-// request whose client gives up is never processed.
+// Hang makes requests wait, unprocessed, until Resume; then they continue. A request
+// whose client gives up is never processed.
 func (s *Server) Hang() {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
@@ -121,7 +118,7 @@ func (s *Server) Hang() {
 }
 
 // DropNext processes the next n requests and cuts the connection instead of
-// answering: what was accepted is accepted, and the client does not know.
+// answering: the messages are accepted, but the client does not know.
 func (s *Server) DropNext(n int) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
@@ -136,16 +133,16 @@ func (s *Server) ResetNext(n int) {
 	s.faults.reset = max(n, 0)
 }
 
-// SetUnwell lets the health check say "ko", or "ok" again; the status of
-// the answer is 200 either way. Nothing else changes.
+// SetUnwell makes the health check answer "ko", or "ok" again; the status of the
+// answer is 200 in both cases. Nothing else changes.
 func (s *Server) SetUnwell(unwell bool) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	s.faults.ko = unwell
 }
 
-// Resume ends all faults, SetUnwell's among them, and lets waiting requests
-// go on. Only Stop is not undone: see Restart.
+// Resume ends all faults, including SetUnwell, and lets waiting requests continue.
+// It does not undo Stop: see Restart.
 func (s *Server) Resume() {
 	f := &s.faults
 	f.mu.Lock()
@@ -162,15 +159,15 @@ func (f *faults) unwell() bool {
 	return f.ko
 }
 
-// verdict says what a fault has done to a request, or is still to do.
+// verdict is what a fault has done to a request, or has yet to do.
 type verdict struct {
 	answered bool // with the failure
 	failure  failure
 	drop     bool
 }
 
-// meet applies the faults: delay, hang, reset, fail, in this order. It does
-// not return for a request that gets no answer.
+// meet applies the faults: delay, hang, reset, fail, in this order. It does not
+// return for a request that gets no answer.
 func (s *Server) meet(w http.ResponseWriter, r *http.Request, body []byte) verdict {
 	f := &s.faults
 	f.mu.Lock()
@@ -198,7 +195,7 @@ func (s *Server) meet(w http.ResponseWriter, r *http.Request, body []byte) verdi
 	return verdict{drop: f.dropped()}
 }
 
-// hold waits, and ends the request when its client or the server goes first.
+// hold waits, and ends the request if its client or the server goes first.
 func (s *Server) hold(r *http.Request, d time.Duration) {
 	ctx, cancel := context.WithTimeout(r.Context(), d)
 	defer cancel()
@@ -208,14 +205,14 @@ func (s *Server) hold(r *http.Request, d time.Duration) {
 	}
 }
 
-// hangs reports whether a period in which requests wait has not ended.
+// hangs reports whether a hang has not ended.
 func (f *faults) hangs(period *hang) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.hang == period
 }
 
-// next takes what a request meets: a reset, or a planned failure, or the
+// next returns the fault of the next request: a reset, a planned failure, or the
 // function that decides.
 func (f *faults) next() (reset bool, planned failure, when func(*http.Request, []byte) (int, bool)) {
 	f.mu.Lock()
@@ -234,7 +231,7 @@ func (f *faults) next() (reset bool, planned failure, when func(*http.Request, [
 	return false, failure{}, f.when
 }
 
-// dropped takes one of the answers that are to be dropped.
+// dropped takes one of the answers to drop, and reports whether there was one.
 func (f *faults) dropped() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -245,8 +242,7 @@ func (f *faults) dropped() bool {
 	return true
 }
 
-// cut resets the connection where it can be had (not over HTTP/2), and ends
-// the request.
+// cut resets the connection if possible (not over HTTP/2), and ends the request.
 func cut(w http.ResponseWriter) {
 	if hijacker, ok := w.(http.Hijacker); ok {
 		if conn, _, err := hijacker.Hijack(); err == nil {
@@ -254,7 +250,7 @@ func cut(w http.ResponseWriter) {
 				conn = followed.Conn
 			}
 			if socket, ok := conn.(*net.TCPConn); ok {
-				_ = socket.SetLinger(0) // a reset instead of an orderly end
+				_ = socket.SetLinger(0) // a reset instead of a graceful close
 			}
 			_ = conn.Close()
 		}

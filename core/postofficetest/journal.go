@@ -7,40 +7,39 @@ import (
 	"time"
 )
 
-// Changes is what happened to the records of a server.
+// Changes are the changes of a server's records.
 type Changes struct {
-	// All means that Records are all there are: what was kept before is to be
-	// deleted.
+	// All means that Records are complete: delete the records that were kept before.
 	All bool
-	// Records are new, or instead of earlier ones with the same key.
+	// Records are new, or replace earlier ones with the same key.
 	Records []Record
-	// Forgotten are the keys of records that are no more.
+	// Forgotten are the keys of records that no longer exist.
 	Forgotten []RecordKey
 }
 
-// None reports whether nothing happened.
+// None reports whether there are no changes.
 func (c Changes) None() bool { return !c.All && len(c.Records) == 0 && len(c.Forgotten) == 0 }
 
-// Journal follows what a server holds, for programs that keep it beyond their
-// end. See [Operator.Follow] for when to look.
+// Journal follows the data of a server, for programs that keep it beyond their end.
+// See [Operator.Follow] for when to read it.
 type Journal struct {
 	server *Server
 
 	mu      sync.Mutex
 	started bool
-	// What was given out already. Messages, jobs and attempts are numbered in
-	// the order in which they come.
-	topics                            map[string]int // messages of the topic
+	// What was returned already. Messages, jobs and attempts are numbered in the
+	// order in which they are created.
+	topics                            map[string]int // number of messages of the topic
 	consumers                         map[int64]Consumer
 	lastMessage, lastJob, lastAttempt int64
 	messages                          map[int64]bool
 	jobs                              map[int64]*job
 	open                              map[int64]jobMark // jobs that may change
-	firstMessage, firstJob            int64             // of the history, when it was last swept
+	firstMessage, firstJob            int64             // the start of the history at the last sweep
 	firstAttempt                      int64
 }
 
-// jobMark is what changes about a job.
+// jobMark is the variable part of a job.
 type jobMark struct {
 	state    JobState
 	attempts int
@@ -50,7 +49,7 @@ type jobMark struct {
 
 func markOf(j *job) jobMark { return jobMark{j.state, j.attempts, j.due, j.target} }
 
-// Journal returns a journal that has given out nothing yet.
+// Journal returns a journal that has returned nothing yet.
 func (o *Operator) Journal() *Journal {
 	return &Journal{
 		server: o.server, topics: make(map[string]int), consumers: make(map[int64]Consumer),
@@ -59,31 +58,31 @@ func (o *Operator) Journal() *Journal {
 	}
 }
 
-// Changes returns what has changed since the last call: the first time, all
-// there is. What it returns is in step with itself: a job's messages are
-// among the records that were given out, and so on.
+// Changes returns what has changed since the last call; everything on the first
+// call. The result is consistent: for example, a job's messages are among the
+// records returned so far.
 func (j *Journal) Changes() Changes {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	changes := Changes{All: !j.started}
 	j.started = true
 	taken := j.take(&changes)
-	// Texts are made outside the server's lock: they may be long, and what
-	// they are made of does not change.
+	// Encode outside the server's lock: texts may be long, and their sources do not
+	// change.
 	for _, item := range taken {
-		data, _ := json.Marshal(item.data) // texts, numbers and times always encode
+		data, _ := json.Marshal(item.data) // strings, numbers and times always encode
 		changes.Records = append(changes.Records, Record{item.key, data})
 	}
 	return changes
 }
 
-// item is a record whose text is not made yet.
+// item is a record that is not encoded yet.
 type item struct {
 	key  RecordKey
 	data any
 }
 
-// take collects what has changed.
+// take collects the changes.
 func (j *Journal) take(changes *Changes) []item {
 	s := j.server
 	s.mu.Lock()
@@ -144,7 +143,7 @@ func (j *Journal) take(changes *Changes) []item {
 		giveJob(one)
 	}
 	if len(fresh) == len(s.jobs) {
-		// Perhaps more came than the history holds.
+		// More may have been created than the history holds.
 		for one := range s.unsettled {
 			if one.id > j.lastJob && j.jobs[one.id] == nil {
 				giveJob(one)
@@ -168,7 +167,7 @@ func (j *Journal) take(changes *Changes) []item {
 	return items
 }
 
-// newSince returns the end of a list whose numbers are greater than the last.
+// newSince returns the end of a list with numbers greater than last.
 func newSince[T any](list []T, number func(T) int64, last int64) []T {
 	first := len(list)
 	for first > 0 && number(list[first-1]) > last {
@@ -177,8 +176,8 @@ func newSince[T any](list []T, number func(T) int64, last int64) []T {
 	return list[first:]
 }
 
-// sweep names the records that the server has forgotten, if the history has
-// moved. The server's mutex is held.
+// sweep lists the records that the server has forgotten, if the history has moved.
+// The caller holds the server's mutex.
 func (j *Journal) sweep(changes *Changes) {
 	s := j.server
 	var firstMessage, firstJob int64

@@ -191,7 +191,7 @@ func TestRecordsThatMakeNoSense(t *testing.T) {
 		"postofficetest: topic 2 cannot be restored: has already been taken": {topic, record(postofficetest.TopicRecord, 2, `{"Name":"t"}`)},
 		"unexpected end of JSON input":                                       {record(postofficetest.TopicRecord, 1, ``)},
 		"consumer 1 cannot be restored: unknown topic":                       {consumer},
-		"payload or attributes are no JSON":                                  {topic, record(postofficetest.MessageRecord, 1, `{"Topic":"t","Payload":"{"}`)},
+		"payload or attributes are not JSON":                                 {topic, record(postofficetest.MessageRecord, 1, `{"Topic":"t","Payload":"{"}`)},
 		"job 1 cannot be restored: message 7 is missing":                     {topic, consumer, record(postofficetest.JobRecord, 1, `{"Messages":[7],"Consumer":1}`)},
 		"consumer or messages are missing":                                   {topic, consumer, record(postofficetest.JobRecord, 1, `{"Consumer":1}`)},
 		"it cannot be delivered, and should not be pending":                  {topic, consumer, message, record(postofficetest.JobRecord, 1, `{"Messages":[1],"Consumer":1}`)},

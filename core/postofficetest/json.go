@@ -10,10 +10,10 @@ import (
 	"unicode/utf8"
 )
 
-// The server's JSON differs from encoding/json's in ways that a client can
-// run into: of duplicate keys the first wins, invalid UTF-8, lone surrogates
-// and numbers over float range are refused. The functions below work on the
-// bytes, so that a message costs no more memory than its text.
+// The server's JSON differs from encoding/json's in ways that affect clients: the
+// first of duplicate keys wins; invalid UTF-8, lone surrogates and numbers above
+// float range are rejected. The functions below work on the bytes, so that a message
+// needs no more memory than its text.
 
 // validJSON reports whether the server would parse the text.
 func validJSON(text []byte) bool {
@@ -43,8 +43,7 @@ func validJSON(text []byte) bool {
 	return true
 }
 
-// stringEnd returns the index after the string that starts at i, in valid
-// JSON.
+// stringEnd returns the index after the string that starts at i, in valid JSON.
 func stringEnd(text []byte, i int) int {
 	for i++; text[i] != '"'; i++ {
 		if text[i] == '\\' {
@@ -88,8 +87,8 @@ func valueEnd(text []byte, i int) int {
 	}
 }
 
-// skip returns the index of the first byte from i on that is neither white
-// space nor one of the separators of values.
+// skip returns the index of the first byte from i on that is neither white space nor
+// a separator of values.
 func skip(text []byte, i int) int {
 	for i < len(text) && strings.ContainsRune(" \t\r\n,:", rune(text[i])) {
 		i++
@@ -97,8 +96,8 @@ func skip(text []byte, i int) int {
 	return i
 }
 
-// escapes calls yield with the code unit of each \u escape of a string and
-// the index after it, until it returns false.
+// escapes calls yield with the code unit of each \u escape of a string and the index
+// after it, until yield returns false.
 func escapes(text []byte, yield func(unit uint64, next int) bool) {
 	for i := 0; i < len(text); {
 		next := bytes.IndexByte(text[i:], '\\')
@@ -117,10 +116,9 @@ func escapes(text []byte, yield func(unit uint64, next int) bool) {
 	}
 }
 
-// pairedSurrogates reports whether each surrogate of a string is one half
-// of a pair.
+// pairedSurrogates reports whether each surrogate of a string is one half of a pair.
 func pairedSurrogates(text []byte) bool {
-	paired, low := true, -1 // low: where the escape of a low half must end
+	paired, low := true, -1 // low: the index at which the escape of a low half must end
 	escapes(text, func(unit uint64, next int) bool {
 		switch {
 		case low >= 0 && (next != low || unit < 0xDC00 || unit > 0xDFFF):
@@ -137,8 +135,8 @@ func pairedSurrogates(text []byte) bool {
 	return paired && low < 0
 }
 
-// holdsNUL reports whether a string or key of the JSON text holds the
-// character NUL, which PostgreSQL cannot store.
+// holdsNUL reports whether a string or key of the JSON text contains the character
+// NUL, which PostgreSQL cannot store.
 func holdsNUL(text []byte) bool {
 	found := false
 	escapes(text, func(unit uint64, _ int) bool {
@@ -148,8 +146,8 @@ func holdsNUL(text []byte) bool {
 	return found
 }
 
-// kindOf returns the first byte of a JSON value, which tells its type; 0
-// when there is no value.
+// kindOf returns the first byte of a JSON value, which determines its type; 0 if
+// there is no value.
 func kindOf(text json.RawMessage) byte {
 	if len(text) == 0 {
 		return 0
@@ -175,12 +173,11 @@ func stringOf(text json.RawMessage) (string, bool) {
 	return value, err == nil
 }
 
-// isFloat reports whether a JSON number is written as something else than
-// an integer.
+// isFloat reports whether a JSON number is not written as an integer.
 func isFloat(number []byte) bool { return bytes.ContainsAny(number, ".eE") }
 
-// fieldsOf splits a JSON object into its fields, whose values stay parts of
-// the text. Of duplicate keys the first wins.
+// fieldsOf splits a JSON object into its fields, whose values remain parts of the
+// text. The first of duplicate keys wins.
 func fieldsOf(object json.RawMessage) map[string]json.RawMessage {
 	fields := make(map[string]json.RawMessage)
 	for i := skip(object, 1); object[i] != '}'; i = skip(object, i) {
@@ -196,7 +193,7 @@ func fieldsOf(object json.RawMessage) map[string]json.RawMessage {
 	return fields
 }
 
-// itemsOf splits a JSON array into its items, which stay parts of the text.
+// itemsOf splits a JSON array into its items, which remain parts of the text.
 func itemsOf(array json.RawMessage) []json.RawMessage {
 	var items []json.RawMessage
 	for i := skip(array, 1); array[i] != ']'; i = skip(array, i) {
@@ -216,16 +213,16 @@ func appendString(buffer []byte, text string) []byte {
 	return bytes.TrimSuffix(out.Bytes(), []byte{'\n'})
 }
 
-// renderedNumber gives a number as it arrives: integers at any size, other
-// numbers as the nearest double.
+// renderedNumber returns a number as it arrives: integers of any size, other numbers
+// as the nearest double.
 func renderedNumber(number json.RawMessage) string {
 	if !isFloat(number) {
 		if integer, ok := new(big.Int).SetString(string(number), 10); ok {
-			return integer.String() // takes the sign off -0
+			return integer.String() // removes the sign of -0
 		}
 	}
 	value, _ := strconv.ParseFloat(string(number), 64)
-	value += 0 // takes the sign off -0.0
+	value += 0 // removes the sign of -0.0
 	if value == math.Trunc(value) {
 		text := strconv.FormatFloat(value, 'f', -1, 64)
 		if bytes.ContainsAny(number, "eE") || math.Abs(value) >= 1e15 {

@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// encoding/json reads JSON nested up to 10,000 deep. The real server has no
-// such limit where it parses; where it stores there are others.
+// encoding/json parses JSON nested up to 10,000 deep. The real server has no such
+// limit when it parses; when it stores it has others.
 const (
-	// goDepth is up to where encoding/json reads.
+	// goDepth is the maximum depth for encoding/json.
 	goDepth = 10_000
-	// maxArrays is how many arrays in one another the server's database does
-	// not store any more. 20,000 were seen to fail, and objects as deep not.
+	// maxArrays is the depth of nested arrays from which the server's database
+	// rejects them. 20,000 were seen to fail; objects nested as deep were not.
 	maxArrays = 20_000
-	// maxDigits is how many digits of an integer the database stores.
+	// maxDigits is the maximum number of digits of an integer in the database.
 	maxDigits = 131_072
 )
 
@@ -26,14 +26,14 @@ func wellFormed(text []byte) bool {
 	return bytes.Count(text, []byte{'{'})+bytes.Count(text, []byte{'['}) > goDepth && wellNested(text)
 }
 
-// wellNested checks the structure by hand and leaves strings, numbers and
-// literals to encoding/json.
+// wellNested checks the structure by hand, and strings, numbers and literals with
+// encoding/json.
 func wellNested(text []byte) bool {
-	var open []byte // the brackets that are not closed
+	var open []byte // open brackets
 	const (
-		value      = iota // a value must come
-		valueOrEnd        // or the end of the array that was opened
-		keyOrEnd          // a key, or the end of the object that was opened
+		value      = iota // a value is required
+		valueOrEnd        // a value or the end of the array
+		keyOrEnd          // a key or the end of the object
 		key
 		colon
 		commaOrEnd
@@ -79,8 +79,8 @@ func wellNested(text []byte) bool {
 	return len(open) == 0 && expected == commaOrEnd
 }
 
-// tokenEnd returns the index after the string, number or literal that starts
-// at i, in text that need not be valid.
+// tokenEnd returns the index after the string, number or literal that starts at i,
+// in text that may be invalid.
 func tokenEnd(text []byte, i int) int {
 	if text[i] != '"' {
 		return max(scalarEnd(text, i), i+1)
@@ -96,16 +96,16 @@ func tokenEnd(text []byte, i int) int {
 	return len(text)
 }
 
-// storable reports whether the server's database takes a JSON value: no NUL,
-// not too many arrays in one another, and no integer with too many digits. Of
-// duplicate keys the first counts, and what follows may hold anything.
+// storable reports whether the server's database accepts a JSON value: no NUL, not
+// too many nested arrays, and no integer with too many digits. The first of
+// duplicate keys counts; the others may contain anything.
 func storable(text json.RawMessage) bool {
 	if len(text) < min(2*maxArrays, maxDigits) && !holdsNUL(text) {
-		return true // as nearly every message
+		return true // nearly every message
 	}
 	type container struct {
-		keys   map[string]bool // of an object; nil for an array
-		isNext bool            // a value comes next, and no key
+		keys   map[string]bool // keys of an object; nil for an array
+		isNext bool            // a value comes next, not a key
 	}
 	var open []container
 	arrays := 0

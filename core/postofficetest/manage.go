@@ -5,13 +5,13 @@ import (
 	"slices"
 )
 
-// UpdateConsumer changes the Target, Timeout and Paused of the consumer of an ID,
-// as an operator does on the server's pages; no API call can. The other fields
-// are not read. The Target applies to new messages: waiting jobs keep the one
-// that they were made with. As with [Server.SetPaused] a pause is heeded.
+// UpdateConsumer changes the Target, Timeout and Paused of the consumer with an ID,
+// like an operator on the server's pages; no API call can. It ignores the other
+// fields. The Target applies to new messages: waiting jobs keep the one that they
+// were created with. As with [Server.SetPaused], a pause is heeded.
 //
-// The error is ErrNoConsumer, also for a deleted one, ErrTaken, or says that the
-// target is too long.
+// The error is ErrNoConsumer, also for a deleted consumer, ErrTaken, or says that
+// the target is too long.
 func (o *Operator) UpdateConsumer(changed Consumer) error {
 	if tooLong(changed.Target) {
 		return raised("value too long or with NUL")
@@ -37,7 +37,8 @@ func (o *Operator) UpdateConsumer(changed Consumer) error {
 	return nil
 }
 
-// fixTargets has the jobs of a consumer keep its target. The mutex is held.
+// fixTargets makes the jobs of a consumer keep its target. The caller holds the
+// mutex.
 func (s *Server) fixTargets(consumer *Consumer, target string) {
 	fix := func(j *job) {
 		if j.consumer == consumer && j.target == nil {
@@ -52,10 +53,10 @@ func (s *Server) fixTargets(consumer *Consumer, target string) {
 	}
 }
 
-// DeleteConsumer deletes a consumer as an operator does on the server's pages.
-// Unlike a deletion by the API it is always heeded: jobs that wait are discarded
-// when their time comes. A consumer of its topic, target and type can never be
-// created again. It reports whether there was such a consumer.
+// DeleteConsumer deletes a consumer like an operator on the server's pages, and
+// reports whether it existed. Unlike a deletion by the API it is always heeded:
+// waiting jobs are discarded when they become due. A consumer with its topic, target
+// and type can never be created again.
 func (o *Operator) DeleteConsumer(id int64) bool {
 	s := o.server
 	s.mu.Lock()
@@ -69,8 +70,8 @@ func (o *Operator) DeleteConsumer(id int64) bool {
 	return true
 }
 
-// CancelJob ends a job that waits for its next attempt, also a scheduled one, as
-// an operator can on the server's pages. The error is ErrNoJob, ErrUnderWay or
+// CancelJob ends a job that waits for its next attempt, including a scheduled one,
+// like an operator on the server's pages. The error is ErrNoJob, ErrUnderWay or
 // ErrSettled.
 func (o *Operator) CancelJob(id int64) error {
 	s := o.server

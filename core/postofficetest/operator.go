@@ -9,49 +9,46 @@ import (
 	"slices"
 )
 
-// Reasons for which a job cannot be retried at once, or cancelled.
+// Reasons why a job cannot be retried at once, or cancelled.
 var (
-	// ErrNoJob means that the server has no such job, or has forgotten it.
+	// ErrNoJob means that the job does not exist or was forgotten.
 	ErrNoJob = errors.New("postofficetest: no such job")
 	// ErrPaused means that the job's consumer is paused.
 	ErrPaused = errors.New("postofficetest: consumer is paused")
-	// ErrUnderWay means that an attempt is under way, or about to start.
-	ErrUnderWay = errors.New("postofficetest: job is under way")
-	// ErrSettled means that nothing is left to deliver.
+	// ErrUnderWay means that an attempt is in progress or about to start.
+	ErrUnderWay = errors.New("postofficetest: job is in progress")
+	// ErrSettled means that the job has nothing left to deliver.
 	ErrSettled = errors.New("postofficetest: job is settled")
 )
 
-// Reasons for which a topic or consumer cannot be created or changed.
+// Reasons why a topic or consumer cannot be created or changed.
 var (
-	// ErrTaken means that there is such a topic, or a consumer of that topic,
-	// target and type, perhaps a deleted one.
+	// ErrTaken means that the topic exists, or a consumer with that topic, target
+	// and type, possibly a deleted one.
 	ErrTaken = errTaken
-	// ErrNoConsumer means that the server has no such consumer, or that it was
-	// deleted.
+	// ErrNoConsumer means that the consumer does not exist or was deleted.
 	ErrNoConsumer = errors.New("postofficetest: no such consumer")
 )
 
-// Operator operates a [Server] and shows what it holds: for programs that serve
-// pages beside the API and keep the server's data, such as "postoffice dev".
-// Tests of apps do not need it. Its methods are safe for concurrent use. Get one
-// from [Server.Operator].
+// Operator operates a [Server] and returns its data: for programs that serve pages
+// beside the API and keep the server's data, such as "postoffice dev". Tests of apps
+// do not need it. Its methods are safe for concurrent use. Get one from
+// [Server.Operator].
 type Operator struct{ server *Server }
 
-// Operator returns the operator of the server. All operators of a server are
-// alike.
+// Operator returns an operator of the server. All operators of a server are
+// equivalent.
 func (s *Server) Operator() *Operator { return &Operator{s} }
 
-// Follow is [Server.Wait] without a limit of its own, for programs that follow
-// a server for as long as it runs. The error is that of the context, or
-// [ErrClosed].
+// Follow is [Server.Wait] without a default timeout, for programs that follow a
+// server as long as it runs. The error is that of the context, or [ErrClosed].
 func (o *Operator) Follow(ctx context.Context, condition func() bool) error {
 	return o.server.follow(ctx, condition)
 }
 
-// Publish accepts a message as POST /api/messages does, without a request:
-// faults do not touch it. It returns the ids of its jobs, none when the topic
-// has no consumer. Payload and attributes are JSON. The error says what is
-// wrong with an argument.
+// Publish accepts a message like POST /api/messages, but without a request: faults
+// do not affect it. It returns the ids of its jobs, none if the topic has no
+// consumer. Payload and attributes are JSON. The error names the invalid argument.
 func (o *Operator) Publish(topic string, payload, attributes json.RawMessage) ([]int64, error) {
 	s := o.server
 	name, err := json.Marshal(topic)
@@ -64,7 +61,7 @@ func (o *Operator) Publish(topic string, payload, attributes json.RawMessage) ([
 		text json.RawMessage
 	}{{"payload", payload}, {"attributes", attributes}} {
 		if !validJSON(field.text) {
-			return nil, errors.New("postofficetest: " + field.name + " is no JSON that the server would read")
+			return nil, errors.New("postofficetest: " + field.name + " is not JSON that the server accepts")
 		}
 		fields[field.name] = slices.Clone(field.text[skip(field.text, 0):])
 	}
@@ -75,9 +72,9 @@ func (o *Operator) Publish(topic string, payload, attributes json.RawMessage) ([
 	return ids, nil
 }
 
-// RetryNow makes the next attempt of a job at once, as an operator can: of one
-// that waits for it, also of a scheduled one, or of one that was given up. The
-// error is ErrNoJob, ErrPaused, ErrUnderWay or ErrSettled.
+// RetryNow makes the next attempt of a job at once, like an operator: of a job that
+// waits, including a scheduled one, or of one that was given up. The error is
+// ErrNoJob, ErrPaused, ErrUnderWay or ErrSettled.
 func (o *Operator) RetryNow(id int64) error {
 	s := o.server
 	s.mu.Lock()
@@ -109,9 +106,9 @@ func (o *Operator) RetryNow(id int64) error {
 	return nil
 }
 
-// RetryConsumer makes the next attempt of all jobs of a consumer at once that
-// wait for it, but for those that are scheduled for a later time. It returns
-// how many. A paused consumer has none.
+// RetryConsumer makes the next attempt of all waiting jobs of a consumer at once,
+// except for scheduled ones, and returns how many. It retries none of a paused
+// consumer.
 func (o *Operator) RetryConsumer(id int64) int {
 	s := o.server
 	s.mu.Lock()
@@ -139,20 +136,20 @@ func (o *Operator) RetryConsumer(id int64) int {
 	return len(due)
 }
 
-// paused reports whether a job waits for the end of a pause. The mutex is
-// held.
+// paused reports whether a job waits for the end of a pause. The caller holds the
+// mutex.
 func (s *Server) paused(j *job) bool {
 	consumer := s.consumers[j.stateOf]
 	return consumer != nil && consumer.Paused && consumer.Heeded
 }
 
-// findJob returns the job of an id; nil when there is none. The mutex is held.
+// findJob returns the job with an id, or nil. The caller holds the mutex.
 func (s *Server) findJob(id int64) *job {
 	index, found := slices.BinarySearchFunc(s.jobs, id, func(j *job, id int64) int { return int(j.id - id) })
 	if found {
 		return s.jobs[index]
 	}
-	// Jobs that are still to be delivered may be older than the history.
+	// Unsettled jobs may be older than the history.
 	for j := range s.unsettled {
 		if j.id == id {
 			return j
@@ -161,7 +158,7 @@ func (s *Server) findJob(id int64) *job {
 	return nil
 }
 
-// unsettled yields the jobs that are still to be delivered. The mutex is held.
+// unsettled yields the jobs that are not settled. The caller holds the mutex.
 func (s *Server) unsettled(yield func(*job) bool) {
 	for _, list := range [][]*job{s.planned, s.ready} {
 		for _, j := range list {

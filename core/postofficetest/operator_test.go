@@ -32,10 +32,10 @@ func TestOperatorPublish(t *testing.T) {
 	assert.Empty(t, server.Requests())
 
 	for want, c := range map[string][3]string{
-		"unknown topic":         {"none", `{}`, `{}`},
-		"payload is no JSON":    {"orders", `{`, `{}`},
-		"attributes is no JSON": {"orders", `{}`, ``},
-		"NUL cannot be stored":  {"orders", `{"a":"\u0000"}`, `{}`},
+		"unknown topic":          {"none", `{}`, `{}`},
+		"payload is not JSON":    {"orders", `{`, `{}`},
+		"attributes is not JSON": {"orders", `{}`, ``},
+		"integers of over 131,072 digits cannot be stored": {"orders", `{"a":"\u0000"}`, `{}`},
 	} {
 		_, err := server.Operator().Publish(c[0], []byte(c[1]), []byte(c[2]))
 		assert.ErrorContains(t, err, want)

@@ -9,11 +9,11 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
-// bodySlack is how far a body may exceed the server's limit before it is
-// refused: the server looks at the limit between reads of this size.
+// bodySlack is how far a body may exceed the server's limit before it is rejected:
+// the server checks the limit between reads of this size.
 const bodySlack = 1 << 16
 
-// settings is what the options set.
+// settings are the values that options set.
 type settings struct {
 	realTime  bool
 	now       time.Time
@@ -27,11 +27,11 @@ type settings struct {
 	cost      Cost
 }
 
-// Option changes how a [Server] behaves. The constructors fail when one is nil or
-// has a bad value.
+// Option changes the behaviour of a [Server]. The constructors fail if an option is
+// nil or has an invalid value.
 type Option func(*settings) error
 
-// settingsOf applies the options to the defaults. The error names the option.
+// settingsOf applies options to the defaults. The error names the option.
 func settingsOf(options []Option) (settings, error) {
 	chosen := settings{
 		second:    time.Second,
@@ -49,7 +49,8 @@ func settingsOf(options []Option) (settings, error) {
 	return chosen, nil
 }
 
-// atLeast sets a field to a value, or says that an option is below its bound.
+// atLeast sets a field to a value, or returns an error if the value is below its
+// bound.
 func atLeast[T cmp.Ordered](bound T, option string, field *T, value T) error {
 	if value < bound {
 		return fmt.Errorf("%s of %v, below %v", option, value, bound)
@@ -58,7 +59,7 @@ func atLeast[T cmp.Ordered](bound T, option string, field *T, value T) error {
 	return nil
 }
 
-// WithRealTime lets the server's clock follow the wall clock, for programs:
+// WithRealTime makes the server's clock follow the wall clock, for programs:
 // retries, scheduled messages and the rescuer happen by themselves.
 func WithRealTime() Option {
 	return func(s *settings) error {
@@ -67,9 +68,8 @@ func WithRealTime() Option {
 	}
 }
 
-// WithNow sets the time at which the clock stands at first; the default is
-// the wall clock's time when the server starts. It has no effect together
-// with WithRealTime.
+// WithNow sets the initial time of the clock; the default is the wall clock's time
+// when the server starts. It has no effect together with WithRealTime.
 func WithNow(now time.Time) Option {
 	return func(s *settings) error {
 		s.now = now
@@ -77,31 +77,31 @@ func WithNow(now time.Time) Option {
 	}
 }
 
-// WithSecond sets how long, by the wall clock, the server waits for each
-// second of a timeout of its own requests (a consumer's seconds_timeout, the
-// rescuer's 5 s). Default one second; less shortens tests with consumers or
-// origin hosts that do not answer.
+// WithSecond sets how long, by the wall clock, the server waits for each second of a
+// timeout of its own requests (a consumer's seconds_timeout, the rescuer's 5 s). The
+// default is one second; less shortens tests with consumers or origin hosts that do
+// not answer.
 func WithSecond(d time.Duration) Option {
 	return func(s *settings) error { return atLeast(0, "WithSecond", &s.second, d) }
 }
 
-// WithBulkLimit sets how many payloads a bulk request may carry, as an older
-// server that takes fewer. Default 3000.
+// WithBulkLimit sets the maximum number of payloads in a bulk request, to simulate
+// an older server with a lower limit. The default is 3000.
 func WithBulkLimit(n int) Option {
 	return func(s *settings) error { return atLeast(0, "WithBulkLimit", &s.bulkLimit, n) }
 }
 
-// WithBodyLimit sets how many bytes of body a JSON or form request may have,
-// as a proxy that takes less; one more is answered with 413. The default is
-// the server's own limit, a little over 8,000,000.
+// WithBodyLimit sets the maximum size, in bytes, of the body of a JSON or form
+// request, to simulate a proxy with a lower limit; a larger one is answered with
+// 413. The default is the server's own limit, a little over 8,000,000.
 func WithBodyLimit(bytes int) Option {
 	return func(s *settings) error { return atLeast(0, "WithBodyLimit", &s.bodyLimit, bytes) }
 }
 
-// WithHistory bounds what the server remembers, for long-lived programs: at
-// least the last n requests, messages, jobs, deliveries and rescuer runs, at
-// most twice as many, each. Jobs that are still to be delivered are never
-// forgotten. The default, zero, keeps everything.
+// WithHistory bounds what the server remembers, for long-lived programs: at least
+// the last n requests, messages, jobs, deliveries and rescuer runs each, and at most
+// twice as many. Unsettled jobs are never forgotten. The default, zero, keeps
+// everything.
 func WithHistory(n int) Option {
 	return func(s *settings) error { return atLeast(0, "WithHistory", &s.history, n) }
 }

@@ -14,12 +14,12 @@ import (
 	"unicode/utf8"
 )
 
-// refusal is an answer that is given before a request reaches its route.
+// refusal is the status of an answer before routing.
 type refusal int
 
-// parameters reads what the real server merges before it looks at the path:
-// the query string, and over it the body. Only the body's parameters can
-// override the method.
+// parameters returns what the real server merges before it looks at the path: the
+// query string, and the body over it. Only parameters of the body can override the
+// method.
 func (s *Server) parameters(r *http.Request, body []byte) (all, fromBody map[string]json.RawMessage, refused refusal) {
 	all, ok := parseForm(withoutBadPercent(r.URL.RawQuery))
 	if !ok {
@@ -38,8 +38,7 @@ func (s *Server) parameters(r *http.Request, body []byte) (all, fromBody map[str
 	return all, fromBody, 0
 }
 
-// parseBody reads a body by its content type; one of another type is passed
-// over.
+// parseBody parses a body by its content type; it ignores bodies of other types.
 func (s *Server) parseBody(contentType string, body []byte) (map[string]json.RawMessage, refusal) {
 	main, sub, _ := mediaType(contentType)
 	isJSON := main == "application" && (sub == "json" || strings.HasSuffix(sub, "+json"))
@@ -67,15 +66,15 @@ func (s *Server) parseBody(contentType string, body []byte) (map[string]json.Raw
 	}
 	value := json.RawMessage(body[skip(body, 0):])
 	if kindOf(value) != '{' {
-		// The server keeps it under a key of its own, which nothing reads.
+		// The server keeps it under a separate key, which nothing reads.
 		return nil, 0
 	}
 	return fieldsOf(value), 0
 }
 
-// mediaType reads the type and subtype of a Content-Type or Accept header, in
-// lower case. What is wrong with its parameters does not matter, as it does
-// not to the server; mime.ParseMediaType is stricter.
+// mediaType parses the type and subtype of a Content-Type or Accept header, in lower
+// case. Like the server it ignores invalid parameters; mime.ParseMediaType is
+// stricter.
 func mediaType(text string) (main, sub string, ok bool) {
 	text, _, _ = strings.Cut(strings.ToLower(text), ";")
 	main, sub, found := strings.Cut(strings.Trim(text, " \t"), "/")
@@ -90,8 +89,8 @@ func mediaType(text string) (main, sub string, ok bool) {
 	return "", "", false
 }
 
-// withoutBadPercent leaves those pairs of a query string out that hold invalid
-// percent-encoding: the server takes them for absent.
+// withoutBadPercent removes the pairs of a query string that contain invalid
+// percent-encoding: the server treats them as absent.
 func withoutBadPercent(query string) string {
 	valid := func(text string) bool {
 		_, err := url.QueryUnescape(text)
@@ -104,11 +103,12 @@ func withoutBadPercent(query string) string {
 	return strings.Join(slices.DeleteFunc(pairs, func(pair string) bool { return !valid(pair) }), "&")
 }
 
-// form is what a query string or form says: texts, lists and maps.
+// form is the content of a query string or form: texts, lists and maps.
 type form map[string]any
 
-// set puts a value where its key says, such as "a[b]" or "a[]". False for a
-// key or value that is not UTF-8, and a key that nests too deep for a test.
+// set stores a value at the place given by its key, such as "a[b]" or "a[]". It
+// returns false for a key or value that is not UTF-8, and for a key that is nested
+// too deep.
 func (f form) set(key, value string) bool {
 	path := keyPath(key)
 	if len(path) > goDepth || !utf8.ValidString(key) || !utf8.ValidString(value) {
@@ -131,7 +131,7 @@ func (f form) fields() (map[string]json.RawMessage, bool) {
 	return fields, true
 }
 
-// parseForm reads a query string or form. False when it is not valid.
+// parseForm parses a query string or form; false if it is invalid.
 func parseForm(text string) (map[string]json.RawMessage, bool) {
 	read := make(form)
 	for pair := range strings.SplitSeq(text, "&") {
@@ -148,8 +148,7 @@ func parseForm(text string) (map[string]json.RawMessage, bool) {
 	return read.fields()
 }
 
-// parseMultipart reads a multipart form, without its files. False when it is
-// not valid.
+// parseMultipart parses a multipart form without its files; false if it is invalid.
 func parseMultipart(contentType string, body []byte) (map[string]json.RawMessage, bool) {
 	_, parameters, err := mime.ParseMediaType(contentType)
 	if err != nil || parameters["boundary"] == "" {
@@ -181,8 +180,8 @@ func keyPath(key string) []string {
 	return append([]string{name}, strings.Split(strings.TrimSuffix(rest, "]"), "][")...)
 }
 
-// nest puts the value into the tree. An empty part of the path appends to a
-// list: the value, or a new map for what follows.
+// nest stores the value in the tree. An empty part of the path appends to a list:
+// the value, or a new map for the rest of the path.
 func nest(tree map[string]any, path []string, value string) {
 	switch {
 	case len(path) == 1:
@@ -206,8 +205,8 @@ func nest(tree map[string]any, path []string, value string) {
 	}
 }
 
-// acceptable reports whether the request admits a JSON answer: by the
-// parameter _format or else by the first Accept header.
+// acceptable reports whether the request accepts a JSON answer: by the parameter
+// _format or else by the first Accept header.
 func acceptable(r *http.Request, parameters map[string]json.RawMessage) bool {
 	if format, found := parameters["_format"]; found {
 		return string(format) == `"json"`
@@ -226,7 +225,7 @@ func acceptable(r *http.Request, parameters map[string]json.RawMessage) bool {
 	return false
 }
 
-// segmentsOf splits a path, without its empty parts, and decodes each.
+// segmentsOf splits a path into decoded segments, without empty ones.
 func segmentsOf(u *url.URL) []string {
 	var segments []string
 	for part := range strings.SplitSeq(u.EscapedPath(), "/") {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Kind says what a [Record] holds.
+// Kind is the kind of a [Record].
 type Kind string
 
 // Kinds of records, in the order in which they are restored.
@@ -20,18 +20,17 @@ const (
 	AttemptRecord  Kind = "attempt"
 )
 
-// RecordKey names a record.
+// RecordKey identifies a record.
 type RecordKey struct {
 	Kind   Kind
 	Number int64
 }
 
-// Record is something that a server holds, in the form in which it is kept by
-// programs that outlive it. A [Journal] gives them out, [WithRecords] takes
-// them back.
+// Record is a part of a server's data, in the form in which programs keep it beyond
+// their end. A [Journal] returns records, and [WithRecords] restores them.
 type Record struct {
 	RecordKey
-	// Data is JSON; what is in it may change with the version.
+	// Data is JSON; its structure may change with the version.
 	Data []byte
 }
 
@@ -50,7 +49,7 @@ type (
 	}
 	messageData struct {
 		Topic string
-		// Texts, and not raw JSON, which would be compacted.
+		// Strings instead of raw JSON, which would be compacted.
 		Payload, Attributes *string `json:",omitempty"`
 		Via                 Via
 		AcceptedAt          time.Time
@@ -78,16 +77,15 @@ type (
 	}
 )
 
-// jobsAfterRestart is how many job ids are passed over at least when records
-// are restored: a server that crashed may have used ids that were not
-// recorded, and consumers take a known message-id for a repetition.
+// jobsAfterRestart is how many job ids are skipped, at least, when records are
+// restored: a server that crashed may have used ids that were not recorded, and
+// consumers treat a known message-id as a repetition.
 const jobsAfterRestart = 10_000
 
-// WithRecords lets the server begin with what another one held. Listen fails
-// when they are not the records of one server, with what is wrong with them.
-// What has become due meanwhile is tried at once. New jobs get ids that leave
-// a gap, in case some were not recorded. Requests and runs of the rescuer are
-// not restored.
+// WithRecords makes the server start with the data of another one. Listen fails if
+// they are not the records of one server; the error says why. Jobs that have become
+// due are tried at once. Ids of new jobs leave a gap, in case some were not
+// recorded. Requests and rescuer runs are not restored.
 func WithRecords(records []Record) Option {
 	return func(s *settings) error {
 		s.records = records
@@ -95,17 +93,17 @@ func WithRecords(records []Record) Option {
 	}
 }
 
-// restorer puts records into a server.
+// restorer restores records into a server.
 type restorer struct {
 	server   *Server
 	messages map[int64]*Message
 	pending  []*job
 }
 
-// restore takes the records back. The server is not in use yet.
+// restore restores the records. The server is not in use yet.
 func (s *Server) restore() error {
 	records := slices.Clone(s.settings.records)
-	s.settings.records = nil // they need not be kept
+	s.settings.records = nil // release them
 	order := []Kind{TopicRecord, ConsumerRecord, MessageRecord, JobRecord, AttemptRecord}
 	slices.SortStableFunc(records, func(a, b Record) int {
 		if kinds := slices.Index(order, a.Kind) - slices.Index(order, b.Kind); kinds != 0 {
@@ -131,8 +129,8 @@ func (s *Server) restore() error {
 	return nil
 }
 
-// trimRestored leaves to the history what was in it: messages in a row up to
-// the last one. Others are there for the sake of their jobs.
+// trimRestored restores the history to what it was: consecutive messages up to the
+// last one. Older ones are there because of their jobs.
 func (s *Server) trimRestored() {
 	first := len(s.messages)
 	for first > 0 && (first == len(s.messages) || s.messages[first-1].Number+1 == s.messages[first].Number) {
@@ -203,7 +201,7 @@ func (r *restorer) message(record Record) error {
 	}
 	payload, attributes := rawText(data.Payload), rawText(data.Attributes)
 	if payload != nil && !validJSON(payload) || attributes != nil && !validJSON(attributes) {
-		return errors.New("payload or attributes are no JSON")
+		return errors.New("payload or attributes are not JSON")
 	}
 	restored := &Message{
 		Number: record.Number, Topic: data.Topic, Payload: payload, Attributes: attributes,
@@ -266,7 +264,7 @@ func (r *restorer) attempt(record Record) error {
 	return nil
 }
 
-// rawText is the JSON of a text; nil when there is none.
+// rawText returns a text as JSON; nil if there is none.
 func rawText(text *string) json.RawMessage {
 	if text == nil {
 		return nil
@@ -274,7 +272,7 @@ func rawText(text *string) json.RawMessage {
 	return json.RawMessage(*text)
 }
 
-// textOf is the opposite of rawText.
+// textOf is the inverse of rawText.
 func textOf(raw json.RawMessage) *string {
 	if raw == nil {
 		return nil

@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// Bounds of what the error of a wait says.
+// Limits for the text of a wait's error.
 const (
 	reportItems = 5
 	reportRunes = 80
 )
 
-// arrivals says what the server has got: messages by topic, and the last
-// requests with their answers. Payloads are not part of it.
+// arrivals describes what the server has received: numbers of messages by topic, and
+// the last requests with their answers, without payloads.
 func (s *Server) arrivals() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,7 +42,7 @@ func (s *Server) arrivals() string {
 	return fmt.Sprintf("messages: %s; last of %d requests: %s", listed(counts), len(s.requests), listed(requests))
 }
 
-// attempts says how the last attempts to deliver ended.
+// attempts describes the last attempts to deliver.
 func (s *Server) attempts() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,7 +60,7 @@ func (s *Server) attempts() string {
 	return "last attempts: " + listed(last)
 }
 
-// outstanding says which jobs are under way and which wait, and for what.
+// outstanding describes the jobs in progress, and those that wait.
 func (s *Server) outstanding() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,7 +69,7 @@ func (s *Server) outstanding() string {
 	for _, j := range append(underWay, s.ready...) {
 		flying = append(flying, fmt.Sprintf("message-id %d of topic %s", j.id, quoted(j.messages[0].Topic)))
 	}
-	text := "under way: " + listed(flying)
+	text := "in progress: " + listed(flying)
 	if len(s.planned) > 0 {
 		text += fmt.Sprintf("; %d wait for the clock, the next one for %s", len(s.planned), s.planned[0].due.Sub(s.clock()))
 	}
@@ -97,7 +97,7 @@ func listed(items []string) string {
 	return text
 }
 
-// ofTopic names a topic, unless it is empty.
+// ofTopic returns text that names a topic, or nothing if it is empty.
 func ofTopic(name string) string {
 	if name == "" {
 		return ""
@@ -108,7 +108,7 @@ func ofTopic(name string) string {
 // quoted is a name in an error.
 func quoted(name string) string { return strconv.Quote(shortened(name)) }
 
-// shortened cuts a text off that is too long for an error.
+// shortened truncates a text that is too long for an error.
 func shortened(text string) string {
 	if runes := []rune(text); len(runes) > reportRunes {
 		return string(runes[:reportRunes]) + "…"

@@ -18,30 +18,30 @@ import (
 const (
 	// rescuerTimeout bounds each of the rescuer's requests.
 	rescuerTimeout = 5 * time.Second
-	// rescuerStarts is how often a run is started in one tick: once, and
-	// again when it was aborted.
+	// rescuerStarts is how often a run is started in one tick: once, and again after
+	// it was aborted.
 	rescuerStarts = 4
 )
 
-// RescuerRun is what one tick of the rescuer did with one origin host.
+// RescuerRun is a run of the rescuer in one tick for one origin host.
 type RescuerRun struct {
 	// OriginHost is the host as registered, without userinfo.
 	OriginHost string
-	// At is when it began, by the server's clock.
+	// At is the beginning of the run, by the server's clock.
 	At time.Time
-	// Starts is how often the list was fetched: once, or up to 4 times when
-	// an item or the list itself aborted the run.
+	// Starts is how often the list was fetched: once, or up to 4 times if an item or
+	// the list itself aborted the run.
 	Starts int
 	// Aborted reports whether the last start was aborted, too.
 	Aborted bool
-	// Listed, Published and Skipped count over all starts: the items that
-	// were offered, the messages that were published (a bulk item has
-	// several), and the items that stay because of an unknown topic.
+	// Listed, Published and Skipped are totals of all starts: the items that were
+	// offered, the messages that were published (a bulk item has several), and the
+	// items that were left because of an unknown topic.
 	Listed, Published, Skipped int
-	// Deletes are the items that were deleted at the origin host, or should
-	// have been.
+	// Deletes are the items that were deleted at the origin host, or should have
+	// been.
 	Deletes []RescuerDelete
-	// Errors says what went wrong, without payloads.
+	// Errors say what went wrong, without payloads.
 	Errors []string
 }
 
@@ -49,14 +49,14 @@ type RescuerRun struct {
 type RescuerDelete struct {
 	// ID is the item's id as text.
 	ID string
-	// Status is the answer; zero when there was none.
+	// Status is the status of the answer; zero if there was none.
 	Status int
 }
 
-// RunRescuer runs the rescuer at once for each distinct origin host of the
-// topics with recovery enabled, one after the other, and returns what it
-// did. Deliveries go out by themselves afterwards. Runs may overlap when
-// several goroutines call it. The context's end stops it; the errors say so.
+// RunRescuer runs the rescuer at once for each distinct origin host of the topics
+// with recovery enabled, one after another, and returns the runs. Deliveries happen
+// afterwards by themselves. Runs may overlap if several goroutines call it. The end
+// of the context stops it; the errors say so.
 func (s *Server) RunRescuer(ctx context.Context) []RescuerRun {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -94,8 +94,8 @@ func (s *Server) RunRescuer(ctx context.Context) []RescuerRun {
 	return runs
 }
 
-// rescue fetches the list of a host once and works through it. An error is
-// what the real server raises, and starts the run again.
+// rescue fetches the list of a host once and processes it. An error is an exception
+// of the real server, after which the run is started again.
 func (s *Server) rescue(ctx context.Context, host string, run *RescuerRun) error {
 	to, err := parseAddress(host)
 	if errors.Is(err, errNoHost) {
@@ -116,14 +116,14 @@ func (s *Server) rescue(ctx context.Context, host string, run *RescuerRun) error
 		run.fail("GET: status %d", status)
 		return nil
 	case !validJSON(body):
-		return errors.New("GET: body is no JSON")
+		return errors.New("GET: body is not JSON")
 	}
 	list := json.RawMessage(body[skip(body, 0):])
 	if kindOf(list) == '{' && len(fieldsOf(list)) == 0 {
 		return nil
 	}
 	if kindOf(list) != '[' {
-		return errors.New("GET: body is no list")
+		return errors.New("GET: body is not a list")
 	}
 	items := itemsOf(list)
 	run.Listed += len(items)
@@ -135,8 +135,8 @@ func (s *Server) rescue(ctx context.Context, host string, run *RescuerRun) error
 	return nil
 }
 
-// isTLS reports whether a request failed in the TLS handshake, which the
-// real server does not survive as it does other network errors.
+// isTLS reports whether a request failed in the TLS handshake. Unlike other network
+// errors, this aborts the run of the real server.
 func isTLS(err error) bool {
 	var record tls.RecordHeaderError
 	var alert tls.AlertError
@@ -148,7 +148,7 @@ func isTLS(err error) bool {
 // rescueItem publishes one item and deletes it at the origin host.
 func (s *Server) rescueItem(ctx context.Context, host string, item json.RawMessage, run *RescuerRun) error {
 	if kindOf(item) != '{' {
-		return raised("is no object")
+		return raised("is not an object")
 	}
 	message := fieldsOf(item)
 	bulk, found := message["bulk"]
@@ -176,25 +176,25 @@ func (s *Server) rescueItem(ctx context.Context, host string, item json.RawMessa
 	}
 	text, ok := idText(id)
 	if !ok {
-		return raised("id cannot be made a text")
+		return raised("id cannot be converted to text")
 	}
 	s.rescueDelete(ctx, host, text, run)
 	return nil
 }
 
-// rescueBulk publishes the messages of a bulk item. False when one of them
-// has an unknown topic: the others are published all the same.
+// rescueBulk publishes the messages of a bulk item. It returns false if one of them
+// has an unknown topic: the others are published nevertheless.
 func (s *Server) rescueBulk(payload json.RawMessage, run *RescuerRun) (complete bool, err error) {
 	switch {
 	case kindOf(payload) == '{' && len(fieldsOf(payload)) == 0:
 		return true, nil
 	case kindOf(payload) != '[':
-		return false, raised("payload is no list")
+		return false, raised("payload is not a list")
 	}
 	complete = true
 	for _, message := range itemsOf(payload) {
 		if kindOf(message) != '{' {
-			return false, raised("payload holds something else than messages")
+			return false, raised("payload contains something other than messages")
 		}
 		switch _, err := s.receive(fieldsOf(message), Rescued); {
 		case errors.Is(err, errUnknownTopic):
@@ -212,8 +212,7 @@ func (s *Server) rescueBulk(payload json.RawMessage, run *RescuerRun) (complete 
 	return complete, nil
 }
 
-// rescueDelete deletes an item at its origin host. Nothing that goes wrong
-// stops the run.
+// rescueDelete deletes an item at its origin host. No error stops the run.
 func (s *Server) rescueDelete(ctx context.Context, host, id string, run *RescuerRun) {
 	made := RescuerDelete{ID: id}
 	to, err := parseAddress(host + id + "/")
@@ -227,11 +226,11 @@ func (s *Server) rescueDelete(ctx context.Context, host, id string, run *Rescuer
 	run.Deletes = append(run.Deletes, made)
 }
 
-// maxID is how long an id may be that is a list.
+// maxID is the maximum length of an id that is a list.
 const maxID = 8 << 10
 
-// idText makes a text of an item's id as the real server does: a list is
-// taken for a list of characters. False for an object.
+// idText converts an item's id to text like the real server: it treats a list as a
+// list of characters. It returns false for an object.
 func idText(id json.RawMessage) (string, bool) {
 	if kindOf(id) == '[' && len(id) > maxID {
 		return "", false

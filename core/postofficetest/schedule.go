@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// maxYear is the last year that the server can express.
+// maxYear is the last year that the server supports.
 const maxYear = 9999
 
-// parseSchedule reads a schedule_at as the server does: an ISO 8601 date,
-// which may have a plus sign, T or a space, a time with seconds, and an
-// offset. time.Parse is both more and less strict.
+// parseSchedule parses a schedule_at like the server: an ISO 8601 date, possibly
+// with a plus sign, T or a space, a time with seconds, and an offset. time.Parse is
+// both more and less strict.
 func parseSchedule(text string) (time.Time, bool) {
 	const layout = "2006-01-02T15:04:05"
 	text = strings.TrimPrefix(text, "+")
@@ -40,7 +40,7 @@ func parseSchedule(text string) (time.Time, bool) {
 	return moment, ok && moment.Year() <= maxYear
 }
 
-// parseOffset reads Z, +02:00, -0530 or +02. A negative zero is refused.
+// parseOffset parses Z, +02:00, -0530 or +02. A negative zero is rejected.
 func parseOffset(text string) (time.Duration, bool) {
 	if text == "Z" {
 		return 0, true

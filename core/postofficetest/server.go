@@ -12,25 +12,25 @@ import (
 	"time"
 )
 
-// ErrClosed means that the server was closed.
+// ErrClosed means that the server is closed.
 var ErrClosed = errors.New("postofficetest: server is closed")
 
-// Times and counts by which the recorded server ends connections.
+// Times and counts after which the recorded server ends connections.
 const (
 	headTimeout           = 5 * time.Second
 	idleTimeout           = time.Minute
 	requestsPerConnection = 1000
 )
 
-// Server is a fake Postoffice server. Its methods are safe for concurrent
-// use. Make one with [NewServer], [Start] or [Listen].
+// Server is a fake Postoffice server. Its methods are safe for concurrent use.
+// Create one with [NewServer], [Start] or [Listen].
 type Server struct {
 	settings settings
 	url      string
 	faults   faults
 	cores    cores
 
-	// What goes out: deliveries and the rescuer's requests.
+	// For deliveries and the rescuer's requests.
 	transport *http.Transport
 	ctx       context.Context //nolint:containedctx // ends the server's own work
 	cancel    context.CancelFunc
@@ -41,7 +41,7 @@ type Server struct {
 	address   string
 	current   *listener
 
-	// advancing is held by Advance, of which only one runs at a time.
+	// advancing is held by Advance, so that only one runs at a time.
 	advancing sync.Mutex
 
 	mu sync.Mutex
@@ -51,9 +51,9 @@ type Server struct {
 	closed bool
 }
 
-// NewServer starts a server on a free port of 127.0.0.1. The caller closes
-// it. It panics when it cannot listen, as net/http/httptest does, and when an
-// option is bad.
+// NewServer starts a server on a free port of 127.0.0.1. The caller closes it.
+// NewServer panics if it cannot listen, like net/http/httptest, or if an option is
+// invalid.
 func NewServer(options ...Option) *Server {
 	server, err := Listen("127.0.0.1:0", options...)
 	if err != nil {
@@ -62,9 +62,8 @@ func NewServer(options ...Option) *Server {
 	return server
 }
 
-// Start starts a server for a test, on a free port of 127.0.0.1, and closes it
-// when the test ends. The test fails when the server cannot listen or an option
-// is bad.
+// Start starts a server for a test, on a free port of 127.0.0.1, and closes it when
+// the test ends. The test fails if the server cannot listen or an option is invalid.
 func Start(tb testing.TB, options ...Option) *Server {
 	tb.Helper()
 	server, err := Listen("127.0.0.1:0", options...)
@@ -75,8 +74,8 @@ func Start(tb testing.TB, options ...Option) *Server {
 	return server
 }
 
-// Listen starts a server on the given TCP address, such as "127.0.0.1:4000",
-// for programs. The error says why it cannot listen there, or which option is bad.
+// Listen starts a server on the given TCP address, such as "127.0.0.1:4000", for
+// programs. The error says why it cannot listen there, or which option is invalid.
 func Listen(address string, options ...Option) (*Server, error) {
 	chosen, err := settingsOf(options)
 	if err != nil {
@@ -84,7 +83,7 @@ func Listen(address string, options ...Option) (*Server, error) {
 	}
 	s := &Server{settings: chosen, address: address}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.ctx.Done() // made here, and not by whoever looks first: that may be in a bubble of testing/synctest
+	s.ctx.Done() // creates the channel here: the first caller might be in a bubble of testing/synctest
 	s.transport = &http.Transport{
 		DisableCompression:  true, // no Accept-Encoding header
 		MaxIdleConns:        poolSize,
@@ -109,18 +108,17 @@ func Listen(address string, options ...Option) (*Server, error) {
 	return s, nil
 }
 
-// URL returns the server's base URL, such as "http://127.0.0.1:40123". It
-// stays the same through Stop and Restart.
+// URL returns the server's base URL, such as "http://127.0.0.1:40123". Stop and
+// Restart do not change it.
 func (s *Server) URL() string { return s.url }
 
-// Handler returns the server's API as a handler, to be mounted elsewhere;
-// it shares the server's state. Stop does not reach requests through it. To
-// cut a connection it panics with http.ErrAbortHandler, as handlers do.
+// Handler returns the server's API as a handler that can be mounted elsewhere and
+// shares the server's state. Stop does not affect requests through it. To cut a
+// connection it panics with http.ErrAbortHandler, as handlers do.
 func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 
-// Close ends everything: the listener, connections, deliveries and rescuer
-// runs. What the server has recorded can still be read. Closing again does
-// nothing.
+// Close ends the listener, connections, deliveries and rescuer runs. The recorded
+// data can still be read. Closing again has no effect.
 func (s *Server) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -132,25 +130,25 @@ func (s *Server) Close() {
 	s.transport.CloseIdleConnections()
 }
 
-// Stop shows an outage: connections are cut, also those with a request in
-// work, and new ones refused. What the server holds is kept, and it goes on
-// delivering. Stopping again does nothing.
+// Stop simulates an outage: connections are cut, including those with a request in
+// progress, and new ones refused. The server keeps its data and continues to
+// deliver. Stopping again has no effect.
 func (s *Server) Stop() {
 	s.listening.Lock()
 	defer s.listening.Unlock()
 	if s.current != nil {
 		s.current.closing.Store(true)
 		s.mu.Lock()
-		s.notify() // requests that are in work
+		s.notify() // requests in progress
 		s.mu.Unlock()
 		s.current.close()
 		s.current = nil
 	}
 }
 
-// Restart listens again on the same address after Stop. It does nothing
-// when the server listens already. The error is ErrClosed, or says why the
-// address cannot be had back.
+// Restart listens again on the same address after Stop. It has no effect if the
+// server is listening. The error is ErrClosed, or says why the address is not
+// available.
 func (s *Server) Restart() error {
 	s.listening.Lock()
 	defer s.listening.Unlock()
@@ -169,8 +167,8 @@ func (s *Server) Restart() error {
 	return nil
 }
 
-// listener serves one listening socket and knows its connections, so that
-// closing can wait for their goroutines.
+// listener serves one listening socket and tracks its connections, so that closing
+// can wait for their goroutines.
 type listener struct {
 	server  *http.Server
 	served  chan struct{}
@@ -221,8 +219,8 @@ func (l *listener) track(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// close closes the socket and all connections and waits until nobody works
-// on them any more.
+// close closes the socket and all connections, and waits until their goroutines have
+// ended.
 func (l *listener) close() {
 	_ = l.server.Close()
 	<-l.served

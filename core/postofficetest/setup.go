@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// changes reads the fields of a topic or consumer as the server casts them,
-// and collects what is wrong with them.
+// changes reads the fields of a topic or consumer as the server casts them, and
+// collects their errors.
 type changes struct {
 	fields map[string]json.RawMessage
 	errors map[string][]string
-	// overflow is set when a value fits its type, but not its column.
+	// overflow is set if a value fits its type, but not its column.
 	overflow bool
 }
 
@@ -38,8 +38,8 @@ func (c *changes) required(field string) string {
 	return text
 }
 
-// boolean reads a truth value, which may be a text; false when absent. Null
-// is an error when the field must have a value.
+// boolean reads a boolean, which may be a string; false if absent. Null is an error
+// if required is set.
 func (c *changes) boolean(field string, required bool) bool {
 	raw, found := c.fields[field]
 	if isNull(raw) {
@@ -58,8 +58,8 @@ func (c *changes) boolean(field string, required bool) bool {
 	return false
 }
 
-// integer reads a number, which may be a text: absent gives the first
-// fallback, null the second.
+// integer reads a number, which may be a string. It returns absent if the field is
+// absent, and null if it is null.
 func (c *changes) integer(field string, absent, null int64) int64 {
 	raw, found := c.fields[field]
 	switch {
@@ -78,7 +78,7 @@ func (c *changes) integer(field string, absent, null int64) int64 {
 	return number
 }
 
-// integerOf reads a JSON integer or a text of one.
+// integerOf parses a JSON integer or a string of one.
 func integerOf(raw json.RawMessage) (int64, error) {
 	text, ok := stringOf(raw)
 	if !ok {
@@ -87,7 +87,7 @@ func integerOf(raw json.RawMessage) (int64, error) {
 	return strconv.ParseInt(text, 10, 64)
 }
 
-// topicOf reads the body that creates a topic.
+// topicOf parses the body that creates a topic.
 func topicOf(fields map[string]json.RawMessage) (Topic, *changes) {
 	read := &changes{fields: fields}
 	return Topic{
@@ -97,8 +97,8 @@ func topicOf(fields map[string]json.RawMessage) (Topic, *changes) {
 	}, read
 }
 
-// consumerOf reads the body that creates a consumer of the topic.
-// seconds_retry is checked and has no effect.
+// consumerOf parses the body that creates a consumer of the topic. seconds_retry is
+// checked and has no effect.
 func consumerOf(fields map[string]json.RawMessage, topic string) (Consumer, *changes) {
 	read := &changes{fields: fields}
 	consumer := Consumer{
@@ -117,18 +117,17 @@ func consumerOf(fields map[string]json.RawMessage, topic string) (Consumer, *cha
 	return consumer, read
 }
 
-// AddTopic creates a topic without a request. The ID is not read. The error
-// is [ErrTaken], or says that a text is too long.
+// AddTopic creates a topic without a request. It ignores ID. The error is
+// [ErrTaken], or says that a text is too long.
 func (s *Server) AddTopic(t Topic) error {
 	_, err := s.createTopic(t)
 	return setupError("topic", t.Name, err)
 }
 
-// AddConsumer creates a consumer without a request and returns its ID. ID and
-// Heeded are not read; a zero Type, Timeout or ChunkSize means its default. One
-// that is paused or deleted is heeded, as if the server had started with it.
-// The error is [ErrTaken], or says that the topic is unknown or the target too
-// long.
+// AddConsumer creates a consumer without a request and returns its ID. It ignores ID
+// and Heeded; a zero Type, Timeout or ChunkSize means its default. A paused or
+// deleted consumer is heeded, as if the server had started with it. The error is
+// [ErrTaken], or says that the topic is unknown or the target too long.
 func (s *Server) AddConsumer(c Consumer) (int64, error) {
 	if c.Type == "" {
 		c.Type = TypeHTTP
@@ -148,10 +147,9 @@ func (s *Server) AddConsumer(c Consumer) (int64, error) {
 	return id, setupError("consumer of topic", c.Topic, err)
 }
 
-// SetPaused pauses a consumer or ends its pause, as an operator does on the
-// server's pages; no API call can. Its jobs follow within 30 s of the clock:
-// a pause is always heeded, see [Consumer.Heeded]. It reports whether there is
-// such a consumer.
+// SetPaused pauses a consumer or ends its pause, like an operator on the server's
+// pages, and reports whether it exists; no API call can do this. Its jobs follow
+// within 30 s of the clock: a pause is always heeded, see [Consumer].Heeded.
 func (s *Server) SetPaused(id int64, paused bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +161,7 @@ func (s *Server) SetPaused(id int64, paused bool) bool {
 	return consumer != nil
 }
 
-// setPaused pauses a consumer or ends its pause. The mutex is held.
+// setPaused pauses a consumer or ends its pause. The caller holds the mutex.
 func (s *Server) setPaused(consumer *Consumer, paused bool) {
 	consumer.Paused = paused
 	consumer.Heeded = paused || consumer.Deleted && consumer.Heeded
@@ -177,8 +175,8 @@ func setupError(what, name string, err error) error {
 	return fmt.Errorf("postofficetest: %s %q: %w", what, name, err)
 }
 
-// parseID reads the id at the end of a path: whether it is a number at all,
-// and whether it fits.
+// parseID parses the id at the end of a path, and reports whether it is a number and
+// whether it fits.
 func parseID(text string) (id int64, numeric, fits bool) {
 	id, err := strconv.ParseInt(text, 10, 64)
 	overflow := errors.Is(err, strconv.ErrRange)

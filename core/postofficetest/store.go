@@ -20,18 +20,18 @@ const (
 	defaultChunkSize = 20
 )
 
-// Reasons for which the server does not accept something. What makes the
-// real server raise an exception is a raised.
+// Reasons why the server does not accept something. A raised is one that causes an
+// exception on the real server.
 var (
 	errUnknownTopic = errors.New("unknown topic")
 	errTaken        = errors.New("has already been taken")
-	errTopicCast    = raised("topic is no string")
+	errTopicCast    = raised("topic is not a string")
 	errBulkTooMany  = errors.New("too many payloads")
 	errBulkNoTopic  = errors.New("unknown topic of a bulk")
-	errNotStorable  = raised("NUL cannot be stored, nor 20,000 arrays in one another, nor an integer of over 131,072 digits")
+	errNotStorable  = raised("NUL, 20,000 nested arrays and integers of over 131,072 digits cannot be stored")
 )
 
-// raised is an exception of the real server: a 500 to a client, the end of a
+// raised is an exception of the real server: a 500 for a client, the end of a
 // rescuer's run.
 type raised string
 
@@ -43,15 +43,14 @@ type topic struct {
 	consumers []*Consumer
 }
 
-// store is what the real server has in its database. It is guarded by the
-// server's mutex.
+// store is the content of the real server's database. The server's mutex guards it.
 type store struct {
 	topics       map[string]*topic
 	topicNames   []string
 	consumers    map[int64]*Consumer
-	heeds        bool // whether it learns of consumers that are paused or deleted
+	heeds        bool // whether it respects paused and deleted consumers
 	messages     []*Message
-	counts       map[string]int // accepted messages by topic, forgotten ones included
+	counts       map[string]int // accepted messages by topic, including forgotten ones
 	jobs         []*job
 	lastTopic    int64
 	lastConsumer int64
@@ -67,7 +66,7 @@ func newStore() store {
 	}
 }
 
-// tooLong reports whether the database refuses the text.
+// tooLong reports whether the database rejects the text.
 func tooLong(text string) bool {
 	return utf8.RuneCountInString(text) > wire.MaxNameLength || strings.ContainsRune(text, 0)
 }
@@ -79,7 +78,7 @@ func (s *Server) createTopic(t Topic) (int64, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lastTopic++ // a refused name uses up an id as well
+	s.lastTopic++ // a rejected name uses an id as well
 	if s.topics[t.Name] != nil {
 		return 0, errTaken
 	}
@@ -115,7 +114,7 @@ func (s *Server) createConsumer(c Consumer) (int64, error) {
 	return c.ID, nil
 }
 
-// deleteConsumer marks a consumer deleted; false when there is none.
+// deleteConsumer marks a consumer as deleted; false if it does not exist.
 func (s *Server) deleteConsumer(id int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,13 +147,13 @@ func checkTopic(fields map[string]json.RawMessage) (string, error) {
 	return name, nil
 }
 
-// active returns the consumers of a topic that get jobs. The mutex is held.
+// active returns the consumers of a topic that get jobs. The caller holds the mutex.
 func (t *topic) active() []*Consumer {
 	return slices.DeleteFunc(slices.Clone(t.consumers), func(c *Consumer) bool { return c.Deleted })
 }
 
-// receive accepts one message with all its top-level fields, which partly
-// override what the server would set.
+// receive accepts one message with all its top-level fields, some of which override
+// what the server would set.
 func (s *Server) receive(fields map[string]json.RawMessage, via Via) ([]int64, error) {
 	name, err := checkTopic(fields)
 	if err != nil {
@@ -185,7 +184,7 @@ func (s *Server) receive(fields map[string]json.RawMessage, via Via) ([]int64, e
 			created.target = &override
 		}
 		if override, found := fields["consumer_id"]; found {
-			created.stateOf, _ = strconv.ParseInt(string(override), 10, 64) // no consumer has the id 0
+			created.stateOf, _ = strconv.ParseInt(string(override), 10, 64) // no consumer has id 0
 		}
 		s.add(created, time.Time{})
 	}
@@ -237,10 +236,10 @@ func (s *Server) receiveBulk(fields map[string]json.RawMessage) ([]int64, error)
 		payloads = itemsOf(fields["payload"])
 		count = len(payloads)
 	case '{':
-		// The server counts an object's keys, and cannot store them.
+		// The server counts an object's keys, but cannot store it.
 		count = len(fieldsOf(fields["payload"]))
 	default:
-		return nil, raised("payload is no list")
+		return nil, raised("payload is not a list")
 	}
 	if count > s.settings.bulkLimit {
 		return nil, errBulkTooMany
@@ -262,7 +261,7 @@ func (s *Server) receiveBulk(fields map[string]json.RawMessage) ([]int64, error)
 		return nil, raised("attributes are missing")
 	}
 	if len(consumers) > 0 && len(payloads) < count {
-		return nil, raised("payload is no list")
+		return nil, raised("payload is not a list")
 	}
 	total := 0
 	for _, consumer := range consumers {
@@ -299,7 +298,7 @@ func (s *Server) receiveBulk(fields map[string]json.RawMessage) ([]int64, error)
 	return ids, nil
 }
 
-// jobsFor is how many jobs a consumer gets for a bulk.
+// jobsFor returns how many jobs a consumer gets for a bulk.
 func jobsFor(c *Consumer, payloads int) int {
 	if c.Type != TypePubSub {
 		return payloads
@@ -307,7 +306,7 @@ func jobsFor(c *Consumer, payloads int) int {
 	return int(math.Ceil(float64(payloads) / float64(c.ChunkSize)))
 }
 
-// accept records a message. The mutex is held.
+// accept records a message. The caller holds the mutex.
 func (s *Server) accept(topic string, fields map[string]json.RawMessage, via Via) *Message {
 	s.lastMessage++
 	message := &Message{
@@ -323,8 +322,8 @@ func (s *Server) accept(topic string, fields map[string]json.RawMessage, via Via
 	return message
 }
 
-// add gives the job an id, keeps it and sees to its delivery at the given
-// time. The mutex is held.
+// add assigns an id to the job, stores it and schedules its delivery. The caller
+// holds the mutex.
 func (s *Server) add(created *job, at time.Time) int64 {
 	s.lastJob++
 	created.id = s.lastJob
@@ -338,8 +337,8 @@ func (s *Server) add(created *job, at time.Time) int64 {
 	return created.id
 }
 
-// remember appends to a history and drops its older half when it holds twice
-// as much as it must; zero for no bound.
+// remember appends to a history, and drops its older half when it holds twice its
+// bound; zero means no bound.
 func remember[T any](history []T, item T, bound int) []T {
 	history = append(history, item)
 	if bound > 0 && len(history) >= 2*bound {

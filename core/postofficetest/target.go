@@ -13,23 +13,23 @@ import (
 	"time"
 )
 
-// userAgent is the name that the server gives itself on every request.
+// userAgent is the User-Agent of the server's requests.
 const userAgent = "hackney/1.18.1"
 
-// errNoHost means that an address names no host.
+// errNoHost means that an address has no host.
 var errNoHost = errors.New("address has no host")
 
-// address is a consumer's target or an origin host, split by hand, because
-// the server sends what url.Parse would refuse or rewrite.
+// address is a consumer's target or an origin host. It is split by hand, because the
+// server sends what url.Parse would reject or rewrite.
 type address struct {
 	scheme, host string
-	// request is the request line's target: path and query.
+	// request is the target in the request line: path and query.
 	request string
-	// authorization is the Authorization header made of the userinfo.
+	// authorization is the Authorization header for the userinfo.
 	authorization string
 }
 
-// parseAddress splits an address; http is assumed where there is no scheme.
+// parseAddress splits an address. The default scheme is http.
 func parseAddress(text string) (address, error) {
 	parsed := address{scheme: "http"}
 	rest := text
@@ -70,8 +70,7 @@ func parseAddress(text string) (address, error) {
 	return parsed, nil
 }
 
-// escaped percent-encodes the bytes that cannot stand in a request line and
-// nothing else.
+// escaped percent-encodes only the bytes that are invalid in a request line.
 func escaped(text string) string {
 	var out strings.Builder
 	for i := range len(text) {
@@ -84,8 +83,8 @@ func escaped(text string) string {
 	return out.String()
 }
 
-// unescaped decodes percent-encoding and leaves a text that holds an invalid
-// one as it is.
+// unescaped decodes percent-encoding; it returns a text with invalid encoding
+// unchanged.
 func unescaped(text string) string {
 	if decoded, err := url.PathUnescape(text); err == nil {
 		return decoded
@@ -93,7 +92,7 @@ func unescaped(text string) string {
 	return text
 }
 
-// withoutUserinfo takes the userinfo out of an address, for display.
+// withoutUserinfo removes the userinfo from an address, for display.
 func withoutUserinfo(text string) string {
 	scheme, rest, found := strings.Cut(text, "://")
 	if !found {
@@ -108,7 +107,7 @@ func withoutUserinfo(text string) string {
 	return scheme + rest[strings.LastIndexByte(rest[:end], '@')+1:]
 }
 
-// send makes one request and reads the answer's head and body within the
+// send sends one request and reads the head and body of the answer within the
 // timeout. It follows no redirect.
 func (s *Server) send(ctx context.Context, method string, to address, header http.Header, body io.Reader, timeout time.Duration) (int, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -119,7 +118,7 @@ func (s *Server) send(ctx context.Context, method string, to address, header htt
 	}
 	request.URL.Opaque = to.request
 	if strings.HasPrefix(to.request, "//") {
-		// An opaque part that starts so would go out as an absolute URL.
+		// An opaque part with this prefix would be sent as an absolute URL.
 		request.URL.Opaque = ""
 		request.URL.Path, request.URL.RawQuery, _ = strings.Cut(to.request, "?")
 		request.URL.RawPath = request.URL.Path
@@ -130,7 +129,7 @@ func (s *Server) send(ctx context.Context, method string, to address, header htt
 	if to.authorization != "" {
 		header.Set("Authorization", to.authorization)
 	}
-	// The bare transport: a client would follow redirects and put the
+	// Use the transport directly: a client would follow redirects and put the
 	// address, with its userinfo, into the error.
 	response, err := s.transport.RoundTrip(request)
 	if err != nil {

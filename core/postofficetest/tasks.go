@@ -2,15 +2,15 @@ package postofficetest
 
 import "sync"
 
-// tasks counts the server's own goroutines. Unlike a sync.WaitGroup it may be
-// used inside and outside of bubbles of testing/synctest by turns.
+// tasks counts the server's own goroutines. Unlike a sync.WaitGroup it can be used
+// alternately inside and outside bubbles of testing/synctest.
 type tasks struct {
 	mu      sync.Mutex
 	running int
 	idle    chan struct{} // closed when nothing runs; nil when nobody waits
 }
 
-// Go runs a function in a goroutine of its own.
+// Go runs a function in a new goroutine.
 func (t *tasks) Go(function func()) {
 	t.mu.Lock()
 	t.running++
@@ -31,7 +31,7 @@ func (t *tasks) done() {
 	}
 }
 
-// Wait returns when nothing runs.
+// Wait returns when no goroutine is running.
 func (t *tasks) Wait() {
 	t.mu.Lock()
 	if t.running == 0 {

@@ -8,12 +8,11 @@ import (
 	"net/http/httptest"
 )
 
-// Transport returns a transport that carries requests to the server without a
-// network, whatever their URL's host. It is meant for tests in a bubble of
-// testing/synctest, whose time stands still while a goroutine waits for the
-// network:
+// Transport returns a transport that passes requests to the server without a
+// network, whatever host is in their URL. It is for tests in a bubble of
+// testing/synctest, whose time stands still while a goroutine waits for the network:
 //
-//	server := postofficetest.Start(t) // outside of the bubble: it listens
+//	server := postofficetest.Start(t) // outside the bubble: it listens
 //	synctest.Test(t, func(t *testing.T) {
 //		client := postofficetest.NewClient(t, server, core.Config{
 //			HTTPClient: &http.Client{Transport: server.Transport()},
@@ -21,16 +20,16 @@ import (
 //		// ...
 //	})
 //
-// Faults apply, but for [Server.Stop], which closes connections that are not
-// there: an outage is [Server.FailWhen], [Server.ResetNext] or [Server.Hang].
-// Deliveries to HTTP consumers still need the network; paused and pubsub
-// consumers do not.
+// All faults work except for [Server.Stop], because there are no connections to
+// close: simulate an outage with [Server.FailWhen], [Server.ResetNext] or
+// [Server.Hang]. Deliveries to HTTP consumers still need the network; paused and
+// pubsub consumers do not.
 func (s *Server) Transport() http.RoundTripper { return direct{s.Handler()} }
 
-// direct is an http.RoundTripper of a handler.
+// direct is an http.RoundTripper over a handler.
 type direct struct{ handler http.Handler }
 
-// RoundTrip is part of http.RoundTripper.
+// RoundTrip implements http.RoundTripper.
 func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	var body []byte
 	if r.Body != nil {
@@ -55,7 +54,7 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 		case r.Context().Err() != nil:
 			return nil, r.Context().Err()
 		case !complete:
-			return nil, io.EOF // what a client sees of a connection that was cut
+			return nil, io.EOF // the error of a client whose connection was cut
 		}
 		response := recorder.Result()
 		response.Request = r
@@ -65,10 +64,10 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// serve reports whether the handler gave an answer, and did not abort.
+// serve reports whether the handler has answered without aborting.
 func (d direct) serve(w http.ResponseWriter, r *http.Request) (complete bool) {
 	defer func() {
-		if reason := recover(); reason != nil && reason != http.ErrAbortHandler { //nolint:errorlint // the very value, as net/http does
+		if reason := recover(); reason != nil && reason != http.ErrAbortHandler { //nolint:errorlint // compares the value as net/http does
 			panic(reason)
 		}
 	}()

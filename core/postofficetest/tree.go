@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// node is a JSON value taken apart. Trees are walked without recursion: their
-// depth is the client's choice.
+// node is a parsed JSON value. Trees are walked without recursion, because clients
+// determine their depth.
 type node struct {
-	text     json.RawMessage // a scalar, or the bracket that opens the value
-	keys     []string        // of an object, in the order of children
+	text     json.RawMessage // a scalar, or the opening bracket
+	keys     []string        // keys of an object, in the order of children
 	children []*node
 }
 
-// treeOf takes a valid JSON value apart. Of duplicate keys the first wins.
+// treeOf parses a valid JSON value. The first of duplicate keys wins.
 func treeOf(text json.RawMessage) *node {
 	root := &node{}
 	open := []*node{root}
@@ -48,7 +48,7 @@ func treeOf(text json.RawMessage) *node {
 	return root.children[0]
 }
 
-// dropDuplicates keeps the first of the children with the same key.
+// dropDuplicates keeps the first of children with the same key.
 func (n *node) dropDuplicates() {
 	if len(n.keys) < 2 {
 		return
@@ -65,7 +65,7 @@ func (n *node) dropDuplicates() {
 	n.keys, n.children = n.keys[:kept], n.children[:kept]
 }
 
-// set gives an object a child, instead of one with the same key.
+// set adds a child to an object, or replaces the child with the same key.
 func (n *node) set(key string, child *node) {
 	if i := slices.Index(n.keys, key); i >= 0 {
 		n.children[i] = child
@@ -74,8 +74,8 @@ func (n *node) set(key string, child *node) {
 	n.keys, n.children = append(n.keys, key), append(n.children, child)
 }
 
-// order returns the places of an object's children in descending order of
-// their keys, the order in which the server was seen to send small objects.
+// order returns the indexes of an object's children in descending order of their
+// keys, in which the server was seen to send small objects.
 func (n *node) order() []int {
 	places := make([]int, len(n.children))
 	for i := range places {
@@ -87,13 +87,13 @@ func (n *node) order() []int {
 	return places
 }
 
-// rendered returns the value as a consumer receives it: without white space,
-// keys in another order than they were sent in, each once, and numbers with a
-// fraction or an exponent as doubles.
+// rendered returns the value as a consumer receives it: without white space, with
+// keys in a different order and each once, and numbers with a fraction or an
+// exponent as doubles.
 func (n *node) rendered() []byte {
 	type step struct {
 		node  *node
-		order []int // what is left of its children
+		order []int // the remaining children
 		first bool
 	}
 	var out []byte
@@ -126,7 +126,7 @@ func (n *node) rendered() []byte {
 	return out
 }
 
-// opened appends a scalar, or the bracket that opens the value.
+// opened appends a scalar, or the opening bracket.
 func (n *node) opened(out []byte) []byte {
 	switch kindOf(n.text) {
 	case '"':

@@ -5,32 +5,32 @@ import (
 	"time"
 )
 
-// Trouble is how the server fails, as a whole, for programs that show it. The
-// zero value is a server that is well.
+// Trouble is how the whole server fails, for programs that display it. The zero
+// value is a working server.
 type Trouble struct {
-	// Status answers requests instead of processing them: the next Times, or
-	// all when that is zero. RetryAfter adds a Retry-After header. Zero for
-	// no such answer.
+	// Status answers requests instead of processing them: the next Times requests,
+	// or all if Times is zero. RetryAfter adds a Retry-After header. Zero means no
+	// such answer.
 	Status     int
 	Times      int
 	RetryAfter time.Duration
-	// Delay holds each request back.
+	// Delay delays each request.
 	Delay time.Duration
-	// Hang lets requests wait until the trouble ends.
+	// Hang makes requests wait until the trouble ends.
 	Hang bool
-	// Reset cuts the connection of each request, which is not processed.
+	// Reset cuts the connection of each request without processing it.
 	Reset bool
-	// Drop cuts the connection of each request after it was processed.
+	// Drop cuts the connection of each request after processing it.
 	Drop bool
-	// Unwell lets the health check say "ko".
+	// Unwell makes the health check answer "ko".
 	Unwell bool
 }
 
 // endless is a count that is never used up.
 const endless = math.MaxInt
 
-// Break ends all faults and lets the server fail as said, until Resume or the
-// next Break.
+// Break ends all faults and makes the server fail as given, until Resume or the next
+// Break.
 func (o *Operator) Break(t Trouble) {
 	s := o.server
 	s.Resume()
@@ -59,8 +59,8 @@ func (o *Operator) Break(t Trouble) {
 	s.notify()
 }
 
-// Trouble tells how the server fails at present. It shows the first of several
-// planned failures, and no function of FailWhen.
+// Trouble returns how the server fails at present. It returns the first of several
+// planned failures, and does not include FailWhen.
 func (o *Operator) Trouble() Trouble {
 	s := o.server
 	f := &s.faults
@@ -73,7 +73,7 @@ func (o *Operator) Trouble() Trouble {
 		if planned.times < endless/2 {
 			t.Times = planned.times
 		}
-		t.RetryAfter, _ = time.ParseDuration(planned.retryAfter + "s") // zero without one
+		t.RetryAfter, _ = time.ParseDuration(planned.retryAfter + "s") // zero if there is none
 	}
 	return t
 }

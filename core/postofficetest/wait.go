@@ -7,38 +7,37 @@ import (
 	"time"
 )
 
-// patience is how long a wait lasts when its context has no deadline.
+// patience is the timeout of a wait whose context has no deadline.
 const patience = 5 * time.Second
 
-// errPatience is the end of a wait whose context had no deadline.
+// errPatience is the error of a wait whose context had no deadline.
 var errPatience = fmt.Errorf("%w after %s; pass a context with a deadline to wait longer", context.DeadlineExceeded, patience)
 
-// watch wakes those who wait for a change. It is guarded by the server's
-// mutex.
+// watch wakes waiting goroutines after a change. The server's mutex guards it.
 type watch struct {
-	// watchers have room for one wake-up each. Each is made by the goroutine
-	// that waits, so that it belongs to the same bubble of testing/synctest.
+	// watchers have a capacity of one wake-up each. Each is created by the waiting
+	// goroutine, so that it belongs to the same bubble of testing/synctest.
 	watchers map[chan struct{}]bool
 }
 
-// notify wakes all who wait. The mutex is held.
+// notify wakes all waiting goroutines. The caller holds the mutex.
 func (s *Server) notify() {
 	for watcher := range s.watchers {
 		select {
 		case watcher <- struct{}{}:
-		default: // it is about to look anyway
+		default: // a wake-up is pending already
 		}
 	}
 }
 
-// Wait returns nil as soon as the condition holds. The condition reads the
-// server's accessors; the caller's goroutine calls it at once and after every
-// change of what the server holds.
+// Wait returns nil as soon as the condition holds. The condition reads the server's
+// accessors; Wait calls it in the caller's goroutine, at once and after every change
+// of the server's data.
 //
-// A wait ends with an error when the context does, or after 5 s when the
-// context has no deadline: a test that fails says so soon. To wait longer,
-// pass a context with a later deadline. The error wraps
-// [context.DeadlineExceeded] or [context.Canceled], or is [ErrClosed].
+// A wait ends with an error when the context ends, or after 5 s if the context has
+// no deadline, so that a test fails soon. To wait longer, pass a context with a
+// later deadline. The error wraps [context.DeadlineExceeded] or [context.Canceled],
+// or is [ErrClosed].
 //
 // In a bubble of testing/synctest the limit is 5 s of the bubble's time; see
 // [Server.Transport].
@@ -55,7 +54,7 @@ func (s *Server) Wait(ctx context.Context, condition func() bool) error {
 	return err
 }
 
-// follow is [Server.Wait] without a limit of its own.
+// follow is [Server.Wait] without a default timeout.
 func (s *Server) follow(ctx context.Context, condition func() bool) error {
 	changed := make(chan struct{}, 1)
 	s.mu.Lock()
@@ -84,9 +83,9 @@ func (s *Server) follow(ctx context.Context, condition func() bool) error {
 	}
 }
 
-// WaitForMessages waits until the server has accepted n messages of the
-// topic, or of all topics when it is empty. It ends as [Server.Wait] does,
-// after 5 s by default; the error says what arrived instead.
+// WaitForMessages waits until the server has accepted n messages of the topic, or of
+// all topics if topic is empty. It ends like [Server.Wait], after 5 s by default;
+// the error says what has arrived.
 func (s *Server) WaitForMessages(ctx context.Context, topic string, n int) error {
 	have := 0
 	err := s.Wait(ctx, func() bool {
@@ -99,9 +98,9 @@ func (s *Server) WaitForMessages(ctx context.Context, topic string, n int) error
 	return nil
 }
 
-// WaitForDeliveries waits until n attempts to deliver have ended, with
-// whatever outcome. It ends as [Server.Wait] does, after 5 s by default; the
-// error says which attempts there were and what the next one waits for.
+// WaitForDeliveries waits until n attempts to deliver have ended, with any outcome.
+// It ends like [Server.Wait], after 5 s by default; the error describes the
+// attempts, and what the next one waits for.
 func (s *Server) WaitForDeliveries(ctx context.Context, n int) error {
 	have := 0
 	err := s.Wait(ctx, func() bool {
@@ -116,10 +115,9 @@ func (s *Server) WaitForDeliveries(ctx context.Context, n int) error {
 	return nil
 }
 
-// WaitIdle waits until no attempt to deliver is under way or about to start.
-// Retries and scheduled messages that wait for their time do not count. It
-// ends as [Server.Wait] does, after 5 s by default; the error says what is
-// under way.
+// WaitIdle waits until no attempt to deliver is in progress or about to start. It
+// ignores retries and scheduled messages that are not due. It ends like
+// [Server.Wait], after 5 s by default; the error describes the attempts in progress.
 func (s *Server) WaitIdle(ctx context.Context) error {
 	err := s.Wait(ctx, func() bool {
 		s.mu.Lock()

@@ -86,7 +86,7 @@ func TestWaitForIdleEnds(t *testing.T) {
 	<-asked
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	assert.ErrorContains(t, server.WaitIdle(ctx), `under way: message-id 1 of topic "orders"`)
+	assert.ErrorContains(t, server.WaitIdle(ctx), `in progress: message-id 1 of topic "orders"`)
 }
 
 // TestWaitInBubble waits for what others do in the bubble meanwhile.
@@ -174,6 +174,6 @@ func TestWaitForDeliveriesSaysWhy(t *testing.T) {
 	err := server.WaitForDeliveries(ctx, 2)
 	assert.ErrorContains(t, err, "waiting for 2 deliveries, have 1: context deadline exceeded; "+
 		"last attempts: message-id 1 to "+consumer.URL+": 418; "+
-		"under way: none; 1 wait for the clock, the next one for 16s; 1 messages had no consumer")
+		"in progress: none; 1 wait for the clock, the next one for 16s; 1 messages had no consumer")
 	assert.NotContains(t, err.Error(), "hush")
 }
