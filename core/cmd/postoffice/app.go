@@ -18,12 +18,12 @@ import (
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
 )
 
-// app is what all commands share.
+// app is shared by all commands.
 type app struct {
 	stdin, stdout, stderr *os.File
 	// asJSON and verbose are flags of every command.
 	asJSON, verbose bool
-	// secrets are passwords that nothing on stderr may show.
+	// secrets are passwords that must not appear on stderr.
 	secrets connect.Secrets
 }
 
@@ -31,10 +31,10 @@ func newApp(stdin, stdout, stderr *os.File) *app {
 	return &app{stdin: stdin, stdout: stdout, stderr: stderr}
 }
 
-// run runs the command that the arguments name and returns its exit code.
+// run runs the command given by the arguments and returns its exit code.
 func (a *app) run(arguments []string) int {
-	// Writing to a pipe that nobody reads fails, as to a full disk: a bulk
-	// under way is not broken off by it.
+	// Writing to a closed pipe returns an error, like writing to a full disk: the
+	// signal must not interrupt a bulk request.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := untilSignal(context.Background())
 	defer cancel()
@@ -47,8 +47,8 @@ func (a *app) run(arguments []string) int {
 	return a.fail(ctx, command, err)
 }
 
-// untilSignal returns a context that ends at the first SIGINT or SIGTERM; the
-// second one ends the process.
+// untilSignal returns a context that ends at the first SIGINT or SIGTERM; a second
+// one ends the process.
 func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
@@ -67,7 +67,7 @@ func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	}
 }
 
-// fail tells what went wrong, and returns the exit code.
+// fail prints an error and returns the exit code.
 func (a *app) fail(ctx context.Context, command *cobra.Command, err error) int {
 	if written, ok := errors.AsType[*outputError](err); ok && errors.Is(written, syscall.EPIPE) {
 		return exit.ClosedPipe
@@ -79,13 +79,13 @@ func (a *app) fail(ctx context.Context, command *cobra.Command, err error) int {
 		known = &exit.Error{Code: exit.OfSignal(ctx), Err: errors.New("interrupted")}
 	case errors.As(err, new(*outputError)):
 		known = &exit.Error{Code: exit.Failed, Err: err}
-	default: // cobra's own errors are about arguments and flags
+	default: // errors of cobra are about arguments and flags
 		known = &exit.Error{Code: exit.Usage, Err: err}
 	}
 	if known.Code == exit.Usage && known.Hint == "" {
 		known.Hint = "see: " + command.CommandPath() + " --help"
 	}
-	// The client begins its errors with the name that this line begins with.
+	// Errors of the client begin with the same name as this line.
 	a.say("postoffice: %s", strings.ReplaceAll(known.Err.Error(), "postoffice: ", ""))
 	if known.Hint != "" {
 		a.say("  %s", known.Hint)
@@ -95,12 +95,12 @@ func (a *app) fail(ctx context.Context, command *cobra.Command, err error) int {
 
 // say writes a line to stderr, without credentials.
 func (a *app) say(format string, arguments ...any) {
-	// There is nowhere to tell that stderr is gone.
+	// If stderr is closed, there is nowhere to report that.
 	_, _ = fmt.Fprintln(a.stderr, a.secrets.Text(fmt.Sprintf(format, arguments...)))
 }
 
-// logger returns what takes the client's log: stderr with --verbose, nothing
-// otherwise, for commands tell of errors themselves.
+// logger returns the logger of the client: to stderr with --verbose, otherwise to
+// nowhere, because commands print errors themselves.
 func (a *app) logger() *slog.Logger {
 	if !a.verbose {
 		return slog.New(slog.DiscardHandler)
@@ -118,10 +118,11 @@ func (w redactingWriter) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// isTerminal tells whether a person sits at a file.
+// isTerminal reports whether a file is a terminal.
 func isTerminal(file *os.File) bool { return term.IsTerminal(int(file.Fd())) }
 
-// errorText is an error without credentials, for JSON; empty for none.
+// errorText returns the text of an error for JSON, without credentials; empty for
+// nil.
 func (a *app) errorText(err error) string {
 	if err == nil {
 		return ""
@@ -129,7 +130,7 @@ func (a *app) errorText(err error) string {
 	return a.secrets.Text(err.Error())
 }
 
-// hintOf returns what an error says to do next.
+// hintOf returns the hint of an error.
 func hintOf(err error) string {
 	if known, ok := errors.AsType[*exit.Error](err); ok {
 		return known.Hint

@@ -11,11 +11,11 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
 
-// box is what a store is to the app: an outbox or an inbox. The commands are the
-// same for both. Their texts are written for an outbox.
+// box is the role of a store: an outbox or an inbox. Both have the same commands,
+// whose texts are written for an outbox.
 type box struct {
 	name, shorthand string
-	// variable names the store where no flag does.
+	// variable is the environment variable that names the store by default.
 	variable string
 	// table is the default name of the table in an app's database.
 	table string
@@ -32,7 +32,7 @@ var (
 	)}
 )
 
-// rename puts the texts of a command and of those below it into the words of a box.
+// rename adapts the texts of a command and its subcommands to a box.
 func (b box) rename(command *cobra.Command) {
 	command.Long, command.Short, command.Example = b.words.Replace(command.Long), b.words.Replace(command.Short), b.words.Replace(command.Example)
 	command.Flags().VisitAll(func(flag *pflag.Flag) { flag.Usage = b.words.Replace(flag.Usage) })
@@ -41,7 +41,7 @@ func (b box) rename(command *cobra.Command) {
 	}
 }
 
-// renamed is an error in the words of a box.
+// renamed is an error with its text adapted to a box.
 type renamed struct {
 	error
 	text string
@@ -50,7 +50,7 @@ type renamed struct {
 func (r *renamed) Error() string { return r.text }
 func (r *renamed) Unwrap() error { return r.error }
 
-// renameError puts an error, and what to do about it, into the words of a box.
+// renameError adapts an error and its hint to a box.
 func (b box) renameError(err error) error {
 	if err == nil || b.name == outboxBox.name {
 		return err

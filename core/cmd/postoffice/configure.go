@@ -35,10 +35,10 @@ type configuredConsumer struct {
 }
 
 const configureHelp = `
-Each is tried though others fail. What exists is fine, and stays as it is: the
-server updates nothing, whatever is configured here. Running it again does no
-harm. A server that knew no inactive consumer when it was started delivers to
-paused ones at once, until it is restarted.
+Each is tried even if others fail. What exists already is left unchanged, because
+the server never updates it, so running the command again does no harm. A server
+that had no inactive consumer when it was started delivers to paused ones until
+it is restarted.
 
 JSON: {"topics": [{"topic", "status", "error"}],
 "consumers": [{"topic", "target", "type", "status", "error"}]}, where status is
@@ -47,25 +47,25 @@ JSON: {"topics": [{"topic", "status", "error"}],
 func (a *app) configureCommand() *cobra.Command {
 	topics := a.setupCommand(&cobra.Command{
 		Use:   "topics",
-		Short: "Create the topics",
-		Long:  "Creates the topics of the settings at the server, so that the app can publish.\n" + configureHelp,
+		Short: "Create topics",
+		Long:  "Creates the topics of the settings on the server, so that the app can publish.\n" + configureHelp,
 		Example: `  postoffice configure topics --settings settings.json
   postoffice configure topics --url http://localhost:4000 --origin-host http://orders:8080 --topic orders`,
 	}, true, false)
 	consumers := a.setupCommand(&cobra.Command{
 		Use:   "consumers",
-		Short: "Register the consumers",
-		Long:  "Registers the consumers of the settings at the server, so that the app receives.\nTheir topics must exist.\n" + configureHelp,
+		Short: "Create consumers",
+		Long:  "Creates the consumers of the settings on the server, so that the app receives\nmessages. Their topics must exist.\n" + configureHelp,
 		Example: `  postoffice configure consumers --settings settings.json
   postoffice configure consumers --url http://localhost:4000 --consumer orders=http://billing:8080/messages/`,
 	}, false, true)
 	all := a.setupCommand(&cobra.Command{
 		Use:     "all",
-		Short:   "Create the topics, then register the consumers",
-		Long:    "Creates the topics of the settings at the server, and then registers the\nconsumers.\n" + configureHelp,
+		Short:   "Create topics and then consumers",
+		Long:    "Creates the topics of the settings on the server, and then the consumers.\n" + configureHelp,
 		Example: "  postoffice configure all --settings settings.json",
 	}, true, true)
-	parent := group("configure", "Create topics and consumers at the server", topics, consumers, all)
+	parent := group("configure", "Create topics and consumers on the server", topics, consumers, all)
 	parent.Example = "  postoffice configure all --settings settings.json"
 	return parent
 }
@@ -127,16 +127,16 @@ func (a *app) configure(ctx context.Context, client *core.Client, address string
 	}
 	switch all := len(report.Topics) + len(report.Consumers); {
 	case all == 0:
-		a.say("postoffice: nothing to do: the settings name no topics and consumers (--topic, --consumer, POSTOFFICE_TOPICS, POSTOFFICE_CONSUMERS, or TOPICS and CONSUMERS in the settings file)")
+		a.say("postoffice: nothing to do: the settings have no topics and no consumers (--topic, --consumer, POSTOFFICE_TOPICS, POSTOFFICE_CONSUMERS, or TOPICS and CONSUMERS in the settings file)")
 	case failed != nil:
 		return a.configureError(ctx, report, failed, address)
 	case exists > 0:
-		a.say("postoffice: %d of %d existed already; the server has updated nothing about them", exists, all)
+		a.say("postoffice: %d of %d existed already; the server has not changed them", exists, all)
 	}
 	return err
 }
 
-// configureError makes the error of a setup of which something failed.
+// configureError returns the error of a setup that failed in part or completely.
 func (a *app) configureError(ctx context.Context, report core.SetupReport, failed error, address string) error {
 	known := exit.Diagnose(report.Failed()[0].Err, address)
 	code, hint := exit.CodeOf(ctx, known), hintOf(known)

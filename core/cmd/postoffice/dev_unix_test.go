@@ -36,6 +36,6 @@ func TestDev(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { require.NoError(t, listener.Close()) }()
-	run(t, "dev", "--addr", listener.Addr().String()).is(exit.Failed).says("--addr 127.0.0.1:0 takes a free port")
+	run(t, "dev", "--addr", listener.Addr().String()).is(exit.Failed).says("--addr 127.0.0.1:0 uses a free port")
 	run(t, "dev", "--addr", "127.0.0.1:0", "--allow-host", "a.test", "--allow-host", "http://b.test").is(exit.Usage).says("http://b.test")
 }

@@ -14,13 +14,13 @@ import (
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
 )
 
-// healthEvery is how often health --wait asks.
+// healthEvery is the interval of health --wait.
 const healthEvery = 500 * time.Millisecond
 
 // healthResult is the JSON of health.
 type healthResult struct {
-	// Status is "ok", "unhealthy" when the server says that it is not well,
-	// "failing" when its answer is another, and "unreachable" without one.
+	// Status is "ok"; "unhealthy" if the server reports a problem; "failing" for any
+	// other answer; "unreachable" without an answer.
 	Status string `json:"status"`
 	// URL is the server's address, without credentials.
 	URL string `json:"url"`
@@ -34,10 +34,10 @@ func (a *app) healthCommand() *cobra.Command {
 	var wait time.Duration
 	command := &cobra.Command{
 		Use:   "health",
-		Short: "Ask the server how it is",
-		Long: `Asks the server how it is. The server does not look at its own database to
-answer. Exits with 0 if it is well, with 1 if it says that it is not, and with
-4 if it does not answer, or fails.
+		Short: "Check the health of the server",
+		Long: `Asks the server for its health. The server does not check its database for the
+answer. Exits with 0 if the server is healthy, with 1 if it reports a problem,
+and with 4 if it does not answer or fails.
 
 JSON: {"status": "ok"|"unhealthy"|"failing"|"unreachable", "url",
 "milliseconds", "error"}`,
@@ -59,11 +59,11 @@ JSON: {"status": "ok"|"unhealthy"|"failing"|"unreachable", "url",
 		},
 	}
 	flags.AddServer(command.Flags())
-	command.Flags().DurationVar(&wait, "wait", 0, "how long to keep asking until the server is well")
+	command.Flags().DurationVar(&wait, "wait", 0, "how long to wait until the server is healthy")
 	return command
 }
 
-// health asks until the server is well, or there is no time left.
+// health asks until the server is healthy or the time is over.
 func (a *app) health(ctx context.Context, client *core.Client, address string, wait time.Duration) error {
 	end := time.Now().Add(wait)
 	for {
@@ -111,8 +111,8 @@ func healthStatus(err error) string {
 	}
 }
 
-// stop ends a client of a command, which has nothing left to do.
+// stop stops the client of a command, which has no work left.
 func stop(client *core.Client) {
-	// Its error would tell of messages in memory, and there are none.
+	// Its error would be about messages in memory, and there are none.
 	_ = client.Stop(context.Background())
 }

@@ -21,7 +21,7 @@ func TestHealth(t *testing.T) {
 	assert.Contains(t, run(t, "health", "--url", address).is(exit.OK).stdout, "ok "+server.URL())
 
 	server.SetUnwell(true)
-	run(t, "health", "--json", "--url", address).is(exit.Failed).says("unhealthy", "server's own log").decode(&got)
+	run(t, "health", "--json", "--url", address).is(exit.Failed).says("unhealthy", "check the log of the server").decode(&got)
 	assert.Equal(t, "unhealthy", got.Status)
 	server.Resume()
 
@@ -35,7 +35,7 @@ func TestHealth(t *testing.T) {
 	run(t, "health", "--url", address).is(exit.Failed).says("302", "is this the address of a Postoffice server?")
 
 	server.FailNext(1, 401)
-	run(t, "health", "--url", address).is(exit.Failed).says("401", "wants credentials")
+	run(t, "health", "--url", address).is(exit.Failed).says("401", "requires credentials")
 
 	server.Hang()
 	run(t, "health", "--json", "--url", address, "--timeout", "50ms").is(exit.Unreachable).says("--timeout").decode(&got)

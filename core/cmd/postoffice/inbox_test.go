@@ -41,12 +41,12 @@ func TestInbox(t *testing.T) {
 		of("deliver").is(exit.Usage)
 	}
 	run(t, "inbox", "retry", "--all", "--inbox", path).is(exit.OK).says("handled when the app starts again")
-	run(t, "inbox", "list").is(exit.Usage).says("there is no inbox: --inbox (or POSTOFFICE_INBOX) names")
+	run(t, "inbox", "list").is(exit.Usage).says("there is no inbox: set --inbox (or POSTOFFICE_INBOX) to")
 	run(t, "inbox", "list", "--inbox", filepath.Join(t.TempDir(), "the outbox.db")).is(exit.Failed).says("no file")
 	help := run(t, "inbox", "retry", "--help").is(exit.OK).stdout + run(t, "inbox", "--help").is(exit.OK).stdout +
 		run(t, "inbox", "discard", "--help").is(exit.OK).stdout + run(t, "inbox", "list", "--help").is(exit.OK).stdout
 	assert.NotContains(t, help, "outbox ")
 	assert.NotContains(t, help, "outbox.")
 	assert.Contains(t, help, "postoffice_inbox")
-	assert.Contains(t, run(t, "outbox", "retry", "--help").is(exit.OK).stdout, "deliver\" does")
+	assert.Contains(t, run(t, "outbox", "retry", "--help").is(exit.OK).stdout, "\"outbox deliver\"")
 }

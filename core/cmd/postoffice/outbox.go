@@ -14,16 +14,16 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Variables that name an outbox or an inbox where no flag does.
+// Environment variables that name an outbox or an inbox by default.
 const (
 	outboxVariable = "POSTOFFICE_OUTBOX"
 	inboxVariable  = "POSTOFFICE_INBOX"
 )
 
-// outboxTimeout is how long one call of an outbox may take.
+// outboxTimeout bounds one call of an outbox.
 const outboxTimeout = 30 * time.Second
 
-// outboxFlags say which outbox or inbox.
+// outboxFlags select an outbox or inbox.
 type outboxFlags struct {
 	of          box
 	name, table string
@@ -44,11 +44,11 @@ func (f *outboxFlags) path() string {
 
 func (f *outboxFlags) given() bool { return f.path() != "" }
 
-// open opens the outbox. With create a file that is missing is created.
+// open opens the outbox. If create is set, a missing file is created.
 func (f *outboxFlags) open(ctx context.Context, a *app, create bool) (*connect.Outbox, error) {
 	name := f.path()
 	if name == "" {
-		return nil, exit.Usagef("there is no outbox: --outbox (or %s) names an SQLite file, or a database such as postgres://HOST/DATABASE", outboxVariable)
+		return nil, exit.Usagef("there is no outbox: set --outbox (or %s) to an SQLite file or a database such as postgres://HOST/DATABASE", outboxVariable)
 	}
 	a.secrets.AddURL(name)
 	ctx, cancel := context.WithTimeout(ctx, outboxTimeout)
@@ -56,24 +56,24 @@ func (f *outboxFlags) open(ctx context.Context, a *app, create bool) (*connect.O
 	return connect.OpenOutbox(ctx, name, connect.OutboxOptions{Table: f.table, DefaultTable: f.of.table, Create: create})
 }
 
-const outboxHelp = `Looks after an outbox: the messages that an app has accepted and that are not
-delivered yet. Pending ones are delivered when they are due; dead ones were
-refused by the server for good, and are kept until a person retries or discards
+const outboxHelp = `Manages an outbox: the messages that an app has accepted and that are not
+delivered yet. Pending messages are delivered when they are due; dead messages
+were refused by the server permanently, and are kept until you retry or discard
 them.
 
 ` + boxHelp
 
-// boxHelp says how to name an outbox.
-const boxHelp = `--outbox names the outbox. The path of an SQLite file is that of an embedded
-outbox (core/outbox/sqlite), which one process uses at a time: while an app
-runs with it, these commands exit with 5. It may also be an app's database
-with an outbox table (core/outbox/sqlstore); such a table is found under its
-default name, or under that of --table. postgres://USER:PASSWORD@HOST/DATABASE
-and mysql://USER:PASSWORD@HOST/DATABASE name tables in a database server.
-Databases may be in use.`
+// boxHelp explains --outbox.
+const boxHelp = `--outbox is the path of an SQLite file or the URL of a database. An embedded
+outbox (core/outbox/sqlite) is a file that one process uses at a time: while an
+app uses it, these commands exit with 5. The SQLite file may also be an app's
+database with an outbox table (core/outbox/sqlstore). The table has its default
+name or that of --table. postgres://USER:PASSWORD@HOST/DATABASE and
+mysql://USER:PASSWORD@HOST/DATABASE are tables in a database server. Databases
+may be in use.`
 
 func (a *app) outboxCommand() *cobra.Command {
-	parent := group("outbox", "Look after the messages that wait in an outbox", append(a.boxCommands(outboxBox), a.outboxDeliverCommand())...)
+	parent := group("outbox", "Manage the messages that wait in an outbox", append(a.boxCommands(outboxBox), a.outboxDeliverCommand())...)
 	parent.Long = outboxHelp
 	parent.Example = `  postoffice outbox count --outbox outbox.db
   POSTOFFICE_OUTBOX=postgres://app:secret@db/shop postoffice outbox list --state dead`
@@ -87,16 +87,16 @@ func (a *app) boxCommands(b box) []*cobra.Command {
 	}
 }
 
-const inboxHelp = `Looks after an inbox: the messages that an app has acknowledged and stored, and
-that are not handled yet (core/delivery). Pending ones are handled when they are
-due; dead ones failed as often as the app tries, or were discarded by it, and are
-kept until a person retries or discards them. Their topic is the name of the app's
-handler, which is the topic unless the app says otherwise.
+const inboxHelp = `Manages an inbox: the messages that an app has acknowledged and stored, and
+that are not handled yet (core/delivery). Pending messages are handled when they
+are due; dead messages have failed the maximum number of times or were discarded
+by the app, and are kept until you retry or discard them. Their topic is the name
+of the app's handler, which defaults to the topic.
 
 ` + boxHelp
 
 func (a *app) inboxCommand() *cobra.Command {
-	parent := group("inbox", "Look after the messages that wait in an inbox", a.boxCommands(inboxBox)...)
+	parent := group("inbox", "Manage the messages that wait in an inbox", a.boxCommands(inboxBox)...)
 	parent.Long = inboxHelp
 	parent.Example = `  postoffice outbox count --outbox outbox.db
   POSTOFFICE_OUTBOX=postgres://app:secret@db/shop postoffice outbox list --state dead`
@@ -104,7 +104,7 @@ func (a *app) inboxCommand() *cobra.Command {
 	return parent
 }
 
-// outboxRun makes the function of a command that works on an open outbox.
+// outboxRun returns the function of a command that works on an open outbox.
 func (a *app) outboxRun(flags *outboxFlags, run func(ctx context.Context, store *connect.Outbox, arguments []string) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, arguments []string) error {
 		store, err := flags.open(command.Context(), a, false)
@@ -119,7 +119,7 @@ func (a *app) outboxRun(flags *outboxFlags, run func(ctx context.Context, store 
 	}
 }
 
-// call runs one call of an outbox within its time.
+// call makes one call of an outbox with a timeout.
 func call[T any](ctx context.Context, run func(context.Context) (T, error)) (T, error) {
 	limited, cancel := context.WithTimeout(ctx, outboxTimeout)
 	defer cancel()
@@ -130,23 +130,23 @@ func call[T any](ctx context.Context, run func(context.Context) (T, error)) (T, 
 	return result, exit.New(exit.Failed, "", err)
 }
 
-// addRequired adds the flags of a command of the group.
+// addRequired adds the flags to a command of the group.
 func (f *outboxFlags) addRequired(flags *pflag.FlagSet) {
 	f.add(flags, "SQLite file or `database` URL of the outbox (or POSTOFFICE_OUTBOX)")
 }
 
-// selectionFlags say which messages.
+// selectionFlags select messages.
 type selectionFlags struct{ topic, state string }
 
 func (f *selectionFlags) add(command *cobra.Command) {
 	command.Flags().StringVar(&f.topic, "topic", "", "only messages of a `topic`")
 	command.Flags().StringVar(&f.state, "state", "", "only messages in this `state`: pending or dead")
-	// It fails only for flags that do not exist.
+	// This fails only for unknown flags.
 	_ = command.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(
 		[]string{outbox.Pending.String(), outbox.Dead.String()}, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// stateOf returns the state that was asked for; nil for all.
+// stateOf returns the state of --state; nil for all.
 func (f *selectionFlags) stateOf() (*outbox.State, error) {
 	for _, state := range []outbox.State{outbox.Pending, outbox.Dead} {
 		if f.state == state.String() {

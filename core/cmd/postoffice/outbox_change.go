@@ -12,7 +12,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// changeFlags say which messages to retry or discard.
+// changeFlags select the messages to retry or discard.
 type changeFlags struct {
 	selectionFlags
 	all bool
@@ -23,7 +23,7 @@ func (f *changeFlags) add(command *cobra.Command) {
 	command.Flags().BoolVar(&f.all, "all", false, "all messages, or all of --state")
 }
 
-// selection makes the selection of ids and flags.
+// selection returns the selection by ids and flags.
 func (f *changeFlags) selection(ids []string) (outbox.Selection, error) {
 	state, err := f.stateOf()
 	if err != nil {
@@ -32,17 +32,17 @@ func (f *changeFlags) selection(ids []string) (outbox.Selection, error) {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	switch {
 	case f.all && (f.topic != "" || len(ids) > 0):
-		return outbox.Selection{}, exit.Usagef("--all stands alone, or with --state: leave out the ids and --topic, or --all")
+		return outbox.Selection{}, exit.Usagef("--all cannot be combined with ids or --topic")
 	case f.topic != "" && len(ids) > 0:
-		return outbox.Selection{}, exit.Usagef("there are ids and --topic: give one of them")
+		return outbox.Selection{}, exit.Usagef("ids and --topic cannot be combined")
 	case !f.all && f.topic == "" && len(ids) == 0:
-		return outbox.Selection{}, exit.Usagef("which messages? Give ids, --topic or --all, perhaps with --state dead")
+		return outbox.Selection{}, exit.Usagef("no messages selected: give ids, --topic or --all, and optionally --state")
 	}
 	return outbox.Selection{IDs: ids, Topic: f.topic, All: f.all, State: state}, nil
 }
 
-// describe says which messages are selected. The number is that of them, or
-// below zero if it is not known.
+// describe returns a description of the selected messages. n is their number;
+// negative if it is unknown.
 func describe(selection outbox.Selection, n int) string {
 	what := "messages"
 	if n == 1 {
@@ -67,8 +67,8 @@ func describe(selection outbox.Selection, n int) string {
 	}
 }
 
-// change runs a call that changes the selected messages and writes how many
-// there were, under a name in JSON.
+// change changes the selected messages and writes how many it changed, under a name
+// in JSON.
 func (a *app) change(ctx context.Context, selection outbox.Selection, name string, run func(context.Context, outbox.Selection) (int, error)) (int, error) {
 	n, err := call(ctx, func(ctx context.Context) (int, error) { return run(ctx, selection) })
 	if err != nil {

@@ -27,11 +27,11 @@ func (a *app) outboxCountCommand(b box) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "count",
 		Short: "Count the messages",
-		Long: `Counts the messages that wait and those that are dead.
+		Long: `Counts the messages that wait and the dead ones.
 
-JSON: {"pending", "dead", "held", "bytes", "oldest"}. Held ones are among the
-pending, and are being delivered now. oldest is when the oldest pending message
-was stored, if there is one.`,
+JSON: {"pending", "dead", "held", "bytes", "oldest"}. held is the part of pending
+that is being delivered now. oldest is when the oldest pending message was
+stored, if there is one.`,
 		Example: "  postoffice outbox count --outbox outbox.db --json",
 		Args:    cobra.NoArgs,
 		RunE: a.outboxRun(&flags, func(ctx context.Context, store *connect.Outbox, _ []string) error {

@@ -17,11 +17,12 @@ import (
 )
 
 const (
-	// deliverFor is how long outbox deliver works by default.
+	// deliverFor is the default of --for.
 	deliverFor = time.Minute
-	// deliverLook is how often it looks whether messages are left, and
-	// deliverStop how long it waits for requests under way at its end.
-	deliverLook = 100 * time.Millisecond
+	// deliverPoll is the interval at which outbox deliver checks whether messages
+	// are left, and deliverStop the time that it waits for requests in progress at
+	// its end.
+	deliverPoll = 100 * time.Millisecond
 	deliverStop = 10 * time.Second
 )
 
@@ -41,17 +42,17 @@ func (a *app) outboxDeliverCommand() *cobra.Command {
 	var within time.Duration
 	command := &cobra.Command{
 		Use:   "deliver",
-		Short: "Deliver what waits in an outbox that no app uses",
-		Long: `Delivers what waits in the outbox, as the app that uses it does while it runs:
-what publish --outbox has stored, or an app that does not run any more. It ends
-when no pending message is left, or after the time of --for; exits with 3 if
-messages are left, also dead ones, and with 4 if none was delivered.
+		Short: "Deliver the messages of an outbox without its app",
+		Long: `Delivers the messages in the outbox, as a running app does: messages that publish
+--outbox has stored, or that are left by an app that no longer runs. It ends
+when no pending message is left, or after the time of --for. Exits with 3 if
+messages are left, including dead ones, and with 4 if none was delivered.
 
-The messages of an embedded outbox are tried at once. Those in a database,
+The messages of an embedded outbox are tried at once. Messages in a database,
 which other processes may share, are tried when they are due.
 
 JSON: {"delivered", "pending", "dead", "interrupted", "error"}: pending and dead
-ones are left.`,
+messages are left.`,
 		Example: "  postoffice outbox deliver --outbox outbox.db --url http://localhost:4000",
 		Args:    cobra.NoArgs,
 	}
@@ -62,7 +63,7 @@ ones are left.`,
 		}
 		config.Logger = a.logger()
 		config.Outbox = store
-		config.Topics, config.Consumers = nil, nil // they have no part in this
+		config.Topics, config.Consumers = nil, nil // not needed to deliver
 		return a.deliver(ctx, store, config, within)
 	})
 	flags.addRequired(command.Flags())
@@ -97,7 +98,7 @@ func (a *app) deliver(ctx context.Context, store *connect.Outbox, config core.Co
 	defer cancel()
 	failed = errors.Join(failed, client.Stop(stopping))
 	if failed == nil {
-		// Requests under way have ended meanwhile.
+		// Requests in progress have ended now.
 		stats, failed = store.Stats(stopping)
 	}
 	if failed == nil && stats.Pending > 0 && last.Load() != nil {
@@ -119,11 +120,11 @@ func (a *app) deliver(ctx context.Context, store *connect.Outbox, config core.Co
 	return err
 }
 
-// untilDelivered waits until no message is pending, the time is up, or the
-// context ends. It returns what is left.
+// untilDelivered waits until no message is pending, the time is over, or the context
+// ends. It returns the counts of messages that are left.
 func untilDelivered(ctx context.Context, store outbox.Store, within time.Duration) (outbox.Stats, error) {
 	end := time.After(within)
-	ticker := time.NewTicker(deliverLook)
+	ticker := time.NewTicker(deliverPoll)
 	defer ticker.Stop()
 	for {
 		stats, err := call(ctx, store.Stats)
@@ -143,7 +144,7 @@ func untilDelivered(ctx context.Context, store outbox.Store, within time.Duratio
 	}
 }
 
-// verdict makes the error, and with it the exit code.
+// verdict returns the error, with its exit code.
 func (r *deliverResult) verdict(ctx context.Context, failed error, address string) error {
 	left := fmt.Errorf("%d pending and %d dead messages are left in the outbox", r.Pending, r.Dead)
 	switch {

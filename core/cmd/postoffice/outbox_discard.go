@@ -24,9 +24,9 @@ func (a *app) outboxDiscardCommand(b box) *cobra.Command {
 		Use:   "discard {ID... | --topic TOPIC | --all}",
 		Short: "Delete messages without delivering them",
 		Long: `Deletes messages without delivering them: they are lost. On a terminal it asks
-first; elsewhere it needs --yes.
+for confirmation; otherwise it needs --yes.
 
-JSON: {"discarded"}: how many there were.`,
+JSON: {"discarded"}: the number of deleted messages.`,
 		Example: `  postoffice outbox discard --topic tests --state dead --outbox outbox.db
   postoffice outbox discard --all --yes --outbox outbox.db`,
 		RunE: func(command *cobra.Command, arguments []string) error {
@@ -36,7 +36,7 @@ JSON: {"discarded"}: how many there were.`,
 			}
 			asks := isTerminal(a.stdin) && isTerminal(a.stderr)
 			if !yes && !asks {
-				return exit.Usagef("discarding loses messages for good: without a terminal to ask at, it needs --yes")
+				return exit.Usagef("discarded messages are lost: without a terminal for confirmation, --yes is required")
 			}
 			return a.outboxRun(&flags, func(ctx context.Context, store *connect.Outbox, _ []string) error {
 				discard := store.Discard
@@ -46,7 +46,7 @@ JSON: {"discarded"}: how many there were.`,
 					case err != nil:
 						return err
 					case n == 0:
-						// What comes meanwhile was not asked about.
+						// The question was not about messages that arrive now.
 						discard = func(context.Context, outbox.Selection) (int, error) { return 0, nil }
 					default:
 						if err := a.confirm(ctx, b, describe(selection, n)); err != nil {
@@ -61,16 +61,15 @@ JSON: {"discarded"}: how many there were.`,
 	}
 	flags.addRequired(command.Flags())
 	change.add(command)
-	command.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	command.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask for confirmation")
 	return command
 }
 
-// countTimeout is how long a person waits to be told how many messages there
-// are, before being asked without the number.
+// countTimeout bounds the count of messages before the question. After that the
+// question does not contain the number.
 const countTimeout = 5 * time.Second
 
-// howMany counts the selected messages; the number is below zero if that takes
-// too long.
+// howMany counts the selected messages; negative if that takes too long.
 func howMany(ctx context.Context, store outbox.Store, selection outbox.Selection) (int, error) {
 	limited, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
@@ -87,12 +86,12 @@ func howMany(ctx context.Context, store outbox.Store, selection outbox.Selection
 	}
 }
 
-// confirm asks whether to discard what the text says. Anything but yes is no.
+// confirm asks whether to discard the messages. Any answer but yes means no.
 func (a *app) confirm(ctx context.Context, b box, what string) error {
 	_, _ = fmt.Fprintf(a.stderr, "Discard %s without %s? [y/N] ", what, b.words.Replace("delivering"))
 	answers := make(chan string, 1)
 	go func() {
-		// No answer, and what cannot be read, is no.
+		// No answer and unreadable input mean no.
 		line, _ := bufio.NewReader(io.LimitReader(a.stdin, 1024)).ReadString('\n')
 		answers <- strings.ToLower(strings.TrimSpace(line))
 	}()

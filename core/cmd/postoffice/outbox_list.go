@@ -14,8 +14,8 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// flushEvery is the number of messages after which a list is flushed, so that one
-// whose reader has gone ends.
+// flushEvery is the number of messages after which a list is flushed, so that a list
+// whose reader is gone ends.
 const flushEvery = 500
 
 // recordResult is the JSON of a message.
@@ -49,12 +49,12 @@ func (a *app) outboxListCommand(b box) *cobra.Command {
 	var after string
 	command := &cobra.Command{
 		Use:   "list",
-		Short: "List the messages, the oldest first",
-		Long: `Lists the messages, the oldest first, without payloads and attributes.
+		Short: "List messages, oldest first",
+		Long: `Lists messages, oldest first, without payloads and attributes.
 
 JSON Lines: {"id", "topic", "state", "attempts", "created_at", "due_at",
-"deliver_at", "last_error", "bytes"}, one for each message. due_at is when it
-is tried next, deliver_at when consumers are to get it, if it has such a time.`,
+"deliver_at", "last_error", "bytes"}, one for each message. due_at is the time of
+the next attempt, deliver_at the earliest time for consumers, if set.`,
 		Example: `  postoffice outbox list --outbox outbox.db --state dead
   postoffice outbox list --outbox outbox.db --json | jq -r 'select(.attempts > 9) | .id'`,
 		Args: cobra.NoArgs,
@@ -71,8 +71,8 @@ is tried next, deliver_at when consumers are to get it, if it has such a time.`,
 	}
 	flags.addRequired(command.Flags())
 	selection.add(command)
-	command.Flags().IntVar(&limit, "limit", 0, "the most messages to list (default all)")
-	command.Flags().StringVar(&after, "after", "", "go on after the message with this `id`")
+	command.Flags().IntVar(&limit, "limit", 0, "maximum number of messages to list (default all)")
+	command.Flags().StringVar(&after, "after", "", "list the messages after this `id`")
 	return command
 }
 

@@ -13,16 +13,16 @@ func (a *app) outboxRetryCommand(b box) *cobra.Command {
 	var change changeFlags
 	deliverToo, byHand := "", ""
 	if b.name == outboxBox.name {
-		deliverToo, byHand = ` Or "outbox
-deliver" does that.`, `, or by "postoffice outbox deliver"`
+		deliverToo, byHand = `
+Or use "outbox deliver".`, `, or by "postoffice outbox deliver"`
 	}
 	command := &cobra.Command{
 		Use:   "retry {ID... | --topic TOPIC | --all}",
-		Short: "Have messages delivered again, now, also dead ones",
-		Long: `Makes messages pending and due now, also dead ones. They are delivered by the app
-that uses the outbox: a running one soon, another when it starts.` + deliverToo + `
+		Short: "Make messages pending and due now, including dead ones",
+		Long: `Makes messages pending and due now, including dead ones. They are delivered by
+the app that uses the outbox: soon if it is running, otherwise when it starts.` + deliverToo + `
 
-JSON: {"retried"}: how many there were.`,
+JSON: {"retried"}: the number of changed messages.`,
 		Example: `  postoffice outbox retry --all --state dead --outbox outbox.db
   postoffice outbox retry 0197f0f2-6f4e-7c3b-9d57-0d1c5f7a2b11 --outbox outbox.db`,
 		RunE: func(command *cobra.Command, arguments []string) error {

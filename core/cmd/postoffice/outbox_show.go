@@ -18,11 +18,11 @@ func (a *app) outboxShowCommand(b box) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show a message with its payload",
-		Long: `Shows one message, with its attributes and its payload, which may be private.
-Metadata in the payload, its key "_postoffice", is shown apart from it.
+		Long: `Shows one message with its attributes and its payload, which may be private.
+Metadata in the payload, under its key "_postoffice", is shown separately.
 
-JSON: that of list, and "attributes", "payload" without its metadata, and
-"metadata" if it has any.`,
+JSON: the fields of list, and "attributes", "payload" without its metadata, and
+"metadata" if there is any.`,
 		Example: "  postoffice outbox show 0197f0f2-6f4e-7c3b-9d57-0d1c5f7a2b11 --outbox outbox.db",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.outboxRun(&flags, func(ctx context.Context, store *connect.Outbox, arguments []string) error {

@@ -11,14 +11,14 @@ import (
 	"unicode"
 )
 
-// outputError says that stdout takes no more.
+// outputError means that stdout cannot be written.
 type outputError struct{ err error }
 
 func (e *outputError) Error() string { return "the result cannot be written: " + e.err.Error() }
 func (e *outputError) Unwrap() error { return e.err }
 
-// output writes results to stdout: JSON, one document a line, or text. It is
-// to be flushed at the end.
+// output writes results to stdout: JSON, one document a line, or text. The caller
+// must flush it.
 type output struct {
 	buffer *bufio.Writer
 	json   *json.Encoder
@@ -32,7 +32,7 @@ func (a *app) output() *output {
 	return &output{buffer: buffer, json: encoder, asJSON: a.asJSON}
 }
 
-// write writes a value, as JSON or as the text that the function makes.
+// write writes a value, as JSON or as the text that the function writes.
 func (o *output) write(value any, text func(w io.Writer)) error {
 	if o.asJSON {
 		if err := o.json.Encode(value); err != nil {
@@ -40,7 +40,7 @@ func (o *output) write(value any, text func(w io.Writer)) error {
 		}
 		return nil
 	}
-	text(o.buffer) // an error comes up again in flush
+	text(o.buffer) // flush returns the error
 	return nil
 }
 
@@ -51,7 +51,7 @@ func (o *output) flush() error {
 	return nil
 }
 
-// result writes a command's only result.
+// result writes the only result of a command.
 func (a *app) result(value any, text func(w io.Writer)) error {
 	o := a.output()
 	if err := o.write(value, text); err != nil {
@@ -60,7 +60,7 @@ func (a *app) result(value any, text func(w io.Writer)) error {
 	return o.flush()
 }
 
-// shown is a text that came from elsewhere, fit for a terminal and one line.
+// shown converts foreign text for one line on a terminal.
 func shown(text string) string {
 	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return strconv.Quote(text)
@@ -68,7 +68,7 @@ func shown(text string) string {
 	return text
 }
 
-// timeText is a time as text: RFC 3339 in UTC, to the second, "-" for none.
+// timeText formats a time: RFC 3339 in UTC, to the second; "-" for none.
 func timeText(t time.Time) string {
 	if t.IsZero() {
 		return "-"
@@ -76,7 +76,7 @@ func timeText(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// timeJSON is a time for JSON: in UTC, to the microsecond; nil for none.
+// timeJSON returns a time for JSON: in UTC, to the microsecond; nil for none.
 func timeJSON(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -85,7 +85,7 @@ func timeJSON(t time.Time) *time.Time {
 	return &t
 }
 
-// plural is a number of things.
+// plural formats a number of things.
 func plural(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing

@@ -16,30 +16,31 @@ import (
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
 )
 
-const publishHelp = `Publishes messages to a topic: the one of the argument PAYLOAD, or one for
-each line of --file or of stdin (JSON Lines). A message is a JSON object, and
-travels byte for byte as it is, without the white space between its values.
+const publishHelp = `Publishes messages to a topic: the argument PAYLOAD, or one message for each
+line of --file or of stdin (JSON Lines). A message is a JSON object. It is sent
+byte for byte, without the white space between its values.
 
-Lines are read as they come, and travel up to 500 a request; a line waits for
-others for 200 ms at most. Blank lines count for nothing. At the first line
-that is no message, or is not accepted, it ends, and tells how many were
-accepted and with which line to go on; --skip-invalid goes on after lines that
-are no messages, or that the server refuses while it takes others, and exits
-with 3. Ctrl-C ends it after the request under way, whose messages count; a
-second Ctrl-C ends it at once.
+Lines are read as they arrive and sent in requests of up to 500; a line waits at
+most 200 ms for others. Blank lines are ignored. At the first line that is not a
+message or is not accepted, the command ends, and reports how many messages were
+accepted and at which line to continue. --skip-invalid continues after lines
+that are not messages, or that the server refuses while it accepts others, and
+exits with 3. Ctrl-C ends the command after the request in progress, whose
+messages count; a second Ctrl-C ends it at once.
 
-With --outbox, what the server does not take is stored there, and counts as
-accepted. An app that uses the outbox delivers it, or "outbox deliver" does.
+With --outbox, messages that the server does not accept are stored there and
+count as accepted. An app that uses the outbox delivers them, or use
+"outbox deliver".
 
 JSON: {"topic", "accepted", "delivered", "stored", "dead", "without_consumer",
 "invalid", "not_accepted", "not_accepted_lines", "stored_ids", "problems",
-"next_line", "interrupted", "error"}. All but "topic" count messages or lines
-up to "not_accepted". accepted = delivered + stored + dead; dead ones were
-refused for good, and are kept in the outbox. The server has thrown away those
-without_consumer. not_accepted_lines has ranges such as "7" and "9-20",
-problems has {"line", "error"} of lines that are no messages, stored_ids the
-ids in the outbox, each at most 100. next_line is the first line that was not
-tried, if the input was not read to its end.`
+"next_line", "interrupted", "error"}. The fields from "accepted" to
+"not_accepted" count messages or lines. accepted = delivered + stored + dead;
+dead messages were refused permanently and are kept in the outbox. The server
+has thrown away those without_consumer. not_accepted_lines has ranges such as
+"7" and "9-20", problems has {"line", "error"} of lines that are not messages,
+stored_ids the ids in the outbox, each list at most 100. next_line is the first
+line that was not tried, if the input was not read to its end.`
 
 // publishFlags are the flags of publish.
 type publishFlags struct {
@@ -79,14 +80,14 @@ func (a *app) publishCommand() *cobra.Command {
 	flags.settings.AddServer(set)
 	flags.settings.AddBulk(set)
 	flags.outbox.of = outboxBox
-	flags.outbox.add(set, "where to store what the server does not take: an SQLite file, created if it is missing, or a `database` URL (or POSTOFFICE_OUTBOX)")
-	set.StringVarP(&flags.file, "file", "f", "", "read messages from a `file`, one a line; - is stdin")
-	set.BoolVar(&flags.single, "single", false, "take the whole input for one message, which may span lines")
-	set.BoolVar(&flags.skip, "skip-invalid", false, "go on after lines that are no messages")
+	flags.outbox.add(set, "where to store messages that the server does not accept: an SQLite file, created if it is missing, or a `database` URL (or POSTOFFICE_OUTBOX)")
+	set.StringVarP(&flags.file, "file", "f", "", "read messages from a `file`, one per line; - is stdin")
+	set.BoolVar(&flags.single, "single", false, "treat the whole input as one message, which may span lines")
+	set.BoolVar(&flags.skip, "skip-invalid", false, "continue after lines that are not messages")
 	set.BoolVar(&flags.noProgress, "no-progress", false, "show no progress bar on a terminal")
 	set.StringArrayVarP(&flags.attributes, "attribute", "a", nil, "attribute of every message, as `NAME=VALUE`; may be repeated")
-	set.DurationVar(&flags.in, "in", 0, "have the server deliver after this time, such as 30m; each message costs a request then")
-	set.StringVar(&flags.at, "at", "", "have the server deliver at a `time`, such as 2030-01-31T09:00:00+01:00 (RFC 3339)")
+	set.DurationVar(&flags.in, "in", 0, "deliver after this time, such as 30m; each message then needs its own request")
+	set.StringVar(&flags.at, "at", "", "deliver at a `time`, such as 2030-01-31T09:00:00+01:00 (RFC 3339)")
 	command.MarkFlagsMutuallyExclusive("in", "at")
 	return command
 }
@@ -107,20 +108,20 @@ func (a *app) publish(command *cobra.Command, flags *publishFlags, arguments []s
 		return err
 	}
 	if strings.HasPrefix(strings.TrimSpace(arguments[0]), "{") {
-		return exit.Usagef("the TOPIC is a JSON object: TOPIC comes before PAYLOAD")
+		return exit.Usagef("TOPIC is a JSON object: TOPIC comes before PAYLOAD")
 	}
 	if len(arguments) == 2 && command.Flags().Changed("file") {
-		return exit.Usagef("there are a PAYLOAD and a --file: give one of them")
+		return exit.Usagef("PAYLOAD and --file cannot be combined")
 	}
 	config, err := flags.settings.Load(command.Flags(), &a.secrets)
 	if err != nil {
 		return err
 	}
 	config.Logger = a.logger()
-	config.Consumers = nil // they have no part in this
+	config.Consumers = nil // not needed to publish
 	tally := &tally{}
 	config.Observer = tally.observer()
-	// The settings are checked before an outbox is opened, or created.
+	// Check the settings before an outbox is opened or created.
 	if _, err := connect.NewClient(config); err != nil {
 		return err
 	}
@@ -148,15 +149,15 @@ func (a *app) publish(command *cobra.Command, flags *publishFlags, arguments []s
 	if err != nil {
 		return err
 	}
-	defer func() { _ = input.Close() }() // it was only read
+	defer func() { _ = input.Close() }() // only read
 	if flags.single {
 		return p.single(ctx, input, name)
 	}
 	return p.lines(ctx, input, name)
 }
 
-// options turns flags into options of a publish. A time that is counted from
-// now is the same for all messages.
+// options converts flags to options of a publish. A relative time is converted once,
+// so that it is the same for all messages.
 func (f *publishFlags) options(now time.Time) ([]core.PublishOption, error) {
 	var options []core.PublishOption
 	for i, text := range f.attributes {
@@ -181,8 +182,7 @@ func (f *publishFlags) options(now time.Time) ([]core.PublishOption, error) {
 	return options, nil
 }
 
-// input opens the file to read, which is stdin without a name, and says how
-// to call it.
+// input opens the input, a file or stdin, and returns its name for messages.
 func (a *app) input(path string) (*os.File, string, error) {
 	if path == "" || path == "-" {
 		return a.stdin, "stdin", nil
@@ -198,14 +198,14 @@ func (a *app) input(path string) (*os.File, string, error) {
 }
 
 // readAll reads an input that is one message.
-func readAll(ctx context.Context, input io.Reader, most int64) ([]byte, error) {
+func readAll(ctx context.Context, input io.Reader, limit int64) ([]byte, error) {
 	type result struct {
 		text []byte
 		err  error
 	}
 	done := make(chan result, 1)
 	go func() {
-		text, err := io.ReadAll(io.LimitReader(input, most+1))
+		text, err := io.ReadAll(io.LimitReader(input, limit+1))
 		done <- result{text, err}
 	}()
 	select {

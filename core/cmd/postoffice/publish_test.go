@@ -210,7 +210,7 @@ func TestPublishDead(t *testing.T) {
 	path := t.TempDir() + "/outbox.db"
 	var got publishResult
 	runWith(t, numbered(3), "publish", "orders", "--json", "--url", server.URL(), "--outbox", path).is(exit.Partly).
-		says("refuses 1 message for good", "outbox list --state dead").decode(&got)
+		says("refuses 1 message permanently", "outbox list --state dead").decode(&got)
 	assert.Equal(t, 3, got.Accepted)
 	assert.Equal(t, 2, got.Delivered)
 	assert.Equal(t, 1, got.Dead)

@@ -16,10 +16,10 @@ import (
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/stream"
 )
 
-// mostShown bounds the lists in a result.
-const mostShown = 100
+// maxShown bounds the lists in a result.
+const maxShown = 100
 
-// publishResult is the JSON of publish, which its help explains.
+// publishResult is the JSON of publish, described in its help.
 type publishResult struct {
 	Topic            string           `json:"topic"`
 	Accepted         int              `json:"accepted"`
@@ -37,13 +37,13 @@ type publishResult struct {
 	Error            string           `json:"error,omitempty"`
 }
 
-// publishFinding is a line that is no message.
+// publishFinding is a line that is not a message.
 type publishFinding struct {
 	Line  int    `json:"line"`
 	Error string `json:"error"`
 }
 
-// tally counts what becomes of messages, as the client tells it.
+// tally counts the outcomes of messages.
 type tally struct{ delivered, stored, dead, withoutConsumer atomic.Int64 }
 
 func (t *tally) observer() core.Observer {
@@ -55,7 +55,7 @@ func (t *tally) observer() core.Observer {
 	}
 }
 
-// publisher is what publishes: a client.
+// publisher publishes: a client.
 type publisher interface {
 	stream.Publisher
 	Publish(ctx context.Context, topic string, payload any, options ...core.PublishOption) (core.Receipt, error)
@@ -74,7 +74,7 @@ type publishing struct {
 	result  publishResult
 }
 
-// single publishes an input as one message.
+// single publishes the input as one message.
 func (p *publishing) single(ctx context.Context, input io.Reader, name string) error {
 	text, err := readAll(ctx, input, stream.MaxLine)
 	switch {
@@ -83,7 +83,7 @@ func (p *publishing) single(ctx context.Context, input io.Reader, name string) e
 	case err != nil:
 		return exit.New(exit.Failed, "", fmt.Errorf("%s cannot be read: %w", name, err))
 	case len(text) > stream.MaxLine:
-		return exit.New(exit.Failed, "without --single each line is a message of its own", fmt.Errorf("%s %w", name, stream.ErrLineTooLong))
+		return exit.New(exit.Failed, "without --single each line is a separate message", fmt.Errorf("%s %w", name, stream.ErrLineTooLong))
 	}
 	return p.one(ctx, name, bytes.TrimPrefix(text, []byte("\ufeff")))
 }
@@ -107,10 +107,10 @@ func (p *publishing) one(ctx context.Context, name string, text []byte) error {
 	return p.finish(ctx, err, nil)
 }
 
-// lines publishes each line of an input.
+// lines publishes each line of the input.
 func (p *publishing) lines(ctx context.Context, input *os.File, name string) error {
 	if input == p.app.stdin && isTerminal(input) {
-		p.app.say("postoffice: type messages, one JSON object a line, and end with Ctrl-D")
+		p.app.say("postoffice: type messages, one JSON object per line, and end with Ctrl-D")
 	}
 	bar := p.bar(input)
 	report := stream.Run(ctx, p.client, input, stream.Options{
@@ -132,23 +132,23 @@ func (p *publishing) lines(ctx context.Context, input *os.File, name string) err
 	return p.finish(ctx, inputError(name, report.Err), &report)
 }
 
-// inputError gives a code and a hint to errors that are the input's, and
-// leaves others as they are.
+// inputError adds a code and a hint to errors of the input, and returns others
+// unchanged.
 func inputError(name string, err error) error {
-	hint := "--skip-invalid goes on after lines that are no messages"
+	hint := "--skip-invalid continues after lines that are not messages"
 	switch {
 	case errors.As(err, new(*stream.ReadError)):
 		hint = ""
 	case !errors.As(err, new(*stream.InvalidLineError)):
 		return err
 	case errors.Is(err, stream.ErrTruncated):
-		hint = "a message over several lines needs --single; " + hint
+		hint = "a message that spans several lines needs --single; " + hint
 	}
 	return exit.New(exit.Failed, hint, fmt.Errorf("%s: %w", name, err))
 }
 
-// bar makes a progress bar, if a person looks at stderr and does not type the
-// messages there.
+// bar returns a progress bar if stderr is a terminal and the messages are not typed
+// there.
 func (p *publishing) bar(input *os.File) *stream.Bar {
 	if p.flags.noProgress || !isTerminal(p.app.stderr) || isTerminal(input) {
 		return nil
@@ -160,9 +160,9 @@ func (p *publishing) bar(input *os.File) *stream.Bar {
 	return stream.NewBar(p.app.stderr, size)
 }
 
-// invalid notes a line that is no message.
+// invalid records a line that is not a message.
 func (p *publishing) invalid(bar *stream.Bar, name string, line int, err error) {
-	if len(p.result.Problems) < mostShown {
+	if len(p.result.Problems) < maxShown {
 		p.result.Problems = append(p.result.Problems, publishFinding{line, err.Error()})
 	}
 	if p.flags.skip {
@@ -172,12 +172,12 @@ func (p *publishing) invalid(bar *stream.Bar, name string, line int, err error) 
 }
 
 func (p *publishing) storedIDs(ids []string) {
-	room := mostShown - len(p.result.StoredIDs)
-	p.result.StoredIDs = append(p.result.StoredIDs, ids[:min(room, len(ids))]...)
+	free := maxShown - len(p.result.StoredIDs)
+	p.result.StoredIDs = append(p.result.StoredIDs, ids[:min(free, len(ids))]...)
 }
 
-// finish writes the result and makes the error, if there is one. The report is
-// that of lines; nil for one message.
+// finish writes the result and returns the error, if any. report is that of lines;
+// nil for one message.
 func (p *publishing) finish(ctx context.Context, failed error, report *stream.Report) error {
 	r := &p.result
 	r.Topic = p.topic
@@ -196,7 +196,7 @@ func (p *publishing) finish(ctx context.Context, failed error, report *stream.Re
 	return written
 }
 
-// text is the result in words.
+// text returns the result as text.
 func (r *publishResult) text() string {
 	text := fmt.Sprintf("%s accepted", plural(r.Accepted, "message"))
 	if r.Stored > 0 || r.Dead > 0 {
@@ -205,11 +205,11 @@ func (r *publishResult) text() string {
 	return text
 }
 
-// remarks tells what a person should know besides the counts.
+// remarks prints what the user should know besides the counts.
 func (p *publishing) remarks(report *stream.Report) {
 	r := &p.result
 	if r.Dead > 0 {
-		p.app.say("postoffice: the server refuses %s for good: kept in the outbox as dead; see: postoffice outbox list --state dead", plural(r.Dead, "message"))
+		p.app.say("postoffice: the server refuses %s permanently: kept in the outbox as dead; see: postoffice outbox list --state dead", plural(r.Dead, "message"))
 	}
 	if r.WithoutConsumer > 0 {
 		p.app.say("postoffice: the topic %q has no consumer: the server has thrown away %s", p.topic, plural(r.WithoutConsumer, "message"))
@@ -224,7 +224,7 @@ func (p *publishing) remarks(report *stream.Report) {
 		p.app.say("postoffice: not accepted: %s %v", lineWord(r.NotAccepted), &report.NotAccepted)
 	}
 	if r.NextLine > 0 {
-		p.app.say("postoffice: not tried: line %d and what follows; to go on there: tail -n +%d", r.NextLine, r.NextLine)
+		p.app.say("postoffice: not tried: line %d and later; to continue there: tail -n +%d", r.NextLine, r.NextLine)
 	}
 }
 
@@ -235,7 +235,7 @@ func lineWord(n int) string {
 	return "lines"
 }
 
-// verdict makes the error, and with it the exit code.
+// verdict returns the error, with its exit code.
 func (p *publishing) verdict(ctx context.Context, failed error) error {
 	r := &p.result
 	if r.Interrupted {
@@ -260,7 +260,7 @@ func (p *publishing) verdict(ctx context.Context, failed error) error {
 	return exit.New(code, hint, failed)
 }
 
-// left tells what was not done although nothing ended the publish.
+// left returns what was not done if nothing else ended the publish.
 func (r *publishResult) left() error {
 	switch skipped, refused := plural(r.Invalid, "invalid line"), plural(r.Dead, "message"); {
 	case r.Dead == 0:

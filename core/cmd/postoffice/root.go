@@ -9,36 +9,36 @@ import (
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
 )
 
-const rootHelp = `postoffice is the command line of a Postoffice server's clients: it creates
-topics and consumers, publishes messages, looks after outboxes and inboxes,
-and is a server to develop with.
+const rootHelp = `postoffice is the command line for apps that use a Postoffice server: it creates
+topics and consumers, publishes messages, manages outboxes and inboxes, and runs
+a development server.
 
-Settings come from flags, the environment and a settings file, in this order:
-a flag overrides a variable, and a variable overrides the file. The file is
-JSON with the keys of the Django client's settings (URL, TOPICS, CONSUMERS,
-ORIGIN_HOST, …); --settings or POSTOFFICE_SETTINGS names it. The variables are
-POSTOFFICE_URL, POSTOFFICE_TOPICS, POSTOFFICE_CONSUMERS (a JSON list),
-POSTOFFICE_ORIGIN_HOST, POSTOFFICE_RECOVERY_PATH, POSTOFFICE_RECOVERY_ENABLED,
-POSTOFFICE_TIMEOUT, POSTOFFICE_BULK_TIMEOUT and POSTOFFICE_BULK_LIMIT, and
-POSTOFFICE_OUTBOX and POSTOFFICE_INBOX for --outbox and --inbox. Passwords belong there rather than into
+Settings come from flags, the environment and a settings file: a flag overrides
+a variable, and a variable overrides the file. The file is JSON with the keys of
+the Django client's settings (URL, TOPICS, CONSUMERS, ORIGIN_HOST, …); set it
+with --settings or POSTOFFICE_SETTINGS. The variables are POSTOFFICE_URL,
+POSTOFFICE_TOPICS, POSTOFFICE_CONSUMERS (a JSON list), POSTOFFICE_ORIGIN_HOST,
+POSTOFFICE_RECOVERY_PATH, POSTOFFICE_RECOVERY_ENABLED, POSTOFFICE_TIMEOUT,
+POSTOFFICE_BULK_TIMEOUT and POSTOFFICE_BULK_LIMIT, and POSTOFFICE_OUTBOX and
+POSTOFFICE_INBOX for --outbox and --inbox. Put passwords there rather than into
 arguments, which other users of the machine can see.
 
 Results go to stdout, everything else to stderr. With --json a result is one
-JSON document, or one a line where a command says so.
+JSON document, or one per line where a command says so.
 
 Exit codes:
     0  everything was done
-    1  nothing was done, and trying again as it is does not help
-    2  the arguments, flags or settings cannot be used; nothing was tried
-    3  a part was done, a part was not
-    4  the server cannot be reached, or fails: trying again later may help
-    5  another process has the outbox file
-  130  Ctrl-C ended it; 143 SIGTERM; 141 nobody reads the output any more`
+    1  nothing was done; repeating the same command does not help
+    2  invalid arguments, flags or settings; nothing was tried
+    3  done in part
+    4  the server is unreachable or fails: trying again later may help
+    5  another process uses the outbox file
+  130  ended by Ctrl-C; 143 by SIGTERM; 141 by a closed output pipe`
 
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "postoffice",
-		Short:         "Create topics and consumers, publish messages, look after outboxes and inboxes",
+		Short:         "Create topics and consumers, publish messages, manage outboxes and inboxes",
 		Long:          rootHelp,
 		Example:       "  postoffice health --url http://localhost:4000\n  postoffice publish orders '{\"id\": 7}'",
 		Version:       readBuild().Version,
@@ -49,7 +49,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.PersistentFlags().BoolVar(&a.asJSON, "json", false, "write the result as JSON")
-	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "write what the client does to stderr")
+	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "write the client's log to stderr")
 	root.AddCommand(
 		a.configureCommand(),
 		a.healthCommand(),
@@ -62,7 +62,7 @@ func (a *app) rootCommand() *cobra.Command {
 	return root
 }
 
-// group makes a command that only holds others.
+// group returns a command that only has subcommands.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	names := make([]string, len(commands))
 	for i, command := range commands {

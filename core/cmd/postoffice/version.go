@@ -9,17 +9,17 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// build is what the program knows about itself. It is the JSON of version.
+// build describes the program. It is the JSON of version.
 type build struct {
-	// Version is the module's, "(devel)" for one that was built from a
+	// Version is the version of the module; "(devel)" if it was built from a
 	// checkout without a tag.
 	Version string `json:"version"`
-	// Revision and Time are those of the commit, if they are known, and
-	// Modified tells that there were changes beside it.
+	// Revision and Time are those of the commit, if known. Modified reports
+	// uncommitted changes.
 	Revision string `json:"revision,omitempty"`
 	Time     string `json:"time,omitempty"`
 	Modified bool   `json:"modified"`
-	// Go is the version of the compiler, Platform where the program runs.
+	// Go is the version of the compiler, Platform the platform of the program.
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
 }
@@ -49,8 +49,8 @@ func readBuild() build {
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Tell the version of this program",
-		Long: `Tells the version of this program, the commit it was built from, and Go's.
+		Short: "Print the version of this program",
+		Long: `Prints the version of this program, of Go, and the commit it was built from.
 
 JSON: {"version", "revision", "time", "modified", "go", "platform"}`,
 		Example: "  postoffice version --json",

@@ -13,9 +13,9 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Diagnose adds an exit code and a hint to an error of the client. The address is
-// that of the server, without credentials. Nil stays nil, and an error that
-// has a code keeps it.
+// Diagnose adds an exit code and a hint to an error of the client. address is the
+// server's, without credentials. A nil error stays nil, and an error with a code
+// keeps it.
 func Diagnose(err error, address string) error {
 	if err == nil {
 		return nil
@@ -32,15 +32,15 @@ func explain(err error, address string) (code int, hint string) {
 	case errors.Is(err, core.ErrInvalidMessage):
 		return Failed, ""
 	case errors.Is(err, core.ErrUnhealthy):
-		return Failed, "look at the server's own log, and that " + address + " is a Postoffice server"
+		return Failed, "check the log of the server, and that " + address + " is a Postoffice server"
 	case errors.Is(err, outbox.ErrFull):
-		return Failed, "make room in the outbox: deliver or discard what it holds, or free space on its disk"
+		return Failed, "deliver or discard messages in the outbox, or free space on its disk"
 	}
 	switch responses, _ := responsesIn(err); {
 	case len(responses) > 0:
 		return explainResponse(responses[0])
 	case errors.Is(err, context.DeadlineExceeded):
-		return Unreachable, fmt.Sprintf("does the server at %s answer at all? A slow one needs a longer --timeout or --bulk-timeout", address)
+		return Unreachable, fmt.Sprintf("does the server at %s answer at all? If it is slow, set a longer --timeout or --bulk-timeout", address)
 	}
 	return Unreachable, fmt.Sprintf("is the server at %s running, and is this its address? (--url, POSTOFFICE_URL, or URL in the settings file)", address)
 }
@@ -51,11 +51,11 @@ func explainResponse(response *core.ResponseError) (code int, hint string) {
 	case UnknownTopic(response):
 		return Failed, fmt.Sprintf("the server does not have the topic; create it with: postoffice configure topics --topic %q --origin-host ADDRESS-OF-THE-APP", response.Topic)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return Failed, "the server, or a proxy in front of it, wants credentials: http://USER:PASSWORD@HOST in POSTOFFICE_URL or the settings file"
+		return Failed, "the server, or a proxy in front of it, requires credentials: http://USER:PASSWORD@HOST in POSTOFFICE_URL or the settings file"
 	case status < http.StatusBadRequest, status == http.StatusNotFound:
 		return Failed, "is this the address of a Postoffice server? (--url, POSTOFFICE_URL, or URL in the settings file)"
 	case status == http.StatusInternalServerError:
-		return Unreachable, "the server fails, or cannot store what was sent: try again later, and look at the server's own log if it stays so"
+		return Unreachable, "the server fails, or cannot store the message: try again later, and check the log of the server if that does not help"
 	case isTransient(status):
 		return Unreachable, "the server, or a proxy in front of it, fails: try again later"
 	}
@@ -66,19 +66,19 @@ func isTransient(status int) bool {
 	return status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooManyRequests
 }
 
-// UnknownTopic tells whether the server does not have the topic.
+// UnknownTopic reports whether the server does not have the topic.
 func UnknownTopic(response *core.ResponseError) bool {
 	switch response.StatusCode {
 	case http.StatusBadRequest:
 		return slices.Contains(response.Errors["topic"], "is invalid")
-	case http.StatusNotAcceptable: // of a bulk request
+	case http.StatusNotAcceptable: // the status for a bulk request
 		return slices.ContainsFunc(response.Errors["detail"], isTopicReason)
 	}
 	return false
 }
 
-// RefusedByServer tells whether every reason of an error is an answer of the
-// server; forGood whether none of the answers would be another one later.
+// RefusedByServer reports whether every reason of an error is an answer of the
+// server, and whether all of these answers are permanent.
 func RefusedByServer(err error) (refused, forGood bool) {
 	responses, all := responsesIn(err)
 	if !all || len(responses) == 0 {
@@ -90,8 +90,8 @@ func RefusedByServer(err error) (refused, forGood bool) {
 	})
 }
 
-// responsesIn returns the server's answers in a tree of errors, and whether
-// nothing else is there, names of errors such as core.ErrNotAccepted aside.
+// responsesIn returns the server's answers in a tree of errors, and whether it
+// contains nothing else, apart from names of errors such as core.ErrNotAccepted.
 func responsesIn(err error) (responses []*core.ResponseError, all bool) {
 	switch err := err.(type) { //nolint:errorlint // walks the tree itself
 	case nil:
@@ -116,6 +116,5 @@ func responsesIn(err error) (responses []*core.ResponseError, all bool) {
 	return nil, false
 }
 
-// isTopicReason tells whether the server's reason is that it does not have
-// the topic.
+// isTopicReason reports whether the server's reason is an unknown topic.
 func isTopicReason(reason string) bool { return strings.EqualFold(reason, wire.BulkTopicError) }
