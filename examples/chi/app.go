@@ -1,5 +1,5 @@
-// Package routers puts a client into an app built on chi. It is what
-// core/docs/routers.md shows.
+// Package routers adds a client to an app built on chi. core/docs/routers.md shows
+// it.
 package routers
 
 import (
@@ -33,7 +33,7 @@ func newRouter(client *core.Client, consumer http.Handler) (http.Handler, error)
 		r.Use(middleware.Compress(5), middleware.Timeout(5*time.Second))
 		r.Post("/orders/{id}", createOrder)
 	})
-	r.Handle("/consume/orders", consumer) // made by delivery.Handler
+	r.Handle("/consume/orders", consumer) // returned by delivery.Handler
 	r.Mount("/postoffice", routes)
 	return r, nil
 }

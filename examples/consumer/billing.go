@@ -19,7 +19,7 @@ import (
 	"github.com/postoffice-go/postoffice/echopo"
 )
 
-// consumerPath is where the server posts messages to.
+// consumerPath is the path to which the server posts messages.
 const consumerPath = "/consume/orders"
 
 // billing books the orders that it consumes.
@@ -28,10 +28,10 @@ type billing struct {
 	db       *sql.DB
 	client   *core.Client
 	shipping *shipping
-	// booked is closed when an order is booked and the delivery dealt with.
+	// booked is closed when an order is booked and the delivery answered.
 	booked chan struct{}
 	once   sync.Once
-	visits chan *visit // deliveries, in the order in which they were dealt with
+	visits chan *visit // deliveries, in the order of their answers
 }
 
 func startBilling(ctx context.Context, addr, serverURL, directory string) (*billing, error) {
@@ -44,7 +44,7 @@ func startBilling(ctx context.Context, addr, serverURL, directory string) (*bill
 		return nil, errors.Join(err, listener.Close())
 	}
 	b := &billing{db: db, booked: make(chan struct{}), visits: make(chan *visit, 100)}
-	logger := slog.New(slog.DiscardHandler) // the program tells what happens
+	logger := slog.New(slog.DiscardHandler) // the program prints what happens
 	if b.shipping, err = startShipping(ctx, directory, logger); err != nil {
 		return nil, errors.Join(err, db.Close(), listener.Close())
 	}
@@ -56,8 +56,8 @@ func startBilling(ctx context.Context, addr, serverURL, directory string) (*bill
 	return b, nil
 }
 
-// app registers the consumers with the server and makes their handlers. The server
-// presents the user and password of the target, and the handlers demand them.
+// app registers the consumers with the server and creates their handlers. The server
+// presents the user and password of the target, and the handlers require them.
 func (b *billing) app(ctx context.Context, serverURL, addr string, logger *slog.Logger) (http.Handler, error) {
 	orders := core.Consumer{Topic: topic, Target: "http://server:secret@" + addr + consumerPath}
 	parcels := core.Consumer{Topic: topic, Target: "http://server:secret@" + addr + shippingPath}
@@ -99,8 +99,8 @@ func (b *billing) app(ctx context.Context, serverURL, addr string, logger *slog.
 	return e, nil
 }
 
-// book books an order. The booking and the memory of the message are one
-// transaction, so an order is booked once, however often its message comes.
+// book books an order. The booking and the record of the message are one
+// transaction, so an order is booked once, however often its message arrives.
 func (b *billing) book(ctx context.Context, m delivery.Message[order]) error {
 	tx, err := b.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -120,8 +120,8 @@ func (b *billing) book(ctx context.Context, m delivery.Message[order]) error {
 	return nil
 }
 
-// next waits for a delivery of the message. A server that has seen other runs
-// of the program may deliver their messages, too, which are passed over.
+// next waits for a delivery of the message. A server with messages of earlier runs
+// may deliver those, too; next ignores them.
 func (b *billing) next(ctx context.Context, messageID string) (*visit, error) {
 	for {
 		select {
@@ -135,8 +135,8 @@ func (b *billing) next(ctx context.Context, messageID string) (*visit, error) {
 	}
 }
 
-// stop ends billing: no more requests, then the client and shipping, and at last
-// the database.
+// stop ends billing: first the requests, then the client and shipping, and last the
+// database.
 func (b *billing) stop(ctx context.Context) error {
 	ctx, cancel := stopping(ctx)
 	defer cancel()

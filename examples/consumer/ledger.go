@@ -12,12 +12,12 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
 
-// openLedger opens billing's database: the orders it has booked, and the
-// messages it has handled. An app of yours has these tables made by its own
-// migrations; the latter's is that of sqldedup.Schema.
+// openLedger opens billing's database with the booked orders and the handled
+// messages. In your app, create these tables with your own migrations, the second
+// one with sqldedup.Schema.
 func openLedger(ctx context.Context, directory string) (*sql.DB, error) {
-	// Transactions take the lock at once and wait for it, so that none fails
-	// because another has changed the file meanwhile.
+	// Transactions take the lock when they begin, and wait for it, so that none
+	// fails because another has changed the file.
 	options := "?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)"
 	db, err := sql.Open("sqlite", "file:"+filepath.ToSlash(filepath.Join(directory, "billing.db"))+options)
 	if err != nil {

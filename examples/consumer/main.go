@@ -1,19 +1,19 @@
-// Command consumer shows two services that talk through a Postoffice server:
-// a shop in Gin publishes orders, and billing in Echo consumes them. A message
-// is delivered twice, and the order is booked once. Shipping, which takes long, has
-// an inbox.
+// Command consumer shows two services that communicate through a Postoffice server:
+// a shop in Gin publishes orders, and billing in Echo consumes them. A message is
+// delivered twice, and the order is booked once. Shipping, which takes long, has an
+// inbox.
 //
 //	go run ./examples/consumer
 //
-// It needs nothing but Go: the server is a fake one in the process. To watch
-// the messages on the page of a development server, start that in a terminal
-// of its own, and name it:
+// It needs nothing but Go: the server is a fake one in the process. To watch the
+// messages on the page of a development server, start that in another terminal, and
+// pass its URL:
 //
 //	go run ./core/cmd/postoffice dev
 //	go run ./examples/consumer -server http://127.0.0.1:4000
 //
-// POSTOFFICE_URL names a server, too. It must be one on this machine, because
-// it posts to 127.0.0.1.
+// POSTOFFICE_URL sets a server, too. It must be on this machine, because it posts to
+// 127.0.0.1.
 package main
 
 import (
@@ -33,13 +33,13 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// patience is how long the whole story may take.
+// patience is the timeout of the whole program.
 const patience = time.Minute
 
-// topic is what the shop publishes to, and billing consumes.
+// topic is the topic that the shop publishes to and billing consumes.
 const topic = "orders"
 
-// order is what the shop takes and publishes, and what billing books.
+// order is the order that the shop accepts and publishes, and billing books.
 type order struct {
 	Number int    `json:"number"`
 	Item   string `json:"item"`
@@ -54,14 +54,13 @@ func main() {
 	}
 }
 
-// run tells the story and returns nil only if the message was delivered twice
-// and its order booked once.
+// run returns nil only if the message was delivered twice and its order booked once.
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(out, format+"\n", args...) }
 	flags := flag.NewFlagSet("consumer", flag.ContinueOnError)
 	flags.SetOutput(out)
 	server := flags.String("server", "", "`URL` of a running server (default POSTOFFICE_URL, or else a fake server in the process)")
-	// A server keeps its consumers, and knows these again the next time.
+	// A server keeps its consumers, so these addresses are the same on every run.
 	shopAddr := flags.String("shop", "127.0.0.1:4001", "`address` of the shop")
 	billingAddr := flags.String("billing", "127.0.0.1:4002", "`address` of billing")
 	if err := flags.Parse(args); err != nil {
@@ -101,16 +100,16 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	return tell(ctx, say, shop, billing, network)
 }
 
-// tell tells the story of services that run.
+// tell shows the steps with the running services.
 func tell(ctx context.Context, say func(string, ...any), shop *shop, billing *billing, network *network) error {
 	say("\n2. Somebody other than the server posts an order to billing.")
 	status, _, err := post(ctx, billing.url+consumerPath, order{6, "unicorn"})
 	if err != nil {
 		return err
 	}
-	say("   Billing answers %d: it demands the password of its consumer's target.", status)
+	say("   Billing answers %d: it requires the password of its consumer's target.", status)
 	if status != http.StatusUnauthorized {
-		return errors.New("billing should refuse that")
+		return errors.New("billing should reject this")
 	}
 
 	say("\n3. A customer orders a teapot. The server takes the message and delivers it,")
@@ -133,7 +132,7 @@ func tell(ctx context.Context, say func(string, ...any), shop *shop, billing *bi
 		return err
 	}
 
-	say("\n4. The shop cannot know that it was taken: it sends the message again, from its outbox.")
+	say("\n4. The shop cannot know that the message was accepted: it sends it again, from its outbox.")
 	if err := expectDelivery(ctx, say, billing, message.MessageID, &deliveries); err != nil {
 		return err
 	}
@@ -142,7 +141,7 @@ func tell(ctx context.Context, say func(string, ...any), shop *shop, billing *bi
 	if err := billing.shipping.await(ctx, message.MessageID); err != nil {
 		return err
 	}
-	say("   A worker of the inbox has packed the order, once: the inbox has left out the copy.")
+	say("   A worker of the inbox has packed the order once: the inbox has left out the copy.")
 
 	orders, err := countBookings(ctx, billing.db, message.MessageID)
 	if err != nil {
@@ -155,20 +154,20 @@ func tell(ctx context.Context, say func(string, ...any), shop *shop, billing *bi
 	return nil
 }
 
-// expectDelivery waits until billing acknowledges a delivery of the message,
-// counts it and shows it.
+// expectDelivery waits until billing acknowledges a delivery of the message, counts
+// it and prints it.
 func expectDelivery(ctx context.Context, say func(string, ...any), billing *billing, messageID string, deliveries *int) error {
 	for {
 		v, err := billing.next(ctx, messageID)
 		if err != nil {
-			return fmt.Errorf("delivery %d did not come: %w", *deliveries+1, err)
+			return fmt.Errorf("delivery %d did not arrive: %w", *deliveries+1, err)
 		}
 		if v.status != http.StatusNoContent {
-			say("   Billing answers %d: the server is to deliver it again later.", v.status)
+			say("   Billing answers %d: the server will deliver it again later.", v.status)
 			continue
 		}
 		*deliveries++
-		what := "it has had that message, and ignores it"
+		what := "it has handled that message before, and ignores it"
 		if v.booked {
 			what = "it books the order"
 		}
@@ -198,8 +197,8 @@ func post(ctx context.Context, url string, o order) (status int, answer []byte, 
 	return response.StatusCode, answer, err
 }
 
-// withoutPassword makes a URL that may be shown. The client has read it
-// already, so it can be read.
+// withoutPassword returns a URL for display. The client has parsed it already, so it
+// is valid.
 func withoutPassword(address string) string {
 	parsed, err := url.Parse(address)
 	if err != nil {

@@ -32,8 +32,8 @@ func tellStory(t *testing.T, args ...string) string {
 	stored := regexp.MustCompile(`The shop answers 202: message (\S+) is stored\.`).FindStringSubmatch(story)
 	require.NotNil(t, stored, story)
 	assert.Contains(t, story, "Delivery 1 of message "+stored[1]+". Billing answers 204: it books the order.\n")
-	assert.Contains(t, story, "Delivery 2 of message "+stored[1]+". Billing answers 204: it has had that message, and ignores it.\n")
-	assert.Contains(t, story, "A worker of the inbox has packed the order, once: the inbox has left out the copy.\n")
+	assert.Contains(t, story, "Delivery 2 of message "+stored[1]+". Billing answers 204: it has handled that message before, and ignores it.\n")
+	assert.Contains(t, story, "A worker of the inbox has packed the order once: the inbox has left out the copy.\n")
 	assert.True(t, strings.HasSuffix(story, "\n2 deliveries, 1 order booked.\n"), story)
 	return story
 }
@@ -99,11 +99,11 @@ func TestOtherDeliveries(t *testing.T) {
 	require.NoError(t, expectDelivery(t.Context(), say, b, "mine", &deliveries))
 	assert.Equal(t, 1, deliveries)
 	assert.Empty(t, b.visits)
-	assert.Contains(t, out.String(), "Billing answers 409: the server is to deliver it again later.\n")
+	assert.Contains(t, out.String(), "Billing answers 409: the server will deliver it again later.\n")
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	err := expectDelivery(ctx, say, b, "mine", &deliveries)
 	require.ErrorIs(t, err, context.Canceled)
-	assert.ErrorContains(t, err, "delivery 2 did not come")
+	assert.ErrorContains(t, err, "delivery 2 did not arrive")
 }

@@ -8,12 +8,11 @@ import (
 	"sync/atomic"
 )
 
-// network is the way from the shop to the server, which can lose an answer:
-// the server has taken the message, and the shop does not learn of it.
+// network connects the shop to the server, and can lose an answer: the server has
+// accepted the message, and the shop does not know.
 type network struct {
 	*http.Transport
-	// lost is the event to wait for before an answer is lost; nil for none
-	// that is to be lost.
+	// lost is the event to wait for before an answer is lost; nil to lose none.
 	lost atomic.Pointer[<-chan struct{}]
 }
 
@@ -21,8 +20,8 @@ func newNetwork() *network {
 	return &network{Transport: http.DefaultTransport.(*http.Transport).Clone()}
 }
 
-// loseNextAnswer loses the next answer that accepts a message, when the event
-// has happened or the shop waits no longer.
+// loseNextAnswer loses the next answer that accepts a message, when the event has
+// happened or the shop no longer waits.
 func (n *network) loseNextAnswer(event <-chan struct{}) { n.lost.Store(&event) }
 
 // RoundTrip sends a request.

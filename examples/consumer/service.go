@@ -26,7 +26,7 @@ func serve(listener net.Listener, app http.Handler) *service {
 	return s
 }
 
-// stop lets the requests under way end.
+// stop waits for the requests in progress.
 func (s *service) stop(ctx context.Context) error {
 	err := s.server.Shutdown(ctx)
 	if err != nil {
@@ -38,7 +38,7 @@ func (s *service) stop(ctx context.Context) error {
 	return err
 }
 
-// stopping is the time to stop in, also when the story's time is over.
+// stopping returns a context for stopping, even if the program's time is over.
 func stopping(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox/sqlite"
 )
 
-// shippingPath is where the server posts messages for shipping to.
+// shippingPath is the path to which the server posts messages for shipping.
 const shippingPath = "/consume/shipping"
 
 // shipping packs the orders that it consumes, which takes long. So it stores each
@@ -21,7 +21,7 @@ const shippingPath = "/consume/shipping"
 type shipping struct {
 	store *sqlite.Store
 	inbox *delivery.Inbox
-	// packed gets the message of each order that is packed, and copies a value for
+	// packed receives the message id of each packed order, and copies a value for
 	// each message that was left out as a copy.
 	packed chan string
 	copies chan struct{}
@@ -46,13 +46,13 @@ func startShipping(ctx context.Context, directory string, logger *slog.Logger) (
 	return s, nil
 }
 
-// handler returns what stores the messages of a consumer.
+// handler returns the handler that stores the messages of a consumer.
 func (s *shipping) handler(consumer core.Consumer, logger *slog.Logger) (http.Handler, error) {
 	return delivery.NewQueued(s.inbox, s.pack, delivery.WithConsumer(consumer), delivery.WithName("shipping"), delivery.WithLogger(logger))
 }
 
-// pack packs an order. If it failed, the inbox would call it again, with pauses that
-// grow.
+// pack packs an order. If it failed, the inbox would call it again after growing
+// pauses.
 func (s *shipping) pack(ctx context.Context, m delivery.Message[order]) error {
 	select {
 	case s.packed <- m.Attributes[core.MessageIDAttribute]:
@@ -62,8 +62,8 @@ func (s *shipping) pack(ctx context.Context, m delivery.Message[order]) error {
 	}
 }
 
-// await waits until the order of a message is packed, and a copy has come. Orders of
-// other runs of the program are passed over.
+// await waits until the order of a message is packed and a copy has arrived. It
+// ignores orders of other runs of the program.
 func (s *shipping) await(ctx context.Context, messageID string) error {
 	for packed, copied := false, false; !packed || !copied; {
 		select {
@@ -78,7 +78,7 @@ func (s *shipping) await(ctx context.Context, messageID string) error {
 	return nil
 }
 
-// stop lets running workers finish. What was not packed stays in the inbox.
+// stop waits for running workers. Orders that are not packed stay in the inbox.
 func (s *shipping) stop(ctx context.Context) error {
 	return errors.Join(s.inbox.Stop(ctx), s.store.Close())
 }

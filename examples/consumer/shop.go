@@ -16,7 +16,7 @@ import (
 	"github.com/postoffice-go/postoffice/ginpo"
 )
 
-// shop takes orders and publishes them.
+// shop accepts orders and publishes them.
 type shop struct {
 	*service
 	client *core.Client
@@ -46,7 +46,7 @@ func startShop(ctx context.Context, addr, serverURL string, network *network, di
 		Timeout:       5 * time.Second,
 		HTTPClient:    &http.Client{Transport: network},
 		SetupRequired: true,
-		Logger:        slog.New(slog.DiscardHandler), // the program tells what happens
+		Logger:        slog.New(slog.DiscardHandler), // the program prints what happens
 	})
 	if err != nil {
 		return nil, errors.Join(err, store.Close(), listener.Close())
@@ -60,8 +60,8 @@ func startShop(ctx context.Context, addr, serverURL string, network *network, di
 	return &shop{service: serve(listener, router), client: client, outbox: store}, nil
 }
 
-// takeOrder publishes an order. The message gets an id, by which consumers
-// recognise a copy.
+// takeOrder publishes an order. The message gets an id, by which consumers recognize
+// a copy.
 func takeOrder(c *gin.Context) {
 	var o order
 	if err := c.ShouldBindJSON(&o); err != nil {
@@ -76,8 +76,8 @@ func takeOrder(c *gin.Context) {
 	c.JSON(http.StatusAccepted, accepted{receipt.IDs[0], receipt.State.String()})
 }
 
-// stop ends the shop in the order that loses nothing: no more requests, then
-// the client, and at last the outbox.
+// stop ends the shop without losing messages: first the requests, then the client,
+// and last the outbox.
 func (s *shop) stop(ctx context.Context) error {
 	ctx, cancel := stopping(ctx)
 	defer cancel()

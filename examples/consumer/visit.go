@@ -8,7 +8,7 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// visit is what has become of a request to billing, for the story.
+// visit is the outcome of a request to billing, for display.
 type visit struct {
 	messageID string
 	booked    bool
@@ -17,17 +17,16 @@ type visit struct {
 
 type visitKey struct{}
 
-// visitOf returns the visit that the context belongs to, which watch has begun.
+// visitOf returns the visit of the context, which watch has created.
 func visitOf(ctx context.Context) *visit { return ctx.Value(visitKey{}).(*visit) }
 
-// noteMessageID sees every delivery before it is known whether it is a copy.
+// noteMessageID sees every delivery before deduplication.
 func noteMessageID(ctx context.Context, attributes map[string]string) context.Context {
 	visitOf(ctx).messageID = attributes[core.MessageIDAttribute]
 	return ctx
 }
 
-// watch is a middleware that tells the story of each delivery. An app of yours
-// does without.
+// watch is a middleware that reports each delivery. Your app does not need it.
 func (b *billing) watch(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		v := &visit{}

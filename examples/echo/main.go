@@ -3,9 +3,9 @@
 //	go run ./examples/echo
 //	curl -i --json '{"number": 7}' http://127.0.0.1:8080/orders
 //
-// It takes its settings from POSTOFFICE_ variables, at least POSTOFFICE_URL
-// and POSTOFFICE_ORIGIN_HOST. Without POSTOFFICE_URL it starts a fake server
-// in the process, to try it out.
+// It takes its settings from POSTOFFICE_ variables, at least POSTOFFICE_URL and
+// POSTOFFICE_ORIGIN_HOST. Without POSTOFFICE_URL it starts a fake server in the
+// process.
 package main
 
 import (

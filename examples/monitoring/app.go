@@ -18,7 +18,7 @@ import (
 // Topics of the app.
 const (
 	orders  = "orders"
-	parcels = "parcels" // nobody consumes it
+	parcels = "parcels" // without a consumer
 	visits  = "visits"
 )
 
@@ -33,17 +33,17 @@ type visit struct {
 	Page string `json:"page"`
 }
 
-// brokenPage is a page that cannot be shown.
+// brokenPage is a page that fails.
 const brokenPage = "/broken"
 
-// routes are what the app serves beside the client's own routes.
+// routes returns the app's routes, in addition to the client's own routes.
 func routes(client *core.Client, metrics http.Handler) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", index)
 	mux.Handle("GET /metrics", metrics)
 	mux.HandleFunc("POST /orders", create(orders, "order"))
 	mux.HandleFunc("POST /parcels", create(parcels, "parcel"))
-	// Visits are many, and may wait for the response: they are posted
+	// There are many visits, and they can wait for the response: they are posted
 	// together, and only if the page was shown.
 	later := nethttp.Middleware(client, nethttp.Options{AfterResponse: core.Memory, FlushOn: core.Succeeded})
 	mux.Handle("POST /visits", later(http.HandlerFunc(showPage)))
@@ -58,7 +58,7 @@ POST /visits  {"page": "/teapots"}
 `)
 }
 
-// create publishes what is ordered, by its name, to a topic before it answers.
+// create publishes an order to a topic before it answers.
 func create(topic, name string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var o order
@@ -72,8 +72,8 @@ func create(topic, name string) http.HandlerFunc {
 	}
 }
 
-// showPage publishes a visit and answers; its middleware posts the visit
-// afterwards, unless the answer is an error.
+// showPage publishes a visit and answers; its middleware posts the visit afterwards,
+// unless the answer is an error.
 func showPage(w http.ResponseWriter, r *http.Request) {
 	var v visit
 	if !read(w, r, &v) {
@@ -83,26 +83,26 @@ func showPage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if v.Page == brokenPage {
-		http.Error(w, "the page cannot be shown", http.StatusInternalServerError)
+		http.Error(w, "the page failed", http.StatusInternalServerError)
 		return
 	}
 	_, _ = fmt.Fprintln(w, "the page")
 }
 
-// read reads what was posted. Otherwise it has answered.
+// read reads the posted JSON. If it fails, it has answered.
 func read(w http.ResponseWriter, r *http.Request, value any) bool {
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(value); err != nil {
-		http.Error(w, "not what is posted here", http.StatusBadRequest)
+		http.Error(w, "invalid request body", http.StatusBadRequest)
 		return false
 	}
 	return true
 }
 
-// publish publishes with the request's publisher. Otherwise it has answered.
+// publish publishes with the request's publisher. If it fails, it has answered.
 func publish(w http.ResponseWriter, r *http.Request, topic string, payload any) (core.Receipt, bool) {
 	receipt, err := nethttp.FromRequest(r).Publish(r.Context(), topic, payload)
 	if errors.Is(err, core.ErrInvalidMessage) {
-		http.Error(w, "not what can be published", http.StatusBadRequest)
+		http.Error(w, "invalid message", http.StatusBadRequest)
 		return receipt, false
 	}
 	if err != nil {
@@ -113,8 +113,8 @@ func publish(w http.ResponseWriter, r *http.Request, topic string, payload any) 
 	return receipt, true
 }
 
-// fromThisMachine lets nobody else see the undelivered messages. An app of
-// yours asks whether the request is that of an operator.
+// fromThisMachine admits only local requests to the page of undelivered messages. In
+// your app, check whether the request is an operator's.
 func fromThisMachine(r *http.Request) bool {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

@@ -19,17 +19,18 @@ import (
 // unknownItem is an item that the function of orders discards.
 const unknownItem = "chimera"
 
-// consumePath is below which the server posts messages, by topic.
+// consumePath is the prefix of the paths to which the server posts messages,
+// followed by the topic.
 const consumePath = "/consume/"
 
-// consumers are those of the app, at its own address. Nobody consumes parcels.
+// consumers returns the consumers of the app, at its own address. Parcels have none.
 func consumers(host string) (ofOrders, ofVisits core.Consumer) {
 	target := "http://server:secret@" + host + consumePath
 	return core.Consumer{Topic: orders, Target: target + orders}, core.Consumer{Topic: visits, Target: target + visits}
 }
 
-// receiver handles the messages that the server delivers: orders by an inbox, visits
-// at once.
+// receiver handles the messages that the server delivers: orders with an inbox,
+// visits at once.
 type receiver struct {
 	store              *sqlite.Store
 	inbox              *delivery.Inbox
@@ -37,7 +38,7 @@ type receiver struct {
 	toOrders, toVisits http.Handler
 }
 
-// startReceiver starts the inbox, in a file.
+// startReceiver starts the inbox, which is stored in a file.
 func startReceiver(ctx context.Context, file, host string, meters *sdkmetric.MeterProvider, interval time.Duration) (r *receiver, err error) {
 	observer := otelpo.DeliveryObserver(otelpo.WithMeterProvider(meters))
 	ofOrders, ofVisits := consumers(host)
@@ -72,16 +73,16 @@ func (r *receiver) mount(mux *http.ServeMux) error {
 	return errors.Join(nethttp.Consume(mux, consumePath+orders, r.toOrders), nethttp.Consume(mux, consumePath+visits, r.toVisits))
 }
 
-// stop ends the functions, and the gauges before the file is closed.
+// stop waits for the functions, and stops the gauges before it closes the file.
 func (r *receiver) stop(ctx context.Context) error {
 	return errors.Join(r.inbox.Stop(ctx), r.stopGauges(), r.store.Close())
 }
 
-// countVisit is the function of visits.
+// countVisit handles visits.
 func countVisit(context.Context, delivery.Message[visit]) error { return nil }
 
-// shipping returns the function of orders. Every tenth call fails, and the message
-// is handled later.
+// shipping returns the function that handles orders. Every tenth call fails, and the
+// message is handled again later.
 func shipping() func(context.Context, delivery.Message[order]) error {
 	var calls atomic.Int64
 	return func(_ context.Context, m delivery.Message[order]) error {

@@ -10,10 +10,10 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// refusedItem is an item that the fake server refuses to hear of for good.
+// refusedItem is an item that the fake server refuses permanently.
 const refusedItem = "unicorn"
 
-// fakeServer is a Postoffice server in the process.
+// fakeServer is a fake Postoffice server in the process.
 type fakeServer struct{ *postofficetest.Server }
 
 func startFakeServer() (*fakeServer, error) {
@@ -27,7 +27,7 @@ func startFakeServer() (*fakeServer, error) {
 	return &fakeServer{server}, nil
 }
 
-// comeAndGo has the server be up and down in turns until the context ends.
+// comeAndGo alternates between up and down until the context ends.
 func (f *fakeServer) comeAndGo(ctx context.Context, up, down time.Duration) {
 	for {
 		if !pause(ctx, up) {
@@ -39,14 +39,14 @@ func (f *fakeServer) comeAndGo(ctx context.Context, up, down time.Duration) {
 			return
 		}
 		if err := f.Restart(); err != nil {
-			slog.Error("the fake server does not come back", "error", err)
+			slog.Error("the fake server cannot be restarted", "error", err)
 			return
 		}
 		slog.Info("the fake server is up", "for", up)
 	}
 }
 
-// pause waits, and tells whether the context has lasted.
+// pause waits, and reports whether the context has not ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -9,11 +9,11 @@ import (
 	"github.com/postoffice-go/postoffice/core/otelpo"
 )
 
-// maxOutboxBytes bounds the outbox. The alert PostofficeOutboxFilling goes off
-// at 80 % of it.
+// maxOutboxBytes bounds the outbox. The alert PostofficeOutboxFilling fires at 80 %
+// of it.
 const maxOutboxBytes = 100_000_000
 
-// flags are what the command line says.
+// flags are the flags of the command line.
 type flags struct {
 	addr, file string
 	maxBytes   int64
@@ -26,10 +26,10 @@ func parseFlags(args []string) (f flags, err error) {
 	set := flag.NewFlagSet("monitoring", flag.ContinueOnError)
 	set.StringVar(&f.addr, "addr", "127.0.0.1:8080", "`address` to listen on")
 	set.StringVar(&f.file, "outbox", "", "`file` of the outbox (default one that is deleted at the end)")
-	set.Int64Var(&f.maxBytes, "max-bytes", maxOutboxBytes, "most `bytes` that the outbox holds")
-	set.DurationVar(&f.interval, "outbox-interval", otelpo.DefaultOutboxInterval, "how often the outbox is asked for its metrics at most")
-	set.IntVar(&f.rate, "rate", 0, fmt.Sprintf("`requests` a second that the program sends itself (default %d with the fake server, none with another)", defaultRate))
-	set.DurationVar(&f.up, "up", 3*time.Minute, "how long the fake server is up, in turns with -down")
+	set.Int64Var(&f.maxBytes, "max-bytes", maxOutboxBytes, "maximum `bytes` in the outbox")
+	set.DurationVar(&f.interval, "outbox-interval", otelpo.DefaultOutboxInterval, "minimum interval of queries for the metrics of the outbox")
+	set.IntVar(&f.rate, "rate", 0, fmt.Sprintf("`requests` per second that the program sends to itself (default %d with the fake server, 0 with another)", defaultRate))
+	set.DurationVar(&f.up, "up", 3*time.Minute, "how long the fake server is up, alternating with -down")
 	set.DurationVar(&f.down, "down", 4*time.Minute, "how long the fake server is down; 0 for never")
 	if err := set.Parse(args); err != nil {
 		return f, err

@@ -1,16 +1,16 @@
-// Command monitoring is a small net/http app that publishes to Postoffice,
-// consumes what it publishes, and tells Prometheus how it goes.
+// Command monitoring is a small net/http app that publishes to Postoffice, consumes
+// its own messages, and exports metrics to Prometheus.
 //
 //	go run -C examples/monitoring .
 //	curl http://127.0.0.1:8080/metrics
 //
-// It needs nothing but Go: the server is a fake one in the process, which
-// goes down from time to time, and the program sends itself requests, so that
-// there is something to see. Beside it are alerting rules, a Grafana dashboard
-// and the configuration of a Prometheus for it; see README.md.
+// It needs nothing but Go: the server is a fake one in the process, which is down
+// from time to time, and the program sends requests to itself, so that the metrics
+// change. The directory also contains alerting rules, a Grafana dashboard and a
+// Prometheus configuration; see README.md.
 //
-// With POSTOFFICE_URL and POSTOFFICE_ORIGIN_HOST it publishes to a server of
-// yours, and sends itself requests only if -rate asks for them.
+// With POSTOFFICE_URL and POSTOFFICE_ORIGIN_HOST it publishes to another server, and
+// sends requests to itself only if -rate is set.
 package main
 
 import (
@@ -137,15 +137,15 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	}
 	end()
 	show.Wait()
-	// First the handlers end, then what they have published, then the inbox and the
-	// outbox.
+	// Wait for the handlers, then for their messages, and then close the inbox and
+	// the outbox.
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer cancel()
 	return errors.Join(err, server.Shutdown(stopping), client.Stop(stopping))
 }
 
-// configure reads the settings of the client. Without a server among them it
-// starts a fake one, which the caller closes.
+// configure reads the settings of the client. If they contain no server, it starts a
+// fake one, which the caller closes.
 func configure(f *flags, host string, stdout io.Writer) (core.Config, *fakeServer, error) {
 	config, err := core.SettingsFromEnv()
 	if err != nil {
@@ -165,7 +165,7 @@ func configure(f *flags, host string, stdout io.Writer) (core.Config, *fakeServe
 	}
 	_, _ = fmt.Fprintln(stdout, "POSTOFFICE_URL is not set: using a fake server at", fake.URL())
 	if f.down > 0 {
-		_, _ = fmt.Fprintf(stdout, "it is up for %v and down for %v, in turns\n", f.up, f.down)
+		_, _ = fmt.Fprintf(stdout, "it alternates: up for %v, down for %v\n", f.up, f.down)
 	}
 	if f.rate == 0 {
 		f.rate = defaultRate

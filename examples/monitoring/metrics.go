@@ -10,19 +10,18 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 )
 
-// newMetrics makes a MeterProvider and the handler that shows Prometheus its
-// metrics. The rules and the dashboard go by the names that it makes.
+// newMetrics returns a MeterProvider and the handler that exports its metrics to
+// Prometheus. The rules and the dashboard depend on the resulting names.
 func newMetrics() (*sdkmetric.MeterProvider, http.Handler, error) {
 	registry := prometheus.NewRegistry()
 	exporter, err := otelprometheus.New(
 		otelprometheus.WithRegisterer(registry),
-		// postoffice.outbox.messages becomes postoffice_outbox_messages.
-		// Unless it is told so, the exporter has Prometheus choose: version 2
-		// gets that name, version 3 the one with dots, which other expressions
-		// are needed for.
+		// postoffice.outbox.messages becomes postoffice_outbox_messages. By default,
+		// Prometheus chooses: version 2 gets that name, version 3 the one with dots,
+		// which needs different expressions.
 		otelprometheus.WithTranslationStrategy(otlptranslator.UnderscoreEscapingWithSuffixes),
-		// Without it every series bears the name of the package that made it
-		// and the version of the conventions, and counts anew with another.
+		// Otherwise every series has labels with the package and the version of the
+		// conventions, and begins again with another version.
 		otelprometheus.WithoutScopeInfo(),
 	)
 	if err != nil {

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// Requests a second.
+// Requests per second.
 const (
 	defaultRate = 10
 	maxRate     = 1000
 )
 
-// sendTraffic sends the app requests until the context ends.
+// sendTraffic sends requests to the app until the context ends.
 func sendTraffic(ctx context.Context, address string, rate int) {
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
@@ -36,11 +36,11 @@ func sendTraffic(ctx context.Context, address string, rate int) {
 	}
 }
 
-// request makes the nth request: visits and orders in turns, and now and then
-// one that goes wrong.
+// request returns the nth request: visits and orders alternately, and sometimes one
+// that fails.
 func request(n int) (path string, body any) {
 	switch {
-	case n%100 == 50: // thrown away, for it has no consumer
+	case n%100 == 50: // thrown away: the topic has no consumer
 		return "/parcels", order{Number: n}
 	case n%1000 == 100: // becomes dead
 		return "/orders", order{Number: n, Item: refusedItem}
@@ -48,14 +48,14 @@ func request(n int) (path string, body any) {
 		return "/orders", order{Number: n, Item: unknownItem}
 	case n%2 == 0:
 		return "/orders", order{Number: n, Item: "teapot"}
-	case n%100 == 99: // discarded, for the page cannot be shown
+	case n%100 == 99: // discarded: the page fails
 		return "/visits", visit{Page: brokenPage}
 	default:
 		return "/visits", visit{Page: "/teapots"}
 	}
 }
 
-// send posts a request. What the app answers is its own affair.
+// send posts a request and ignores the answer.
 func send(ctx context.Context, client *http.Client, address string, value any) error {
 	body, err := json.Marshal(value)
 	if err != nil {

@@ -22,9 +22,9 @@ func PlaceBun(ctx context.Context, db *bun.DB, client *core.Client, o Order) err
 	})
 }
 
-// PlaceBunWithGift nests a transaction of bun. The function of a nested RunInTx
-// gets the context of the outer one, without the values of the context that
-// RunInTx was called with: each function calls WithTx for itself.
+// PlaceBunWithGift nests a transaction of bun. The function of a nested RunInTx gets
+// the context of the outer transaction, without the values of the context passed to
+// RunInTx: so each function calls WithTx itself.
 func PlaceBunWithGift(ctx context.Context, db *bun.DB, client *core.Client, o, gift Order) error {
 	return db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		if err := storeBun(client.WithTx(ctx, tx.Tx), tx, client, o); err != nil {

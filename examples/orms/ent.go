@@ -14,7 +14,7 @@ func PlaceEnt(ctx context.Context, db *ent.Client, client *core.Client, o Order)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // without effect after Commit
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	if err := tx.Order.Create().SetID(o.Number).SetItem(o.Item).Exec(ctx); err != nil {
 		return err
 	}
@@ -27,14 +27,14 @@ func PlaceEnt(ctx context.Context, db *ent.Client, client *core.Client, o Order)
 	return tx.Commit()
 }
 
-// PlaceEntWithGift uses ent, which has no nested transactions: the savepoint is
-// written by hand.
+// PlaceEntWithGift uses ent. ent has no nested transactions, so it sets a savepoint
+// by hand.
 func PlaceEntWithGift(ctx context.Context, db *ent.Client, client *core.Client, o, gift Order) error {
 	tx, err := db.Tx(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // without effect after Commit
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	ctx = client.WithTx(ctx, tx)
 	if err := storeEnt(ctx, tx, client, o); err != nil {
 		return err

@@ -16,7 +16,7 @@ func PlaceGORM(ctx context.Context, db *gorm.DB, client *core.Client, o Order) e
 		if err := tx.Create(&o).Error; err != nil {
 			return err
 		}
-		sqlTx, _ := tx.Statement.ConnPool.(outbox.Tx) // nil outside of a transaction, which PublishTx refuses
+		sqlTx, _ := tx.Statement.ConnPool.(outbox.Tx) // nil outside a transaction: PublishTx returns an error
 		if _, err := client.PublishTx(ctx, sqlTx, "orders", o); err != nil {
 			return err
 		}

@@ -13,9 +13,9 @@ import (
 // client reads it after the commit.
 type Handler func(r *http.Request, tx *sql.Tx) (status int, err error)
 
-// InTransaction makes a handler that runs next in a transaction, which the
-// context of the request carries for the messages of the client. It answers
-// after the commit.
+// InTransaction returns a handler that runs next in a transaction. The context of
+// the request carries the transaction for the messages of the client. The answer is
+// written after the commit.
 func InTransaction(db *sql.DB, client *core.Client, next Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var status int
@@ -31,8 +31,8 @@ func InTransaction(db *sql.DB, client *core.Client, next Handler) http.Handler {
 	})
 }
 
-// NewHandler puts the middleware of the client outside, and the transaction
-// inside: the transaction ends before the request does.
+// NewHandler puts the transaction inside the middleware of the client: it ends
+// before the request does.
 func NewHandler(db *sql.DB, client *core.Client) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("POST /orders", InTransaction(db, client, func(r *http.Request, tx *sql.Tx) (int, error) {

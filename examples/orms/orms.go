@@ -1,12 +1,11 @@
-// Package orms shows how messages join the transactions of the libraries that
-// people use with a database: database/sql, pgx, sqlx, sqlc, GORM, bun and ent,
-// on PostgreSQL and SQLite. The tests run every function on every database that
-// it is for.
+// Package orms shows how messages join transactions with common database libraries:
+// database/sql, pgx, sqlx, sqlc, GORM, bun and ent, on PostgreSQL and SQLite. The
+// tests run every function on every database that it supports.
 //
-// With each library, one function places an order: the message is delivered if,
-// and only if, the order is committed. Another one places an order with a gift
-// in a nested transaction, that is, in a savepoint: a gift that is sold out
-// undoes neither the order nor its message.
+// For each library, one function places an order: the message is delivered if and
+// only if the order is committed. Another one places an order with a gift in a
+// nested transaction, that is, in a savepoint: a gift that is sold out undoes
+// neither the order nor its message.
 package orms
 
 import (
@@ -23,10 +22,10 @@ type Order struct {
 	Item   string `json:"item" db:"item"`
 }
 
-// ErrSoldOut is why an order cannot be placed.
+// ErrSoldOut means that an order cannot be placed.
 var ErrSoldOut = errors.New("sold out")
 
-// check stands for what can still fail after the message was published.
+// check is a step that can fail after the message was published.
 func (o Order) check() error {
 	if o.Item == "unicorn" {
 		return fmt.Errorf("order %d: %w", o.Number, ErrSoldOut)
@@ -34,8 +33,8 @@ func (o Order) check() error {
 	return nil
 }
 
-// announce publishes an order. It stands for code that does not know of
-// transactions: the context carries the one to join.
+// announce publishes an order. It stands for code that does not know the
+// transaction: the context carries it.
 func announce(ctx context.Context, client *core.Client, o Order) error {
 	_, err := client.Publish(ctx, "orders", o, core.WithDedupKey(fmt.Sprintf("order %d", o.Number)))
 	return err

@@ -11,8 +11,8 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
 
-// PlacePgx uses a pool of pgx. The outbox is on the same pool: its *sql.DB is
-// that of stdlib.OpenDBFromPool.
+// PlacePgx uses a pool of pgx. The outbox uses the same pool: its *sql.DB is made by
+// stdlib.OpenDBFromPool.
 func PlacePgx(ctx context.Context, pool *pgxpool.Pool, client *core.Client, o Order) error {
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, insertOrder, o.Number, o.Item); err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// insertOrder is for PostgreSQL; SQLite knows such placeholders, too.
+// insertOrder is for PostgreSQL; SQLite supports these placeholders, too.
 const insertOrder = "INSERT INTO orders (number, item) VALUES ($1, $2)"
 
 // PlaceSQL uses database/sql.
@@ -17,7 +17,7 @@ func PlaceSQL(ctx context.Context, db *sql.DB, client *core.Client, o Order) err
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // without effect after Commit
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	if _, err := tx.ExecContext(ctx, insertOrder, o.Number, o.Item); err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func PlaceSQL(ctx context.Context, db *sql.DB, client *core.Client, o Order) err
 	return tx.Commit()
 }
 
-// PlaceSQLWithGift uses database/sql, with the savepoint written by hand.
+// PlaceSQLWithGift uses database/sql with a savepoint set by hand.
 func PlaceSQLWithGift(ctx context.Context, db *sql.DB, client *core.Client, o, gift Order) error {
 	return InTx(ctx, db, client, func(ctx context.Context, tx *sql.Tx) error {
 		if err := storeSQL(ctx, tx, client, o); err != nil {
@@ -57,15 +57,15 @@ func storeSQL(ctx context.Context, tx *sql.Tx, client *core.Client, o Order) err
 	return o.check()
 }
 
-// InTx runs a function in a transaction, which the context that the function
-// gets carries for the messages of the client. It commits if the function
-// returns nil, and rolls back otherwise.
+// InTx runs a function in a transaction. The context of the function carries the
+// transaction for the messages of the client. InTx commits if the function returns
+// nil, and rolls back otherwise.
 func InTx(ctx context.Context, db *sql.DB, client *core.Client, run func(ctx context.Context, tx *sql.Tx) error) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // without effect after Commit
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	if err := run(client.WithTx(ctx, tx), tx); err != nil {
 		return err
 	}

@@ -9,13 +9,13 @@ import (
 	"github.com/postoffice-go/postoffice/examples/orms/sqlc"
 )
 
-// PlaceSqlc uses what sqlc has generated of sqlc/queries.sql.
+// PlaceSqlc uses the code that sqlc generates from sqlc/queries.sql.
 func PlaceSqlc(ctx context.Context, db *sql.DB, client *core.Client, o Order) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // without effect after Commit
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	queries := sqlc.New(db).WithTx(tx)
 	if err := queries.InsertOrder(ctx, sqlc.InsertOrderParams(o)); err != nil {
 		return err
@@ -29,8 +29,7 @@ func PlaceSqlc(ctx context.Context, db *sql.DB, client *core.Client, o Order) er
 	return tx.Commit()
 }
 
-// PlaceSqlcWithGift uses what sqlc has generated, with the savepoint written by
-// hand.
+// PlaceSqlcWithGift uses the code of sqlc with a savepoint set by hand.
 func PlaceSqlcWithGift(ctx context.Context, db *sql.DB, client *core.Client, o, gift Order) error {
 	return InTx(ctx, db, client, func(ctx context.Context, tx *sql.Tx) error {
 		queries := sqlc.New(db).WithTx(tx)

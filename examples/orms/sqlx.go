@@ -15,7 +15,7 @@ func PlaceSqlx(ctx context.Context, db *sqlx.DB, client *core.Client, o Order) e
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // without effect after Commit
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	if _, err := tx.NamedExecContext(ctx, "INSERT INTO orders (number, item) VALUES (:number, :item)", o); err != nil {
 		return err
 	}
@@ -28,13 +28,13 @@ func PlaceSqlx(ctx context.Context, db *sqlx.DB, client *core.Client, o Order) e
 	return tx.Commit()
 }
 
-// PlaceSqlxWithGift uses sqlx, with the savepoint written by hand.
+// PlaceSqlxWithGift uses sqlx with a savepoint set by hand.
 func PlaceSqlxWithGift(ctx context.Context, db *sqlx.DB, client *core.Client, o, gift Order) error {
 	tx, err := db.BeginTxx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // without effect after Commit
+	defer func() { _ = tx.Rollback() }() // no effect after Commit
 	ctx = client.WithTx(ctx, tx)
 	if err := storeSqlx(ctx, tx, client, o); err != nil {
 		return err

@@ -20,11 +20,11 @@ import (
 	"github.com/postoffice-go/postoffice/nethttp"
 )
 
-// kind is one of the three sorts of app.
+// kind is one of the three kinds of app.
 type kind struct {
 	name, topic string
-	// register makes the app: its routes, the middleware and the client's
-	// own routes.
+	// register sets up the app: its routes, the middleware and the client's own
+	// routes.
 	register func(server *http.Server, client *core.Client, topic string) error
 }
 
@@ -34,13 +34,13 @@ var kinds = []kind{
 	{"net/http", "parcels", registerNetHTTP},
 }
 
-// order is what the apps publish.
+// order is the payload that the apps publish.
 type order struct {
 	Number   int       `json:"number"`
 	PlacedAt time.Time `json:"placed_at"`
 }
 
-// options give every message of a request the request's id.
+// options add the request's id to every message of a request.
 var options = core.Options{Attributes: func(r *http.Request) map[string]any {
 	return map[string]any{"request_id": r.Header.Get("X-Request-Id")}
 }}
@@ -134,7 +134,7 @@ func startApp(ctx context.Context, kind kind, serverURL, consumerURL, outboxFile
 		Consumers:  []core.Consumer{{Topic: kind.topic, Target: consumerURL + "/" + kind.topic}},
 		OriginHost: fmt.Sprintf("http://postoffice:secret@%s", listener.Addr()),
 		Outbox:     store,
-		Logger:     slog.New(slog.DiscardHandler), // the program tells what happens
+		Logger:     slog.New(slog.DiscardHandler), // the program prints what happens
 	})
 	if err != nil {
 		return nil, errors.Join(err, store.Close(), listener.Close())
@@ -154,8 +154,8 @@ func startApp(ctx context.Context, kind kind, serverURL, consumerURL, outboxFile
 	return a, nil
 }
 
-// stop ends the app in the order that loses nothing: no more requests, then
-// the client, and at last the outbox.
+// stop ends the app without losing messages: first the requests, then the client,
+// and last the outbox.
 func (a *app) stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

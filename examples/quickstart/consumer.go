@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// consumer is a service that the server delivers messages to.
+// consumer is a service to which the server delivers messages.
 type consumer struct {
 	url      string
 	server   *http.Server
@@ -19,7 +19,7 @@ type consumer struct {
 	arrivals chan arrival
 }
 
-// arrival is a message as it came.
+// arrival is a received message.
 type arrival struct {
 	topic      string
 	payload    string
@@ -42,8 +42,8 @@ func startConsumer(ctx context.Context) (*consumer, error) {
 	return c, nil
 }
 
-// receive takes a delivery: the payload, with the message's attributes in it
-// under the key "attributes". An answer of 2xx acknowledges it.
+// receive handles a delivery: the payload with the message's attributes under the
+// key "attributes". A 2xx answer acknowledges it.
 func (c *consumer) receive(w http.ResponseWriter, r *http.Request) {
 	var message map[string]json.RawMessage
 	a := arrival{topic: r.URL.Path[1:]}
@@ -66,8 +66,8 @@ func (c *consumer) receive(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// expect waits for the messages of the given requests and shows each. One
-// may come twice, because messages are delivered at least once.
+// expect waits for the messages of the given requests and prints each. A message may
+// arrive twice, because messages are delivered at least once.
 func (c *consumer) expect(ctx context.Context, say func(string, ...any), requests []string) error {
 	missing := map[string]bool{}
 	for _, id := range requests {

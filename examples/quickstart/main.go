@@ -1,10 +1,10 @@
-// Quickstart shows the whole of the client in one program: three web apps, a
-// Postoffice server, and an outage of it that loses nothing.
+// Command quickstart shows the client in one program: three web apps, a Postoffice
+// server, and an outage of it that loses no message.
 //
 //	go run ./examples/quickstart
 //
-// It needs nothing but Go. The server is the fake one that tests use, and all
-// traffic stays on this machine.
+// It needs nothing but Go. The server is the fake one for tests, and all traffic
+// stays on this machine.
 package main
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// patience is how long the whole story may take.
+// patience is the timeout of the whole program.
 const patience = time.Minute
 
 func main() {
@@ -34,7 +34,7 @@ func main() {
 	}
 }
 
-// run tells the story and returns nil only if every message arrived.
+// run returns nil only if every message arrived.
 func run(ctx context.Context, out io.Writer) (err error) {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(out, format+"\n", args...) }
 	directory, err := os.MkdirTemp("", "postoffice-quickstart-")
@@ -57,7 +57,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 	say("   Postoffice listens at %s, the consumer at %s.", server.URL(), consumer.url)
 
 	say("\n2. Starting three web apps, each with its framework's own middleware.")
-	say("   Each creates its topic at the server and registers the consumer for it.")
+	say("   Each creates its topic on the server and registers the consumer for it.")
 	var apps []*app
 	for _, kind := range kinds {
 		a, err := startApp(ctx, kind, server.URL(), consumer.url, filepath.Join(directory, kind.topic+".db"))
@@ -69,7 +69,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 		say("   %-8s at %s publishes to the topic %q.", kind.name, a.url, kind.topic)
 	}
 
-	say("\n3. Sending each app a request, whose handler publishes a message.")
+	say("\n3. Sending each app a request. Its handler publishes a message.")
 	first, err := requestAll(ctx, say, apps, "first")
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 
 	say("\n4. Stopping the server: connections are refused from now on.")
 	server.Stop()
-	say("   The apps go on answering; their messages are stored.")
+	say("   The apps still answer; their messages are stored.")
 	var missed []string
 	for _, round := range []string{"second", "third"} {
 		ids, err := requestAll(ctx, say, apps, round)
@@ -105,7 +105,7 @@ func run(ctx context.Context, out io.Writer) (err error) {
 		return fmt.Errorf("the outboxes hold %d messages, not %d", waiting, len(missed))
 	}
 
-	say("\n5. Starting the server again: the relays deliver what is stored.")
+	say("\n5. Starting the server again: the relays deliver the stored messages.")
 	if err := server.Restart(); err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func requestAll(ctx context.Context, say func(string, ...any), apps []*app, roun
 	return ids, nil
 }
 
-// request sends an order to the app, as a browser would, and shows the answer.
+// request sends an order to the app, like a browser, and prints the answer.
 func (a *app) request(ctx context.Context, say func(string, ...any), id string, number int) error {
 	body := fmt.Appendf(nil, `{"number":%d}`, number)
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, a.url+"/"+a.kind.topic, bytes.NewReader(body))

@@ -16,7 +16,7 @@ import (
 // createOrders is the app's own table.
 const createOrders = `CREATE TABLE IF NOT EXISTS orders (number INTEGER PRIMARY KEY, item TEXT NOT NULL)`
 
-// openDatabase opens PostgreSQL, or SQLite where no URL is given.
+// openDatabase opens PostgreSQL, or SQLite if no URL is given.
 func openDatabase(ctx context.Context, url string) (*database, error) {
 	open := openSQLite
 	if url != "" {
@@ -39,7 +39,7 @@ func openDatabase(ctx context.Context, url string) (*database, error) {
 func openPostgres(url string) (*database, error) {
 	pool, err := sql.Open("pgx", url)
 	if err != nil {
-		return nil, errors.New("the URL of the database cannot be read") // it may hold a password
+		return nil, errors.New("the URL of the database is invalid") // without the URL, which may contain a password
 	}
 	return &database{
 		DB: pool, dialect: sqlstore.Postgres, close: pool.Close,
@@ -53,8 +53,8 @@ func openSQLite() (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Transactions take the lock at once and wait for it, so that none fails
-	// because another has changed the file meanwhile.
+	// Transactions take the lock when they begin, and wait for it, so that none
+	// fails because another has changed the file.
 	options := "?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)"
 	pool, err := sql.Open("sqlite", "file:"+filepath.ToSlash(filepath.Join(directory, "shop.db"))+options)
 	if err != nil {

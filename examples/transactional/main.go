@@ -1,14 +1,14 @@
-// Command transactional shows how an order and the message about it are
-// stored together or not at all.
+// Command transactional shows how an order and the message about it are stored
+// together or not at all.
 //
 //	go run ./examples/transactional
 //	go run ./examples/transactional -postgres 'postgres://user:password@127.0.0.1/shop'
 //
-// Without a flag it needs nothing but Go: the database is an SQLite file that
-// is deleted at the end. With -postgres it uses that database, creates the
-// tables orders and postoffice_outbox there if they are missing, and leaves
-// them. The Postoffice server is a fake one in the process, unless
-// POSTOFFICE_URL names another; POSTOFFICE_ORIGIN_HOST is needed then, too.
+// Without a flag it needs nothing but Go: the database is an SQLite file that is
+// deleted at the end. With -postgres it uses that database, creates the tables
+// orders and postoffice_outbox if they are missing, and leaves them there. The
+// Postoffice server is a fake one in the process, unless POSTOFFICE_URL is set,
+// which also requires POSTOFFICE_ORIGIN_HOST.
 package main
 
 import (
@@ -27,7 +27,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// patience is how long the whole story may take.
+// patience is the timeout of the whole program.
 const patience = time.Minute
 
 func main() {
@@ -45,12 +45,11 @@ type order struct {
 	Item   string `json:"item"`
 }
 
-// errSoldOut is why an order cannot be placed.
+// errSoldOut means that an order cannot be placed.
 var errSoldOut = errors.New("sold out")
 
-// placeOrder stores an order and publishes it in one transaction: whatever
-// goes wrong on the way, the message is delivered if the order was stored,
-// and only then.
+// placeOrder stores an order and publishes it in one transaction: whatever fails,
+// the message is delivered if and only if the order was stored.
 func placeOrder(ctx context.Context, db *database, client *core.Client, o order) (err error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
@@ -67,15 +66,15 @@ func placeOrder(ctx context.Context, db *database, client *core.Client, o order)
 	if _, err := client.PublishTx(ctx, tx, "orders", o); err != nil {
 		return err
 	}
-	// What comes after the message can still undo both.
+	// A later failure undoes both.
 	if o.Item == "unicorn" {
 		return errSoldOut
 	}
 	return tx.Commit()
 }
 
-// run places two orders and returns nil only if the message of the one that
-// was committed arrived, and no other.
+// run places two orders and returns nil only if exactly the message of the committed
+// one arrived.
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(out, format+"\n", args...) }
 	flags := flag.NewFlagSet("transactional", flag.ContinueOnError)
@@ -91,8 +90,8 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.close()) }()
 	say("The database is %s.", db.dialect)
-	// An app of yours has this table made by its own migrations; the files
-	// are those of sqlstore.Schema.
+	// In your app, create this table with your own migrations from the files of
+	// sqlstore.Schema.
 	if err := sqlstore.Migrate(ctx, db.DB, db.dialect); err != nil {
 		return err
 	}
@@ -161,7 +160,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	return nil
 }
 
-// orders returns the numbers of the stored orders from one on.
+// orders returns the stored order numbers from a number on.
 func (db *database) orders(ctx context.Context, from int) (numbers []int, err error) {
 	rows, err := db.QueryContext(ctx, db.selectOrders, from)
 	if err != nil {
@@ -178,7 +177,7 @@ func (db *database) orders(ctx context.Context, from int) (numbers []int, err er
 	return numbers, rows.Err()
 }
 
-// database is what the example works with.
+// database is the database of the example.
 type database struct {
 	*sql.DB
 	dialect                   sqlstore.Dialect

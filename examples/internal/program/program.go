@@ -1,5 +1,5 @@
-// Package program is what the examples for the frameworks share: settings, an
-// outbox, a fake server, and a graceful shutdown.
+// Package program contains the common parts of the examples for the frameworks:
+// settings, an outbox, a fake server, and a graceful shutdown.
 package program
 
 import (
@@ -98,7 +98,7 @@ func Run(ctx context.Context, args []string, stdout io.Writer, newApp func(*core
 	case err = <-failed:
 	case <-ctx.Done():
 	}
-	// First the handlers end, then what they have published, then the outbox.
+	// Wait for the handlers, then for their messages, and then close the outbox.
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return errors.Join(err, server.Shutdown(stopping), client.Stop(stopping))

@@ -1,4 +1,4 @@
-// Package smoke has the tests that every example app passes.
+// Package smoke contains the tests of all example apps.
 package smoke
 
 import (
@@ -27,13 +27,13 @@ func Test(t *testing.T, run Program) {
 	t.Run("RefusesBadSettings", run.refusesBadSettings)
 }
 
-// Program is an example's run function: it serves until the context ends,
-// and says where it listens.
+// Program is an example's run function: it serves until the context ends, and prints
+// its address.
 type Program func(ctx context.Context, args []string, stdout io.Writer) error
 
 // process is a running program.
 type process struct {
-	before string // what it has said before its address
+	before string // its output before its address
 	url    string
 	stop   func() error
 }
@@ -82,7 +82,7 @@ func (p process) order(t *testing.T, body string) (int, string) {
 	return response.StatusCode, string(text)
 }
 
-// environment sets the variables that the program reads.
+// environment sets the variables of the program.
 func environment(t *testing.T, url, originHost string) {
 	t.Helper()
 	for name, value := range map[string]string{
@@ -122,8 +122,8 @@ func (run Program) startsFakeServer(t *testing.T) {
 	require.NoError(t, p.stop())
 }
 
-// survivesOutage publishes while the server is down, and sees it delivered
-// when the program runs again.
+// survivesOutage publishes while the server is down, and expects the delivery when
+// the program runs again.
 func (run Program) survivesOutage(t *testing.T) {
 	server := postofficetest.Start(t)
 	server.Stop()
