@@ -19,13 +19,12 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/postoffice-go/postoffice/core"
-	"github.com/postoffice-go/postoffice/core/internal/testbrowser"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/sqlite"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(testbrowser.Runner{M: m}) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var quiet = slog.New(slog.DiscardHandler)
 

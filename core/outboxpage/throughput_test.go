@@ -1,7 +1,6 @@
 package outboxpage
 
 import (
-	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,9 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/postoffice-go/postoffice/core"
-	"github.com/postoffice-go/postoffice/core/internal/testbrowser"
 	"github.com/postoffice-go/postoffice/core/internal/webpage"
-	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
 func TestLastHour(t *testing.T) {
@@ -64,54 +61,4 @@ func TestListShowsTheLastHour(t *testing.T) {
 	assert.Contains(t, list, `<dd id="hour-dead">1</dd>`)
 	assert.Equal(t, 2, strings.Count(list, "<rect"))
 	assert.Contains(t, list, "counted since the app started")
-}
-
-// anHour is an hour of an app that is busy, with an outage in it.
-func anHour(now time.Time) []core.Minute {
-	hour := make([]core.Minute, hourMinutes)
-	for i := range hour {
-		hour[i].Begin = now.Add(time.Duration(i-hourMinutes) * time.Minute)
-		orders := 900 + int(220*math.Sin(float64(i)/7)) + i*13%90
-		switch {
-		case i >= 33 && i < 37:
-			hour[i].Stored = orders
-		case i == 37:
-			hour[i].Delivered, hour[i].Dead = 2*orders, 2
-		default:
-			hour[i].Delivered = orders
-		}
-	}
-	return hour
-}
-
-// What the README shows: an app whose server was away for four minutes.
-func TestBrowserAfterAnOutage(t *testing.T) {
-	a := start(t, func(c *core.Config, _ *Options) {
-		c.OriginHost, c.Topics = "http://shop:8080", []string{"orders", "parcels"}
-	})
-	_, err := a.client.Setup(t.Context())
-	require.NoError(t, err)
-	a.page.hour = func() []core.Minute { return anHour(time.Now()) }
-	a.states()
-	a.insert(5, "orders", dead, func(r *outbox.Record) { r.LastError = "server answered 413: Request Entity Too Large" })
-	a.insert(6, "parcels")
-
-	p := testbrowser.New(t)
-	p.Size(1280, 900)
-	for _, dark := range []bool{false, true} {
-		p.Dark(dark)
-		p.Go(a.url)
-		p.See("#hour", "Last hour")
-		p.Until(`document.querySelectorAll("#hour rect").length === 61`)
-		p.Until(`[...document.querySelectorAll("#hour rect")].every(r => r.getBoundingClientRect().height >= 1)`)
-		colours := testbrowser.Eval[int](p, `new Set([...document.querySelectorAll("#hour rect, #hour dt")].map(e =>
-			e.tagName === "DT" ? getComputedStyle(e, "::before").backgroundColor : getComputedStyle(e).fill)).size`)
-		assert.Equal(t, 3, colours, "the bars have the colours of the counts")
-		picture(p, map[bool]string{false: "readme-light", true: "readme-dark"}[dark])
-	}
-	p.Size(360, 800)
-	p.Go(a.url)
-	p.See("#hour", "Last hour")
-	assert.False(t, p.Overflows())
-	picture(p, "hour-phone")
 }

@@ -18,13 +18,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/postoffice-go/postoffice/core/internal/testbrowser"
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
 func TestMain(m *testing.M) {
 	child()
-	goleak.VerifyTestMain(testbrowser.Runner{M: m})
+	goleak.VerifyTestMain(m)
 }
 
 // patience is how long something may take that should happen soon.

@@ -1,4 +1,4 @@
-package devserver
+package devpage_test
 
 import (
 	"net/url"
@@ -7,12 +7,12 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/assert"
 
-	"github.com/postoffice-go/postoffice/core/internal/testbrowser"
+	"github.com/postoffice-go/postoffice/core/internal/browsertest/testbrowser"
 )
 
 // A person makes a topic and a consumer, and corrects what was wrong.
-func TestBrowserManages(t *testing.T) {
-	s := start(t, Options{})
+func TestManages(t *testing.T) {
+	s := start(t)
 	before, after := newConsumer(t, 503), newConsumer(t, 200)
 	p := testbrowser.Open(t, s.url)
 	p.Tolerate("422") // a browser tells of each answer that is an error
@@ -29,7 +29,7 @@ func TestBrowserManages(t *testing.T) {
 	p.Press("#create-button")
 	p.See("#name-error", "There is a topic of this name already.")
 	p.Until(`document.activeElement.id === "name"`) // the field at fault has the focus
-	picture(p, "topic-error")
+	p.Picture("devserver-topic-error")
 
 	p.Go(s.url)
 	p.Press("#new-consumer")
@@ -71,8 +71,8 @@ func TestBrowserManages(t *testing.T) {
 }
 
 // The forms work by keyboard alone, and without a script.
-func TestBrowserManagesByKeyboard(t *testing.T) {
-	s := start(t, Options{})
+func TestManagesByKeyboard(t *testing.T) {
+	s := start(t)
 	p := testbrowser.New(t)
 	p.WithoutJavaScript()
 	p.Go(s.url + "/dev/topics")
@@ -108,7 +108,7 @@ func TestBrowserManagesByKeyboard(t *testing.T) {
 }
 
 // The pages with forms that were not taken keep their layout and contrast.
-func TestBrowserShowsWrongFields(t *testing.T) {
+func TestShowsWrongFields(t *testing.T) {
 	s, _, _ := busy(t)
 	for path, fields := range map[string][]string{"/dev/topics": {"name", "origin_host"}, "/dev/consumers": {"target", "timeout"}, "/dev/consumers/1": {"target", "timeout"}} {
 		p := testbrowser.New(t)
@@ -134,6 +134,6 @@ func TestBrowserShowsWrongFields(t *testing.T) {
 		broken := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("[aria-describedby]")].flatMap((e) => e.getAttribute("aria-describedby").trim().split(/\s+/)).filter((id) => !document.getElementById(id))`)
 		assert.Empty(t, broken, path)
 		p.Size(360, 740)
-		picture(p, "wrong-"+url.PathEscape(path))
+		p.Picture("devserver-wrong-" + url.PathEscape(path))
 	}
 }

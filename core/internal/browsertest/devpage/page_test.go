@@ -1,4 +1,4 @@
-package devserver
+package devpage_test
 
 import (
 	"fmt"
@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,19 +13,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/postoffice-go/postoffice/core/internal/testbrowser"
+	"github.com/postoffice-go/postoffice/core/internal/browsertest/testbrowser"
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
-
-// screenshots is the environment variable with the directory in which the
-// tests leave pictures of the pages.
-const screenshots = "POSTOFFICE_TEST_SCREENSHOTS"
-
-func picture(p *testbrowser.Page, name string) {
-	if directory := os.Getenv(screenshots); directory != "" {
-		p.Screenshot(filepath.Join(directory, "devserver-"+name+".png"))
-	}
-}
 
 // allPages are the addresses of the pages of a server that has a message.
 var allPages = []string{"/", "/dev/topics", "/dev/consumers", "/dev/consumers/1", "/dev/messages", "/dev/messages/1", "/dev/attempts", "/dev/break", "/dev/nothing"}
@@ -35,7 +23,7 @@ var allPages = []string{"/", "/dev/topics", "/dev/consumers", "/dev/consumers/1"
 // busy starts a server with something in each list.
 func busy(t *testing.T) (s *running, good, bad *consumer) {
 	t.Helper()
-	s = start(t, Options{})
+	s = start(t)
 	good, bad = newConsumer(t, 200), newConsumer(t, 503)
 	s.addTopic("orders", good.URL+"/postoffice/orders", bad.URL+"/hooks/billing")
 	s.accept(wire.TopicsPath, fmt.Sprintf(`{"name":"parcels.shipped","origin_host":%q,"recovery_enabled":true}`, bad.URL+"/postoffice/messages/"))
@@ -58,8 +46,8 @@ func busy(t *testing.T) (s *running, good, bad *consumer) {
 // live waits until a page follows the server.
 func live(p *testbrowser.Page) { p.See("#freshness", "Live.") }
 
-func TestBrowserFollows(t *testing.T) {
-	s := start(t, Options{})
+func TestFollows(t *testing.T) {
+	s := start(t)
 	consumer := newConsumer(t, 503)
 	p := testbrowser.Open(t, s.url)
 	live(p)
@@ -90,8 +78,8 @@ func TestBrowserFollows(t *testing.T) {
 
 // What a person does meanwhile is not undone: a chosen topic stays chosen, and
 // a row that did not change is not replaced under the pointer.
-func TestBrowserLeavesAlone(t *testing.T) {
-	s := start(t, Options{})
+func TestLeavesAlone(t *testing.T) {
+	s := start(t)
 	s.addTopic("orders", "http://127.0.0.1:9/")
 	s.addTopic("bills")
 	p := testbrowser.Open(t, s.url)
@@ -108,7 +96,7 @@ func TestBrowserLeavesAlone(t *testing.T) {
 }
 
 // The focus stays on the button of a row although others come before it.
-func TestBrowserKeepsFocus(t *testing.T) {
+func TestKeepsFocus(t *testing.T) {
 	s, _, _ := busy(t)
 	p := testbrowser.Open(t, s.url)
 	live(p)
@@ -119,8 +107,8 @@ func TestBrowserKeepsFocus(t *testing.T) {
 	assert.Equal(t, button, testbrowser.Eval[string](p, "document.activeElement.id"))
 }
 
-func TestBrowserPublishes(t *testing.T) {
-	s := start(t, Options{})
+func TestPublishes(t *testing.T) {
+	s := start(t)
 	consumer := newConsumer(t, 200)
 	s.addTopic("orders", consumer.URL)
 	p := testbrowser.Open(t, s.url)
@@ -136,7 +124,7 @@ func TestBrowserPublishes(t *testing.T) {
 	p.Press("#publish-button")
 	p.See("[role=status]", "Published: 1 delivery.")
 	p.See("#message-1", "delivered")
-	assert.JSONEq(t, `{"order":17,"attributes":{"kind":"new"}}`, consumer.bodies[0])
+	assert.JSONEq(t, `{"order":17,"attributes":{"kind":"new"}}`, consumer.received()[0])
 	p.Press("#message-1 a")
 	p.See("h1", "Message 1")
 	p.See("pre", `"order": 17`)
@@ -144,8 +132,8 @@ func TestBrowserPublishes(t *testing.T) {
 
 // Metadata in the payload is shown apart from it, in the list and on the page of
 // the message, which has what came all the same.
-func TestBrowserShowsMetadata(t *testing.T) {
-	s := start(t, Options{})
+func TestShowsMetadata(t *testing.T) {
+	s := start(t)
 	s.addTopic("orders", newConsumer(t, 200).URL)
 	const payload = `{"_postoffice":{"message_id":"m-7","traceparent":"00-1-2-01"},"order":17}`
 	s.publish("orders", payload)
@@ -162,14 +150,14 @@ func TestBrowserShowsMetadata(t *testing.T) {
 		`Payload {"order":17}`, `Metadata {"message_id":"m-7","traceparent":"00-1-2-01"}`, `Attributes {"kind":"new"}`,
 	}, texts())
 	p.See("[aria-labelledby=payload-title]", fmt.Sprintf("%d bytes with the metadata", len(payload)))
-	picture(p, "metadata")
+	p.Picture("devserver-metadata")
 	assert.Equal(t, payload, s.get("/dev/messages/1/payload"))
 	p.Go(s.url + "/dev/messages/2")
 	assert.Equal(t, []string{`Payload {"_postoffice":["foreign"],"order":18}`, `Attributes {"kind":"new"}`}, texts())
 }
 
-func TestBrowserRetriesAndPauses(t *testing.T) {
-	s := start(t, Options{})
+func TestRetriesAndPauses(t *testing.T) {
+	s := start(t)
 	consumer := newConsumer(t, 500)
 	s.addTopic("orders", consumer.URL)
 	s.publish("orders", `{}`)
@@ -193,8 +181,8 @@ func TestBrowserRetriesAndPauses(t *testing.T) {
 	p.See("#message-2", "delivered")
 }
 
-func TestBrowserBreaksAndMends(t *testing.T) {
-	s := start(t, Options{})
+func TestBreaksAndMends(t *testing.T) {
+	s := start(t)
 	p := testbrowser.Open(t, s.url+"/dev/break")
 	live(p)
 	watching := testbrowser.Open(t, s.url)
@@ -204,21 +192,17 @@ func TestBrowserBreaksAndMends(t *testing.T) {
 	p.Press("#break-status")
 	p.See("#trouble", "429 Too Many Requests and Retry-After: 9")
 	watching.See("#trouble", "429 Too Many Requests")
-	got, err := s.health()
-	require.NoError(t, err)
-	assert.Equal(t, 429, got.status)
+	assert.Equal(t, 429, s.do(http.MethodGet, wire.HealthPath, "", "").status)
 	p.Press("#mend")
 	p.See("[role=status]", "The server is well again.")
 	p.Gone("#mend")
 	watching.Gone("#mend")
-	got, err = s.health()
-	require.NoError(t, err)
-	assert.Equal(t, 200, got.status)
+	assert.Equal(t, 200, s.do(http.MethodGet, wire.HealthPath, "", "").status)
 }
 
 // While connections are refused the page says so, and comes back by itself.
-func TestBrowserSeesTheServerAway(t *testing.T) {
-	s := start(t, Options{})
+func TestSeesTheServerAway(t *testing.T) {
+	s := start(t)
 	watching := testbrowser.Open(t, s.url)
 	live(watching)
 	p := testbrowser.Open(t, s.url+"/dev/break")
@@ -238,8 +222,8 @@ func TestBrowserSeesTheServerAway(t *testing.T) {
 	watching.See("#topic-1", "orders")
 }
 
-func TestBrowserWithoutJavaScript(t *testing.T) {
-	s := start(t, Options{})
+func TestWithoutJavaScript(t *testing.T) {
+	s := start(t)
 	consumer := newConsumer(t, 503)
 	s.addTopic("orders", consumer.URL)
 	p := testbrowser.New(t)
@@ -278,8 +262,8 @@ func TestBrowserWithoutJavaScript(t *testing.T) {
 
 // Another site, on another port of this machine, sends a form and a script's
 // request to the API, and shows what comes back.
-func TestBrowserOfAnotherSite(t *testing.T) {
-	s := start(t, Options{})
+func TestOfAnotherSite(t *testing.T) {
+	s := start(t)
 	html := fmt.Sprintf(`<!doctype html><title>evil</title>
 <form method="post" action="%[1]s/api/topics"><input name="name" value="stolen"><input name="origin_host" value="%[1]s/x/"><button id="send">Send</button></form>
 <script>fetch("%[1]s/api/topics", {method: "POST", mode: "no-cors", headers: {"Content-Type": "text/plain"}, body: "{}"}).finally(() => { document.title = "sent" })</script>`, s.url)
@@ -306,8 +290,8 @@ func TestBrowserOfAnotherSite(t *testing.T) {
 }
 
 // Everything can be done by keyboard, and one sees where one is.
-func TestBrowserByKeyboard(t *testing.T) {
-	s := start(t, Options{})
+func TestByKeyboard(t *testing.T) {
+	s := start(t)
 	consumer := newConsumer(t, 503)
 	s.addTopic("orders", consumer.URL)
 	p := testbrowser.Open(t, s.url)
@@ -343,7 +327,7 @@ func TestBrowserByKeyboard(t *testing.T) {
 	p.Gone("#mend")
 }
 
-func TestBrowserNarrow(t *testing.T) {
+func TestNarrow(t *testing.T) {
 	s, _, _ := busy(t)
 	s.post("/dev/break", url.Values{"how": {"status"}, "status": {"429"}, "retry": {"300"}, "times": {"1000000"}})
 	p := testbrowser.New(t)
@@ -361,12 +345,12 @@ func TestBrowserNarrow(t *testing.T) {
 	}
 	p.Go(s.url)
 	p.Size(360, 740)
-	picture(p, "phone")
+	p.Picture("devserver-phone")
 	p.Go(s.url + "/dev/break")
-	picture(p, "break-phone")
+	p.Picture("devserver-break-phone")
 }
 
-func TestBrowserContrast(t *testing.T) {
+func TestContrast(t *testing.T) {
 	s, _, _ := busy(t)
 	s.post("/dev/break", url.Values{"how": {"unwell"}})
 	s.post("/dev/consumers/1/pause", url.Values{})
@@ -386,19 +370,19 @@ func TestBrowserContrast(t *testing.T) {
 		}
 		p.Go(s.url)
 		live(p)
-		picture(p, map[bool]string{false: "light", true: "dark"}[dark])
+		p.Picture("devserver-" + map[bool]string{false: "light", true: "dark"}[dark])
 	}
 	assert.Len(t, grounds, 2, "dark is not light")
 	p.Dark(false)
 	for name, path := range map[string]string{"break": "/dev/break", "message": "/dev/messages/1"} {
 		p.Go(s.url + path)
 		live(p)
-		picture(p, name)
+		p.Picture("devserver-" + name)
 	}
 }
 
 // Every control has a name, every page its landmarks and one first heading.
-func TestBrowserStructure(t *testing.T) {
+func TestStructure(t *testing.T) {
 	s, _, _ := busy(t)
 	p := testbrowser.New(t)
 	p.Tolerate("404")
@@ -424,8 +408,8 @@ func TestBrowserStructure(t *testing.T) {
 
 // Hostile texts do nothing, neither in the page that is loaded nor in the one
 // that follows.
-func TestBrowserHostileTexts(t *testing.T) {
-	s := start(t, Options{})
+func TestHostileTexts(t *testing.T) {
+	s := start(t)
 	p := testbrowser.Open(t, s.url)
 	live(p)
 	quoted := strings.ReplaceAll(hostile, `"`, `\"`)
@@ -457,8 +441,8 @@ func TestBrowserHostileTexts(t *testing.T) {
 
 // Ten thousand messages are no burden: the pages stay as small as they are
 // with a hundred.
-func TestBrowserManyMessages(t *testing.T) {
-	s := start(t, Options{})
+func TestManyMessages(t *testing.T) {
+	s := start(t)
 	s.addTopic("orders", "http://127.0.0.1:9/")
 	s.post("/dev/consumers/1/pause", url.Values{})
 	item := `{"order":"` + strings.Repeat("x", 200) + `"},`
@@ -470,11 +454,11 @@ func TestBrowserManyMessages(t *testing.T) {
 	p.See("#message-10000", "orders")
 	p.Press("#messages .head a")
 	p.See("h1", "Messages")
-	assert.Equal(t, pageRows, testbrowser.Eval[int](p, `document.querySelectorAll("tbody tr").length`))
+	assert.Equal(t, 50, testbrowser.Eval[int](p, `document.querySelectorAll("tbody tr").length`))
 	p.Press("[rel=next]")
 	p.See("#message-9950", "orders")
 	p.Go(s.url + "/dev/messages?before=11")
 	p.See("#message-10", "paused")
 	assert.Less(t, len(s.get("/dev/messages")), 60_000)
-	assert.Equal(t, http.StatusOK, s.do(http.MethodGet, "/dev/messages/1", nil).status)
+	assert.Equal(t, http.StatusOK, s.do(http.MethodGet, "/dev/messages/1", "", "").status)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -275,6 +276,19 @@ func (p *Page) WithoutJavaScript() {
 func (p *Page) Overflows() bool {
 	p.tb.Helper()
 	return Eval[bool](p, "document.documentElement.scrollWidth > window.innerWidth")
+}
+
+// screenshots is the environment variable with the directory for [Page.Picture].
+const screenshots = "POSTOFFICE_TEST_SCREENSHOTS"
+
+// Picture leaves a picture of the whole page as NAME.png in the directory that the
+// environment variable POSTOFFICE_TEST_SCREENSHOTS names; it does nothing if that
+// is not set.
+func (p *Page) Picture(name string) {
+	p.tb.Helper()
+	if directory := os.Getenv(screenshots); directory != "" {
+		p.Screenshot(filepath.Join(directory, name+".png"))
+	}
 }
 
 // Screenshot writes a picture of the whole page into a PNG file.
