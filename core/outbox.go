@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -39,6 +40,22 @@ func (o *Outbox) Stats(ctx context.Context) (outbox.Stats, error) {
 	}
 	stats, err := store.Stats(ctx)
 	return stats, outboxError(err)
+}
+
+// CountTopics returns the topics with the most messages, at most limit, the largest
+// first. It may take a while in a large table; the context bounds it. The error is
+// errors.ErrUnsupported if the store is not an outbox.TopicCounter.
+func (o *Outbox) CountTopics(ctx context.Context, limit int) ([]outbox.TopicCount, error) {
+	store, err := o.store()
+	if err != nil {
+		return nil, err
+	}
+	counter, ok := store.(outbox.TopicCounter)
+	if !ok {
+		return nil, outboxError(errors.ErrUnsupported)
+	}
+	counts, err := counter.CountTopics(ctx, limit)
+	return counts, outboxError(err)
 }
 
 // List returns messages by ascending id, in pages of 100 unless the query sets

@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"errors"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -75,6 +76,8 @@ func TestLookingAfterNoOutbox(t *testing.T) {
 	require.ErrorIs(t, err, core.ErrNoOutbox)
 	_, err = box.Count(t.Context(), outbox.Selection{All: true})
 	require.ErrorIs(t, err, core.ErrNoOutbox)
+	_, err = box.CountTopics(t.Context(), 1)
+	require.ErrorIs(t, err, core.ErrNoOutbox)
 	_, err = box.Retry(t.Context(), outbox.Selection{All: true})
 	require.ErrorIs(t, err, core.ErrNoOutbox)
 	_, err = box.Discard(t.Context(), outbox.Selection{All: true})
@@ -96,4 +99,20 @@ func TestLookingAfterAnOutboxThatFails(t *testing.T) {
 		require.ErrorIs(t, err, outbox.ErrClosed)
 		assert.ErrorContains(t, err, "postoffice: outbox is closed")
 	}
+}
+
+// plainStore is a store that does nothing more than every store.
+type plainStore struct{ outbox.Store }
+
+func TestCountTopics(t *testing.T) {
+	store := memory.New()
+	box := newTestClient(t, core.Config{URL: testServer, Outbox: store}).Outbox()
+	require.NoError(t, store.Insert(t.Context(), 0, outbox.Record{ID: "1", Topic: "orders", Payload: []byte(`{}`), Attributes: []byte(`{}`), State: outbox.Dead}))
+	counts, err := box.CountTopics(t.Context(), 10)
+	require.NoError(t, err)
+	assert.Equal(t, []outbox.TopicCount{{Topic: "orders", Dead: 1}}, counts)
+
+	box = newTestClient(t, core.Config{URL: testServer, Outbox: plainStore{store}}).Outbox()
+	_, err = box.CountTopics(t.Context(), 10)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
 }

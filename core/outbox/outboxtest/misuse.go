@@ -128,6 +128,9 @@ func (e *env) calls(ctx context.Context) map[string]error {
 	_, calls["Reschedule"] = e.store.Reschedule(ctx, outbox.Change{ID: "unknown", LeaseToken: "none"})
 	_, _, calls["Next"] = e.store.Next(ctx)
 	_, calls["Stats"] = e.store.Stats(ctx)
+	if counter, ok := e.store.(outbox.TopicCounter); ok {
+		_, calls["CountTopics"] = counter.CountTopics(ctx, 1)
+	}
 	_, calls["List"] = e.store.List(ctx, outbox.Query{})
 	_, calls["List of IDs"] = e.store.List(ctx, outbox.Query{IDs: []string{"unknown"}})
 	_, calls["Count"] = e.store.Count(ctx, outbox.Selection{All: true})

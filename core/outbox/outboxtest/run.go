@@ -82,6 +82,7 @@ func Run(t *testing.T, open func(t *testing.T) outbox.Store, options ...Option) 
 		"Durable":    durableTests,
 		"Bounds":     boundTests,
 		"Keep":       keepTests,
+		"Topics":     topicTests,
 	}
 	for _, group := range slices.Sorted(maps.Keys(groups)) {
 		if group == "Durable" && s.reopen == nil || group == "Bounds" && s.bounded == nil {

@@ -55,6 +55,8 @@ func TestNoStatementReadsTheTable(t *testing.T) {
 	check(selectTopics, "SEARCH outbox USING COVERING INDEX outbox_topic_due (topic>?)")
 	check(selectTopics, "SEARCH outbox USING COVERING INDEX outbox_topic_due (topic=?)")
 	assert.Contains(t, plan(t, store, selectOldestTopics, 1, 1, ""), "SEARCH outbox USING INDEX outbox_due (due_at<?)")
+	assert.Contains(t, plan(t, store, countTopics, "", "", 1), "SEARCH outbox USING COVERING INDEX outbox_topic ((topic,id)>(?,?))")
+	assert.Contains(t, plan(t, store, countHeldOfTopics, 1), "SEARCH outbox USING INDEX outbox_held (due_at>?)")
 	check(selectNext, "SEARCH outbox USING COVERING INDEX outbox_due (due_at<?)")
 	check(leaseRecord, "SEARCH outbox USING INTEGER PRIMARY KEY")
 	check(retryRecord, "SEARCH outbox USING INTEGER PRIMARY KEY")
