@@ -191,6 +191,7 @@ func (p *page) carryOut(w http.ResponseWriter, r *http.Request, f form, note str
 	ctx, cancel := context.WithTimeout(r.Context(), changeTimeout)
 	defer cancel()
 	n, err := do(ctx, f.selection())
+	p.topics.forget()
 	if err != nil {
 		text := reason(err)
 		if n > 0 {

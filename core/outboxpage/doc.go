@@ -21,9 +21,8 @@
 // The page changes something by POST alone, and refuses what another site
 // sends (see [net/http.CrossOriginProtection]). Discarding asks again on a page
 // of its own. Answers are not to be cached and may load nothing but the page's
-// own style sheet and icon. The page has no script and works in any browser.
-// Payloads appear in no address and no log; with Options.HidePayloads the
-// page does not send them at all.
+// own style sheet, script and icon. Payloads appear in no address and no log; with
+// Options.HidePayloads the page does not send them at all.
 //
 // # What it shows
 //
@@ -31,6 +30,11 @@
 // how the server is, the circuit breaker, and what became of the configured
 // topics and consumers. The server is asked at most every five seconds and for
 // at most a second.
+//
+// The topics with the most messages are listed with the number of messages in each
+// state, if the store is an [outbox.TopicCounter], as all stores of this module are.
+// Counting takes at most five seconds, and the page shows the counts for 20 times as
+// long as it took.
 //
 // The list has 50 messages a page by ascending id, and so by age, and can be
 // narrowed to a topic and to messages to deliver or dead ones. A message to
@@ -42,6 +46,14 @@
 // embedded store). The counts are the store's: sqlstore reads an index for them,
 // and for a list of one topic may pass the rows of all others. Before all messages
 // of the list are discarded they are counted, for at most five seconds.
+//
+// # With and without scripts
+//
+// The page works in any browser, without scripts. With them the list follows what
+// changes, every ten seconds, until a person pauses it, and rests while messages
+// are selected; times are in the zone of who looks at them. Without scripts a link
+// has the browser load the list every ten seconds, and times are in
+// Options.TimeZone.
 //
 // # Addresses
 //

@@ -19,11 +19,15 @@ var (
 )
 
 // filter says which messages a person looks at.
-type filter struct{ Topic, State string }
+type filter struct {
+	Topic, State string
+	// Refresh tells that browsers without scripts load the list again and again.
+	Refresh bool
+}
 
 // readFilter reads and checks a filter.
 func readFilter(values url.Values) (filter, error) {
-	f := filter{values.Get("topic"), values.Get("state")}
+	f := filter{Topic: values.Get("topic"), State: values.Get("state"), Refresh: values.Get("refresh") == "on"}
 	if f.State != "" && f.State != "pending" && f.State != "dead" {
 		return filter{}, errState
 	}
@@ -32,6 +36,15 @@ func readFilter(values url.Values) (filter, error) {
 	}
 	return f, nil
 }
+
+// of is the filter for messages of a topic and a state; the rest of it stays.
+func (f filter) of(topic, state string) filter {
+	f.Topic, f.State = topic, state
+	return f
+}
+
+// selects reports whether the filter leaves messages out.
+func (f filter) selects() bool { return f.Topic != "" || f.State != "" }
 
 // state is that of a store's query; nil for all.
 func (f filter) state() *outbox.State {
@@ -48,18 +61,18 @@ func (f filter) selection() outbox.Selection {
 }
 
 // words says which messages these are, after "all".
-func (f filter) words(deliver string) string { return f.of("messages", deliver) }
+func (f filter) words(deliver string) string { return f.name("messages", deliver) }
 
 // counted says which messages these are when there are so many.
 func (f filter) counted(n int, deliver string) string {
 	if n == 1 {
-		return "1 " + f.of("message", deliver)
+		return "1 " + f.name("message", deliver)
 	}
-	return "all " + webpage.Grouped(n) + " " + f.of("messages", deliver)
+	return "all " + webpage.Grouped(n) + " " + f.name("messages", deliver)
 }
 
-// of says what the filter makes of messages.
-func (f filter) of(noun, deliver string) string {
+// name says what the filter makes of messages.
+func (f filter) name(noun, deliver string) string {
 	switch f.State {
 	case "pending":
 		noun += " to " + deliver
@@ -80,6 +93,9 @@ func (f filter) values() url.Values {
 	}
 	if f.State != "" {
 		values.Set("state", f.State)
+	}
+	if f.Refresh {
+		values.Set("refresh", "on")
 	}
 	return values
 }

@@ -34,10 +34,15 @@ func nextAttempt(r outbox.Record, now time.Time) webpage.Moment {
 	case r.State == outbox.Dead:
 		return webpage.Moment{Text: "none"}
 	case held(r, now):
-		return webpage.MomentOf(r.DueAt, "under way, else "+in(r.DueAt.Sub(now)))
+		return momentOf(r.DueAt, now, "under way, else "+in(r.DueAt.Sub(now)))
 	default:
-		return webpage.MomentOf(r.DueAt, in(r.DueAt.Sub(now)))
+		return momentOf(r.DueAt, now, in(r.DueAt.Sub(now)))
 	}
+}
+
+// momentOf is a time, in the zone of another, with its text for the eye.
+func momentOf(t, now time.Time, text string) webpage.Moment {
+	return webpage.MomentOf(t.In(now.Location()), text)
 }
 
 // in says how far off something is.

@@ -36,10 +36,14 @@ type Options struct {
 	// HidePayloads keeps payloads and attributes from the page: nobody sees
 	// them there. Defaults to showing them to those who ask for them.
 	HidePayloads bool
+	// TimeZone is the zone of the times on the page, for browsers that run no
+	// scripts; in others the page shows times in the viewer's zone. Nil means
+	// time.Local.
+	TimeZone *time.Location
 }
 
-// policy lets a page load nothing but its own style and icon.
-const policy = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+// policy lets a page load nothing but its own style, script and icon, and itself.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // storeTimeout is how long the page waits for the outbox.
 const storeTimeout = 10 * time.Second
@@ -49,6 +53,7 @@ type page struct {
 	box     box
 	options Options
 	words   words
+	topics  topicCounts
 
 	// client is nil for an inbox, and what follows is not used.
 	client *core.Client
@@ -173,7 +178,7 @@ func (p *page) route(w http.ResponseWriter, r *http.Request) {
 	}
 	// Each address takes forms or is to be looked at, not both.
 	forms := map[string]http.HandlerFunc{"retry": p.retry, "discard": p.discard}
-	views := map[string]http.HandlerFunc{"": p.list, "message": p.message, "part": p.part, "style.css": style, "icon.svg": icon}
+	views := map[string]http.HandlerFunc{"": p.list, "message": p.message, "part": p.part, "style.css": style, "page.js": javaScript, "icon.svg": icon}
 	looks := r.Method == http.MethodGet || r.Method == http.MethodHead
 	form, isForm := forms[name]
 	view, isView := views[name]

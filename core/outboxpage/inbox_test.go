@@ -43,6 +43,8 @@ func TestInbox(t *testing.T) {
 	}
 	body = get("?state=pending")
 	assert.Contains(t, body, id(1))
+	assert.Contains(t, body, "To handle")
+	assert.Contains(t, section(t, body, "topics"), "./?topic=orders")
 	assert.Contains(t, body, "Retry all <bdi>messages to handle")
 	assert.Contains(t, get("message?id="+id(1)), "hush")
 	assert.Contains(t, get("message?id=none"), "The inbox has no message of this id. It was handled or discarded")

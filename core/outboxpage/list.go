@@ -15,6 +15,10 @@ import (
 // pageRows is how many messages a page lists.
 const pageRows = 50
 
+// refreshSeconds is how often a browser without scripts loads a list again that it is
+// to keep up to date.
+const refreshSeconds = 10
+
 // row is a message in a list.
 type row struct {
 	// ID is for the eye, Key for a form: its spaces and the like are escaped,
@@ -25,7 +29,7 @@ type row struct {
 	State           webpage.Badge
 	Attempts        int
 	Next, Age       webpage.Moment
-	Error           string
+	Error           errorText
 	Preview         string
 	Marked          bool
 }
@@ -38,9 +42,13 @@ type listBody struct {
 	// StatsError says why there are no counts.
 	StatsError string
 	Hour       *hourBody
+	// Topics is nil if the store does not count by topic.
+	Topics *topicsBody
 
-	Filter    filter
-	Filtered  bool
+	Filter   filter
+	Filtered bool
+	// Clear is the address of the list without a filter.
+	Clear     string
 	Rows      []row
 	All       string
 	ListError string
@@ -77,19 +85,23 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	payloads := !p.options.HidePayloads && query.Get("payloads") == "show"
+	allTopics := query.Get("topics") == "all"
 	kept := func(pairs ...string) string {
 		if payloads {
 			pairs = append(pairs, "payloads", "show")
 		}
+		if allTopics {
+			pairs = append(pairs, "topics", "all")
+		}
 		return f.link("./", pairs...)
 	}
 	body := listBody{
-		Filter: f, Filtered: f != filter{}, All: f.words(p.words.Deliver), Payloads: payloads,
+		Filter: f, Filtered: f.selects(), Clear: f.of("", "").link("./"), All: f.words(p.words.Deliver), Payloads: payloads,
 		Retry: f.link("retry", "after", after), Discard: f.link("discard", "after", after),
 		MarkAll: kept("after", after, "mark", "page"),
 	}
 	if p.client != nil {
-		hour := lastHour(p.hour(), time.Now())
+		hour := lastHour(p.hour(), p.now())
 		body.Hour = &hour
 	}
 	switch {
@@ -103,7 +115,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 	}
 	// All at once, for whatever hangs.
 	var asking sync.WaitGroup
-	var panicked [2]any
+	var panicked [3]any
 	apart := func(at int, ask func()) {
 		asking.Go(func() {
 			defer func() { panicked[at] = recover() }()
@@ -117,6 +129,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 		})
 	}
 	apart(1, func() { p.count(r.Context(), &body) })
+	apart(2, func() { body.Topics = p.topicList(r.Context(), f, allTopics) })
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	asked := outbox.Query{State: f.state(), Topic: f.Topic, After: after, Limit: pageRows + 1, MaxPayload: -1}
@@ -125,7 +138,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 	}
 	entries, err := p.box.List(ctx, asked)
 	asking.Wait()
-	if reason := cmp.Or(panicked[0], panicked[1]); reason != nil {
+	if reason := cmp.Or(panicked[0], panicked[1], panicked[2]); reason != nil {
 		panic(reason) // where the server recovers
 	}
 	status := http.StatusOK
@@ -137,7 +150,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 		entries = entries[:pageRows]
 		body.Next = kept("after", entries[pageRows-1].ID)
 	}
-	now := time.Now()
+	now := p.now()
 	for _, entry := range entries {
 		line := p.row(f, entry.Record, after, now)
 		line.Marked = query.Get("mark") == "page"
@@ -146,7 +159,13 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 		}
 		body.Rows = append(body.Rows, line)
 	}
-	p.render(w, status, "list", content{Title: p.words.Title, Self: kept("after", after), Note: noteOf(query, p.words.Delivered), Body: body})
+	page := content{Title: p.words.Title, Self: kept("after", after), Live: true, Note: noteOf(query, p.words.Delivered), Body: body}
+	if f.Refresh {
+		page.Refresh = refreshSeconds
+	}
+	f.Refresh = !f.Refresh
+	page.Toggle = kept("after", after)
+	p.render(w, status, "list", page)
 }
 
 // row makes a message part of a list. The links of it lead back to this page.
@@ -154,10 +173,10 @@ func (p *page) row(f filter, record outbox.Record, after string, now time.Time) 
 	return row{
 		ID: webpage.Shown(record.ID, webpage.MaxName), Key: url.PathEscape(record.ID), Topic: record.Topic,
 		Link:      f.link("message", "id", record.ID, "after", after),
-		TopicLink: filter{Topic: record.Topic, State: f.State}.link("./"),
+		TopicLink: f.of(record.Topic, f.State).link("./"),
 		State:     stateOf(record, now), Attempts: record.Attempts,
-		Next: nextAttempt(record, now), Age: webpage.MomentOf(record.CreatedAt, ago(now.Sub(record.CreatedAt))),
-		Error: webpage.Shown(record.LastError, maxReason),
+		Next: nextAttempt(record, now), Age: momentOf(record.CreatedAt, now, ago(now.Sub(record.CreatedAt))),
+		Error: errorOf(record.LastError, record.Topic),
 	}
 }
 
@@ -172,6 +191,6 @@ func (p *page) count(ctx context.Context, body *listBody) {
 	}
 	body.Stats = &statsBody{Waiting: max(stats.Pending-stats.Held, 0), Held: stats.Held, Dead: stats.Dead, Bytes: size(stats.Bytes)}
 	if !stats.Oldest.IsZero() {
-		body.Stats.Oldest = webpage.MomentOf(stats.Oldest, span(stats.Age))
+		body.Stats.Oldest = momentOf(stats.Oldest, p.now(), span(stats.Age))
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"time"
 
 	"github.com/postoffice-go/postoffice/core/internal/metadata"
 	"github.com/postoffice-go/postoffice/core/internal/webpage"
@@ -14,7 +13,9 @@ import (
 // messageBody is what the page of a message shows.
 type messageBody struct {
 	row
-	Size      string
+	Size string
+	// Reason is all of the last error.
+	Reason    string
 	DeliverAt webpage.Moment
 	// Retry and Discard are the addresses that the forms go to.
 	Retry, Discard string
@@ -80,15 +81,15 @@ func (p *page) message(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	after := r.URL.Query().Get("after")
-	now := time.Now()
+	now := p.now()
 	body := messageBody{
-		row: p.row(f, entry.Record, after, now), Size: size(entry.Size()),
+		row: p.row(f, entry.Record, after, now), Size: size(entry.Size()), Reason: webpage.Shown(plainError(entry.LastError, entry.Topic), maxRest),
 		Retry: f.link("retry", "after", after), Discard: f.link("discard", "after", after),
 		Hidden: hidden,
 	}
 	if !entry.DeliverAt.IsZero() {
 		wait := entry.DeliverAt.Sub(now)
-		body.DeliverAt = webpage.MomentOf(entry.DeliverAt, ago(-wait))
+		body.DeliverAt = momentOf(entry.DeliverAt, now, ago(-wait))
 		if wait > 0 {
 			body.DeliverAt.Text = in(wait)
 		}

@@ -50,7 +50,7 @@ func TestOptions(t *testing.T) {
 
 // all are requests to every address of the page.
 var all = [][2]string{
-	{"GET", ""}, {"HEAD", ""}, {"GET", "message?id=" + id(1)}, {"GET", "part?part=payload&id=" + id(1)}, {"GET", "style.css"}, {"GET", "icon.svg"},
+	{"GET", ""}, {"HEAD", ""}, {"GET", "message?id=" + id(1)}, {"GET", "part?part=payload&id=" + id(1)}, {"GET", "style.css"}, {"GET", "page.js"}, {"GET", "icon.svg"},
 	{"POST", "retry"}, {"POST", "discard"}, {"GET", "nothing"}, {"GET", "not/even"}, {"DELETE", ""},
 }
 
@@ -80,21 +80,21 @@ func TestHeaders(t *testing.T) {
 	a.insert(1, "orders")
 	for _, one := range all {
 		header := a.do(one[0], one[1], nil).header
-		assert.Contains(t, header.Get("Content-Security-Policy"), "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'", one)
+		assert.Contains(t, header.Get("Content-Security-Policy"), "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'", one)
 		assert.NotContains(t, header.Get("Content-Security-Policy"), "unsafe")
-		assert.NotContains(t, header.Get("Content-Security-Policy"), "script")
 		assert.Equal(t, "no-store", header.Get("Cache-Control"), one)
 		assert.Equal(t, "nosniff", header.Get("X-Content-Type-Options"))
 		assert.Equal(t, "same-origin", header.Get("Referrer-Policy"))
 	}
 	for _, address := range []string{"", "message?id=" + id(1)} {
-		for _, text := range []string{"<script", "<style", " style=", " onclick"} {
+		for _, text := range []string{"<script>", "<style", " style=", " onclick"} {
 			assert.NotContains(t, a.get(address), text)
 		}
 	}
 	assert.Contains(t, a.do("GET", "part?part=payload&id="+id(1), nil).header.Get("Content-Security-Policy"), "sandbox")
 	assert.Equal(t, "text/css; charset=utf-8", a.do("GET", "style.css", nil).header.Get("Content-Type"))
 	assert.Equal(t, "image/svg+xml", a.do("GET", "icon.svg", nil).header.Get("Content-Type"))
+	assert.Equal(t, "text/javascript; charset=utf-8", a.do("GET", "page.js", nil).header.Get("Content-Type"))
 }
 
 func TestAddresses(t *testing.T) {
@@ -565,7 +565,7 @@ func TestHostileTexts(t *testing.T) {
 		"confirm": a.do("POST", "discard", chosen).body, "confirm all": a.do("POST", "discard?topic="+topic, url.Values{"all": {"yes"}}).body,
 	} {
 		assert.Contains(t, body, "&lt;script&gt;", address)
-		assert.NotContains(t, body, "<script", address)
+		assert.NotContains(t, body, "<script>", address)
 		assert.NotContains(t, body, "<img", address)
 		// The field of the filter holds the topic as it is.
 		visible := strings.ReplaceAll(body, `value="`+strings.NewReplacer("<", "&lt;", ">", "&gt;", "'", "&#39;", `"`, "&#34;").Replace(hostile), "")
@@ -746,4 +746,164 @@ func TestPanicsStayInTheRequest(t *testing.T) {
 		p.handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, DefaultPath, nil))
 	})
 	require.NoError(t, client.Stop(t.Context()))
+}
+
+// section returns the part of a page with an id.
+func section(t *testing.T, page, id string) string {
+	t.Helper()
+	_, rest, found := strings.Cut(page, `id="`+id+`"`)
+	require.True(t, found, id)
+	part, _, _ := strings.Cut(rest, "</section>")
+	return part
+}
+
+// The topics are listed with the number of messages in each state, and each leads to
+// its messages.
+func TestTopics(t *testing.T) {
+	a := start(t)
+	assert.Contains(t, a.get(""), "No topic has messages here.")
+	a.states()
+	a.page.topics.forget()
+	topics := section(t, a.get("?state=pending"), "topics")
+	rows := regexp.MustCompile(`(?s)<td role="cell"><a href="([^"]*)"[^>]*><bdi>(.*?)</bdi></a></td>\s*<td[^>]*>(.*?)</td>\s*<td[^>]*>(.*?)</td>\s*<td[^>]*>(?:<a href="([^"]*)"[^>]*>)?(\d+)`).FindAllStringSubmatch(topics, -1)
+	require.Len(t, rows, 2)
+	assert.Equal(t, []string{"./?topic=bills", "bills", "1", "1", "", "0"}, rows[0][1:])
+	assert.Equal(t, []string{"./?topic=orders", "orders", "1", "0", "./?state=dead&amp;topic=orders", "1"}, rows[1][1:])
+	assert.Contains(t, section(t, a.get("?topic=orders"), "topics"), `<a href="./?topic=orders" aria-current="true">`)
+
+	// They are counted again after a change from the page, and not for each viewer.
+	a.page.topics.mu.Lock()
+	a.page.topics.good = time.Now().Add(time.Hour)
+	a.page.topics.mu.Unlock()
+	a.insert(5, "parcels")
+	assert.NotContains(t, section(t, a.get(""), "topics"), "parcels")
+	a.post("retry", url.Values{"id": {id(1)}})
+	assert.Contains(t, section(t, a.get(""), "topics"), "parcels")
+
+	for n := range 2 * fewTopics {
+		a.insert(100+n, fmt.Sprintf("topic-%02d", n))
+	}
+	a.page.topics.forget()
+	few := section(t, a.get("?state=dead"), "topics")
+	assert.Contains(t, few, "Topics, the largest")
+	assert.Equal(t, fewTopics, strings.Count(few, `<tr role="row">`)-1)
+	assert.Contains(t, few, `href="./?state=dead&amp;topics=all"`)
+	all := section(t, a.get("?state=dead&topics=all"), "topics")
+	assert.Equal(t, 2*fewTopics+3, strings.Count(all, `<tr role="row">`)-1)
+	assert.NotContains(t, all, "All topics")
+}
+
+// slowTopics is an outbox that does not count its topics.
+type slowTopics struct{ *memory.Store }
+
+func (slowTopics) CountTopics(ctx context.Context, _ int) ([]outbox.TopicCount, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// Counting that takes too long is given up, and not repeated for a while.
+func TestSlowTopics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, err := core.NewClient(core.Config{URL: "http://postoffice.test", Outbox: slowTopics{memory.New()}, Logger: quiet})
+		require.NoError(t, err)
+		p, err := newPage(client, Options{Authorize: func(*http.Request) bool { return true }})
+		require.NoError(t, err)
+		p.health.ask = func(context.Context) error { return nil }
+		for _, want := range []time.Duration{countTimeout, 0} {
+			w := httptest.NewRecorder()
+			began := time.Now()
+			p.handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, DefaultPath, nil))
+			assert.Equal(t, want, time.Since(began))
+			assert.Equal(t, http.StatusOK, w.Code)
+			assert.Contains(t, w.Body.String(), "The topics cannot be counted: <bdi>counting took longer than 5s")
+		}
+		require.NoError(t, client.Stop(t.Context()))
+	})
+}
+
+// A store that does not count by topic has no list of topics.
+func TestNoTopics(t *testing.T) {
+	a := start(t, func(c *core.Config, _ *Options) { c.Outbox = struct{ outbox.Store }{c.Outbox} })
+	a.insert(1, "orders")
+	assert.NotContains(t, a.get(""), `id="topics"`)
+}
+
+// Without scripts a list refreshes itself when its reader wants that, and keeps on
+// doing so through links and forms.
+func TestRefresh(t *testing.T) {
+	a := start(t)
+	a.states()
+	page := a.get("?topic=orders")
+	assert.NotContains(t, page, "http-equiv")
+	assert.Contains(t, page, `<a href="./?refresh=on&amp;topic=orders" id="refresh">Refresh every 10 seconds</a>`)
+	page = a.get("?topic=orders&refresh=on&note=none")
+	assert.Contains(t, page, `<noscript><meta http-equiv="refresh" content="10; url=./?refresh=on&amp;topic=orders"></noscript>`)
+	assert.Contains(t, page, `<a href="./?topic=orders" id="refresh">Pause`)
+	assert.Contains(t, page, `<a href="./?refresh=on" id="clear">`)
+	assert.Contains(t, page, `<input type="hidden" name="refresh" value="on">`)
+	assert.Contains(t, a.post("retry?topic=orders&refresh=on", url.Values{"id": {id(1)}}), "refresh=on")
+	assert.NotContains(t, a.get("message?refresh=on&id="+id(1)), "http-equiv", "a message stays as it is read")
+	assert.NotContains(t, a.get("?refresh=1"), "http-equiv")
+}
+
+func TestTimeZone(t *testing.T) {
+	zone := time.FixedZone("NPT", 5*3600+45*60)
+	a := start(t, func(c *core.Config, o *Options) {
+		o.TimeZone, c.OriginHost, c.Topics = zone, "http://127.0.0.1:9", []string{"orders"}
+	})
+	_, err := a.client.Setup(t.Context())
+	require.NoError(t, err)
+	_, err = a.client.Publish(t.Context(), "orders", map[string]any{})
+	require.NoError(t, err)
+	a.states()
+	for _, address := range []string{"", "message?id=" + id(2)} {
+		page := html.UnescapeString(a.get(address))
+		times := regexp.MustCompile(`(?:datetime|data-minute)="([^"]*)"`).FindAllStringSubmatch(page, -1)
+		assert.Greater(t, len(times), 3, address)
+		for _, one := range times {
+			assert.Regexp(t, `\+05:45$`, one[1], address)
+		}
+		for _, title := range regexp.MustCompile(`<time[^>]*title="([^"]*)"`).FindAllStringSubmatch(page, -1) {
+			assert.Regexp(t, ` NPT$`, title[1], address)
+		}
+	}
+	assert.Regexp(t, `As of <time [^>]*>\d\d:\d\d:\d\d NPT</time>`, a.get(""))
+}
+
+func TestErrors(t *testing.T) {
+	for _, c := range []struct{ text, topic, head, rest string }{
+		{"", "orders", "", ""},
+		{`server answered 503 for topic "orders"`, "orders", "server answered 503", ""},
+		{`postoffice: server answered 503 for topic "orders": Service Unavailable`, "orders", "server answered 503: Service Unavailable", ""},
+		{`server answered 503 for topic "bills"`, "orders", `server answered 503 for topic "bills"`, ""},
+		{`no answer from http://postoffice:4000 for topic "a\"b": dial tcp 10.0.0.7:4000: connect: connection refused`, `a"b`, "no answer from http://postoffice:4000:", "dial tcp 10.0.0.7:4000: connect: connection refused"},
+		{strings.Repeat("é", maxHead), "orders", strings.Repeat("é", maxHead), ""},
+		{strings.Repeat("é", maxHead) + "f", "orders", strings.Repeat("é", maxHead), "f"},
+		{"panic of a type: " + strings.Repeat("word ", 10) + "end", "orders", "panic of a type:", strings.Repeat("word ", 10) + "end"},
+		{"a: " + strings.Repeat("word ", 10) + "end", "orders", "a: " + strings.TrimSpace(strings.Repeat("word ", 8)), "word word end"},
+		{strings.Repeat("x", 50) + "\u202e", "orders", strings.Repeat("x", maxHead), strings.Repeat("x", 50-maxHead) + `\u202e`},
+	} {
+		assert.Equal(t, errorText{c.head, c.rest}, errorOf(c.text, c.topic), c.text)
+	}
+	a := start(t)
+	long := strings.Repeat("something is wrong with it; ", 20)
+	a.insert(1, "orders", dead, func(r *outbox.Record) { r.LastError = "server answered 400 for topic \"orders\": " + long })
+	assert.Contains(t, a.get(""), "<details><summary><bdi>server answered 400:</bdi></summary><bdi>something is wrong with it;")
+	assert.Contains(t, a.get("message?id="+id(1)), "<bdi>server answered 400: something")
+}
+
+// The buttons stand above and below the rows, and do the same in both places.
+func TestActionsTwice(t *testing.T) {
+	a := start(t)
+	a.states()
+	page := a.get("?topic=orders")
+	above, below, found := strings.Cut(section(t, page, "messages"), "<table")
+	require.True(t, found)
+	_, below, found = strings.Cut(below, "</table>")
+	require.True(t, found)
+	for _, part := range []string{above, below} {
+		for _, action := range []string{">Retry selected<", ">Discard selected…<", ">Select all on this page<", ">Retry all <bdi>messages of “orders”<", ">Discard all <bdi>messages of “orders”<"} {
+			assert.Equal(t, 1, strings.Count(part, action), action)
+		}
+	}
 }

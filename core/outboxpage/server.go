@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/internal/webpage"
@@ -30,7 +29,8 @@ type serverBody struct {
 func (p *page) server(ctx context.Context) serverBody {
 	body := serverBody{Health: webpage.Good("well")}
 	asked, err := p.health.check(ctx)
-	body.Asked = webpage.MomentOf(asked, ago(time.Since(asked)))
+	now := p.now()
+	body.Asked = momentOf(asked, now, ago(now.Sub(asked)))
 	if err != nil {
 		body.Health = webpage.Bad("no answer")
 		response, _ := errors.AsType[*core.ResponseError](err)

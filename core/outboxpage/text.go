@@ -5,9 +5,6 @@ import (
 	"unicode/utf8"
 )
 
-// maxReason bounds what a page shows of an error, in characters.
-const maxReason = 300
-
 // isText reports whether a store can look for a text.
 func isText(text string) bool {
 	return utf8.ValidString(text) && strings.IndexByte(text, 0) < 0

@@ -31,8 +31,9 @@ type hourBody struct {
 
 // barBody is a minute of the chart: parts on top of each other.
 type barBody struct {
-	Title string
-	Parts []barPart
+	// Title begins with the time of Begin, for the eye.
+	Begin, Title string
+	Parts        []barPart
 }
 
 // barPart is a rectangle of one colour.
@@ -51,13 +52,14 @@ func lastHour(counted []core.Minute, now time.Time) hourBody {
 		body.Peak = max(body.Peak, minute.Delivered+minute.Stored+minute.Dead)
 	}
 	if first := counted[0].Begin; len(counted) < hourMinutes {
-		body.Since = webpage.MomentOf(first, ago(now.Sub(first)))
+		body.Since = momentOf(first, now, ago(now.Sub(first)))
 	}
 	for i, minute := range counted {
 		if body.Peak == 0 || minute.Delivered+minute.Stored+minute.Dead == 0 {
 			continue
 		}
-		bar := barBody{Title: fmt.Sprintf("%s: %s delivered", minute.Begin.Local().Format("15:04"), webpage.Grouped(minute.Delivered))}
+		begin := minute.Begin.In(now.Location())
+		bar := barBody{Begin: begin.Format(time.RFC3339), Title: fmt.Sprintf("%s: %s delivered", begin.Format("15:04"), webpage.Grouped(minute.Delivered))}
 		x, top := float64((hourMinutes-len(counted)+i)*barStep), float64(barHeight)
 		for _, part := range []struct {
 			class    string

@@ -25,11 +25,11 @@ func TestLastHour(t *testing.T) {
 		Delivered: 2500, Stored: 450, Dead: 51, Peak: 2000,
 		Since: webpage.MomentOf(begin, "3 minutes ago"),
 		Bars: []barBody{
-			{"10:30: 1,500 delivered, 450 stored, 50 dead", []barPart{
+			{begin.Format(time.RFC3339), "10:30: 1,500 delivered, 450 stored, 50 dead", []barPart{
 				{"delivered", 560, 15, 45}, {"stored", 560, 1.5, 13.5}, {"dead", 560, 0, 2},
 			}},
-			{"10:32: 1,000 delivered", []barPart{{"delivered", 580, 30, 30}}},
-			{"10:33: 0 delivered, 1 dead", []barPart{{"dead", 590, 58, 2}}},
+			{begin.Add(2 * time.Minute).Format(time.RFC3339), "10:32: 1,000 delivered", []barPart{{"delivered", 580, 30, 30}}},
+			{begin.Add(3 * time.Minute).Format(time.RFC3339), "10:33: 0 delivered, 1 dead", []barPart{{"dead", 590, 58, 2}}},
 		},
 	}, body, "the newest minute is at the right, and a little is seen")
 

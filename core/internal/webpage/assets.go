@@ -15,6 +15,12 @@ var narrow []byte
 // rules, which may override it, and the shared rules for narrow screens.
 func Style(own []byte) []byte { return slices.Concat(base, own, narrow) }
 
+//go:embed page.js
+var script []byte
+
+// Script returns the script of a page: the shared functions and the page's own.
+func Script(own []byte) []byte { return slices.Concat(script, own) }
+
 //go:embed icon.svg
 var icon []byte
 

@@ -24,10 +24,9 @@ func Plain(text string) Badge { return Badge{text, ""} }
 // for the title, Text for the eye. Without Machine it is a text alone.
 type Moment struct{ Machine, Full, Text string }
 
-// MomentOf returns a time, in the local zone, with its text for the eye.
+// MomentOf returns a time, in the zone it has, with its text for the eye.
 func MomentOf(t time.Time, text string) Moment {
-	t = t.Local()
-	return Moment{t.Format(time.RFC3339), t.Format("2006-01-02 15:04:05.000 MST"), text}
+	return Moment{t.Format(time.RFC3339), t.Format("2006-01-02 15:04:05 MST"), text}
 }
 
 // Counted is a number with its noun.

@@ -17,7 +17,8 @@ type Templates map[string]*template.Template
 
 // Parse reads the files templates/NAME.html of these names, each within
 // templates/layout.html and beside the shared files, such as
-// "templates/lists.html". They can use the templates "time" for a [Moment] and
+// "templates/lists.html". They can use the templates "time", "clock" and "moment" for
+// a [Moment], which show its text, a time of day, and both text and time, and
 // "badge" for a [Badge], the functions name and number, which are [Shown] with
 // [MaxName] and [Grouped], and functions of their own. It panics when a file is
 // missing or wrong, as [template.Must] does.

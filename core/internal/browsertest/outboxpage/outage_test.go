@@ -67,14 +67,14 @@ func afterAnOutage(t *testing.T) string {
 				Attempts: 3, LastError: `server answered 503 for topic "parcels"`,
 			}
 			if i == 2 {
-				record.LeaseToken, record.Topic = "another", "orders"
+				record.LeaseToken, record.Topic, record.LastError = "another", "orders", `server answered 503 for topic "orders"`
 			}
 			require.NoError(t, store.Insert(t.Context(), wait, record))
 			time.Sleep(time.Second)
 		}
 		handler, err := outboxpage.Handler(client, outboxpage.Options{Authorize: func(*http.Request) bool { return true }})
 		require.NoError(t, err)
-		for _, address := range []string{"", "style.css", "icon.svg"} {
+		for _, address := range []string{"", "style.css", "page.js", "icon.svg"} {
 			pages[address] = httptest.NewRecorder()
 			handler.ServeHTTP(pages[address], httptest.NewRequestWithContext(t.Context(), http.MethodGet, outboxpage.DefaultPath+address, nil))
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/assert"
@@ -62,13 +63,13 @@ func TestWithoutJavaScript(t *testing.T) {
 	p.Type("#topic", "orders")
 	p.Choose("#state", "dead")
 	p.Press("#filter")
-	p.Until(`document.querySelectorAll("tbody tr").length === 2`)
+	p.Until(`document.querySelectorAll("#messages tbody tr").length === 2`)
 	p.See("#discard-all", "Discard all dead messages of “orders”…")
 
 	p.Press(tick(1))
 	p.Press("#retry-chosen")
 	p.See("[role=status]", "1 message is tried again now.")
-	p.Until(`document.querySelectorAll("tbody tr").length === 1`)
+	p.Until(`document.querySelectorAll("#messages tbody tr").length === 1`)
 	assert.Equal(t, outbox.Pending, a.entries()[1].State)
 
 	// Discarding asks first, and can be left alone.
@@ -76,7 +77,7 @@ func TestWithoutJavaScript(t *testing.T) {
 	p.Press("#discard-chosen")
 	p.See("h1", "Discard 1 message?")
 	p.Press("#cancel")
-	p.See("#messages", "something is wrong")
+	p.See("#messages", "server answered 400:")
 	assert.Contains(t, a.ids(), id(7))
 	p.Press("#discard-all")
 	p.See("h1", "Discard 1 dead message of “orders”?")
@@ -86,7 +87,7 @@ func TestWithoutJavaScript(t *testing.T) {
 	assert.NotContains(t, a.ids(), id(7))
 
 	p.Press("#clear")
-	p.Until(`document.querySelectorAll("tbody tr").length > 40`)
+	p.Until(`document.querySelectorAll("#messages tbody tr").length > 40`)
 	p.Press("#mark")
 	p.Until(`document.querySelectorAll("tbody input:checked").length === 50`)
 	p.Press("#discard-chosen")
@@ -108,6 +109,89 @@ func TestWithoutJavaScript(t *testing.T) {
 	p.See("[role=status]", "No message was selected.")
 }
 
+// Without scripts the list refreshes itself if a person wants that, until it is paused.
+func TestRefreshesWithoutJavaScript(t *testing.T) {
+	a := start(t)
+	a.states()
+	p := testbrowser.New(t)
+	p.WithoutJavaScript()
+	p.Go(a.url + "?topic=orders")
+	p.Press("#refresh")
+	p.See("#refresh", "Pause")
+	a.insert(9, "orders")
+	p.See("#messages", id(9))
+	p.Press("#refresh")
+	p.See("#refresh", "Refresh every 10 seconds")
+	assert.False(t, testbrowser.Eval[bool](p, `document.querySelector("meta[http-equiv]") !== null`))
+}
+
+// hasten makes the timers of a page's scripts fast, and counts how often they fire.
+const hasten = `{ const slow = window.setInterval; window.fired = 0; window.setInterval = (run) => slow(() => { window.fired++; run() }, 50) }`
+
+// With scripts the list follows what changes, until a person pauses it or selects
+// messages; what is open, and where the focus is, stays.
+func TestFollows(t *testing.T) {
+	a := start(t)
+	a.states()
+	a.insert(7, "orders", dead, func(r *outbox.Record) { r.LastError = "server answered 400: " + strings.Repeat("much text ", 20) })
+	p := testbrowser.New(t)
+	p.Before(hasten)
+	p.Go(a.url)
+	p.See("#freshness", "Live.")
+	testbrowser.Eval[string](p, `window.mark = "not loaded anew"`)
+	p.Press("summary")
+	p.Until(`document.querySelector("details").open`)
+	testbrowser.Eval[struct{}](p, `document.querySelector("#discard-all-below").focus()`)
+	a.insert(8, "parcels")
+	p.See("#messages", id(8))
+	p.See("#count-waiting", "3")
+	assert.True(t, testbrowser.Eval[bool](p, `document.querySelector("details").open`))
+	assert.Equal(t, "discard-all-below", testbrowser.Eval[string](p, "document.activeElement.id"))
+	assert.Equal(t, "not loaded anew", testbrowser.Eval[string](p, "window.mark"))
+
+	p.Press(tick(8))
+	p.See("#freshness", "Rests while messages are selected.")
+	n, err := a.client.Outbox().Discard(t.Context(), outbox.Selection{IDs: []string{id(1)}})
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	p.Until(fmt.Sprintf("window.fired > %d", testbrowser.Eval[int](p, "window.fired")+5))
+	assert.True(t, testbrowser.Eval[bool](p, fmt.Sprintf(`document.querySelector("%s") !== null`, tick(1))), "no row moves meanwhile")
+	p.Press(tick(8))
+	p.Gone(tick(1))
+
+	p.Press("#pause")
+	p.See("#freshness", "Paused.")
+	p.Reload()
+	p.See("#freshness", "Paused.")
+	a.insert(9, "parcels")
+	p.Press("#pause")
+	p.See("#freshness", "Live.")
+	p.See("#messages", id(9))
+	assert.False(t, p.Overflows())
+}
+
+// Times are in the zone of who looks at them, also after a refresh.
+func TestTimeZone(t *testing.T) {
+	a := start(t, func(_ *core.Config, o *outboxpage.Options) { o.TimeZone = time.FixedZone("XYZ", -3600) })
+	a.states()
+	p := testbrowser.New(t)
+	p.TimeZone("Asia/Kathmandu")
+	p.Before(hasten)
+	p.Go(a.url)
+	p.See("#freshness", "GMT+5:45")
+	foreign := `[...document.querySelectorAll("time")].map((e) => e.title + e.textContent).filter((text) => text.includes("XYZ"))`
+	assert.Empty(t, testbrowser.Eval[[]string](p, foreign))
+	a.insert(8, "parcels")
+	p.See("#messages", id(8))
+	assert.Empty(t, testbrowser.Eval[[]string](p, foreign))
+	p.Go(a.url + "message?id=" + id(2))
+	p.See("#facts", "GMT+5:45")
+	assert.Empty(t, testbrowser.Eval[[]string](p, foreign))
+	p.WithoutJavaScript()
+	p.Go(a.url)
+	p.See("#freshness", "XYZ")
+}
+
 func TestByKeyboard(t *testing.T) {
 	a := start(t)
 	a.states()
@@ -118,17 +202,17 @@ func TestByKeyboard(t *testing.T) {
 	p.Until(`document.activeElement.id === "main"`)
 	p.Tab("#topic", 10)
 	p.Keys("orders" + kb.Enter)
-	p.Until(`document.querySelectorAll("tbody tr").length === 2`)
+	p.Until(`document.querySelectorAll("#messages tbody tr").length === 2`)
 	p.Tab(tick(1), 20)
 	p.Keys(" ")
 	p.Until(`document.activeElement.checked`)
-	p.Tab("#retry-chosen", 20)
+	p.Tab("#retry-chosen-below", 20)
 	assert.Equal(t, "solid3px", testbrowser.Eval[string](p, "getComputedStyle(document.activeElement).outlineStyle + getComputedStyle(document.activeElement).outlineWidth"))
 	p.Keys(kb.Enter)
 	p.See("[role=status]", "1 message is tried again now.")
 	p.Tab(tick(2), 20)
 	p.Keys(" ")
-	p.Tab("#discard-chosen", 20)
+	p.Tab("#discard-chosen-below", 20)
 	p.Keys(" ")
 	p.See("h1", "Discard 1 message?")
 	p.Tab("#confirm", 10)
@@ -237,7 +321,7 @@ func TestStructure(t *testing.T) {
 		nameless := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("button, select, textarea, input:not([type=hidden]), a")]
 			.filter((e) => !(e.labels?.length || e.getAttribute("aria-label")?.trim() || e.textContent.trim())).map((e) => e.outerHTML)`)
 		assert.Empty(t, nameless, address)
-		for selector, count := range map[string]int{"h1": 1, "main": 1, "header": 1, "footer": 1, "script": 0, "html[lang=en]": 1} {
+		for selector, count := range map[string]int{"h1": 1, "main": 1, "header": 1, "footer": 1, "main script": 0, "html[lang=en]": 1} {
 			assert.Equal(t, count, testbrowser.Eval[int](p, fmt.Sprintf("document.querySelectorAll(%q).length", selector)), "%s: %s", address, selector)
 		}
 		twice := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("[id]")].map((e) => e.id).filter((id, i, all) => all.indexOf(id) !== i)`)
@@ -254,7 +338,7 @@ func TestHostileTexts(t *testing.T) {
 	p := testbrowser.New(t)
 	inert := func(what string) {
 		assert.NotContains(t, testbrowser.Eval[string](p, "document.title"), "owned", what)
-		assert.Zero(t, testbrowser.Eval[int](p, `document.querySelectorAll("img, script").length`), what)
+		assert.Zero(t, testbrowser.Eval[int](p, `document.querySelectorAll("img, main script").length`), what)
 		assert.False(t, testbrowser.Eval[bool](p, `document.body.innerText.includes("\u202e")`), what)
 	}
 	p.Go(a.url + "?payloads=show")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	logs "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -120,6 +121,15 @@ func (p *Page) Do(what string, steps ...chromedp.Action[chromedp.Void]) {
 func (p *Page) Go(url string) {
 	p.tb.Helper()
 	p.Do("loading "+url, chromedp.Navigate(url))
+}
+
+// Before runs a script in each page that is loaded from now on, before its own.
+func (p *Page) Before(script string) {
+	p.tb.Helper()
+	p.Do("adding a script", chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+		return err
+	}))
 }
 
 // Reload loads the page again.
@@ -257,6 +267,15 @@ func (p *Page) Dark(dark bool) {
 		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}},
 		})
+		return err
+	}))
+}
+
+// TimeZone sets the time zone of the tab, such as "Asia/Kathmandu".
+func (p *Page) TimeZone(name string) {
+	p.tb.Helper()
+	p.Do("setting the time zone", chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: name})
 		return err
 	}))
 }

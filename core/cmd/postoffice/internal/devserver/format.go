@@ -17,7 +17,7 @@ func momentOf(t, now time.Time) webpage.Moment {
 	if local.YearDay() != today.YearDay() || local.Year() != today.Year() {
 		layout = "2006-01-02 15:04:05"
 	}
-	return webpage.MomentOf(t, local.Format(layout))
+	return webpage.MomentOf(local, local.Format(layout))
 }
 
 // jobBadge says what became of a job.

@@ -136,6 +136,8 @@ func asset(w http.ResponseWriter, r *http.Request) {
 		return
 	case path.Ext(name) == ".css":
 		content = webpage.Style(content)
+	case path.Ext(name) == ".js":
+		content = webpage.Script(content)
 	}
 	kinds := map[string]string{".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 	w.Header().Set("Cache-Control", "no-cache")

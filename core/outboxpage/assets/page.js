@@ -1,0 +1,60 @@
+// Keeps the list up to date: it is fetched again every ten seconds, and what differs in
+// its parts marked data-live is replaced. A person can pause that; it rests while
+// messages are selected, so that no row moves under the pointer. Times are shown
+// in the zone of who looks at them.
+(() => {
+  const every = 10_000;
+  const key = "postoffice-paused";
+  webpage.localize(document);
+  const freshness = document.getElementById("freshness");
+  const self = document.body.dataset.live;
+  if (!self) return;
+
+  // The choice outlives the page, where the browser lets it.
+  const recall = () => {
+    try { return localStorage.getItem(key) === "yes"; } catch { return false; }
+  };
+  const remember = (paused) => {
+    try { localStorage.setItem(key, paused ? "yes" : "no"); } catch { /* it holds for this page */ }
+  };
+
+  let paused = recall();
+  const button = document.createElement("button");
+  button.id = "pause";
+  button.type = "button";
+  freshness.querySelector("#refresh")?.replaceWith(button);
+
+  const selecting = () => document.querySelector("tbody input:checked") !== null;
+  const show = () => {
+    button.textContent = paused ? "Resume" : "Pause";
+    if (paused) webpage.say("paused", "Paused.");
+    else if (selecting()) webpage.say("paused", "Rests while messages are selected.");
+    else webpage.say("live", "Live.");
+  };
+
+  const update = async () => {
+    if (paused || document.hidden || selecting()) return;
+    try {
+      const fresh = await webpage.load(self);
+      if (paused || selecting()) return;
+      if (!fresh?.getElementById("messages")) throw new Error("no list");
+      webpage.localize(fresh);
+      webpage.update(fresh);
+      freshness.querySelector("time").replaceWith(fresh.querySelector("#freshness time"));
+      show();
+    } catch {
+      webpage.say("away", "Cannot be refreshed.");
+    }
+  };
+
+  button.addEventListener("click", () => {
+    paused = !paused;
+    remember(paused);
+    show();
+    update();
+  });
+  document.addEventListener("change", show);
+  document.addEventListener("visibilitychange", update);
+  setInterval(update, every);
+  show();
+})();

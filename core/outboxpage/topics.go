@@ -1,0 +1,118 @@
+package outboxpage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/internal/webpage"
+	"github.com/postoffice-go/postoffice/core/outbox"
+)
+
+// Figures of the list of topics.
+const (
+	// fewTopics is how many topics a page shows unless it is asked for all, and
+	// maxTopics how many it shows then.
+	fewTopics, maxTopics = 10, 1000
+	// topicsShare is how many times as long counts are shown as it took to count.
+	topicsShare = 20
+)
+
+// topicsBody is the topics with the most messages.
+type topicsBody struct {
+	Rows []topicRow
+	// Error says why there are none.
+	Error string
+	// All is the address of the page with all topics, empty if it shows them; More
+	// tells that there are more than it can show.
+	All  string
+	More bool
+	// Held tells that some message is held.
+	Held bool
+}
+
+// topicRow is a topic in the list.
+type topicRow struct {
+	Name string
+	// Waiting includes what is retried.
+	Waiting, Held, Dead int
+	// Link and DeadLink are the lists of its messages and of its dead ones.
+	Link, DeadLink string
+	// Chosen tells that the list of messages is of this topic.
+	Chosen bool
+}
+
+// topicCounts are the counts of topics, which are kept for a while, because the
+// store may read an index of all messages for them.
+type topicCounts struct {
+	mu     sync.Mutex // held while counting: concurrent viewers share the counts
+	good   time.Time
+	counts []outbox.TopicCount
+	err    error
+}
+
+// of returns the counts of the topics of a box, at most one more than a page shows.
+func (t *topicCounts) of(ctx context.Context, counter topicCounter) ([]outbox.TopicCount, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	began := time.Now()
+	if began.Before(t.good) {
+		return t.counts, t.err
+	}
+	// The answer is for other viewers too.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countTimeout)
+	defer cancel()
+	t.counts, t.err = counter.CountTopics(ctx, maxTopics+1)
+	if ctx.Err() != nil && t.err != nil {
+		t.err = fmt.Errorf("counting took longer than %s", countTimeout)
+	}
+	now := time.Now()
+	t.good = now.Add(topicsShare * now.Sub(began))
+	return t.counts, t.err
+}
+
+// forget has the topics counted again for the next page.
+func (t *topicCounts) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.good = time.Time{}
+}
+
+// topicCounter is a box that counts by topic.
+type topicCounter interface {
+	CountTopics(ctx context.Context, limit int) ([]outbox.TopicCount, error)
+}
+
+// topicList lists the topics beside the messages of a filter; nil if the store does
+// not count by topic.
+func (p *page) topicList(ctx context.Context, f filter, all bool) *topicsBody {
+	counter, ok := p.box.(topicCounter)
+	if !ok {
+		return nil
+	}
+	counts, err := p.topics.of(ctx, counter)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, core.ErrNoOutbox):
+		return nil
+	case err != nil:
+		return &topicsBody{Error: reason(err)}
+	}
+	body := &topicsBody{More: len(counts) > maxTopics}
+	counts = counts[:min(len(counts), maxTopics)]
+	if !all && len(counts) > fewTopics {
+		body.All, body.More = f.link("./", "topics", "all"), false
+		counts = counts[:fewTopics]
+	}
+	for _, count := range counts {
+		body.Held = body.Held || count.Held > 0
+		body.Rows = append(body.Rows, topicRow{
+			Name: webpage.Shown(count.Topic, webpage.MaxName), Waiting: count.Pending - count.Held, Held: count.Held, Dead: count.Dead,
+			Link: f.of(count.Topic, "").link("./"), DeadLink: f.of(count.Topic, "dead").link("./"),
+			Chosen: count.Topic == f.Topic,
+		})
+	}
+	return body
+}
