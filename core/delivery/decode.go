@@ -143,9 +143,9 @@ func (p *parts) merge() (map[string]string, error) {
 	return attributes, nil
 }
 
-// decodePayload decodes a payload into the value that a pointer points to. Numbers
-// without a type in T stay text, because a float64 would silently change integers
-// above 2^53.
+// decodePayload decodes a payload into the value that a pointer points to. Numbers in
+// values of type any stay text, because a float64 would silently change integers above
+// 2^53.
 func decodePayload(payload []byte, into any, strict bool) error {
 	decoder := json.NewDecoder(bytes.NewReader(payload))
 	decoder.UseNumber()

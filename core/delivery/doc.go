@@ -66,8 +66,8 @@
 //
 // # Numbers
 //
-// A number without a type in T, in a map[string]any or a field of type any, is a
-// [encoding/json.Number] with all its digits. A float64 would silently change
+// A number for which T specifies no type, in a map[string]any or a field of type any,
+// is a [encoding/json.Number] with all its digits. A float64 would silently change
 // integers above 2^53. The methods Int64 and Float64 convert it; a T with a field of
 // type int64 needs neither.
 //

@@ -16,10 +16,10 @@ import (
 )
 
 // Handler returns an http.Handler for a function that handles messages whose payload
-// is decoded into a T, such as a struct, a map or json.RawMessage. Numbers without a
-// type in T, as in a map[string]any, are of type [encoding/json.Number]. If the
-// function returns nil, the message is acknowledged; after an error the server
-// delivers it again. The package documentation lists all answers.
+// is decoded into a T, such as a struct, a map or json.RawMessage. Numbers for which T
+// specifies no type, as in a map[string]any, are of type [encoding/json.Number]. If the
+// function returns nil, the message is acknowledged; after an error the server delivers
+// it again. The package documentation lists all answers.
 //
 // Handler panics, like [http.Handle], if the function is nil or an option is
 // invalid, which is a mistake in the program; [New] returns an error instead.

@@ -51,7 +51,7 @@ func lockDirectory(path string) (*os.File, error) {
 	return file, nil
 }
 
-// pause stops a process until it is killed. It may have ended already.
+// pause stops a process until it is continued or killed. It may have ended already.
 func pause(pid int) { _ = syscall.Kill(pid, syscall.SIGSTOP) }
 
 // proceed continues a stopped process.

@@ -44,7 +44,7 @@ type capacity struct {
 	counting bool
 }
 
-// usage is what is bounded.
+// usage is the number of records and the sum of their sizes.
 type usage struct{ records, bytes int64 }
 
 func (u usage) plus(v usage) usage  { return usage{u.records + v.records, u.bytes + v.bytes} }
