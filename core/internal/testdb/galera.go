@@ -2,6 +2,7 @@ package testdb
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -15,8 +16,7 @@ import (
 // Galera is a cluster of MariaDB servers that all accept writes. Its methods must
 // not be called concurrently.
 type Galera struct {
-	// Nodes are the servers. They can be killed, paused and started again; Start
-	// joins the cluster, with a state transfer if the node has missed changes.
+	// Nodes are the servers. Methods of the cluster kill and restart them.
 	Nodes     []*Server
 	databases int
 }
@@ -25,7 +25,7 @@ type Galera struct {
 // is the node's.
 const galeraUUID = "5bf976d7-ea34-11f1-aea2-%012d"
 
-// NewGalera starts a cluster for one test, which takes about four seconds, and
+// NewGalera starts a cluster for one test, which takes about ten seconds, and
 // removes it when the test ends. If MariaDB, its Galera library or rsync is not
 // installed, the test is skipped, or fails with POSTOFFICE_CI=1.
 func NewGalera(tb testing.TB, nodes int, options ...Option) *Galera {
@@ -34,51 +34,79 @@ func NewGalera(tb testing.TB, nodes int, options ...Option) *Galera {
 	need(tb, err)
 	_, err = program("rsync", "/usr/bin")
 	need(tb, err)
-	ports := make([]int, nodes)
-	addresses := make([]string, nodes)
-	for i := range ports {
-		if ports[i], err = freePort(tb.Context()); err != nil {
-			tb.Fatalf("testdb: %v", err)
-		}
-		addresses[i] = local(ports[i])
-	}
 	first := galeraTemplate(tb, library)
-	g := &Galera{Nodes: make([]*Server, nodes)}
+	g := new(Galera)
+	tb.Cleanup(func() {
+		if err := g.discard(); err != nil {
+			tb.Errorf("testdb: %v", err)
+		}
+	})
+	// A node ends if another process takes one of its ports before it does.
+	for range galeraAttempts {
+		if err = g.start(tb.Context(), library, first, nodes, options); err == nil {
+			return g
+		}
+		tb.Logf("testdb: the cluster did not start: %v", err)
+		err = errors.Join(err, g.discard())
+	}
+	need(tb, err)
+	return g
+}
+
+// galeraAttempts is how often the start of a cluster is tried.
+const galeraAttempts = 3
+
+// start starts the nodes concurrently, because they wait for each other. It returns
+// when all nodes are in step, or when one has failed.
+func (g *Galera) start(ctx context.Context, library, first string, nodes int, options []Option) error {
+	ports := make([]int, nodes)
+	for i := range ports {
+		var err error
+		if ports[i], err = freePort(ctx); err != nil {
+			return err
+		}
+	}
+	g.Nodes = make([]*Server, nodes)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	errs := make([]error, nodes)
 	var starting sync.WaitGroup
-	// The nodes wait for each other.
 	for i := range nodes {
 		starting.Go(func() {
 			o := newOptions(options)
-			var settings [][2]string
-			settings, errs[i] = galeraNode(tb.Context(), library, strings.Join(addresses, ","), ports[i])
-			if errs[i] != nil {
-				return
-			}
-			o.settings = append(settings, o.settings...)
 			o.initialise = func(ctx context.Context, s *Server) error {
 				if err := s.run(ctx, "/bin/cp", "-a", first, s.directory.data()); err != nil {
 					return err
 				}
 				return s.write("gvwstate.dat", galeraView(i, nodes))
 			}
-			g.Nodes[i], errs[i] = newServer(tb.Context(), mariadb{}, o)
+			var settings [][2]string
+			if settings, errs[i] = galeraNode(ctx, library, ports[i], ports); errs[i] == nil {
+				o.settings = append(settings, o.settings...)
+				g.Nodes[i], errs[i] = newServer(ctx, mariadb{}, o)
+			}
+			if errs[i] == nil {
+				errs[i] = awaitMembers(ctx, g.Nodes[i], nodes)
+			}
+			if errs[i] != nil {
+				cancel()
+			}
 		})
 	}
 	starting.Wait()
-	tb.Cleanup(func() {
-		for _, node := range g.Nodes {
-			if node == nil {
-				continue
-			}
-			if err := node.discardAll(); err != nil {
-				tb.Errorf("testdb: %v", err)
-			}
+	return errors.Join(errs...)
+}
+
+// discard ends the nodes and removes their data.
+func (g *Galera) discard() error {
+	var errs []error
+	for _, node := range g.Nodes {
+		if node != nil {
+			errs = append(errs, node.discardAll())
 		}
-	})
-	need(tb, errors.Join(errs...))
-	g.AwaitSize(tb, nodes)
-	return g
+	}
+	g.Nodes = nil
+	return errors.Join(errs...)
 }
 
 // local returns an address on 127.0.0.1.
@@ -98,8 +126,23 @@ func galeraLibrary() (string, error) {
 	return "", &missingError{"needs Galera: libgalera_smm.so is not installed"}
 }
 
-// galeraNode returns the settings of a node whose replication uses a port.
-func galeraNode(ctx context.Context, library, cluster string, port int) ([][2]string, error) {
+// Timeouts after which a node considers another one lost, and after which a statement
+// that waits by wsrep_sync_wait fails.
+const (
+	// galeraPatient has the defaults of Galera. They apply while nodes start and
+	// work: on a busy machine a node may be silent for a second or two.
+	galeraPatient = "evs.suspect_timeout=PT5S;evs.inactive_timeout=PT15S;evs.install_timeout=PT7.5S;repl.causal_read_timeout=PT30S"
+	// galeraAlert applies from a fault until the nodes have noticed it.
+	galeraAlert = "evs.suspect_timeout=PT1S;evs.inactive_timeout=PT3S;evs.install_timeout=PT3S;repl.causal_read_timeout=PT2S"
+)
+
+// galeraNode returns the settings of a node whose replication uses a port. The cluster
+// is the ports of all nodes; a new cluster has none.
+func galeraNode(ctx context.Context, library string, port int, cluster []int) ([][2]string, error) {
+	addresses := make([]string, len(cluster))
+	for i, port := range cluster {
+		addresses[i] = local(port)
+	}
 	transfer, err := freePort(ctx)
 	if err != nil {
 		return nil, err
@@ -108,11 +151,9 @@ func galeraNode(ctx context.Context, library, cluster string, port int) ([][2]st
 	if err != nil {
 		return nil, err
 	}
-	// A lost node is noticed after one second instead of five, and a statement that
-	// waits by wsrep_sync_wait fails after two seconds instead of 30.
 	provider := fmt.Sprintf("base_host=127.0.0.1;base_port=%d;gmcast.listen_addr=tcp://127.0.0.1:%d;ist.recv_addr=127.0.0.1:%d;"+
-		"gcache.size=16M;evs.keepalive_period=PT0.2S;evs.inactive_check_period=PT0.2S;evs.suspect_timeout=PT1S;"+
-		"evs.inactive_timeout=PT3S;evs.install_timeout=PT3S;repl.causal_read_timeout=PT2S", port, port, increment)
+		"gcache.size=16M;evs.keepalive_period=PT0.2S;evs.inactive_check_period=PT0.2S;evs.max_install_timeouts=10;evs.join_retrans_period=PT0.3S;"+
+		"pc.wait_prim_timeout=PT5M;%s", port, port, increment, galeraPatient)
 	return [][2]string{
 		{"binlog-format", "ROW"},
 		{"innodb-autoinc-lock-mode", "2"},
@@ -120,7 +161,7 @@ func galeraNode(ctx context.Context, library, cluster string, port int) ([][2]st
 		{"wsrep-provider", library},
 		{"wsrep-provider-options", provider},
 		{"wsrep-cluster-name", "testdb"},
-		{"wsrep-cluster-address", "gcomm://" + cluster},
+		{"wsrep-cluster-address", "gcomm://" + strings.Join(addresses, ",")},
 		{"wsrep-node-address", local(port)},
 		{"wsrep-sst-method", "rsync"},
 		{"wsrep-sst-receive-address", local(transfer)},
@@ -135,7 +176,7 @@ func galeraTemplate(tb testing.TB, library string) string {
 	if err != nil {
 		tb.Fatalf("testdb: %v", err)
 	}
-	settings, err := galeraNode(tb.Context(), library, "", port)
+	settings, err := galeraNode(tb.Context(), library, port, nil)
 	if err != nil {
 		tb.Fatalf("testdb: %v", err)
 	}
@@ -217,20 +258,51 @@ func (g *Galera) AwaitSize(tb testing.TB, size int) {
 		if node.Pid() == 0 {
 			continue
 		}
-		for name, want := range map[string]string{"wsrep_cluster_size": strconv.Itoa(size), "wsrep_ready": "ON"} {
-			g.awaitStatus(tb, node, name, want)
+		if err := awaitMembers(tb.Context(), node, size); err != nil {
+			tb.Fatalf("testdb: %v", err)
 		}
 	}
 }
 
-// awaitStatus waits until a status variable of a node has a value. A node without a
-// quorum can be queried, too.
+// awaitMembers waits until a node sees a number of nodes and is in step with them.
+func awaitMembers(ctx context.Context, node *Server, size int) error {
+	if err := awaitAnswer(ctx, node, galeraStatus("wsrep_cluster_size"), strconv.Itoa(size)); err != nil {
+		return err
+	}
+	return awaitAnswer(ctx, node, galeraStatus("wsrep_ready"), "ON")
+}
+
+// galeraStatus is a query for a status variable of a node. A node without a quorum
+// answers it, too.
+func galeraStatus(name string) string {
+	return "SELECT variable_value FROM information_schema.global_status WHERE variable_name = '" + name + "'"
+}
+
+// awaitStatus waits until a status variable of a node has a value.
 func (g *Galera) awaitStatus(tb testing.TB, node *Server, name, want string) {
 	tb.Helper()
-	query := "SELECT variable_value FROM information_schema.global_status WHERE variable_name = '" + name + "'"
-	if err := awaitAnswer(tb.Context(), node, query, want); err != nil {
+	if err := awaitAnswer(tb.Context(), node, galeraStatus(name), want); err != nil {
 		tb.Fatalf("testdb: %v", err)
 	}
+}
+
+// Kill ends a node with SIGKILL, as [Server.Kill] does, and waits until the others
+// have noticed.
+func (g *Galera) Kill(tb testing.TB, node *Server) {
+	tb.Helper()
+	g.lose(tb, node, func() { node.Kill(tb) })
+}
+
+// Start restarts a node, as [Server.Start] does, and waits until it is in step with the
+// others. The node joins with a new UUID: on a busy machine, nodes that remember its
+// former one may wait for each other forever.
+func (g *Galera) Start(tb testing.TB, node *Server) {
+	tb.Helper()
+	if err := os.Remove(filepath.Join(node.directory.data(), "gvwstate.dat")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		tb.Fatalf("testdb: %v", err)
+	}
+	node.Start(tb)
+	g.awaitStatus(tb, node, "wsrep_ready", "ON")
 }
 
 // Isolate disconnects a node from the others, like a network partition, and waits
@@ -238,17 +310,48 @@ func (g *Galera) awaitStatus(tb testing.TB, node *Server, name, want string) {
 // statements.
 func (g *Galera) Isolate(tb testing.TB, node *Server) {
 	tb.Helper()
-	g.provide(tb, node, "gmcast.isolate=1")
-	g.awaitStatus(tb, node, "wsrep_ready", "OFF")
+	g.lose(tb, node, func() {
+		g.provide(tb, node, "gmcast.isolate=1")
+		g.awaitStatus(tb, node, "wsrep_ready", "OFF")
+	})
+}
+
+// lose removes a node by a function, and waits until the nodes that have seen it
+// notice.
+func (g *Galera) lose(tb testing.TB, node *Server, take func()) {
+	tb.Helper()
+	size := g.size(tb, node)
 	var others []*Server
 	for _, other := range g.Nodes {
-		if other != node && other.Pid() != 0 {
+		// An isolated node sees only itself.
+		if other != node && other.Pid() != 0 && size > 1 && g.size(tb, other) == size {
 			others = append(others, other)
 		}
 	}
-	for _, other := range others {
-		g.awaitStatus(tb, other, "wsrep_cluster_size", strconv.Itoa(len(others)))
+	for _, one := range append(others, node) {
+		g.provide(tb, one, galeraAlert)
 	}
+	take()
+	for _, other := range others {
+		g.awaitStatus(tb, other, "wsrep_cluster_size", strconv.Itoa(size-1))
+	}
+	for _, one := range append(others, node) {
+		if one.Pid() != 0 {
+			g.provide(tb, one, galeraPatient)
+		}
+	}
+}
+
+// size returns the number of nodes that a node sees, including itself.
+func (g *Galera) size(tb testing.TB, node *Server) (size int) {
+	tb.Helper()
+	err := connected(tb.Context(), node, func(ctx context.Context, db *sql.DB) error {
+		return db.QueryRowContext(ctx, galeraStatus("wsrep_cluster_size")).Scan(&size)
+	})
+	if err != nil {
+		tb.Fatalf("testdb: %v", err)
+	}
+	return size
 }
 
 // Reconnect undoes Isolate and waits until the node is in step again.

@@ -19,10 +19,10 @@ func TestGalera(t *testing.T) {
 	execute(t, second, sync, "INSERT INTO t VALUES (1)")
 
 	// One is killed and comes back by a state transfer.
-	cluster.Nodes[2].Kill(t)
+	cluster.Kill(t, cluster.Nodes[2])
 	cluster.AwaitSize(t, 2)
 	execute(t, first, "INSERT INTO t VALUES (2)")
-	cluster.Nodes[2].Start(t)
+	cluster.Start(t, cluster.Nodes[2])
 	cluster.AwaitSize(t, 3)
 	execute(t, third, "INSERT INTO t VALUES (3)")
 
@@ -33,7 +33,7 @@ func TestGalera(t *testing.T) {
 	execute(t, first, "INSERT INTO t VALUES (4)")
 
 	// The quorum is lost and regained.
-	cluster.Nodes[1].Kill(t)
+	cluster.Kill(t, cluster.Nodes[1])
 	cluster.AwaitNoQuorum(t, cluster.Nodes[0])
 	_, err = first.ExecContext(t.Context(), "INSERT INTO t VALUES (5)")
 	require.ErrorContains(t, err, "Error 1047")

@@ -2,6 +2,7 @@ package testdb
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +20,7 @@ import (
 
 const (
 	// patience is how long a server may take to start or stop on a busy machine.
-	patience = time.Minute
+	patience = 2 * time.Minute
 	// pollInterval is the interval of checks for that.
 	pollInterval = 10 * time.Millisecond
 )
@@ -351,7 +352,7 @@ func (s *Server) answers(ctx context.Context) (err error) {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
-		directory, err := s.engine.dataDirectory(ctx, db)
+		directory, err := s.dataDirectory(ctx, db)
 		if err == nil && filepath.Clean(directory) == s.directory.data() {
 			return nil
 		}
@@ -369,6 +370,14 @@ func (s *Server) answers(ctx context.Context) (err error) {
 		case <-ticker.C:
 		}
 	}
+}
+
+// dataDirectory asks the listener on the port for its data directory. Another program
+// that listens there may never answer.
+func (s *Server) dataDirectory(ctx context.Context, db *sql.DB) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience/10)
+	defer cancel()
+	return s.engine.dataDirectory(ctx, db)
 }
 
 // tail returns the end of a file from an offset, for a message.

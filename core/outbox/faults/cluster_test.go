@@ -223,10 +223,10 @@ func testNodesGone(t *testing.T, cluster *testdb.Galera) {
 		until(t, func() bool { return p.acceptedCount() > accepted+50 || p.exited() }, "the app publishes")
 	}
 	delivers("before")
-	cluster.Nodes[0].Kill(t)
+	cluster.Kill(t, cluster.Nodes[0])
 	cluster.AwaitSize(t, 2)
 	delivers("one killed")
-	cluster.Nodes[0].Start(t)
+	cluster.Start(t, cluster.Nodes[0])
 	cluster.AwaitSize(t, 3)
 	delivers("joined again")
 	cluster.Isolate(t, cluster.Nodes[1])
@@ -239,13 +239,13 @@ func testNodesGone(t *testing.T, cluster *testdb.Galera) {
 			node.Stop(t)
 			cluster.AwaitSize(t, 2)
 			delivers(fmt.Sprint("stopped ", i))
-			node.Start(t)
+			cluster.Start(t, node)
 			cluster.AwaitSize(t, 3)
 			delivers(fmt.Sprint("started ", i))
 		}
 		cluster.Isolate(t, cluster.Nodes[1])
 	}
-	cluster.Nodes[0].Kill(t)
+	cluster.Kill(t, cluster.Nodes[0])
 	cluster.AwaitNoQuorum(t, cluster.Nodes[2])
 	claims := p.claimCount()
 	accepted := p.acceptedCount()
