@@ -43,14 +43,25 @@ func TestInbox(t *testing.T) {
 	}
 	body = get("?state=pending")
 	assert.Contains(t, body, id(1))
-	assert.Contains(t, body, "To handle")
-	assert.Contains(t, section(t, body, "topics"), "./?topic=orders")
 	assert.Contains(t, body, "Retry all <bdi>messages to handle")
 	assert.Contains(t, get("message?id="+id(1)), "hush")
 	assert.Contains(t, get("message?id=none"), "The inbox has no message of this id. It was handled or discarded")
 	confirm := a.do(http.MethodPost, "discard", url.Values{"all": {"yes"}})
 	assert.Contains(t, confirm.body, "never handled")
 	assert.Equal(t, http.StatusSeeOther, a.do(http.MethodPost, "retry", url.Values{"id": {id(1)}}).status)
+}
+
+// The topics are those of the inbox.
+func TestInboxTopics(t *testing.T) {
+	store := memory.New()
+	require.NoError(t, store.Insert(t.Context(), 0, outboxRecord(1)))
+	handler, err := Inbox(store, Options{Authorize: func(*http.Request) bool { return true }})
+	require.NoError(t, err)
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, DefaultInboxPath, nil))
+	topics := section(t, w.Body.String(), "topics")
+	assert.Contains(t, topics, "To handle")
+	assert.Contains(t, topics, "./?topic=orders")
 }
 
 func TestInboxOptions(t *testing.T) {

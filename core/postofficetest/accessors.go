@@ -116,10 +116,7 @@ func (s *Server) Jobs() []Job {
 	defer s.mu.Unlock()
 	jobs := make([]Job, 0, len(s.jobs))
 	for _, j := range s.jobs {
-		jobs = append(jobs, Job{
-			ID: j.id, Topic: j.messages[0].Topic, ConsumerID: j.consumer.ID, Messages: len(j.messages),
-			State: j.state, Attempts: j.attempts, DueAt: j.due,
-		})
+		jobs = append(jobs, j.public())
 	}
 	return jobs
 }

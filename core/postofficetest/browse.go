@@ -31,8 +31,10 @@ type JobStatus struct {
 type Totals struct{ Waiting, Delivered, Failed, Kept, Cancelled int }
 
 // RecentMessages returns at most limit messages with a number below before, or the
-// newest if before is zero; only those of a topic unless topic is empty.
-func (o *Operator) RecentMessages(topic string, before int64, limit int) []Message {
+// newest if before is zero. Unless wanted is nil, the result contains the messages
+// for which it returns true. wanted gets a message and its jobs, without forgotten
+// ones, and must not call methods of the server, which would deadlock.
+func (o *Operator) RecentMessages(before int64, limit int, wanted func(Message, []Job) bool) []Message {
 	s := o.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,11 +43,31 @@ func (o *Operator) RecentMessages(topic string, before int64, limit int) []Messa
 		if len(recent) >= limit {
 			break
 		}
-		if (before == 0 || message.Number < before) && (topic == "" || message.Topic == topic) {
-			recent = append(recent, shared(message))
+		if before != 0 && message.Number >= before || wanted != nil && !wanted(*message, s.jobsOf(message)) {
+			continue
 		}
+		recent = append(recent, shared(message))
 	}
 	return recent
+}
+
+// jobsOf returns the jobs of a message. The mutex is held.
+func (s *Server) jobsOf(message *Message) []Job {
+	jobs := make([]Job, 0, len(message.JobIDs))
+	for _, id := range message.JobIDs {
+		if j := s.findJob(id); j != nil {
+			jobs = append(jobs, j.public())
+		}
+	}
+	return jobs
+}
+
+// public returns the exported part of a job.
+func (j *job) public() Job {
+	return Job{
+		ID: j.id, Topic: j.messages[0].Topic, ConsumerID: j.consumer.ID, Messages: len(j.messages),
+		State: j.state, Attempts: j.attempts, DueAt: j.due,
+	}
 }
 
 // MessageNumbered returns the message with a number; false if it does not exist or
@@ -90,10 +112,7 @@ func (o *Operator) JobStatuses(ids []int64) []JobStatus {
 	statuses := make([]JobStatus, 0, len(ids))
 	for _, id := range ids {
 		if j := s.findJob(id); j != nil {
-			statuses = append(statuses, JobStatus{UnderWay: underWay[id], Target: withoutUserinfo(j.address()), Job: Job{
-				ID: j.id, Topic: j.messages[0].Topic, ConsumerID: j.consumer.ID, Messages: len(j.messages),
-				State: j.state, Attempts: j.attempts, DueAt: j.due,
-			}})
+			statuses = append(statuses, JobStatus{UnderWay: underWay[id], Target: withoutUserinfo(j.address()), Job: j.public()})
 		}
 	}
 	return statuses

@@ -28,10 +28,13 @@ func TestRecent(t *testing.T) {
 	}
 	require.NoError(t, server.WaitForDeliveries(limited(t), 6))
 	require.NoError(t, server.WaitIdle(limited(t)))
-	assert.Equal(t, []int64{12, 11, 10}, numbersOf(server.Operator().RecentMessages("", 0, 3)))
-	assert.Equal(t, []int64{9, 8, 7, 6}, numbersOf(server.Operator().RecentMessages("", 10, 100)), "older ones are forgotten")
-	assert.Equal(t, []int64{11, 9}, numbersOf(server.Operator().RecentMessages("orders", 0, 2)))
-	assert.Empty(t, server.Operator().RecentMessages("none", 0, 2))
+	assert.Equal(t, []int64{12, 11, 10}, numbersOf(server.Operator().RecentMessages(0, 3, nil)))
+	assert.Equal(t, []int64{9, 8, 7, 6}, numbersOf(server.Operator().RecentMessages(10, 100, nil)), "older ones are forgotten")
+	assert.Equal(t, []int64{11, 9}, numbersOf(server.Operator().RecentMessages(0, 2, func(m postofficetest.Message, _ []postofficetest.Job) bool { return m.Topic == "orders" })))
+	delivered := func(m postofficetest.Message, jobs []postofficetest.Job) bool {
+		return len(jobs) == 1 && jobs[0].ID == m.JobIDs[0] && jobs[0].State == postofficetest.Delivered
+	}
+	assert.Equal(t, []int64{11, 9}, numbersOf(server.Operator().RecentMessages(12, 2, delivered)))
 	assert.Equal(t, map[string]int{"orders": 6, "bills": 6}, server.Operator().MessageCounts(), "forgotten ones are counted")
 
 	message, found := server.Operator().MessageNumbered(11)

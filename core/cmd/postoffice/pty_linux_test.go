@@ -90,7 +90,8 @@ func TestProgressBar(t *testing.T) {
 		return screen.screen.String(), r
 	}
 	text, _ := publish()
-	assert.Regexp(t, `\d+ accepted +\d+% \|`, text)
+	assert.Regexp(t, `\d+ accepted, [1-9]\d* messages/s +\d+% \|`, text)
+	assert.NotRegexp(t, `[kM]?B/s`, text)
 	assert.Regexp(t, `\r *\rpostoffice: .*file: line 11000 is not valid JSON at byte 2; skipped`, text, "the line has a line of its own")
 
 	text, _ = publish("--no-progress")

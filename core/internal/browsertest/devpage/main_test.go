@@ -82,7 +82,10 @@ func start(t *testing.T) *running {
 	t.Helper()
 	path, err := program()
 	require.NoError(t, err)
-	command := exec.CommandContext(t.Context(), path, "dev", "--json", "--addr", "127.0.0.1:0")
+	// Not the context of the test: it ends before the tabs that the test has opened.
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	command := exec.CommandContext(ctx, path, "dev", "--json", "--addr", "127.0.0.1:0")
 	command.Env = []string{"HOME=" + t.TempDir(), "TZ=" + os.Getenv("TZ")}
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = patience
@@ -91,7 +94,10 @@ func start(t *testing.T) *running {
 	output, err := command.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, command.Start())
-	t.Cleanup(func() { assert.NoError(t, ended(command.Wait()), problems.String()) }) // the context has ended by then
+	t.Cleanup(func() {
+		cancel()
+		assert.NoError(t, ended(command.Wait()), problems.String())
+	})
 	line, err := bufio.NewReader(output).ReadBytes('\n')
 	require.NoError(t, err)
 	var said struct{ URL string }
@@ -103,7 +109,7 @@ func start(t *testing.T) *running {
 	}}
 }
 
-// ended leaves out the error of a process that ended well because the test was over.
+// ended leaves out the error of a process that ended well when it was told to.
 func ended(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return nil

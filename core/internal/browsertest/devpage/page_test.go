@@ -462,3 +462,79 @@ func TestManyMessages(t *testing.T) {
 	assert.Less(t, len(s.get("/dev/messages")), 60_000)
 	assert.Equal(t, http.StatusOK, s.do(http.MethodGet, "/dev/messages/1", "", "").status)
 }
+
+// A person finds messages and attempts, also without scripts and by keyboard, and the
+// list that was found follows what changes.
+func TestSearches(t *testing.T) {
+	s, _, bad := busy(t)
+	p := testbrowser.Open(t, s.url+"/dev/messages")
+	live(p)
+	p.Tab("#q", 20)
+	p.Keys("1001")
+	p.Keys(kb.Enter)
+	p.Until(`document.querySelectorAll("tbody tr").length === 1`)
+	live(p)
+	s.publish("orders", `{"order":1001,"again":true}`)
+	s.publish("orders", `{"order":1003}`)
+	p.Until(`document.querySelectorAll("tbody tr").length === 2`)
+	p.See("tbody", "again")
+	p.Choose("#state", "thrown-away")
+	p.Type("#q", "")
+	p.Press("#find")
+	p.See("tbody", "ada")
+	p.Until(`document.querySelectorAll("tbody tr").length === 1`)
+	p.Press("#clear")
+	p.Until(`document.querySelectorAll("tbody tr").length === 7`)
+
+	bad.Close()
+	p.WithoutJavaScript()
+	s.post("/dev/jobs/2/retry", url.Values{})
+	eventually(t, func() bool { return strings.Contains(s.get("/dev/attempts?message=1"), ">refused<") }, "nobody is there")
+	p.Go(s.url + "/dev/attempts")
+	p.Type("#q", "refused")
+	p.Press("#find")
+	p.See("#clear", "Clear")
+	p.See("tbody .answer", "connect: connection refused")
+	p.Choose("#state", "delivered")
+	p.Press("#find")
+	p.See("#attempts", "No attempt matches.")
+}
+
+// What the README shows: an app whose billing is down.
+func TestReadme(t *testing.T) {
+	s := start(t)
+	shop, down := newConsumer(t, 200), newConsumer(t, 503)
+	s.addTopic("orders", shop.URL+"/postoffice/orders", down.URL+"/postoffice/invoices")
+	s.addTopic("parcels", shop.URL+"/postoffice/parcels")
+	for i, name := range []string{"Ada", "Grace", "Edsger", "Barbara"} {
+		s.publish("orders", fmt.Sprintf(`{"order":%d,"customer":{"name":%q},"total":"%d.90"}`, 1000+i, name, 17+i))
+		s.publish("parcels", fmt.Sprintf(`{"order":%d,"parcel":"PX-%d"}`, 1000+i, 4711+i))
+		eventually(t, func() bool { return len(shop.received()) == 2*i+2 }, "they are delivered")
+	}
+	eventually(t, func() bool { return strings.Count(s.get("/dev/attempts?state=failed"), `id="attempt-`) == 4 }, "the others have failed")
+	down.Close()
+	refused := func() bool {
+		s.post("/dev/jobs/2/retry", url.Values{})
+		return strings.Contains(s.get("/"), ">refused<")
+	}
+	eventually(t, refused, "nobody is there")
+	p := testbrowser.New(t)
+	p.Size(1200, 1240)
+	for _, dark := range []bool{false, true} {
+		p.Dark(dark)
+		p.Go(s.url)
+		live(p)
+		p.See("#attempts", "refused")
+		p.PictureOfView("devserver-readme-" + map[bool]string{false: "light", true: "dark"}[dark])
+	}
+	p.Dark(false)
+	for name, path := range map[string]string{"messages": "/dev/messages?state=retrying", "attempts": "/dev/attempts", "history": "/dev/messages/1"} {
+		p.Go(s.url + path)
+		live(p)
+		p.Picture("devserver-" + name)
+	}
+	p.Size(360, 740)
+	p.Go(s.url + "/dev/attempts")
+	assert.False(t, p.Overflows())
+	p.Picture("devserver-attempts-phone")
+}

@@ -100,7 +100,7 @@ func afterAnOutage(t *testing.T) string {
 func TestAfterAnOutage(t *testing.T) {
 	address := afterAnOutage(t)
 	p := testbrowser.New(t)
-	p.Size(1280, 900)
+	p.Size(1200, 900)
 	for _, dark := range []bool{false, true} {
 		p.Dark(dark)
 		p.Go(address)

@@ -310,12 +310,25 @@ func (p *Page) Picture(name string) {
 	}
 }
 
+// PictureOfView is [Page.Picture] of what the tab shows without scrolling.
+func (p *Page) PictureOfView(name string) {
+	p.tb.Helper()
+	if directory := os.Getenv(screenshots); directory != "" {
+		p.shoot(filepath.Join(directory, name+".png"), chromedp.CaptureScreenshot())
+	}
+}
+
 // Screenshot writes a picture of the whole page into a PNG file.
 func (p *Page) Screenshot(file string) {
 	p.tb.Helper()
+	p.shoot(file, chromedp.FullScreenshot(100))
+}
+
+func (p *Page) shoot(file string, what chromedp.Action[[]byte]) {
+	p.tb.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
-	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	picture, err := chromedp.Run(ctx, what)
 	if err == nil {
 		err = os.WriteFile(file, picture, 0o600)
 	}

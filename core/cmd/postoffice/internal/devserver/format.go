@@ -3,6 +3,7 @@ package devserver
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,17 +46,35 @@ func jobBadge(status postofficetest.JobStatus, paused bool) webpage.Badge {
 	}
 }
 
-// outcome says how an attempt ended.
-func outcome(d postofficetest.Delivery) webpage.Badge {
-	if d.Err != nil {
-		reason := strings.TrimPrefix(d.Err.Error(), "postofficetest: ")
-		return webpage.Bad(webpage.Shown(reason, maxReason))
+// outcome says how an attempt ended: in a word or by the status, and in detail.
+func outcome(d postofficetest.Delivery) (badge webpage.Badge, detail string) {
+	switch {
+	case d.Err != nil:
+		return webpage.Bad(wordOf(d.Err.Error())), webpage.Shown(strings.TrimPrefix(strings.TrimPrefix(d.Err.Error(), "postofficetest: "), "no answer: "), maxReason)
+	case d.Acknowledged():
+		return webpage.Good(strconv.Itoa(d.Status)), http.StatusText(d.Status)
+	default:
+		return webpage.Bad(strconv.Itoa(d.Status)), http.StatusText(d.Status)
 	}
-	text := strings.TrimSpace(fmt.Sprintf("%d %s", d.Status, http.StatusText(d.Status)))
-	if d.Acknowledged() {
-		return webpage.Good(text)
+}
+
+// wordOf says in a word why there was no answer. It goes by the text, which is what
+// the file of the server keeps of an error.
+func wordOf(text string) string {
+	if !strings.Contains(text, "no answer: ") {
+		return "not sent"
 	}
-	return webpage.Bad(text)
+	for _, known := range []struct{ word, part string }{
+		{"refused", "refused"}, {"timeout", "deadline exceeded"}, {"timeout", "timeout"}, {"timeout", "timed out"},
+		{"unknown host", "no such host"}, {"unknown host", "server misbehaving"},
+		{"reset", "connection reset"}, {"reset", "forcibly closed"}, {"cut off", "EOF"}, {"cut off", "broken pipe"},
+		{"TLS", "tls: "}, {"TLS", "x509: "}, {"unreachable", "unreachable"}, {"stopped", "context canceled"},
+	} {
+		if strings.Contains(text, known.part) {
+			return known.word
+		}
+	}
+	return "failed"
 }
 
 // seconds writes a duration as a number of seconds.

@@ -1,7 +1,6 @@
 package devserver
 
 import (
-	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -135,8 +134,7 @@ func (a *app) listConsumers(number, rows int) consumerList {
 // messageList is a part of the messages, newest first.
 type messageList struct {
 	Rows []messageRow
-	// Topic is the only one of which messages are listed; empty for all.
-	Topic string
+	Find finder
 	paging
 }
 
@@ -148,21 +146,21 @@ type messageRow struct {
 	Results        []webpage.Badge
 }
 
-func (a *app) listMessages(topic string, below int64, rows int) messageList {
+func (a *app) listMessages(wanted search, below int64, rows int) messageList {
+	const address = "/dev/messages"
 	now := time.Now()
-	messages := a.operator.RecentMessages(topic, below, rows+1)
-	list := messageList{Topic: topic}
-	query := url.Values{}
-	if topic != "" {
-		query.Set("topic", topic)
+	list := messageList{Find: finder{search: wanted, Action: address, States: messageStates, Hint: "topic, payload, attributes"}}
+	var filter func(postofficetest.Message, []postofficetest.Job) bool
+	if list.Find.Selects() {
+		filter = wanted.message
 	}
+	messages := a.operator.RecentMessages(below, rows+1, filter)
 	if below > 0 {
-		list.Newer = "/dev/messages?" + query.Encode()
+		list.Newer = wanted.link(address, 0)
 	}
 	if len(messages) > rows {
 		messages = messages[:rows]
-		query.Set("before", strconv.FormatInt(messages[rows-1].Number, 10))
-		list.Older = "/dev/messages?" + query.Encode()
+		list.Older = wanted.link(address, messages[rows-1].Number)
 	}
 	var ids []int64
 	for _, message := range messages {
@@ -202,7 +200,7 @@ func results(message postofficetest.Message, statuses map[int64]postofficetest.J
 	}
 	for i, result := range order {
 		if counts[result] > 1 {
-			order[i].Text = fmt.Sprintf("%d × %s", counts[result], result.Text)
+			order[i].Text = webpage.Grouped(counts[result]) + " × " + result.Text
 		}
 	}
 	return order
@@ -222,6 +220,7 @@ func (a *app) pausedConsumers() map[int64]bool {
 // attemptList is a part of the attempts, newest first.
 type attemptList struct {
 	Rows []attemptRow
+	Find finder
 	paging
 }
 
@@ -230,25 +229,30 @@ type attemptRow struct {
 	Attempt              int
 	At                   webpage.Moment
 	Topic, Target        string
-	Outcome              webpage.Badge
+	// Outcome is a word or a number, Detail the rest of the answer.
+	Outcome webpage.Badge
+	Detail  string
 	// Retry is set for the last attempt of a job that can be retried now; Due
 	// is when it is tried next.
 	Retry bool
 	Due   webpage.Moment
 }
 
-// listAttempts lists attempts, those for one message unless it is zero.
-func (a *app) listAttempts(message, below int64, rows int) attemptList {
+func (a *app) listAttempts(wanted search, below int64, rows int) attemptList {
+	const address = "/dev/attempts"
 	now := time.Now()
-	wanted := func(made postofficetest.Attempt) bool { return message == 0 || made.Message == message }
-	attempts := a.operator.RecentAttempts(below, rows+1, wanted)
-	list := attemptList{}
+	list := attemptList{Find: finder{search: wanted, Action: address, States: attemptStates, Hint: "topic, target, answer"}}
+	var filter func(postofficetest.Attempt) bool
+	if list.Find.Selects() {
+		filter = wanted.attempt
+	}
+	attempts := a.operator.RecentAttempts(below, rows+1, filter)
 	if below > 0 {
-		list.Newer = "/dev/attempts"
+		list.Newer = wanted.link(address, 0)
 	}
 	if len(attempts) > rows {
 		attempts = attempts[:rows]
-		list.Older = "/dev/attempts?before=" + strconv.FormatInt(attempts[rows-1].Number, 10)
+		list.Older = wanted.link(address, attempts[rows-1].Number)
 	}
 	ids := make([]int64, 0, len(attempts))
 	for _, made := range attempts {
@@ -265,8 +269,9 @@ func (a *app) listAttempts(message, below int64, rows int) attemptList {
 		status := statuses[made.JobID]
 		row := attemptRow{
 			Number: made.Number, Message: made.Message, Job: made.JobID, Attempt: made.Attempt,
-			At: momentOf(made.StartedAt, now), Topic: made.Topic, Target: made.Target, Outcome: outcome(made.Delivery),
+			At: momentOf(made.StartedAt, now), Topic: made.Topic, Target: made.Target,
 		}
+		row.Outcome, row.Detail = outcome(made.Delivery)
 		if status.Attempts == made.Attempt && retryable(status, paused[status.ConsumerID]) {
 			row.Retry = true
 			if status.State == postofficetest.Pending {
@@ -361,10 +366,9 @@ func (a *app) messageBody(message postofficetest.Message) messageBody {
 		TopicLink:  "/dev/messages?" + url.Values{"topic": {message.Topic}}.Encode(),
 		Payload:    textOf(payload, len(message.Payload), address+"/payload"),
 		Attributes: textOf(message.Attributes, len(message.Attributes), address+"/attributes"),
-		ThrownAway: message.ThrownAway(), Attempts: a.listAttempts(message.Number, 0, pageRows),
+		ThrownAway: message.ThrownAway(), Attempts: a.listAttempts(search{Message: message.Number}, 0, pageRows),
 	}
 	body.Metadata, _ = webpage.Content(apart, len(apart))
-	body.Attempts.paging = paging{}
 	if !message.DeliverAt.IsZero() {
 		body.DeliverAt = momentOf(message.DeliverAt, now)
 	}

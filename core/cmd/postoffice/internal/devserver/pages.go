@@ -163,7 +163,7 @@ func (a *app) showOverview(w http.ResponseWriter, r *http.Request, status int, f
 	form.Topics, form.More = a.topicChoices()
 	body := overviewBody{
 		Topics: a.listTopics(0, overviewRows), Consumers: a.listConsumers(0, overviewRows),
-		Messages: a.listMessages("", 0, overviewRows), Attempts: a.listAttempts(0, 0, overviewRows),
+		Messages: a.listMessages(search{}, 0, overviewRows), Attempts: a.listAttempts(search{}, 0, overviewRows),
 		Runs: a.listRuns(), Form: form,
 	}
 	for _, topic := range a.server.Topics() {
@@ -173,12 +173,12 @@ func (a *app) showOverview(w http.ResponseWriter, r *http.Request, status int, f
 }
 
 func (a *app) messages(w http.ResponseWriter, r *http.Request) {
-	list := a.listMessages(r.URL.Query().Get("topic"), before(r), pageRows)
+	list := a.listMessages(searchOf(r, messageStates), before(r), pageRows)
 	a.render(w, http.StatusOK, "messages", a.newPage(r, "Messages", "messages", list))
 }
 
 func (a *app) attempts(w http.ResponseWriter, r *http.Request) {
-	list := a.listAttempts(0, before(r), pageRows)
+	list := a.listAttempts(searchOf(r, attemptStates), before(r), pageRows)
 	a.render(w, http.StatusOK, "attempts", a.newPage(r, "Attempts", "attempts", list))
 }
 

@@ -1,0 +1,133 @@
+package devserver
+
+import (
+	"bytes"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/postoffice-go/postoffice/core/postofficetest"
+)
+
+// maxSearch is how many bytes of a search are heeded.
+const maxSearch = 500
+
+// search says which messages or attempts a person looks for. Empty fields select all.
+type search struct {
+	// Text is looked for in any case.
+	Text  string
+	Topic string
+	// State is the key of a choice.
+	State string
+	// Message is the number of the message whose attempts are listed.
+	Message int64
+}
+
+// choice is a state that can be selected.
+type choice struct{ Key, Text string }
+
+var (
+	messageStates = []choice{
+		{"waiting", "waiting"}, {"retrying", "waiting for a retry"}, {"delivered", "delivered to all"},
+		{"failed", "failed or cancelled"}, {"kept", "kept, not sent"}, {"thrown-away", "thrown away"},
+	}
+	attemptStates = []choice{{"failed", "failed"}, {"delivered", "delivered"}}
+)
+
+// searchOf reads what is looked for; a state that is no choice selects all.
+func searchOf(r *http.Request, states []choice) search {
+	query := r.URL.Query()
+	s := search{Text: query.Get("q"), Topic: query.Get("topic"), State: query.Get("state")}
+	s.Text = strings.TrimSpace(s.Text[:min(len(s.Text), maxSearch)])
+	if !slices.ContainsFunc(states, func(c choice) bool { return c.Key == s.State }) {
+		s.State = ""
+	}
+	if number, err := strconv.ParseInt(query.Get("message"), 10, 64); err == nil && number > 0 {
+		s.Message = number
+	}
+	return s
+}
+
+// link is the address of a list of what is looked for, of items below a number unless
+// it is zero.
+func (s search) link(address string, before int64) string {
+	values := url.Values{}
+	for name, value := range map[string]string{"q": s.Text, "topic": s.Topic, "state": s.State} {
+		if value != "" {
+			values.Set(name, value)
+		}
+	}
+	for name, number := range map[string]int64{"message": s.Message, "before": before} {
+		if number != 0 {
+			values.Set(name, strconv.FormatInt(number, 10))
+		}
+	}
+	if len(values) == 0 {
+		return address
+	}
+	return address + "?" + values.Encode()
+}
+
+// holds reports whether one of the texts holds the text that is looked for.
+func (s search) holds(texts ...[]byte) bool {
+	if s.Text == "" {
+		return true
+	}
+	text := bytes.ToLower([]byte(s.Text))
+	return slices.ContainsFunc(texts, func(in []byte) bool { return bytes.Contains(bytes.ToLower(in), text) })
+}
+
+// message reports whether a message is looked for.
+func (s search) message(message postofficetest.Message, jobs []postofficetest.Job) bool {
+	some := func(states ...postofficetest.JobState) bool {
+		return slices.ContainsFunc(jobs, func(job postofficetest.Job) bool { return slices.Contains(states, job.State) })
+	}
+	if s.Topic != "" && message.Topic != s.Topic {
+		return false
+	}
+	state := true
+	switch s.State {
+	case "waiting":
+		state = some(postofficetest.Pending)
+	case "retrying":
+		state = slices.ContainsFunc(jobs, func(job postofficetest.Job) bool { return job.State == postofficetest.Pending && job.Attempts > 0 })
+	case "delivered":
+		state = len(jobs) > 0 && !slices.ContainsFunc(jobs, func(job postofficetest.Job) bool { return job.State != postofficetest.Delivered })
+	case "failed":
+		state = some(postofficetest.GivenUp, postofficetest.Undeliverable, postofficetest.Discarded, postofficetest.Cancelled)
+	case "kept":
+		state = some(postofficetest.Kept)
+	case "thrown-away":
+		state = message.ThrownAway()
+	}
+	return state && s.holds([]byte(message.Topic), message.Payload, message.Attributes)
+}
+
+// attempt reports whether an attempt is looked for.
+func (s search) attempt(made postofficetest.Attempt) bool {
+	switch {
+	case s.Message != 0 && made.Message != s.Message:
+		return false
+	case s.Topic != "" && made.Topic != s.Topic:
+		return false
+	case s.State == "failed" && made.Acknowledged(), s.State == "delivered" && !made.Acknowledged():
+		return false
+	}
+	badge, detail := outcome(made.Delivery)
+	return s.holds([]byte(made.Topic), []byte(made.Target), []byte(badge.Text+" "+detail))
+}
+
+// finder is the form of a search.
+type finder struct {
+	search
+	// Action is the address of the list, States what can be chosen, and Hint what
+	// the text is looked for in.
+	Action string
+	States []choice
+	Hint   string
+}
+
+// Selects reports whether something is looked for.
+func (f finder) Selects() bool { return f.search != search{} }
