@@ -380,6 +380,8 @@ func TestMuch(t *testing.T) {
 	}
 	p := testbrowser.Open(t, a.url+"?payloads=show")
 	p.See("#count-waiting", "10,001")
+	p.See("#topics", "10,001")
+	p.Picture("outboxpage-many")
 	p.Press(".id")
 	p.See("#content", "Only the beginning is shown.")
 	assert.False(t, p.Overflows())

@@ -221,6 +221,8 @@ func (a *app) pausedConsumers() map[int64]bool {
 type attemptList struct {
 	Rows []attemptRow
 	Find finder
+	// OfOne tells that the list is on the page of a message.
+	OfOne bool
 	paging
 }
 
@@ -368,6 +370,7 @@ func (a *app) messageBody(message postofficetest.Message) messageBody {
 		Attributes: textOf(message.Attributes, len(message.Attributes), address+"/attributes"),
 		ThrownAway: message.ThrownAway(), Attempts: a.listAttempts(search{Message: message.Number}, 0, pageRows),
 	}
+	body.Attempts.OfOne = true
 	body.Metadata, _ = webpage.Content(apart, len(apart))
 	if !message.DeliverAt.IsZero() {
 		body.DeliverAt = momentOf(message.DeliverAt, now)
