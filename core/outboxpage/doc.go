@@ -50,7 +50,7 @@
 // # With and without scripts
 //
 // The page works in any browser, without scripts. With them the list follows what
-// changes, every ten seconds, until a person pauses it, and rests while messages
+// changes, every ten seconds, until a person pauses it, and pauses while messages
 // are selected; times are in the zone of who looks at them. Without scripts a link
 // has the browser load the list every ten seconds, and times are in
 // Options.TimeZone.

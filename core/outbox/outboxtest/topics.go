@@ -10,6 +10,7 @@ import (
 // topicTests are about stores that count by topic.
 var topicTests = map[string]func(*env){
 	"Counts": testCountTopics,
+	"Held":   testCountHeldOfTopics,
 	"Many":   testCountManyTopics,
 	"Keys":   testKeysHaveNoTopic,
 }
@@ -63,6 +64,19 @@ func testCountTopics(e *env) {
 		_, err := counter.CountTopics(e.ctx, limit)
 		assert.ErrorIs(e, err, outbox.ErrInvalid)
 	}
+}
+
+// testCountHeldOfTopics has a lease end, which holds nothing any more.
+func testCountHeldOfTopics(e *env) {
+	e.counter()
+	e.inserted(1)
+	e.claimOne(e.short)
+	if e.suite.bubble {
+		assert.Equal(e, 1, e.topics(1)[0].Held)
+	}
+	e.untilDue()
+	e.pass(e.short)
+	assert.Equal(e, []outbox.TopicCount{{Topic: topic, Pending: 1}}, e.topics(1))
 }
 
 // testCountManyTopics has more records than a store may count in a step.

@@ -1,5 +1,5 @@
 // Keeps the list up to date: it is fetched again every ten seconds, and what differs in
-// its parts marked data-live is replaced. A person can pause that; it rests while
+// its parts marked data-live is replaced. A person can pause that; it pauses while
 // messages are selected, so that no row moves under the pointer. Times are shown
 // in the zone of who looks at them.
 (() => {
@@ -28,7 +28,7 @@
   const show = () => {
     button.textContent = paused ? "Resume" : "Pause";
     if (paused) webpage.say("paused", "Paused.");
-    else if (selecting()) webpage.say("paused", "Rests while messages are selected.");
+    else if (selecting()) webpage.say("paused", "Paused while messages are selected.");
     else webpage.say("live", "Live.");
   };
 

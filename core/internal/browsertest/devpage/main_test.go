@@ -80,6 +80,7 @@ type running struct {
 // start runs a server until the test ends.
 func start(t *testing.T) *running {
 	t.Helper()
+	testbrowser.Need(t)
 	path, err := program()
 	require.NoError(t, err)
 	// Not the context of the test: it ends before the tabs that the test has opened.

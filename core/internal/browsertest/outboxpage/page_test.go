@@ -150,7 +150,7 @@ func TestFollows(t *testing.T) {
 	assert.Equal(t, "not loaded anew", testbrowser.Eval[string](p, "window.mark"))
 
 	p.Press(tick(8))
-	p.See("#freshness", "Rests while messages are selected.")
+	p.See("#freshness", "Paused while messages are selected.")
 	n, err := a.client.Outbox().Discard(t.Context(), outbox.Selection{IDs: []string{id(1)}})
 	require.NoError(t, err)
 	require.Equal(t, 1, n)

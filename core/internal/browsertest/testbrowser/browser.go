@@ -115,6 +115,14 @@ func (b *browser) stop() error {
 	return nil
 }
 
+// Need ends the test if no browser is installed, as [New] does: for tests that have
+// costly things to do before they open a page.
+func Need(tb testing.TB) {
+	tb.Helper()
+	_, err := program(candidates)
+	need(tb, err)
+}
+
 // need ends the test if there is an error: it is skipped if no browser is
 // installed, unless POSTOFFICE_CI=1.
 func need(tb testing.TB, err error) {

@@ -107,14 +107,26 @@ func (p *Page) judge() {
 	}
 }
 
-// Do runs actions of chromedp in the tab.
+// Do runs actions of chromedp in the tab. It repeats them where an element belongs to
+// a page that is just being left.
 func (p *Page) Do(what string, steps ...chromedp.Action[chromedp.Void]) {
 	p.tb.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
-	if err := chromedp.Do(ctx, steps...); err != nil {
-		p.tb.Fatalf("testbrowser: %s: %v", what, err)
+	for {
+		err := chromedp.Do(ctx, steps...)
+		if err == nil {
+			return
+		}
+		if !left(err) || ctx.Err() != nil {
+			p.tb.Fatalf("testbrowser: %s: %v", what, err)
+		}
 	}
+}
+
+// left reports whether an error is that of an element of a page that was left.
+func left(err error) bool {
+	return strings.Contains(err.Error(), "node with given id")
 }
 
 // Go loads a page.
