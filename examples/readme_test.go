@@ -182,6 +182,11 @@ func TestCommands(t *testing.T) {
 				at := slices.IndexFunc(words, func(word string) bool { return strings.HasPrefix(word, "./") })
 				require.Positive(t, at, command)
 				assert.NotEmpty(t, goCommand(t, "list", words[at]))
+			case "docker compose":
+				// Its file has tests of its own, which need no Docker.
+				require.GreaterOrEqual(t, len(words), 4, command)
+				assert.Equal(t, "--file", words[2], command)
+				assert.FileExists(t, filepath.Join(root, words[3]))
 			case "go get":
 				assert.Equal(t, words[2], strings.TrimSpace(goCommand(t, "list", "-m")))
 			case "go tool":

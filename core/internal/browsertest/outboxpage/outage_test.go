@@ -96,7 +96,7 @@ func afterAnOutage(t *testing.T) string {
 	return site.URL + outboxpage.DefaultPath
 }
 
-// What the README shows: an app whose server was away for four minutes.
+// What core/docs/observability.md shows: an app whose server was away for four minutes.
 func TestAfterAnOutage(t *testing.T) {
 	address := afterAnOutage(t)
 	p := testbrowser.New(t)
