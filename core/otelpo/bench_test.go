@@ -68,7 +68,7 @@ func benchClient(b *testing.B, url string, observer core.Observer) *core.Client 
 // BenchmarkPublish times Publish with an Observer and without, in turns, so
 // that both meet the same machine. The ratio is that of the medians of the
 // single calls; "nothing" shows how far it can be trusted. There are three
-// servers, all in this process: one that throws away what it gets and answers
+// servers, all in this process: one that discards what it gets and answers
 // at once, which no Postoffice does, so that its ratio is the worst there is;
 // the fake server; and one that takes a millisecond.
 func BenchmarkPublish(b *testing.B) {

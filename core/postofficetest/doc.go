@@ -14,7 +14,7 @@
 // Every recorded exchange with the API, except for one named below, gets the
 // recorded status and JSON body, apart from ids; the package's tests replay the
 // recording. That includes surprising behaviour: permanent errors that look like a
-// 500, the 201 for a message that is thrown away because its topic has no consumer,
+// 500, the 201 for a message that is discarded because its topic has no consumer,
 // a 409 that updates nothing, consumers that can never be created again once
 // deleted, deliveries to inactive consumers ([Consumer].Heeded), the first of
 // duplicate keys, and the limits of a bulk.

@@ -40,7 +40,7 @@ func sendTraffic(ctx context.Context, address string, rate int) {
 // that fails.
 func request(n int) (path string, body any) {
 	switch {
-	case n%100 == 50: // thrown away: the topic has no consumer
+	case n%100 == 50: // discarded: the topic has no consumer
 		return "/parcels", order{Number: n}
 	case n%1000 == 100: // becomes dead
 		return "/orders", order{Number: n, Item: refusedItem}

@@ -112,7 +112,7 @@ func (a *app) deliver(ctx context.Context, store *connect.Outbox, config core.Co
 		_, _ = fmt.Fprintf(w, "%s delivered, %d pending, %d dead\n", plural(result.Delivered, "message"), result.Pending, result.Dead)
 	})
 	if n := int(tally.withoutConsumer.Load()); n > 0 {
-		a.say("postoffice: topics had no consumer: the server has thrown away %s", plural(n, "message"))
+		a.say("postoffice: topics had no consumer: the server has discarded %s", plural(n, "message"))
 	}
 	if undelivered := result.verdict(ctx, failed, connect.PublicURL(config.URL)); undelivered != nil {
 		return undelivered

@@ -37,7 +37,7 @@ JSON: {"topic", "accepted", "delivered", "stored", "dead", "without_consumer",
 "next_line", "interrupted", "error"}. The fields from "accepted" to
 "not_accepted" count messages or lines. accepted = delivered + stored + dead;
 dead messages were refused permanently and are kept in the outbox. The server
-has thrown away those without_consumer. not_accepted_lines has ranges such as
+has discarded those without_consumer. not_accepted_lines has ranges such as
 "7" and "9-20", problems has {"line", "error"} of lines that are not messages,
 stored_ids the ids in the outbox, each list at most 100. next_line is the first
 line that was not tried, if the input was not read to its end.`

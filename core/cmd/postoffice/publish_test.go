@@ -132,7 +132,7 @@ func TestPublishUnknownTopic(t *testing.T) {
 
 	// One that the settings declare is created.
 	c := prepare(t, []string{"POSTOFFICE_TOPICS=refunds", "POSTOFFICE_ORIGIN_HOST=shop"}, "publish", "refunds", "{}", "--url", server.URL())
-	c.start().wait().is(exit.OK).says(`the topic "refunds" has no consumer`, "thrown away 1 message")
+	c.start().wait().is(exit.OK).says(`the topic "refunds" has no consumer`, "discarded 1 message")
 	assert.Len(t, server.ThrownAway(), 1)
 }
 

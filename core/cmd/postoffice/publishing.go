@@ -212,7 +212,7 @@ func (p *publishing) remarks(report *stream.Report) {
 		p.app.say("postoffice: the server refuses %s permanently: kept in the outbox as dead; see: postoffice outbox list --state dead", plural(r.Dead, "message"))
 	}
 	if r.WithoutConsumer > 0 {
-		p.app.say("postoffice: the topic %q has no consumer: the server has thrown away %s", p.topic, plural(r.WithoutConsumer, "message"))
+		p.app.say("postoffice: the topic %q has no consumer: the server has discarded %s", p.topic, plural(r.WithoutConsumer, "message"))
 	}
 	if report == nil {
 		return

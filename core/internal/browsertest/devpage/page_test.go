@@ -482,7 +482,7 @@ func TestSearches(t *testing.T) {
 	s.publish("orders", `{"order":1003}`)
 	p.Until(`document.querySelectorAll("tbody tr").length === 2`)
 	p.See("tbody", "again")
-	p.Choose("#state", "thrown-away")
+	p.Choose("#state", "discarded")
 	p.Type("#q", "")
 	p.Press("#find")
 	p.See("tbody", "ada")

@@ -20,7 +20,7 @@ const maxForm = 10 << 20
 // the address, so that no address can make a page say anything else.
 const (
 	notePublished = "published"
-	noteThrown    = "thrown-away"
+	noteDiscarded = "discarded"
 	noteRetried   = "retried"
 	notePaused    = "paused"
 	noteResumed   = "resumed"
@@ -39,18 +39,18 @@ const (
 )
 
 var notes = map[string]webpage.Badge{
-	noteThrown:   webpage.Bad("The message was accepted and thrown away: its topic has no consumer. The real server does the same."),
-	notePaused:   webpage.Good("The consumer is paused. Its messages wait."),
-	noteResumed:  webpage.Good("The consumer is active again. Waiting messages follow within 30 seconds, or at once with “Retry all”."),
-	noteRescue:   webpage.Good("The rescuer is on its way to the origin hosts."),
-	noteBroken:   webpage.Good("The server is broken now."),
-	noteMended:   webpage.Good("The server is well again."),
-	noteNoJob:    webpage.Bad("There is no such delivery, or it was forgotten."),
-	noteIsPaused: webpage.Bad("The consumer is paused. Resume it first."),
-	noteUnderWay: webpage.Bad("An attempt is under way already."),
-	noteSettled:  webpage.Bad("Nothing is left to deliver."),
+	noteDiscarded: webpage.Bad("The message was accepted and discarded: its topic has no consumer. The real server does the same."),
+	notePaused:    webpage.Good("The consumer is paused. Its messages wait."),
+	noteResumed:   webpage.Good("The consumer is active again. Waiting messages follow within 30 seconds, or at once with “Retry all”."),
+	noteRescue:    webpage.Good("The rescuer is on its way to the origin hosts."),
+	noteBroken:    webpage.Good("The server is broken now."),
+	noteMended:    webpage.Good("The server is well again."),
+	noteNoJob:     webpage.Bad("There is no such delivery, or it was forgotten."),
+	noteIsPaused:  webpage.Bad("The consumer is paused. Resume it first."),
+	noteUnderWay:  webpage.Bad("An attempt is under way already."),
+	noteSettled:   webpage.Bad("Nothing is left to deliver."),
 
-	noteTopic:     webpage.Good("The topic is created. Until it has a consumer, its messages are thrown away."),
+	noteTopic:     webpage.Good("The topic is created. Until it has a consumer, its messages are discarded."),
 	noteConsumer:  webpage.Good("The consumer is created. It gets messages that are published from now on."),
 	noteChanged:   webpage.Good("The consumer is changed. Messages that wait keep the target they had."),
 	noteDeleted:   webpage.Good("The consumer is deleted. Messages that wait for it are discarded when their time comes."),
@@ -163,7 +163,7 @@ func (a *app) publish(w http.ResponseWriter, r *http.Request) {
 		if err == nil {
 			note := notePublished
 			if len(ids) == 0 {
-				note = noteThrown
+				note = noteDiscarded
 			}
 			back(w, r, note, len(ids))
 			return

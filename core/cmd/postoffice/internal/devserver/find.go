@@ -31,7 +31,7 @@ type choice struct{ Key, Text string }
 var (
 	messageStates = []choice{
 		{"waiting", "waiting"}, {"retrying", "waiting for a retry"}, {"delivered", "delivered to all"},
-		{"failed", "failed or cancelled"}, {"kept", "kept, not sent"}, {"thrown-away", "thrown away"},
+		{"failed", "failed or cancelled"}, {"kept", "kept, not sent"}, {"discarded", "discarded"},
 	}
 	attemptStates = []choice{{"failed", "failed"}, {"delivered", "delivered"}}
 )
@@ -99,7 +99,7 @@ func (s search) message(message postofficetest.Message, jobs []postofficetest.Jo
 		state = some(postofficetest.GivenUp, postofficetest.Undeliverable, postofficetest.Discarded, postofficetest.Cancelled)
 	case "kept":
 		state = some(postofficetest.Kept)
-	case "thrown-away":
+	case "discarded":
 		state = message.ThrownAway()
 	}
 	return state && s.holds([]byte(message.Topic), message.Payload, message.Attributes)

@@ -41,7 +41,7 @@ func TestSearch(t *testing.T) {
 	s.accept(wire.MessagePath, `{"topic":"bills","payload":[1],"attributes":{}}`)                                                     // 4: undeliverable
 	s.accept(wire.SchedulePath, `{"topic":"orders","payload":{},"attributes":{"kind":"later"},"schedule_at":"2099-01-02T03:04:05Z"}`) // 5: waits
 	s.addTopic("lonely")
-	s.publish("lonely", `{}`) // 6: thrown away
+	s.publish("lonely", `{}`) // 6: discarded
 	eventually(t, func() bool { return len(s.listed("/dev/attempts")) == 2 }, "both attempts have ended")
 	for query, want := range map[string][]string{
 		"":                          {"6", "5", "4", "3", "2", "1"},
@@ -55,7 +55,7 @@ func TestSearch(t *testing.T) {
 		"state=delivered":           {"1"},
 		"state=failed":              {"4"},
 		"state=kept":                {"3"},
-		"state=thrown-away":         {"6"},
+		"state=discarded":           {"6"},
 		"state=waiting&topic=bills": {"2"},
 		"state=none":                {"6", "5", "4", "3", "2", "1"},
 	} {

@@ -184,7 +184,7 @@ func (a *app) listMessages(wanted search, below int64, rows int) messageList {
 // results sums up what became of a message's jobs.
 func results(message postofficetest.Message, statuses map[int64]postofficetest.JobStatus, paused map[int64]bool) []webpage.Badge {
 	if message.ThrownAway() {
-		return []webpage.Badge{webpage.Bad("no consumer, thrown away")}
+		return []webpage.Badge{webpage.Bad("no consumer, discarded")}
 	}
 	var order []webpage.Badge
 	counts := make(map[webpage.Badge]int)
@@ -332,10 +332,10 @@ type messageBody struct {
 	DeliverAt             webpage.Moment
 	Payload, Attributes   text
 	// Metadata are shown apart from the payload; empty for none.
-	Metadata   string
-	Jobs       []jobRow
-	ThrownAway bool
-	Attempts   attemptList
+	Metadata  string
+	Jobs      []jobRow
+	Discarded bool
+	Attempts  attemptList
 }
 
 // text is a part of a message.
@@ -368,7 +368,7 @@ func (a *app) messageBody(message postofficetest.Message) messageBody {
 		TopicLink:  "/dev/messages?" + url.Values{"topic": {message.Topic}}.Encode(),
 		Payload:    textOf(payload, len(message.Payload), address+"/payload"),
 		Attributes: textOf(message.Attributes, len(message.Attributes), address+"/attributes"),
-		ThrownAway: message.ThrownAway(), Attempts: a.listAttempts(search{Message: message.Number}, 0, pageRows),
+		Discarded:  message.ThrownAway(), Attempts: a.listAttempts(search{Message: message.Number}, 0, pageRows),
 	}
 	body.Attempts.OfOne = true
 	body.Metadata, _ = webpage.Content(apart, len(apart))

@@ -32,7 +32,7 @@ func TestOverview(t *testing.T) {
 	body := s.get("/")
 	for _, text := range []string{
 		"orders", "bills", good.URL + "/hook", "shown, not sent", "1 kept", "{&#34;order&#34;:17}",
-		"no consumer, thrown away", "kept, not sent", "127.0.0.1:9/o/", "recovery", "/dev/consumers/1/pause", "Run it now",
+		"no consumer, discarded", "kept, not sent", "127.0.0.1:9/o/", "recovery", "/dev/consumers/1/pause", "Run it now",
 	} {
 		assert.Contains(t, body, text)
 	}
