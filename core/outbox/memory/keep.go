@@ -23,8 +23,8 @@ func (s *Store) Finish(ctx context.Context, keep time.Duration, ids ...string) (
 	defer s.mutex.Unlock()
 	until := time.Now().Add(keep)
 	for _, id := range ids {
-		if key := s.records[id].DedupKey; key != "" {
-			s.kept[key] = until
+		if record := s.records[id]; record != nil && record.DedupKey != "" {
+			s.kept[record.DedupKey] = until
 		}
 	}
 	return s.remove(ids), nil

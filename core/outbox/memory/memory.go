@@ -35,8 +35,8 @@ type Store struct {
 	limit bound.Load
 
 	mutex   sync.Mutex
-	records map[string]outbox.Record
-	keys    map[string]string // the ID of the record that holds each DedupKey
+	records map[string]*outbox.Record // replaced, never changed
+	keys    map[string]string         // the ID of the record that holds each DedupKey
 	// kept maps each remembered key to the end of its time.
 	kept   map[string]time.Time
 	bytes  int64
@@ -47,7 +47,7 @@ var _ outbox.Keeper = (*Store)(nil)
 
 // New returns an empty store. Nil options are ignored.
 func New(options ...Option) *Store {
-	s := &Store{records: make(map[string]outbox.Record), keys: make(map[string]string), kept: make(map[string]time.Time)}
+	s := &Store{records: make(map[string]*outbox.Record), keys: make(map[string]string), kept: make(map[string]time.Time)}
 	for _, option := range options {
 		if option != nil {
 			option(s)
@@ -104,7 +104,7 @@ func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbo
 	}
 	inserted := make([]bool, len(records))
 	now := time.Now()
-	added, keys := make(map[string]outbox.Record, len(records)), make(map[string]string)
+	added, keys := make(map[string]*outbox.Record, len(records)), make(map[string]string)
 	bytes := s.bytes
 	there := func(id string) bool {
 		_, stored := s.records[id]
@@ -126,7 +126,7 @@ func (s *Store) insert(ctx context.Context, delay time.Duration, records []outbo
 		if record.State == outbox.Dead {
 			record.LeaseToken = ""
 		}
-		added[record.ID], inserted[i] = record, true
+		added[record.ID], inserted[i] = &record, true
 		bytes += record.Size()
 	}
 	if len(added) > 0 {
@@ -151,11 +151,11 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 		return nil, err
 	}
 	now := time.Now()
-	due := s.list(func(r outbox.Record) bool {
+	due := s.list(func(r *outbox.Record) bool {
 		return r.State == outbox.Pending && !r.DueAt.After(now) &&
 			(!options.SkipScheduled || !r.DeliverAt.After(now)) && !slices.Contains(options.SkipTopics, r.Topic)
 	})
-	slices.SortFunc(due, func(a, b outbox.Record) int {
+	slices.SortFunc(due, func(a, b *outbox.Record) int {
 		return cmp.Or(a.DueAt.Compare(b.DueAt), cmp.Compare(a.ID, b.ID))
 	})
 	if options.PerTopic > 0 {
@@ -164,7 +164,8 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 	token := rand.Text()
 	var claimed []outbox.Record
 	var bytes int64
-	for _, record := range due {
+	for _, stored := range due {
+		record := *stored
 		bytes += record.Size()
 		if len(claimed) == options.Limit ||
 			options.MaxBytes > 0 && bytes > options.MaxBytes && len(claimed) > 0 {
@@ -173,7 +174,7 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 		record.Attempts++
 		record.DueAt = now.Add(options.Lease).Round(0)
 		record.LeaseToken = token
-		s.records[record.ID] = record
+		s.records[record.ID] = &record
 		claimed = append(claimed, clone(record))
 	}
 	return claimed, nil
@@ -181,9 +182,9 @@ func (s *Store) Claim(ctx context.Context, options outbox.ClaimOptions) ([]outbo
 
 // byTopic orders records as a claim visits their topics, and drops those beyond the
 // maximum of each topic.
-func byTopic(records []outbox.Record, options outbox.ClaimOptions) []outbox.Record {
+func byTopic(records []*outbox.Record, options outbox.ClaimOptions) []*outbox.Record {
 	taken := make(map[string]int)
-	records = slices.DeleteFunc(records, func(r outbox.Record) bool {
+	records = slices.DeleteFunc(records, func(r *outbox.Record) bool {
 		taken[r.Topic]++
 		return taken[r.Topic] > options.PerTopic
 	})
@@ -193,7 +194,7 @@ func byTopic(records []outbox.Record, options outbox.ClaimOptions) []outbox.Reco
 		}
 		return 2
 	}
-	slices.SortStableFunc(records, func(a, b outbox.Record) int {
+	slices.SortStableFunc(records, func(a, b *outbox.Record) int {
 		return cmp.Or(cmp.Compare(round(a.Topic), round(b.Topic)), cmp.Compare(a.Topic, b.Topic))
 	})
 	return records
@@ -212,10 +213,11 @@ func (s *Store) Delete(ctx context.Context, ids ...string) (int, error) {
 func (s *Store) remove(ids []string) int {
 	before := len(s.records)
 	for _, id := range ids {
-		record := s.records[id]
-		s.bytes -= record.Size()
-		delete(s.records, id)
-		delete(s.keys, record.DedupKey)
+		if record := s.records[id]; record != nil {
+			s.bytes -= record.Size()
+			delete(s.records, id)
+			delete(s.keys, record.DedupKey)
+		}
 	}
 	return before - len(s.records)
 }
@@ -230,10 +232,11 @@ func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, 
 	now := time.Now()
 	changed := 0
 	for _, change := range changes {
-		record, ok := s.records[change.ID]
-		if !ok || record.LeaseToken == "" || record.LeaseToken != change.LeaseToken {
+		stored := s.records[change.ID]
+		if stored == nil || stored.LeaseToken == "" || stored.LeaseToken != change.LeaseToken {
 			continue
 		}
+		record := *stored
 		if !change.Hold || change.Dead {
 			record.LeaseToken = ""
 		}
@@ -245,7 +248,7 @@ func (s *Store) Reschedule(ctx context.Context, changes ...outbox.Change) (int, 
 		if change.Untried {
 			record.Attempts = max(record.Attempts-1, 0)
 		}
-		s.records[record.ID] = record
+		s.records[record.ID] = &record
 		changed++
 	}
 	return changed, nil
@@ -306,14 +309,15 @@ func (s *Store) List(ctx context.Context, query outbox.Query) ([]outbox.Entry, e
 		return nil, err
 	}
 	named := set(query.IDs)
-	records := s.list(func(r outbox.Record) bool {
+	records := s.list(func(r *outbox.Record) bool {
 		return (len(named) == 0 || named[r.ID]) && (query.DedupKey == "" || query.DedupKey == r.DedupKey || query.DedupKey == r.ID) &&
 			r.ID > query.After && (query.Topic == "" || r.Topic == query.Topic) &&
 			(query.State == nil || r.State == *query.State)
 	})
-	slices.SortFunc(records, func(a, b outbox.Record) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(records, func(a, b *outbox.Record) int { return cmp.Compare(a.ID, b.ID) })
 	var entries []outbox.Entry
-	for _, record := range records[:min(len(records), query.Limit)] {
+	for _, stored := range records[:min(len(records), query.Limit)] {
+		record := *stored
 		entry := outbox.Entry{PayloadSize: len(record.Payload), AttributesSize: len(record.Attributes)}
 		record.Payload = cut(record.Payload, query.MaxPayload)
 		record.Attributes = cut(record.Attributes, query.MaxPayload)
@@ -356,9 +360,10 @@ func (s *Store) Retry(ctx context.Context, selection outbox.Selection) (int, err
 		return 0, err
 	}
 	now := time.Now().Round(0)
-	for _, record := range selected {
+	for _, stored := range selected {
+		record := *stored
 		record.State, record.DueAt, record.LeaseToken = outbox.Pending, now, ""
-		s.records[record.ID] = record
+		s.records[record.ID] = &record
 	}
 	return len(selected), nil
 }
@@ -381,12 +386,12 @@ func (s *Store) Discard(ctx context.Context, selection outbox.Selection) (int, e
 }
 
 // selected returns the records that match a selection.
-func (s *Store) selected(selection outbox.Selection) ([]outbox.Record, error) {
+func (s *Store) selected(selection outbox.Selection) ([]*outbox.Record, error) {
 	if err := selection.Validate(); err != nil {
 		return nil, err
 	}
 	named := set(selection.IDs)
-	return s.list(func(r outbox.Record) bool {
+	return s.list(func(r *outbox.Record) bool {
 		selected := selection.All || selection.Topic != "" && r.Topic == selection.Topic || named[r.ID]
 		return selected && (selection.State == nil || r.State == *selection.State)
 	}), nil
@@ -401,10 +406,9 @@ func set(texts []string) map[string]bool {
 	return set
 }
 
-// list returns the records that match, unordered. They share their bytes with the
-// store.
-func (s *Store) list(match func(outbox.Record) bool) []outbox.Record {
-	var records []outbox.Record
+// list returns the records that match, unordered. They must not be modified.
+func (s *Store) list(match func(*outbox.Record) bool) []*outbox.Record {
+	var records []*outbox.Record
 	for _, record := range s.records {
 		if match(record) {
 			records = append(records, record)
