@@ -1,6 +1,9 @@
 package postofficetest
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // The accessors below are for pages about a long-lived server: they return a few
 // items, newest first, at a cost that does not depend on the payloads. Payload,
@@ -30,25 +33,51 @@ type JobStatus struct {
 // Totals are the outcomes of the remembered jobs of a consumer.
 type Totals struct{ Waiting, Delivered, Failed, Kept, Cancelled int }
 
+// browseStep is how many items are visited while the mutex is held. The functions that
+// select them are called without it: they may take long, and must not block the server.
+const browseStep = 200
+
 // RecentMessages returns at most limit messages with a number below before, or the
 // newest if before is zero. Unless wanted is nil, the result contains the messages
 // for which it returns true. wanted gets a message and its jobs, without forgotten
-// ones, and must not call methods of the server, which would deadlock.
+// ones.
 func (o *Operator) RecentMessages(before int64, limit int, wanted func(Message, []Job) bool) []Message {
-	s := o.server
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	step := browseStep
+	if wanted == nil {
+		step = limit
+	}
 	var recent []Message
-	for _, message := range slices.Backward(s.messages) {
-		if len(recent) >= limit {
+	for len(recent) < limit {
+		messages, jobs := o.server.messagesBelow(before, step, wanted != nil)
+		for i, message := range messages {
+			if len(recent) < limit && (wanted == nil || wanted(message, jobs[i])) {
+				recent = append(recent, message)
+			}
+		}
+		if len(messages) < step {
 			break
 		}
-		if before != 0 && message.Number >= before || wanted != nil && !wanted(*message, s.jobsOf(message)) {
-			continue
-		}
-		recent = append(recent, shared(message))
+		before = messages[len(messages)-1].Number
 	}
 	return recent
+}
+
+// messagesBelow returns the newest messages below a number, or of all if it is zero,
+// and their jobs if withJobs is set.
+func (s *Server) messagesBelow(before int64, limit int, withJobs bool) (messages []Message, jobs [][]Job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	end := len(s.messages)
+	if before != 0 {
+		end, _ = slices.BinarySearchFunc(s.messages, before, func(m *Message, number int64) int { return cmp.Compare(m.Number, number) })
+	}
+	for _, message := range slices.Backward(s.messages[max(end-limit, 0):end]) {
+		messages = append(messages, shared(message))
+		if withJobs {
+			jobs = append(jobs, s.jobsOf(message))
+		}
+	}
+	return messages, jobs
 }
 
 // jobsOf returns the jobs of a message. The mutex is held.
@@ -120,22 +149,42 @@ func (o *Operator) JobStatuses(ids []int64) []JobStatus {
 
 // RecentAttempts returns at most limit completed attempts with a number below
 // before, or the newest if before is zero; only those for which wanted returns true,
-// unless wanted is nil. wanted must not call the server.
+// unless wanted is nil.
 func (o *Operator) RecentAttempts(before int64, limit int, wanted func(Attempt) bool) []Attempt {
-	s := o.server
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	step := browseStep
+	if wanted == nil {
+		step = limit
+	}
 	var recent []Attempt
-	for i, made := range slices.Backward(s.history) {
-		if len(recent) >= limit {
+	for len(recent) < limit {
+		attempts := o.server.attemptsBelow(before, step)
+		for _, made := range attempts {
+			if len(recent) < limit && (wanted == nil || wanted(made)) {
+				recent = append(recent, made)
+			}
+		}
+		if len(attempts) < step {
 			break
 		}
-		listed := Attempt{Number: s.attemptNumber(i), Message: made.message.Number, Delivery: made.Delivery}
-		if (before == 0 || listed.Number < before) && (wanted == nil || wanted(listed)) {
-			recent = append(recent, listed)
-		}
+		before = attempts[len(attempts)-1].Number
 	}
 	return recent
+}
+
+// attemptsBelow returns the newest attempts below a number, or of all if it is zero.
+func (s *Server) attemptsBelow(before int64, limit int) []Attempt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	end := len(s.history)
+	if before != 0 {
+		end = int(min(max(before-s.attemptNumber(0), 0), int64(end)))
+	}
+	start := max(end-limit, 0)
+	attempts := make([]Attempt, 0, end-start)
+	for i, made := range slices.Backward(s.history[start:end]) {
+		attempts = append(attempts, Attempt{Number: s.attemptNumber(start + i), Message: made.message.Number, Delivery: made.Delivery})
+	}
+	return attempts
 }
 
 // attemptNumber returns the number of the attempt at an index of the history. The

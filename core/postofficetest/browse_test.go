@@ -90,3 +90,46 @@ func TestPublicAddresses(t *testing.T) {
 	assert.Equal(t, "http://h/p", postofficetest.Consumer{Target: "http://user:secret@h/p"}.PublicTarget())
 	assert.Equal(t, "http://h/o/", postofficetest.Topic{OriginHost: "http://user:secret@h/o/"}.PublicOriginHost())
 }
+
+// A function that selects messages or attempts may take long: the server goes on, and
+// answers its calls.
+func TestRecentSelectWithoutBlocking(t *testing.T) {
+	server := postofficetest.Start(t)
+	addTopic(t, server, "orders", newPeer(t, nil).URL)
+	for range 450 {
+		publish(t, server, "orders", `{}`)
+	}
+	require.NoError(t, server.WaitForDeliveries(limited(t), 450))
+	answers := func() bool {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			server.Topics()
+		}()
+		select {
+		case <-done:
+			return true
+		case <-limited(t).Done():
+			return false
+		}
+	}
+	var numbers []int64
+	messages := server.Operator().RecentMessages(0, 500, func(m postofficetest.Message, _ []postofficetest.Job) bool {
+		numbers = append(numbers, m.Number)
+		return m.Number%100 == 0 && assert.True(t, answers())
+	})
+	assert.Equal(t, []int64{400, 300, 200, 100}, numbersOf(messages))
+	assert.Len(t, numbers, 450, "each is visited once")
+	numbers = nil
+	attempts := server.Operator().RecentAttempts(0, 500, func(a postofficetest.Attempt) bool {
+		numbers = append(numbers, a.Number)
+		return a.Number%200 == 0 && assert.True(t, answers())
+	})
+	require.Len(t, attempts, 2)
+	assert.Equal(t, []int64{400, 200}, []int64{attempts[0].Number, attempts[1].Number})
+	assert.Len(t, numbers, 450)
+	assert.Empty(t, server.Operator().RecentAttempts(1, 10, nil))
+	assert.Empty(t, server.Operator().RecentMessages(1, 10, nil))
+	assert.Empty(t, server.Operator().RecentMessages(-1, 10, nil))
+	assert.Len(t, server.Operator().RecentAttempts(1<<62, 10, nil), 10)
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
@@ -40,7 +41,10 @@ var (
 func searchOf(r *http.Request, states []choice) search {
 	query := r.URL.Query()
 	s := search{Text: query.Get("q"), Topic: query.Get("topic"), State: query.Get("state")}
-	s.Text = strings.TrimSpace(s.Text[:min(len(s.Text), maxSearch)])
+	if len(s.Text) > maxSearch {
+		s.Text = strings.ToValidUTF8(s.Text[:maxSearch], "") // without half a character at its end
+	}
+	s.Text = strings.TrimSpace(s.Text)
 	if !slices.ContainsFunc(states, func(c choice) bool { return c.Key == s.State }) {
 		s.State = ""
 	}
@@ -76,7 +80,36 @@ func (s search) holds(texts ...[]byte) bool {
 		return true
 	}
 	text := bytes.ToLower([]byte(s.Text))
-	return slices.ContainsFunc(texts, func(in []byte) bool { return bytes.Contains(bytes.ToLower(in), text) })
+	contains := containsASCII
+	if slices.ContainsFunc(text, func(c byte) bool { return c >= utf8.RuneSelf }) {
+		contains = func(in, lower []byte) bool { return bytes.Contains(bytes.ToLower(in), lower) }
+	}
+	return slices.ContainsFunc(texts, func(in []byte) bool { return contains(in, text) })
+}
+
+// containsASCII reports whether a text contains an ASCII text in lower case, in any
+// case. It copies nothing: payloads are large and many.
+func containsASCII(in, lower []byte) bool {
+	for first := lower[0]; len(in) >= len(lower); in = in[1:] {
+		if lowerASCII(in[0]) != first {
+			continue
+		}
+		same := 1
+		for same < len(lower) && lowerASCII(in[same]) == lower[same] {
+			same++
+		}
+		if same == len(lower) {
+			return true
+		}
+	}
+	return false
+}
+
+func lowerASCII(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
 }
 
 // message reports whether a message is looked for.

@@ -78,6 +78,20 @@ func TestSearch(t *testing.T) {
 	assert.Contains(t, s.get("/dev/attempts?q=nothing"), "No attempt matches.")
 }
 
+// Letters of any alphabet are found in any case, and a long text by its beginning.
+func TestSearchInOtherAlphabets(t *testing.T) {
+	s := start(t, Options{})
+	s.addTopic("orders")
+	s.publish("orders", `{"name":"ÄRGER mit K"}`)
+	s.publish("orders", `{"name":"x`+strings.Repeat("ü", maxSearch)+`"}`)
+	for query, want := range map[string][]string{
+		"ärger": {"1"}, "ÄRGER MIT": {"1"}, "mit k": {"1"}, "MIT K\"}": {"1"}, "mit kk": nil, "rger": {"1"}, "e": {"2", "1"},
+		"x" + strings.Repeat("Ü", maxSearch): {"2"},
+	} {
+		assert.Equal(t, want, s.listed("/dev/messages?"+url.Values{"q": {query}}.Encode()), query)
+	}
+}
+
 // The pages of what was found keep the search.
 func TestSearchInPages(t *testing.T) {
 	s := start(t, Options{})
