@@ -20,8 +20,8 @@ type TopicCounter interface {
 	Store
 
 	// CountTopics returns the topics with the most records, at most limit: the
-	// largest first, and topics of the same size by their names. It reads an
-	// index of all records, as Stats may: it is for people. limit must be
+	// largest first, and topics of the same size by the bytes of their names. It
+	// reads an index of all records, as Stats may: it is for people. limit must be
 	// positive.
 	CountTopics(ctx context.Context, limit int) ([]TopicCount, error)
 }

@@ -44,7 +44,7 @@ func testCountTopics(e *env) {
 	}
 	claimed := e.claim(2, long)
 	e.reschedule(1, outbox.Change{ID: claimed[0].ID, LeaseToken: claimed[0].LeaseToken, Dead: true})
-	for _, name := range []string{"zebra", "ünï", "'", "orders", "orders"} {
+	for _, name := range []string{"zebra", "ünï", "Zoo", "'", "orders", "orders"} {
 		e.insert(e.record(name))
 	}
 	dead := e.record("dead")
@@ -54,11 +54,11 @@ func testCountTopics(e *env) {
 		{Topic: "bills", Pending: 2, Held: 1, Dead: 1}, {Topic: "orders", Pending: 2},
 	}
 	got := e.topics(100)
-	require.Len(e, got, 6)
+	require.Len(e, got, 7)
 	assert.Equal(e, want, got[:2], "the largest first")
-	assert.ElementsMatch(e, []outbox.TopicCount{
-		{Topic: "'", Pending: 1}, {Topic: "dead", Dead: 1}, {Topic: "zebra", Pending: 1}, {Topic: "ünï", Pending: 1},
-	}, got[2:])
+	assert.Equal(e, []outbox.TopicCount{
+		{Topic: "'", Pending: 1}, {Topic: "Zoo", Pending: 1}, {Topic: "dead", Dead: 1}, {Topic: "zebra", Pending: 1}, {Topic: "ünï", Pending: 1},
+	}, got[2:], "by the bytes of their names")
 	assert.Equal(e, want[:1], e.topics(1))
 	for _, limit := range []int{0, -1} {
 		_, err := counter.CountTopics(e.ctx, limit)

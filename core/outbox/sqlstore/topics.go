@@ -43,10 +43,14 @@ func (s *Store) countTopicsQuery(limit int) (string, []any) {
 FROM %s WHERE %s AND %s GROUP BY topic ORDER BY count(*) DESC, topic LIMIT %s`,
 			held, byTopic, s.dialect.notTrial(), ofRecords, v.number(int64(limit))), v.args
 	}
+	name := "topic"
+	if s.dialect == Postgres {
+		name += ` COLLATE "C"` // by bytes, whatever the collation of the database
+	}
 	return fmt.Sprintf(`SELECT topic, CAST(sum(pending) AS bigint), CAST(sum(held) AS bigint), CAST(sum(dead) AS bigint) FROM (
 	SELECT topic, count(*) AS pending, count(CASE WHEN %s THEN 1 END) AS held, 0 AS dead FROM %s WHERE %s AND topic > '' AND %s%s GROUP BY topic
 	UNION ALL
 	SELECT topic, 0, 0, count(*) FROM %s WHERE state = 1 GROUP BY topic
-) AS counted GROUP BY topic ORDER BY sum(pending) + sum(dead) DESC, topic LIMIT %s`,
-		held, byTopic, s.dialect.pending(), s.dialect.notTrial(), v.planned(), s.table.using(s.table.dead()), v.number(int64(limit))), v.args
+) AS counted GROUP BY topic ORDER BY sum(pending) + sum(dead) DESC, %s LIMIT %s`,
+		held, byTopic, s.dialect.pending(), s.dialect.notTrial(), v.planned(), s.table.using(s.table.dead()), name, v.number(int64(limit))), v.args
 }
