@@ -192,6 +192,7 @@ func (p *page) carryOut(w http.ResponseWriter, r *http.Request, f form, note str
 	defer cancel()
 	n, err := do(ctx, f.selection())
 	p.topics.forget()
+	p.stats.forget()
 	if err != nil {
 		text := reason(err)
 		if n > 0 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/internal/webpage"
+	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
 // DefaultPath is where the page is mounted unless Options.Path says otherwise.
@@ -53,7 +54,8 @@ type page struct {
 	box     box
 	options Options
 	words   words
-	topics  topicCounts
+	topics  counts[[]outbox.TopicCount]
+	stats   counts[outbox.Stats]
 
 	// client is nil for an inbox, and what follows is not used.
 	client *core.Client

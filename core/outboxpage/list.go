@@ -182,9 +182,7 @@ func (p *page) row(f filter, record outbox.Record, after string, now time.Time) 
 
 // count fills in the counts.
 func (p *page) count(ctx context.Context, body *listBody) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	stats, err := p.box.Stats(ctx)
+	stats, err := p.stats.of(ctx, storeTimeout, p.box.Stats)
 	if err != nil {
 		body.StatsError = reason(err)
 		return

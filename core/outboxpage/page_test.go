@@ -142,6 +142,7 @@ func TestList(t *testing.T) {
 	a := start(t)
 	assert.Contains(t, a.get(""), "No messages. Everything is delivered.")
 	a.states()
+	a.page.stats.forget()
 	body := a.get("")
 	for _, text := range []string{
 		"orders", "bills", id(1), id(4), ">dead<", ">retrying<", ">held<", ">waiting<", "in 4 minutes", "under way, else in 5 minutes", ">now<",
@@ -809,7 +810,10 @@ func TestSlowTopics(t *testing.T) {
 		p, err := newPage(client, Options{Authorize: func(*http.Request) bool { return true }})
 		require.NoError(t, err)
 		p.health.ask = func(context.Context) error { return nil }
-		for _, want := range []time.Duration{countTimeout, 0} {
+		for i, want := range []time.Duration{countTimeout, 0, countTimeout} {
+			if i == 2 {
+				time.Sleep(errorKept + time.Second)
+			}
 			w := httptest.NewRecorder()
 			began := time.Now()
 			p.handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, DefaultPath, nil))
@@ -819,6 +823,61 @@ func TestSlowTopics(t *testing.T) {
 		}
 		require.NoError(t, client.Stop(t.Context()))
 	})
+}
+
+// largeOutbox is an outbox that takes long to count its messages.
+type largeOutbox struct {
+	*memory.Store
+	counted atomic.Int64
+}
+
+func (l *largeOutbox) Stats(ctx context.Context) (outbox.Stats, error) {
+	l.counted.Add(1)
+	time.Sleep(time.Second)
+	return l.Store.Stats(ctx)
+}
+
+// Pages follow what changes: in a large outbox their viewers share the counts, which
+// are kept for a while, but not after a change by one of them.
+func TestViewersShareCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &largeOutbox{Store: memory.New()}
+		require.NoError(t, store.Insert(t.Context(), 0, outboxRecord(1), outboxRecord(2)))
+		p, err := newPage(newClientOf(t, store), Options{Authorize: func(*http.Request) bool { return true }})
+		require.NoError(t, err)
+		p.health.ask = func(context.Context) error { return nil }
+		waiting := func(want string) {
+			w := httptest.NewRecorder()
+			p.handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, DefaultPath, nil))
+			assert.Contains(t, w.Body.String(), `id="count-waiting">`+want+`<`)
+		}
+		for range 2 {
+			for range 3 {
+				waiting("2")
+			}
+			time.Sleep(10 * time.Second)
+		}
+		assert.EqualValues(t, 1, store.counted.Load())
+		form := url.Values{"id": {id(1)}, "confirmed": {"yes"}}
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, DefaultPath+"discard", strings.NewReader(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		p.handler().ServeHTTP(httptest.NewRecorder(), r)
+		waiting("1")
+		require.NoError(t, store.Insert(t.Context(), 0, outboxRecord(3)))
+		waiting("1")
+		time.Sleep(time.Minute)
+		waiting("2")
+		assert.EqualValues(t, 3, store.counted.Load())
+	})
+}
+
+// newClientOf is a client with an outbox, which is stopped with the test.
+func newClientOf(t *testing.T, store outbox.Store) *core.Client {
+	t.Helper()
+	client, err := core.NewClient(core.Config{URL: "http://postoffice.test", Outbox: store, Logger: quiet})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, client.Stop(context.WithoutCancel(t.Context()))) })
+	return client
 }
 
 // A store that does not count by topic has no list of topics.

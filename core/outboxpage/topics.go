@@ -4,22 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"time"
 
 	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/internal/webpage"
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Figures of the list of topics.
-const (
-	// fewTopics is how many topics a page shows unless it is asked for all, and
-	// maxTopics how many it shows then.
-	fewTopics, maxTopics = 10, 1000
-	// topicsShare is how many times as long counts are shown as it took to count.
-	topicsShare = 20
-)
+// fewTopics is how many topics a page shows unless it is asked for all, and
+// maxTopics how many it shows then.
+const fewTopics, maxTopics = 10, 1000
 
 // topicsBody is the topics with the most messages.
 type topicsBody struct {
@@ -45,42 +38,6 @@ type topicRow struct {
 	Chosen bool
 }
 
-// topicCounts are the counts of topics, which are kept for a while, because the
-// store may read an index of all messages for them.
-type topicCounts struct {
-	mu     sync.Mutex // held while counting: concurrent viewers share the counts
-	good   time.Time
-	counts []outbox.TopicCount
-	err    error
-}
-
-// of returns the counts of the topics of a box, at most one more than a page shows.
-func (t *topicCounts) of(ctx context.Context, counter topicCounter) ([]outbox.TopicCount, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	began := time.Now()
-	if began.Before(t.good) {
-		return t.counts, t.err
-	}
-	// The answer is for other viewers too.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countTimeout)
-	defer cancel()
-	t.counts, t.err = counter.CountTopics(ctx, maxTopics+1)
-	if ctx.Err() != nil && t.err != nil {
-		t.err = fmt.Errorf("counting took longer than %s", countTimeout)
-	}
-	now := time.Now()
-	t.good = now.Add(topicsShare * now.Sub(began))
-	return t.counts, t.err
-}
-
-// forget has the topics counted again for the next page.
-func (t *topicCounts) forget() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.good = time.Time{}
-}
-
 // topicCounter is a box that counts by topic.
 type topicCounter interface {
 	CountTopics(ctx context.Context, limit int) ([]outbox.TopicCount, error)
@@ -93,7 +50,13 @@ func (p *page) topicList(ctx context.Context, f filter, all bool) *topicsBody {
 	if !ok {
 		return nil
 	}
-	counts, err := p.topics.of(ctx, counter)
+	counts, err := p.topics.of(ctx, countTimeout, func(ctx context.Context) ([]outbox.TopicCount, error) {
+		counts, err := counter.CountTopics(ctx, maxTopics+1)
+		if err != nil && ctx.Err() != nil {
+			err = fmt.Errorf("counting took longer than %s", countTimeout)
+		}
+		return counts, err
+	})
 	switch {
 	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, core.ErrNoOutbox):
 		return nil
