@@ -126,6 +126,9 @@ func findMisspelt(prefix string, variables []envVariable, bad *faults) {
 		if !ours || !strings.HasPrefix(rest, common) || strings.TrimSpace(value) == "" || slices.Contains(names, rest) {
 			continue
 		}
+		if strings.HasSuffix(name, "_PORT") {
+			continue // of a service in Kubernetes, such as postoffice-max
+		}
 		folded := foldKey(strings.TrimPrefix(rest, common))
 		for _, known := range names {
 			meant := foldKey(strings.TrimPrefix(known, common))

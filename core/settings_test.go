@@ -306,7 +306,7 @@ func TestSettingsFromEnvNamesMisspeltVariables(t *testing.T) {
 	}
 	t.Run("others", func(t *testing.T) {
 		clearEnv(t)
-		for _, name := range []string{"PORT_80_TCP", "PORT", "SERVICE_PORT_HTTP", "OUTBOX", "INBOX", "CI", "HOST", "UID"} {
+		for _, name := range []string{"PORT_80_TCP", "PORT", "SERVICE_PORT_HTTP", "MAX_PORT", "OUTBOX", "INBOX", "CI", "HOST", "UID"} {
 			t.Setenv("POSTOFFICE_"+name, "x")
 		}
 		_, err := core.SettingsFromEnv()

@@ -33,8 +33,9 @@
 //
 // The topics with the most messages are listed with the number of messages in each
 // state, if the store is an [outbox.TopicCounter], as all stores of this module are.
-// Counting takes at most five seconds, and the page shows the counts for 20 times as
-// long as it took.
+// Counting them takes at most five seconds. Counts that took 100 ms or longer, also
+// those of all messages, are shown to all viewers for 20 times as long as that, or
+// until one of them changes messages; an error is shown for at most 30 seconds.
 //
 // The list has 50 messages a page by ascending id, and so by age, and can be
 // narrowed to a topic and to messages to deliver or dead ones. A message to
