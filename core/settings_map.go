@@ -31,13 +31,16 @@ import (
 // A nil map has no keys.
 //
 // The errors are those of ParseSettings. A value of another type, such as a
-// [time.Time], is also an error.
+// [time.Time], and more than 100,000 values are also errors.
 func SettingsFromMap(settings map[string]any) (Config, error) {
 	const field = "settings"
 	var config Config
 	var bad faults
 	encoder := settingsEncoder{bad: &bad}
 	encoder.object(field, reflect.ValueOf(settings), 0)
+	if encoder.values > maxSettingsValues {
+		return Config{}, faults{fieldError(field, "has more than %d values", maxSettingsValues)}.err()
+	}
 	setKeys(settingValue{field: field, raw: encoder.out.Bytes(), bad: &bad}, "", &config, configKeys())
 	if err := bad.err(); err != nil {
 		return Config{}, err
@@ -45,15 +48,21 @@ func SettingsFromMap(settings map[string]any) (Config, error) {
 	return config, nil
 }
 
-// maxSettingsDepth bounds how deep lists and maps are nested. Settings have 3
-// levels; a map that contains itself has no end.
-const maxSettingsDepth = 10
+// Bounds of decoded settings: a map that contains itself has no end.
+const (
+	// maxSettingsDepth bounds how deep lists and maps are nested. Settings have 3
+	// levels.
+	maxSettingsDepth = 10
+	// maxSettingsValues bounds the number of values.
+	maxSettingsValues = 100_000
+)
 
 // settingsEncoder encodes values as JSON. Faults name the path of the value; the
 // methods return false after one, and what they have written is discarded.
 type settingsEncoder struct {
-	out bytes.Buffer
-	bad *faults
+	out    bytes.Buffer
+	bad    *faults
+	values int
 }
 
 func (e *settingsEncoder) fault(path, format string, args ...any) bool {
@@ -67,6 +76,9 @@ func (e *settingsEncoder) write(text string) bool {
 }
 
 func (e *settingsEncoder) value(path string, v reflect.Value, depth int) bool {
+	if e.values++; e.values > maxSettingsValues {
+		return false // SettingsFromMap reports it
+	}
 	for depth <= maxSettingsDepth && (v.Kind() == reflect.Interface || v.Kind() == reflect.Pointer) {
 		if v.Kind() == reflect.Pointer {
 			depth++

@@ -127,6 +127,12 @@ func TestSettingsFromMapEndsForAMapWithinItself(t *testing.T) {
 	itself = &itself
 	_, err = core.SettingsFromMap(map[string]any{"url": itself})
 	assert.Contains(t, faultsOf(t, err)["URL"], "is nested too deep")
+	many := map[string]any{}
+	for _, name := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		many[name] = many
+	}
+	_, err = core.SettingsFromMap(many)
+	assert.Equal(t, map[string]string{"settings": "has more than 100000 values"}, faultsOf(t, err))
 }
 
 func TestSettingsFromMapTellsAllFaults(t *testing.T) {
