@@ -13,34 +13,34 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// Bounds of a form.
+// Limits of a form.
 const (
-	// maxForm is how many bytes it may have.
+	// maxForm is its maximum size in bytes.
 	maxForm = 1 << 20
-	// maxChosen is how many messages it may name.
+	// maxChosen is the maximum number of messages that it can select.
 	maxChosen = 1000
-	// changeTimeout is how long the outbox may take to change messages.
+	// changeTimeout bounds a change of messages in the store.
 	changeTimeout = time.Minute
-	// countTimeout is how long a person waits to be told how many messages
-	// there are, before being asked without the number.
+	// countTimeout bounds counting before a confirmation; after it, the page asks
+	// without the number.
 	countTimeout = 5 * time.Second
 )
 
-// confirmBody is what the page before discarding shows.
+// confirmBody is the content of the confirmation page.
 type confirmBody struct {
-	// Question names the messages; Button says what happens, and Keep what else
-	// can be done.
+	// Question names the messages; Button and Keep are the texts of the button and
+	// of the link back.
 	Question, Button, Keep string
-	// All tells that these are all messages of a filter; Keys are the chosen
-	// ones otherwise, and IDs the same for the eye.
+	// All selects all messages of a filter; otherwise Keys are the selected
+	// messages, and IDs the same for display.
 	All  bool
 	Keys []string
 	IDs  []string
-	// Discard is the address that the form goes to, Back that of the list.
+	// Discard is the address of the form, Back the address of the list.
 	Discard, Back string
 }
 
-// form is what a person wants to change.
+// form is a parsed form.
 type form struct {
 	filter filter
 	after  string
@@ -48,14 +48,14 @@ type form struct {
 	ids    []string
 }
 
-// back is the address of the list that the form was on.
+// back returns the address of the list that the form was on.
 func (f form) back(pairs ...string) string {
 	return f.filter.link("./", append([]string{"after", f.after}, pairs...)...)
 }
 
-// selection names the messages for the outbox. Of those that were chosen from a
-// list of one state it leaves alone what has another by now: somebody else may
-// have had a dead message tried again.
+// selection selects the messages in the store. Messages selected in a list of one
+// state are not changed if their state has changed since, for example because another
+// person has retried a dead message.
 func (f form) selection() outbox.Selection {
 	if f.all {
 		return f.filter.selection()
@@ -63,15 +63,15 @@ func (f form) selection() outbox.Selection {
 	return outbox.Selection{IDs: f.ids, State: f.filter.state()}
 }
 
-// readForm reads and checks a form, or answers what is wrong with it.
+// readForm parses and checks a form, or sends an error page.
 func (p *page) readForm(w http.ResponseWriter, r *http.Request) (form, bool) {
 	status := http.StatusBadRequest
 	read, err := parseForm(r)
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		status, err = http.StatusRequestEntityTooLarge, fmt.Errorf("a form may have at most %s", size(maxForm))
+		status, err = http.StatusRequestEntityTooLarge, fmt.Errorf("a form can have at most %s", size(maxForm))
 	}
 	if err != nil {
-		p.notice(w, status, "Not possible", "The form cannot be carried out: "+err.Error()+".")
+		p.notice(w, status, "Invalid request", "The form cannot be processed: "+err.Error()+".")
 		return form{}, false
 	}
 	if !read.all && len(read.ids) == 0 {
@@ -86,7 +86,7 @@ func parseForm(r *http.Request) (form, error) {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return form{}, err
 		}
-		return form{}, errors.New("it is not in the form that browsers send") // the cause may hold what was sent
+		return form{}, errors.New("it is not encoded as a form") // the cause may contain what was sent
 	}
 	query := r.URL.Query()
 	f := form{after: query.Get("after"), all: r.PostForm.Get("all") == "yes"}
@@ -100,7 +100,7 @@ func parseForm(r *http.Request) (form, error) {
 		}
 	}
 	if len(r.PostForm["id"]) > maxChosen {
-		return form{}, fmt.Errorf("it names more than %s", webpage.Counted(maxChosen, "message", "messages"))
+		return form{}, fmt.Errorf("it selects more than %s", webpage.Counted(maxChosen, "message", "messages"))
 	}
 	for _, key := range r.PostForm["id"] {
 		id, err := url.PathUnescape(key)
@@ -110,17 +110,17 @@ func parseForm(r *http.Request) (form, error) {
 		f.ids = append(f.ids, id)
 	}
 	if f.all && len(f.ids) > 0 {
-		return form{}, errors.New("it names both all messages and some")
+		return form{}, errors.New("it selects both all messages and some")
 	}
 	return f, nil
 }
 
-// retry has messages delivered again.
+// retry makes messages due now.
 func (p *page) retry(w http.ResponseWriter, r *http.Request) {
 	p.change(w, r, noteRetried, p.box.Retry)
 }
 
-// discard deletes messages once that is confirmed.
+// discard deletes messages after a confirmation.
 func (p *page) discard(w http.ResponseWriter, r *http.Request) {
 	f, ok := p.readForm(w, r)
 	if !ok {
@@ -164,8 +164,7 @@ func (p *page) discard(w http.ResponseWriter, r *http.Request) {
 	p.render(w, http.StatusOK, "confirm", content{Title: body.Question, Back: f.back(), Body: body})
 }
 
-// howMany counts the messages that a form is about. They are not known if that
-// takes too long.
+// howMany counts the messages of a form. known is false if counting takes too long.
 func (p *page) howMany(ctx context.Context, f form) (n int, known bool, err error) {
 	limited, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
@@ -176,7 +175,7 @@ func (p *page) howMany(ctx context.Context, f form) (n int, known bool, err erro
 	return n, err == nil, err
 }
 
-// change reads a form and carries it out.
+// change reads a form and applies it.
 func (p *page) change(w http.ResponseWriter, r *http.Request, note string, do changer) {
 	if f, ok := p.readForm(w, r); ok {
 		p.carryOut(w, r, f, note, do)
@@ -186,7 +185,7 @@ func (p *page) change(w http.ResponseWriter, r *http.Request, note string, do ch
 // changer is a method of the outbox that changes messages and counts them.
 type changer func(context.Context, outbox.Selection) (int, error)
 
-// carryOut changes messages and leads back to the list.
+// carryOut changes messages and redirects to the list.
 func (p *page) carryOut(w http.ResponseWriter, r *http.Request, f form, note string, do changer) {
 	ctx, cancel := context.WithTimeout(r.Context(), changeTimeout)
 	defer cancel()
@@ -202,20 +201,20 @@ func (p *page) carryOut(w http.ResponseWriter, r *http.Request, f form, note str
 		return
 	}
 	if f.all {
-		f.after = "" // the page that was looked at may be gone
+		f.after = "" // the page of the list may no longer exist
 	}
 	redirect(w, f.back("note", note, "count", strconv.Itoa(n)))
 }
 
-// Notes are what the list says after a form was sent. They are told by a code
-// in the address, so that no address can make a page say anything else.
+// Notes are shown on the list after a form was sent. The address contains only the
+// code of a note, so that no link can make the page show another text.
 const (
 	noteRetried   = "retried"
 	noteDiscarded = "discarded"
 	noteNone      = "none"
 )
 
-// noteOf reads the note of an address.
+// noteOf returns the note of an address.
 func noteOf(query url.Values, delivered string) webpage.Badge {
 	count, err := strconv.Atoi(query.Get("count"))
 	if err != nil || count < 0 {
@@ -223,13 +222,13 @@ func noteOf(query url.Values, delivered string) webpage.Badge {
 	}
 	switch note := query.Get("note"); {
 	case note == noteNone:
-		return webpage.Bad("No message was selected. Tick some first.")
+		return webpage.Bad("No message was selected. Select at least one.")
 	case note != noteRetried && note != noteDiscarded:
 		return webpage.Badge{}
 	case count == 0:
-		return webpage.Bad("Nothing was " + note + ": the messages were " + delivered + " or discarded meanwhile.")
+		return webpage.Bad("Nothing was " + note + ": the messages were already " + delivered + " or discarded.")
 	case note == noteRetried:
-		return webpage.Good(webpage.Counted(count, "message is", "messages are") + " tried again now.")
+		return webpage.Good("Retrying " + webpage.Counted(count, "message", "messages") + " now.")
 	default:
 		return webpage.Good(webpage.Counted(count, "message was", "messages were") + " discarded.")
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// BenchmarkList times pages of the list with 100,000 messages waiting, beside
-// the same pages with 1,000, in turns. The ratio is that of the medians.
+// BenchmarkList times pages of the list with 100,000 messages and the same pages with
+// 1,000, in turns. The ratio compares the medians.
 func BenchmarkList(b *testing.B) {
 	sizes := [...]int{1000, 100_000}
 	var apps [len(sizes)]*app
@@ -54,8 +54,7 @@ func BenchmarkList(b *testing.B) {
 	}
 }
 
-// waiting makes so many messages. One in ten is dead, and one of another
-// topic.
+// waiting returns n messages. One in ten is dead, and one in ten has another topic.
 func waiting(n int) []outbox.Record {
 	records := make([]outbox.Record, n)
 	for i := range records {

@@ -8,24 +8,24 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// maxTopic is how many bytes a topic to look for may have.
+// maxTopic is the maximum length of a topic in a filter, in bytes.
 const maxTopic = 4096
 
-// Errors of what a request asks for.
+// Errors of invalid requests.
 var (
 	errState = errors.New("the state must be “pending” or “dead”, or empty for all")
-	errTopic = errors.New("the topic must be UTF-8 without NUL, and of at most 4,096 bytes")
-	errID    = errors.New("the id of a message must be UTF-8 without NUL, and of 1 to 255 bytes")
+	errTopic = errors.New("the topic must be UTF-8 without NUL and have at most 4,096 bytes")
+	errID    = errors.New("the id of a message must be UTF-8 without NUL and have 1 to 255 bytes")
 )
 
-// filter says which messages a person looks at.
+// filter selects the messages of a list.
 type filter struct {
 	Topic, State string
-	// Refresh tells that browsers without scripts load the list again and again.
+	// Refresh makes browsers without JavaScript reload the list periodically.
 	Refresh bool
 }
 
-// readFilter reads and checks a filter.
+// readFilter parses and checks a filter.
 func readFilter(values url.Values) (filter, error) {
 	f := filter{Topic: values.Get("topic"), State: values.Get("state"), Refresh: values.Get("refresh") == "on"}
 	if f.State != "" && f.State != "pending" && f.State != "dead" {
@@ -37,16 +37,16 @@ func readFilter(values url.Values) (filter, error) {
 	return f, nil
 }
 
-// of is the filter for messages of a topic and a state; the rest of it stays.
+// of returns the filter with another topic and state.
 func (f filter) of(topic, state string) filter {
 	f.Topic, f.State = topic, state
 	return f
 }
 
-// selects reports whether the filter leaves messages out.
+// selects reports whether the filter excludes messages.
 func (f filter) selects() bool { return f.Topic != "" || f.State != "" }
 
-// state is that of a store's query; nil for all.
+// state returns the state for a store's query; nil selects all states.
 func (f filter) state() *outbox.State {
 	states := map[string]outbox.State{"pending": outbox.Pending, "dead": outbox.Dead}
 	if state, ok := states[f.State]; ok {
@@ -55,15 +55,15 @@ func (f filter) state() *outbox.State {
 	return nil
 }
 
-// selection names all messages of the filter.
+// selection selects all messages of the filter.
 func (f filter) selection() outbox.Selection {
 	return outbox.Selection{Topic: f.Topic, All: f.Topic == "", State: f.state()}
 }
 
-// words says which messages these are, after "all".
+// words describes the messages, to follow "all".
 func (f filter) words(deliver string) string { return f.name("messages", deliver) }
 
-// counted says which messages these are when there are so many.
+// counted describes the messages with their number.
 func (f filter) counted(n int, deliver string) string {
 	if n == 1 {
 		return "1 " + f.name("message", deliver)
@@ -71,7 +71,7 @@ func (f filter) counted(n int, deliver string) string {
 	return "all " + webpage.Grouped(n) + " " + f.name("messages", deliver)
 }
 
-// name says what the filter makes of messages.
+// name adds the filter to the noun.
 func (f filter) name(noun, deliver string) string {
 	switch f.State {
 	case "pending":
@@ -85,7 +85,7 @@ func (f filter) name(noun, deliver string) string {
 	return noun
 }
 
-// values is the filter in an address.
+// values returns the filter as query parameters.
 func (f filter) values() url.Values {
 	values := url.Values{}
 	if f.Topic != "" {
@@ -100,8 +100,8 @@ func (f filter) values() url.Values {
 	return values
 }
 
-// link is a relative address with the filter and other pairs of a name and a
-// value; empty values are left out.
+// link returns a relative address with the filter and further parameters, given as
+// pairs of a name and a value. It omits empty values.
 func (f filter) link(address string, pairs ...string) string {
 	values := f.values()
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -115,7 +115,7 @@ func (f filter) link(address string, pairs ...string) string {
 	return address + "?" + values.Encode()
 }
 
-// checkID says what is wrong with the id of a message.
+// checkID checks the id of a message.
 func checkID(id string) error {
 	if id == "" || len(id) > outbox.MaxIDLength || !isText(id) {
 		return errID

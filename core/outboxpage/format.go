@@ -8,7 +8,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// stateOf says how a message is.
+// stateOf returns the badge of a message's state.
 func stateOf(r outbox.Record, now time.Time) webpage.Badge {
 	switch {
 	case r.State == outbox.Dead:
@@ -27,25 +27,25 @@ func held(r outbox.Record, now time.Time) bool {
 	return r.State == outbox.Pending && r.LeaseToken != "" && r.DueAt.After(now)
 }
 
-// nextAttempt says when a message is tried again. Its Machine is empty when
-// that is no time.
+// nextAttempt returns the time of a message's next attempt; without Machine if there
+// is none.
 func nextAttempt(r outbox.Record, now time.Time) webpage.Moment {
 	switch {
 	case r.State == outbox.Dead:
 		return webpage.Moment{Text: "none"}
 	case held(r, now):
-		return momentOf(r.DueAt, now, "under way, else "+in(r.DueAt.Sub(now)))
+		return momentOf(r.DueAt, now, "in progress, else "+in(r.DueAt.Sub(now)))
 	default:
 		return momentOf(r.DueAt, now, in(r.DueAt.Sub(now)))
 	}
 }
 
-// momentOf is a time, in the zone of another, with its text for the eye.
+// momentOf returns a time, in the time zone of now, with the text to show.
 func momentOf(t, now time.Time, text string) webpage.Moment {
 	return webpage.MomentOf(t.In(now.Location()), text)
 }
 
-// in says how far off something is.
+// in formats the time until something.
 func in(d time.Duration) string {
 	if d < time.Second {
 		return "now"
@@ -53,7 +53,7 @@ func in(d time.Duration) string {
 	return "in " + span(d)
 }
 
-// ago says how long ago something was.
+// ago formats the time since something.
 func ago(d time.Duration) string {
 	if d < time.Second {
 		return "just now"
@@ -61,7 +61,7 @@ func ago(d time.Duration) string {
 	return span(d) + " ago"
 }
 
-// span is a duration in its largest unit, rounded.
+// span formats a duration in its largest unit, rounded.
 func span(d time.Duration) string {
 	const day = 24 * time.Hour
 	units := []struct {
@@ -70,7 +70,7 @@ func span(d time.Duration) string {
 	}{{"second", time.Second}, {"minute", time.Minute}, {"hour", time.Hour}, {"day", day}}
 	unit := units[0]
 	for _, next := range units[1:] {
-		// From one and a half of the larger unit on it is that.
+		// Use the larger unit from 1.5 of it.
 		if d.Round(unit.size) >= next.size*3/2 {
 			unit = next
 		}
@@ -78,7 +78,7 @@ func span(d time.Duration) string {
 	return webpage.Counted(int(max(d.Round(unit.size)/unit.size, 0)), unit.name, unit.name+"s")
 }
 
-// size is a number of bytes in the largest unit that fits.
+// size formats a number of bytes in the largest unit that fits.
 func size(bytes int64) string {
 	units := []string{"kB", "MB", "GB", "TB"}
 	if bytes < 1000 {

@@ -15,38 +15,38 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// DefaultPath is where the page is mounted unless Options.Path says otherwise.
+// DefaultPath is the default of Options.Path for the page of an outbox.
 const DefaultPath = "/postoffice/outbox/"
 
-// Options says who may see the page and what of it.
+// Options configures the page.
 type Options struct {
-	// Authorize tells whether the sender of a request may see and change the
-	// outbox. It is required and is called for every request, by several
-	// goroutines at a time. An app without users of its own can check Basic
-	// auth in it, with a Challenge.
+	// Authorize reports whether the sender of a request may see and change the
+	// outbox. It is called for every request and must be safe for concurrent use.
+	// An app without user accounts can check HTTP Basic credentials here and set
+	// Challenge. Required.
 	Authorize func(*http.Request) bool
-	// Challenge, such as `Basic realm="outbox", charset="UTF-8"`, has browsers
-	// ask for credentials: who is not authorized gets status 401 with it as
-	// WWW-Authenticate (RFC 9110, section 11.6.1). Defaults to none, and status
-	// 403.
+	// Challenge, such as `Basic realm="outbox", charset="UTF-8"`, makes browsers
+	// ask for credentials: unauthorized requests get status 401 and this value in
+	// the WWW-Authenticate header (RFC 9110, section 11.6.1). Defaults to none:
+	// they get status 403.
 	Challenge string
-	// Path is the path that the page is mounted at, as requests have it. It
-	// begins and ends with a slash. Defaults to DefaultPath, and to
+	// Path is the path at which the page is mounted, as it appears in requests.
+	// It begins and ends with a slash. Defaults to DefaultPath, and to
 	// DefaultInboxPath for an inbox.
 	Path string
-	// HidePayloads keeps payloads and attributes from the page: nobody sees
-	// them there. Defaults to showing them to those who ask for them.
+	// HidePayloads removes payloads and attributes from the page. Defaults to
+	// false: an authorized viewer can show them.
 	HidePayloads bool
-	// TimeZone is the zone of the times on the page, for browsers that run no
-	// scripts; in others the page shows times in the viewer's zone. Nil means
-	// time.Local.
+	// TimeZone is the time zone of the page in browsers without JavaScript; with
+	// JavaScript, times are in the viewer's time zone. Defaults to time.Local.
 	TimeZone *time.Location
 }
 
-// policy lets a page load nothing but its own style, script and icon, and itself.
+// policy is the content security policy: a page can only load its own style sheet,
+// script and icon, and itself.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// storeTimeout is how long the page waits for the outbox.
+// storeTimeout bounds reading from the store.
 const storeTimeout = 10 * time.Second
 
 // page is the handler.
@@ -57,16 +57,16 @@ type page struct {
 	topics  counts[[]outbox.TopicCount]
 	stats   counts[outbox.Stats]
 
-	// client is nil for an inbox, and what follows is not used.
+	// client is nil for an inbox, which does not use the fields below either.
 	client *core.Client
 	health health
-	// hour tells what the client has counted in the last hour.
+	// hour returns the client's counts of the last hour.
 	hour func() []core.Minute
 }
 
-// Handler returns the page of a client's outbox, to be mounted at
-// Options.Path and everything below it. Without an outbox it shows the rest.
-// An error is core.ErrInvalidConfig and names the field at fault.
+// Handler returns the page of a client's outbox. Mount it at Options.Path and all
+// paths below. For a client without an outbox, the page shows the server and the
+// throughput. An error is core.ErrInvalidConfig and names the invalid field.
 func Handler(client *core.Client, options Options) (http.Handler, error) {
 	p, err := newPage(client, options)
 	if err != nil {
@@ -91,30 +91,29 @@ func newPage(client *core.Client, options Options) (*page, error) {
 	}, nil
 }
 
-// validate says what is wrong with the options.
+// validate checks the options.
 func (o *Options) validate() error {
 	switch {
 	case o.Authorize == nil:
-		return invalid("Options.Authorize", "is required: it says who may see the page")
+		return invalid("Options.Authorize", "is required: it decides who may see the page")
 	case !isPath(o.Path):
 		return invalid("Options.Path", fmt.Sprintf("is %q; it must be a clean path that begins and ends with a slash, without spaces and ", o.Path)+special)
 	}
 	return nil
 }
 
-// handler answers for the page, and refuses forms of other sites.
+// handler returns the handler of the page, which refuses forms from other sites.
 func (p *page) handler() http.Handler {
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		p.notice(w, http.StatusForbidden, "Refused", "This form was sent by another site.")
+		p.notice(w, http.StatusForbidden, "Refused", "This form came from another site.")
 	}))
 	return p.guarded(protection.Handler(http.HandlerFunc(p.route)))
 }
 
-// Mount has the adapters' Mount and Register serve the page for a client, at
-// Options.Path, beside its recovery endpoint. It is to be called before them.
-// Where they mount below a prefix, such as that of a group, use [Handler].
-// The errors are those of Handler.
+// Mount adds the page to a client's routes: the adapters' Mount and Register serve it
+// at Options.Path. Call Mount before them. If they mount below a prefix, such as the
+// prefix of a group, use [Handler] instead. Mount returns the errors of Handler.
 func Mount(client *core.Client, options Options) error {
 	handler, err := Handler(client, options)
 	if err != nil {
@@ -128,7 +127,7 @@ func invalid(field, problem string) error {
 	return fmt.Errorf("%w: %w", core.ErrInvalidConfig, &core.FieldError{Field: field, Problem: problem})
 }
 
-// special are characters that mean something in addresses or to a router.
+// special are characters with a meaning in URLs or to a router.
 const special = `?#%\{}:*`
 
 // isPath reports whether a page can be mounted at a path.
@@ -142,12 +141,11 @@ func isPath(text string) bool {
 		})
 }
 
-// guarded sets the headers of every answer and asks who may see the page.
+// guarded sets the headers of every response and checks the authorization.
 func (p *page) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		webpage.SetHeaders(w.Header(), policy)
-		// Before Authorize, which may read forms and leaves what it cannot read
-		// out of them.
+		// Before Authorize, because Authorize may parse the form.
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		if !p.options.Authorize(r) {
 			status := http.StatusForbidden
@@ -155,19 +153,19 @@ func (p *page) guarded(next http.Handler) http.Handler {
 				w.Header().Set("WWW-Authenticate", p.options.Challenge)
 				status = http.StatusUnauthorized
 			}
-			http.Error(w, "You may not see the "+p.words.Box+".", status)
+			http.Error(w, "You are not allowed to see the "+p.words.Box+".", status)
 			return
 		}
-		// A filter that cannot be read must not become one that selects all.
+		// An invalid filter must not become a filter that selects all messages.
 		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
-			p.notice(w, http.StatusBadRequest, "Not possible", "The address cannot be read.")
+			p.notice(w, http.StatusBadRequest, "Invalid request", "The address is invalid.")
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// route answers at the addresses of the page.
+// route dispatches requests to the handlers of the page's addresses.
 func (p *page) route(w http.ResponseWriter, r *http.Request) {
 	name, below := strings.CutPrefix(r.URL.Path, p.options.Path)
 	if !below {
@@ -178,7 +176,7 @@ func (p *page) route(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	// Each address takes forms or is to be looked at, not both.
+	// Each address either accepts forms or shows something, never both.
 	forms := map[string]http.HandlerFunc{"retry": p.retry, "discard": p.discard}
 	views := map[string]http.HandlerFunc{"": p.list, "message": p.message, "part": p.part, "style.css": style, "page.js": javaScript, "icon.svg": icon}
 	looks := r.Method == http.MethodGet || r.Method == http.MethodHead
@@ -191,18 +189,18 @@ func (p *page) route(w http.ResponseWriter, r *http.Request) {
 		form(w, r)
 	case isView:
 		w.Header().Set("Allow", "GET, HEAD")
-		p.notice(w, http.StatusMethodNotAllowed, "Not possible", "This address is to be looked at.")
+		p.notice(w, http.StatusMethodNotAllowed, "Method not allowed", "This address only accepts GET and HEAD requests.")
 	case isForm:
 		w.Header().Set("Allow", "POST")
-		p.notice(w, http.StatusMethodNotAllowed, "Not possible", "This address takes the page's forms.")
+		p.notice(w, http.StatusMethodNotAllowed, "Method not allowed", "This address only accepts POST requests.")
 	case strings.Contains(name, "/"):
-		http.NotFound(w, r) // the links of a page would lead nowhere
+		http.NotFound(w, r) // the relative links of a page would be wrong here
 	default:
-		p.notice(w, http.StatusNotFound, "There is nothing here", "The page has no such address.")
+		p.notice(w, http.StatusNotFound, "Not found", "There is no page at this address.")
 	}
 }
 
-// redirect leads to a relative address.
+// redirect redirects to a relative address.
 func redirect(w http.ResponseWriter, address string) {
 	w.Header().Set("Location", address)
 	w.WriteHeader(http.StatusSeeOther)

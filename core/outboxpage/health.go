@@ -6,31 +6,31 @@ import (
 	"time"
 )
 
-// Figures of the health check.
+// Times of the health check.
 const (
-	// healthFresh is for how long an answer of the server is good.
+	// healthFresh is how long a result is cached.
 	healthFresh = 5 * time.Second
-	// healthTimeout is how long a page waits for the server.
+	// healthTimeout bounds a check.
 	healthTimeout = time.Second
 )
 
-// health remembers for a while how the server is, so that many who look at
-// the page do not ask it each time.
+// health caches the result of the server's health check, so that many viewers do not
+// cause many requests.
 type health struct {
 	ask func(context.Context) error
 
-	mu    sync.Mutex // held while asking: who comes meanwhile gets the answer too
+	mu    sync.Mutex // held during a check: concurrent callers share its result
 	asked time.Time
 	err   error
 }
 
-// check tells when the server was asked, and how it is: nil if it is well.
+// check returns when the server was checked, and nil if it is healthy.
 func (h *health) check(ctx context.Context) (time.Time, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.asked.IsZero() || time.Since(h.asked) >= healthFresh {
-		// The answer is for others too, so it is waited for though this
-		// viewer may be gone.
+		// The result is for other viewers too, so the check continues even if
+		// this viewer disconnects.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healthTimeout)
 		defer cancel()
 		h.err = h.ask(ctx)

@@ -8,18 +8,16 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// DefaultInboxPath is where the page of an inbox is mounted unless Options.Path says
-// otherwise.
+// DefaultInboxPath is the default of Options.Path for the page of an inbox.
 const DefaultInboxPath = "/postoffice/inbox/"
 
-// Inbox returns the page of an inbox, that of core/delivery: the messages that the
-// app has acknowledged and not handled yet, to be mounted at Options.Path and
-// everything below it. It is the page of an outbox without the client's part: the
-// server, the circuit breaker and the last hour. Retried messages are handled within
-// two seconds.
+// Inbox returns the page of an inbox of core/delivery: it shows the messages that the
+// app has acknowledged but not handled yet. Mount it at Options.Path and all paths
+// below. It is like the page of an outbox, without the server, the circuit breakers
+// and the last hour. Retried messages are handled within two seconds.
 //
-// The store is that of the inbox. An error is core.ErrInvalidConfig and names the
-// field at fault.
+// store is the store of the inbox. An error is core.ErrInvalidConfig and names the
+// invalid field.
 func Inbox(store outbox.Store, options Options) (http.Handler, error) {
 	if typednil.Is(store) {
 		return nil, invalid("store", "is nil")
@@ -34,7 +32,7 @@ func Inbox(store outbox.Store, options Options) (http.Handler, error) {
 	return p.handler(), nil
 }
 
-// box is what the page needs of an outbox or an inbox.
+// box has the methods of an outbox or inbox that the page uses.
 type box interface {
 	Stats(ctx context.Context) (outbox.Stats, error)
 	List(ctx context.Context, query outbox.Query) ([]outbox.Entry, error)
@@ -43,22 +41,22 @@ type box interface {
 	Discard(ctx context.Context, selection outbox.Selection) (int, error)
 }
 
-// words are the texts in which the page of an inbox differs from that of an outbox.
+// words are the texts that differ between the pages of an outbox and an inbox.
 type words struct {
-	// Box is the name of the store, Title the heading of the list, Deliver what
-	// becomes of a message, Delivered what has, and Posted what goes on.
+	// Box is the name of the store and Title the heading of the list. Deliver and
+	// Delivered are the verb for success, Posted describes a message in progress.
 	Box, Title, Deliver, Delivered, Posted string
-	// Footer says what messages are here.
+	// Footer explains which messages the page lists.
 	Footer string
 }
 
 var (
 	outboxWords = words{
-		Box: "outbox", Title: "Undelivered messages", Deliver: "deliver", Delivered: "delivered", Posted: "posted at this moment may arrive",
-		Footer: "Messages that the Postoffice server has not taken yet. What it takes disappears from here.",
+		Box: "outbox", Title: "Undelivered messages", Deliver: "deliver", Delivered: "delivered", Posted: "posted right now may still arrive",
+		Footer: "Messages that the Postoffice server has not accepted yet. Delivered messages disappear from the list.",
 	}
 	inboxWords = words{
-		Box: "inbox", Title: "Unhandled messages", Deliver: "handle", Delivered: "handled", Posted: "handled at this moment may have its effect",
-		Footer: "Messages that the app has acknowledged and not handled yet. What it handles disappears from here.",
+		Box: "inbox", Title: "Unhandled messages", Deliver: "handle", Delivered: "handled", Posted: "handled right now may still take effect",
+		Footer: "Messages that the app has acknowledged but not handled yet. Handled messages disappear from the list.",
 	}
 )

@@ -13,8 +13,8 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 )
 
-// The page of an inbox lists, retries and discards as that of an outbox does, in
-// words of its own and without what a client knows.
+// The page of an inbox lists, retries and discards messages as the page of an outbox
+// does, with its own texts and without the parts that need a client.
 func TestInbox(t *testing.T) {
 	store := memory.New()
 	handler, err := Inbox(store, Options{Authorize: func(*http.Request) bool { return true }})
@@ -45,13 +45,13 @@ func TestInbox(t *testing.T) {
 	assert.Contains(t, body, id(1))
 	assert.Contains(t, body, "Retry all <bdi>messages to handle")
 	assert.Contains(t, get("message?id="+id(1)), "hush")
-	assert.Contains(t, get("message?id=none"), "The inbox has no message of this id. It was handled or discarded")
+	assert.Contains(t, get("message?id=none"), "The inbox has no message with this id. It was handled or discarded")
 	confirm := a.do(http.MethodPost, "discard", url.Values{"all": {"yes"}})
 	assert.Contains(t, confirm.body, "never handled")
 	assert.Equal(t, http.StatusSeeOther, a.do(http.MethodPost, "retry", url.Values{"id": {id(1)}}).status)
 }
 
-// The topics are those of the inbox.
+// The page lists the topics of the inbox.
 func TestInboxTopics(t *testing.T) {
 	store := memory.New()
 	require.NoError(t, store.Insert(t.Context(), 0, outboxRecord(1)))

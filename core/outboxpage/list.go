@@ -12,17 +12,17 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// pageRows is how many messages a page lists.
+// pageRows is the number of messages on a page of the list.
 const pageRows = 50
 
-// refreshSeconds is how often a browser without scripts loads a list again that it is
-// to keep up to date.
+// refreshSeconds is how often a browser without JavaScript reloads a list, if the
+// viewer turned this on.
 const refreshSeconds = 10
 
 // row is a message in a list.
 type row struct {
-	// ID is for the eye, Key for a form: its spaces and the like are escaped,
-	// for browsers change line ends in forms.
+	// ID is for display, Key for forms: it is escaped, because browsers change line
+	// ends in forms.
 	ID, Key         string
 	Topic           string
 	Link, TopicLink string
@@ -34,12 +34,12 @@ type row struct {
 	Marked          bool
 }
 
-// listBody is what the list shows.
+// listBody is the content of the list.
 type listBody struct {
 	// Server and Hour are nil for an inbox, which has no client.
 	Server *serverBody
 	Stats  *statsBody
-	// StatsError says why there are no counts.
+	// StatsError is the reason why there are no counts.
 	StatsError string
 	Hour       *hourBody
 	// Topics is nil if the store does not count by topic.
@@ -52,27 +52,27 @@ type listBody struct {
 	Rows      []row
 	All       string
 	ListError string
-	// First and Next are addresses of other pages of the list; empty if there
-	// is none.
+	// First and Next are addresses of other pages of the list; empty if there are
+	// none.
 	First, Next string
-	// Retry and Discard are the addresses that the forms go to.
+	// Retry and Discard are the addresses of the forms.
 	Retry, Discard string
-	// MarkAll is the list with every message of the page ticked.
+	// MarkAll is the address of the page with every message selected.
 	MarkAll string
-	// Payloads tells that the list shows the beginning of payloads; Toggle is
-	// the address that changes that, empty if they are hidden for good.
+	// Payloads makes the list show the beginning of payloads. Toggle is the address
+	// that shows or hides them; empty with Options.HidePayloads.
 	Payloads bool
 	Toggle   string
 }
 
-// statsBody is the counts. Waiting includes what is retried.
+// statsBody has the counts. Waiting includes messages that are retried.
 type statsBody struct {
 	Waiting, Held, Dead int
 	Bytes               string
 	Oldest              webpage.Moment
 }
 
-// list is the page that the others lead to.
+// list shows the list of messages, the main page.
 func (p *page) list(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	f, err := readFilter(query)
@@ -81,7 +81,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 		err = checkID(after)
 	}
 	if err != nil {
-		p.notice(w, http.StatusBadRequest, "Not possible", "This cannot be listed: "+err.Error()+".")
+		p.notice(w, http.StatusBadRequest, "Invalid request", "The list cannot be shown: "+err.Error()+".")
 		return
 	}
 	payloads := !p.options.HidePayloads && query.Get("payloads") == "show"
@@ -113,7 +113,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 	if after != "" {
 		body.First = kept()
 	}
-	// All at once, for whatever hangs.
+	// The queries run concurrently, so that their timeouts do not add up.
 	var asking sync.WaitGroup
 	var panicked [3]any
 	apart := func(at int, ask func()) {
@@ -139,7 +139,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 	entries, err := p.box.List(ctx, asked)
 	asking.Wait()
 	if reason := cmp.Or(panicked[0], panicked[1], panicked[2]); reason != nil {
-		panic(reason) // where the server recovers
+		panic(reason) // in the request's goroutine, where the server recovers
 	}
 	status := http.StatusOK
 	if err != nil {
@@ -168,7 +168,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 	p.render(w, status, "list", page)
 }
 
-// row makes a message part of a list. The links of it lead back to this page.
+// row returns the row of a message. Its links lead back to this page.
 func (p *page) row(f filter, record outbox.Record, after string, now time.Time) row {
 	return row{
 		ID: webpage.Shown(record.ID, webpage.MaxName), Key: url.PathEscape(record.ID), Topic: record.Topic,

@@ -96,8 +96,7 @@ func dead(r *outbox.Record) {
 	r.State, r.LastError = outbox.Dead, "server answered 400: payload is invalid"
 }
 
-// states fills the outbox with a message of each state: 1 dead, 2 retrying,
-// 3 held, 4 waiting.
+// states stores a message of each state: 1 dead, 2 retrying, 3 held, 4 waiting.
 func (a *app) states() {
 	a.t.Helper()
 	a.insert(1, "orders", dead)
@@ -119,7 +118,7 @@ func (a *app) states() {
 	a.insert(4, "bills")
 }
 
-// entries returns what is in the outbox.
+// entries returns the messages in the outbox.
 func (a *app) entries() []outbox.Entry {
 	a.t.Helper()
 	entries, err := a.store.List(a.t.Context(), outbox.Query{Limit: 1_000_000})
@@ -127,7 +126,7 @@ func (a *app) entries() []outbox.Entry {
 	return entries
 }
 
-// ids returns which of the numbered messages are in the outbox.
+// ids returns the ids of the messages in the outbox.
 func (a *app) ids() []string {
 	a.t.Helper()
 	var list []string
@@ -137,7 +136,7 @@ func (a *app) ids() []string {
 	return list
 }
 
-// reply is an answer that was read to its end.
+// reply is a response with its body.
 type reply struct {
 	status int
 	header http.Header
@@ -163,7 +162,7 @@ func (a *app) do(method, address string, fields url.Values, headers ...string) r
 	return reply{response.StatusCode, response.Header, string(body)}
 }
 
-// get reads a page, which must be there.
+// get reads a page, which must exist.
 func (a *app) get(address string) string {
 	a.t.Helper()
 	got := a.do(http.MethodGet, address, nil)
@@ -171,7 +170,7 @@ func (a *app) get(address string) string {
 	return got.body
 }
 
-// post sends a form and returns where it leads.
+// post sends a form and returns the redirect's location.
 func (a *app) post(address string, fields url.Values) string {
 	a.t.Helper()
 	got := a.do(http.MethodPost, address, fields)

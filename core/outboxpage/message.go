@@ -10,34 +10,34 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// messageBody is what the page of a message shows.
+// messageBody is the content of the page of a message.
 type messageBody struct {
 	row
 	Size string
-	// Reason is all of the last error.
+	// Reason is the whole last error.
 	Reason    string
 	DeliverAt webpage.Moment
-	// Retry and Discard are the addresses that the forms go to.
+	// Retry and Discard are the addresses of the forms.
 	Retry, Discard string
-	// Hidden tells that payload and attributes are not shown; Toggle is the
-	// address that changes that, empty if they are hidden for good.
+	// Hidden hides payload and attributes. Toggle is the address that shows or hides
+	// them; empty with Options.HidePayloads.
 	Hidden              bool
 	Toggle              string
 	Payload, Attributes partBody
-	// Metadata are shown apart from the payload; empty for none.
+	// Metadata is shown separately from the payload; empty if there is none.
 	Metadata string
 }
 
-// partBody is a payload or attributes.
+// partBody is a payload or a set of attributes.
 type partBody struct {
 	Text string
-	// Link is the address of all of it, Size how much that is.
+	// Link is the address of the complete part, Size its size.
 	Link, Size string
 	Cut        bool
 }
 
-// find returns the message with an id, with so many bytes of its payload and
-// attributes as a query's MaxPayload says; false if there is none.
+// find returns the message with an id; false if there is none. most is the MaxPayload
+// of the query.
 func (p *page) find(ctx context.Context, id string, most int) (outbox.Entry, bool, error) {
 	entries, err := p.box.List(ctx, outbox.Query{IDs: []string{id}, MaxPayload: most})
 	if err != nil || len(entries) == 0 {
@@ -46,8 +46,8 @@ func (p *page) find(ctx context.Context, id string, most int) (outbox.Entry, boo
 	return entries[0], true, nil
 }
 
-// asked returns the message that a request is about, of its payload what find
-// does, or answers why it cannot.
+// asked returns the message that a request names, as find does, or sends an error
+// page.
 func (p *page) asked(w http.ResponseWriter, r *http.Request, most int) (outbox.Entry, filter, bool) {
 	query := r.URL.Query()
 	f, err := readFilter(query)
@@ -55,7 +55,7 @@ func (p *page) asked(w http.ResponseWriter, r *http.Request, most int) (outbox.E
 		err = checkID(query.Get("id"))
 	}
 	if err != nil {
-		p.notice(w, http.StatusBadRequest, "Not possible", "This cannot be looked up: "+err.Error()+".")
+		p.notice(w, http.StatusBadRequest, "Invalid request", "The message cannot be shown: "+err.Error()+".")
 		return outbox.Entry{}, f, false
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
@@ -65,12 +65,12 @@ func (p *page) asked(w http.ResponseWriter, r *http.Request, most int) (outbox.E
 	case err != nil:
 		p.notice(w, http.StatusServiceUnavailable, "The "+p.words.Box+" cannot be read", reason(err))
 	case !found:
-		p.notice(w, http.StatusNotFound, "No such message", "The "+p.words.Box+" has no message of this id. It was "+p.words.Delivered+" or discarded, or there never was one.")
+		p.notice(w, http.StatusNotFound, "No such message", "The "+p.words.Box+" has no message with this id. It was "+p.words.Delivered+" or discarded, or it never existed.")
 	}
 	return entry, f, found
 }
 
-// message shows a message with its payload.
+// message shows a message.
 func (p *page) message(w http.ResponseWriter, r *http.Request) {
 	hidden, most := p.options.HidePayloads || r.URL.Query().Get("payloads") == "hide", webpage.ReadContent
 	if hidden {
@@ -113,8 +113,8 @@ func (p *page) message(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// newPart is the part of a message of which so many bytes are stored and the
-// first are here.
+// newPart returns a part of a message. text is its beginning, stored its complete size
+// in bytes.
 func newPart(f filter, id, name string, text json.RawMessage, stored int) partBody {
 	shown, cut := webpage.Content(text, stored)
 	return partBody{
@@ -122,10 +122,10 @@ func newPart(f filter, id, name string, text json.RawMessage, stored int) partBo
 	}
 }
 
-// part sends the payload or the attributes of a message, uncut, as plain text.
+// part sends the complete payload or attributes of a message as plain text.
 func (p *page) part(w http.ResponseWriter, r *http.Request) {
 	if p.options.HidePayloads {
-		p.notice(w, http.StatusForbidden, "Hidden", "This page is set up to hide payloads and attributes.")
+		p.notice(w, http.StatusForbidden, "Hidden", "This page is configured to hide payloads and attributes.")
 		return
 	}
 	entry, _, ok := p.asked(w, r, 0)
@@ -135,7 +135,7 @@ func (p *page) part(w http.ResponseWriter, r *http.Request) {
 	parts := map[string]json.RawMessage{"payload": entry.Payload, "attributes": entry.Attributes}
 	text, known := parts[r.URL.Query().Get("part")]
 	if !known {
-		p.notice(w, http.StatusNotFound, "There is nothing here", "A message has a payload and attributes.")
+		p.notice(w, http.StatusNotFound, "Not found", "The parts of a message are payload and attributes.")
 		return
 	}
 	webpage.SendPlain(w, policy, text)

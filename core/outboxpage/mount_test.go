@@ -17,7 +17,7 @@ import (
 	"github.com/postoffice-go/postoffice/nethttp"
 )
 
-// TestMount has an adapter serve the page; adaptertest sees to it that all do.
+// TestMount serves the page through one adapter; adaptertest covers the others.
 func TestMount(t *testing.T) {
 	for _, path := range []string{"", "/admin/undelivered/"} {
 		t.Run(path, func(t *testing.T) {

@@ -28,11 +28,11 @@ import (
 
 func TestOptions(t *testing.T) {
 	client := start(t).client
-	everybody := func(*http.Request) bool { return true }
+	allowAll := func(*http.Request) bool { return true }
 	for field, try := range map[string]func() (http.Handler, error){
-		"client":            func() (http.Handler, error) { return Handler(nil, Options{Authorize: everybody}) },
+		"client":            func() (http.Handler, error) { return Handler(nil, Options{Authorize: allowAll}) },
 		"Options.Authorize": func() (http.Handler, error) { return Handler(client, Options{}) },
-		"Options.Path":      func() (http.Handler, error) { return Handler(client, Options{Authorize: everybody, Path: "/outbox"}) },
+		"Options.Path":      func() (http.Handler, error) { return Handler(client, Options{Authorize: allowAll, Path: "/outbox"}) },
 	} {
 		handler, err := try()
 		assert.Nil(t, handler)
@@ -43,12 +43,12 @@ func TestOptions(t *testing.T) {
 	}
 	for path, good := range map[string]bool{"/": true, "/a/": true, "/a/b/": true, "": true, "a/": false, "//": false, "/a//": false, "/../": false, "/a?b/": false, `/a\b/`: false,
 		"/a{b}/": false, "/a:b/": false, "/*a/": false, "/a b/": false, "/a\nb/": false, "/a%2fb/": false, "/größe/": true} {
-		_, err := Handler(client, Options{Authorize: everybody, Path: path})
+		_, err := Handler(client, Options{Authorize: allowAll, Path: path})
 		assert.Equal(t, good, err == nil, path)
 	}
 }
 
-// all are requests to every address of the page.
+// all has requests to every address of the page.
 var all = [][2]string{
 	{"GET", ""}, {"HEAD", ""}, {"GET", "message?id=" + id(1)}, {"GET", "part?part=payload&id=" + id(1)}, {"GET", "style.css"}, {"GET", "page.js"}, {"GET", "icon.svg"},
 	{"POST", "retry"}, {"POST", "discard"}, {"GET", "nothing"}, {"GET", "not/even"}, {"DELETE", ""},
@@ -145,7 +145,7 @@ func TestList(t *testing.T) {
 	a.page.stats.forget()
 	body := a.get("")
 	for _, text := range []string{
-		"orders", "bills", id(1), id(4), ">dead<", ">retrying<", ">held<", ">waiting<", "in 4 minutes", "under way, else in 5 minutes", ">now<",
+		"orders", "bills", id(1), id(4), ">dead<", ">retrying<", ">held<", ">waiting<", "in 4 minutes", "in progress, else in 5 minutes", ">now<",
 		"server answered 503: Service Unavailable", "payload is invalid", `id="count-waiting">2<`, `id="count-held">1<`, `id="count-dead">1<`,
 		"Retry all <bdi>messages</bdi>",
 	} {
@@ -211,7 +211,7 @@ func TestPaging(t *testing.T) {
 	assert.Contains(t, link, "topic=orders")
 	assert.Contains(t, link, "state=pending")
 	assert.Empty(t, next(a.get(link)))
-	assert.Contains(t, a.get("?after="+id(many)), "No messages after this.")
+	assert.Contains(t, a.get("?after="+id(many)), "No more messages.")
 }
 
 func TestMessage(t *testing.T) {
@@ -234,11 +234,11 @@ func TestMessage(t *testing.T) {
 	assert.Equal(t, 404, a.do("GET", "part?part=error&id="+id(1), nil).status)
 }
 
-// TestMetadata has metadata in the payload: the pages show it apart, also where
-// only the beginning of the payload is read.
+// TestMetadata checks that metadata in the payload is shown separately, also if only
+// the beginning of the payload is read.
 func TestMetadata(t *testing.T) {
 	a := start(t)
-	metadata := `{"message_id":"m-7","tenant":"<b>","tracestate":"` + strings.Repeat("t", 512) + `"}` // the most that W3C asks for
+	metadata := `{"message_id":"m-7","tenant":"<b>","tracestate":"` + strings.Repeat("t", 512) + `"}` // the maximum of W3C Trace Context
 	for n, rest := range map[int]string{1: "", 2: strings.Repeat("long", webpage.ReadContent)} {
 		payload := `{"_postoffice":` + metadata + `,"order":7,"rest":"` + rest + `"}`
 		a.insert(n, "orders", func(r *outbox.Record) { r.Payload = json.RawMessage(payload) })
@@ -301,7 +301,7 @@ func TestRetry(t *testing.T) {
 	a := start(t)
 	a.states()
 	assert.Equal(t, "./?count=2&note=retried", a.post("retry", url.Values{"id": {id(1), id(2), id(99)}}))
-	assert.Contains(t, a.get("?count=2&note=retried"), "2 messages are tried again now.")
+	assert.Contains(t, a.get("?count=2&note=retried"), "Retrying 2 messages now.")
 	for _, record := range a.entries()[:2] {
 		assert.Equal(t, outbox.Pending, record.State)
 		assert.False(t, record.DueAt.After(time.Now().Add(time.Second)))
@@ -314,7 +314,7 @@ func TestRetry(t *testing.T) {
 	assert.Contains(t, a.get(strings.TrimPrefix(a.post("retry", url.Values{}), "./")), "No message was selected")
 }
 
-// What is retried is delivered, if the server takes it now.
+// A retried message is delivered if the server accepts it now.
 func TestRetryDelivers(t *testing.T) {
 	a := start(t)
 	require.NoError(t, a.server.AddTopic(postofficetest.Topic{Name: "orders", OriginHost: "http://127.0.0.1:9/"}))
@@ -361,7 +361,7 @@ func TestDiscard(t *testing.T) {
 	assert.Contains(t, a.get("?note=discarded&count=1"), "1 message was discarded.")
 }
 
-// Nothing is left to ask about when all of it is gone.
+// Discarding all of no messages needs no confirmation.
 func TestDiscardAllOfNothing(t *testing.T) {
 	a := start(t)
 	a.insert(1, "orders")
@@ -374,7 +374,7 @@ func TestDiscardAllOfNothing(t *testing.T) {
 	assert.Contains(t, got.body, "The outbox cannot be read")
 }
 
-// slowCount is an outbox that takes for ever to count, or as long as it may.
+// slowCount is an outbox that counts until the context ends.
 type slowCount struct{ outbox.Store }
 
 func (slowCount) Count(ctx context.Context, _ outbox.Selection) (int, error) {
@@ -382,7 +382,7 @@ func (slowCount) Count(ctx context.Context, _ outbox.Selection) (int, error) {
 	return 0, ctx.Err()
 }
 
-// A person is asked without the number when counting takes too long.
+// The confirmation has no number if counting takes too long.
 func TestSlowCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, err := core.NewClient(core.Config{URL: "http://postoffice.test", Outbox: slowCount{memory.New()}, Logger: quiet})
@@ -440,7 +440,7 @@ func TestBadForms(t *testing.T) {
 			}
 		})
 	}
-	// A word other than "yes" confirms nothing, and an id in the address is none.
+	// Only "yes" confirms, and ids in the address are ignored.
 	a.do("POST", "discard", url.Values{"all": {"yes"}, "confirmed": {"no"}})
 	for _, address := range []string{"retry", "discard"} {
 		assert.Contains(t, a.post(address+"?confirmed=yes&all=yes&id="+id(1), url.Values{}), "note=none")
@@ -455,7 +455,7 @@ func TestServer(t *testing.T) {
 		c.Consumers = []core.Consumer{{Topic: "bills", Target: "http://user:secret@127.0.0.1:9/<i>"}}
 	})
 	body := a.get("")
-	for _, text := range []string{">well<", "closed: messages go to the server", "2 not tried yet"} {
+	for _, text := range []string{">healthy<", "closed: messages go to the server", "2 not tried yet"} {
 		assert.Contains(t, body, text)
 	}
 	_, err := a.client.Setup(t.Context())
@@ -474,14 +474,14 @@ func TestServer(t *testing.T) {
 	assert.NotContains(t, a.get(""), "breaker of the outbox")
 }
 
-// unreachable is a server that nobody reaches.
+// unreachable is the transport of a server that cannot be reached.
 type unreachable struct{}
 
 func (unreachable) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("unreachable")
 }
 
-// silent is an outbox whose inserts get no answer.
+// silent is an outbox that does not respond to inserts.
 type silent struct{ outbox.Store }
 
 func (silent) Insert(ctx context.Context, _ time.Duration, _ ...outbox.Record) error {
@@ -505,12 +505,12 @@ func TestOutboxThatDoesNotAnswer(t *testing.T) {
 		}
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, DefaultPath, nil))
-		assert.Contains(t, w.Body.String(), "open: the outbox does not answer")
+		assert.Contains(t, w.Body.String(), "open: the outbox does not respond")
 	})
 }
 
-// The server is asked once for many viewers, and the page comes though it
-// does not answer.
+// The server is checked once for many viewers, and the page is served even if the
+// server does not respond.
 func TestHealth(t *testing.T) {
 	a := start(t, func(c *core.Config, _ *Options) { c.Timeout = time.Hour })
 	a.insert(1, "orders")
@@ -519,15 +519,15 @@ func TestHealth(t *testing.T) {
 	requests := len(a.server.Requests())
 	for range 3 {
 		body := a.get("")
-		assert.Contains(t, body, "no answer")
+		assert.Contains(t, body, "no response")
 		assert.Contains(t, body, id(1))
 	}
 	assert.LessOrEqual(t, len(a.server.Requests())-requests, 1)
 	b := start(t)
 	b.server.SetUnwell(true)
-	assert.Contains(t, b.get(""), "not well")
+	assert.Contains(t, b.get(""), "unhealthy")
 	b.server.SetUnwell(false)
-	assert.Contains(t, b.get(""), "not well", "the answer is remembered for some seconds")
+	assert.Contains(t, b.get(""), "unhealthy", "the result is cached for some seconds")
 }
 
 func TestNoOutbox(t *testing.T) {
@@ -535,20 +535,20 @@ func TestNoOutbox(t *testing.T) {
 	got := a.do("GET", "", nil)
 	assert.Equal(t, http.StatusServiceUnavailable, got.status)
 	assert.Contains(t, got.body, "the client has no outbox")
-	assert.Contains(t, got.body, ">well<")
+	assert.Contains(t, got.body, ">healthy<")
 	assert.Equal(t, 503, a.do("GET", "message?id="+id(1), nil).status)
 	assert.Equal(t, 503, a.do("POST", "retry", url.Values{"all": {"yes"}}).status)
 }
 
-// hostile is a text that tries everything.
+// hostile is a text with HTML and control characters.
 const hostile = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\u202eexe.gpj\u2066'\"}]"
 
-// hostileMessage stores a message that is hostile everywhere.
+// hostileMessage stores a message with the hostile text in every field.
 func (a *app) hostileMessage(n int) {
 	a.t.Helper()
 	text, err := json.Marshal(map[string]string{hostile: hostile})
 	require.NoError(a.t, err)
-	// As it may come from elsewhere, with nothing escaped.
+	// Without the escapes of encoding/json, as another program may send it.
 	text = []byte(strings.NewReplacer(`\u003c`, "<", `\u003e`, ">").Replace(string(text)))
 	a.insert(n, hostile+"\r\n", func(r *outbox.Record) {
 		dead(r)
@@ -576,7 +576,7 @@ func TestHostileTexts(t *testing.T) {
 	assert.Empty(t, a.ids())
 }
 
-// queries is an outbox that remembers what it was asked to list.
+// queries is an outbox that records the queries.
 type queries struct {
 	outbox.Store
 	list []outbox.Query
@@ -608,16 +608,16 @@ func TestLargePayload(t *testing.T) {
 	body := a.get("message?id=" + id(1))
 	assert.Less(t, len(body), 1_000_000)
 	assert.Equal(t, 2, strings.Count(body, "Only the beginning is shown."))
-	assert.Contains(t, body, "As it is stored</a>, "+size(int64(len(payload))))
-	assert.Contains(t, body, "As they are stored</a>, "+size(int64(len(attributes))))
+	assert.Contains(t, body, "Raw payload</a>, "+size(int64(len(payload))))
+	assert.Contains(t, body, "Raw attributes</a>, "+size(int64(len(attributes))))
 	assert.Contains(t, body, "<dd>"+size(int64(len("orders")+len(payload)+len(attributes)))+"</dd>")
 	assert.Equal(t, 2*webpage.ReadContent, seen.read)
 	a.get("message?payloads=hide&id=" + id(1))
-	assert.Zero(t, seen.read, "what is hidden is not read")
+	assert.Zero(t, seen.read, "hidden payloads are not read")
 	assert.Less(t, len(a.get("?payloads=show")), 30_000)
 	assert.Equal(t, 3*2*webpage.ReadPreview, seen.read)
 	a.get("")
-	assert.Zero(t, seen.read, "what is not shown is not read")
+	assert.Zero(t, seen.read, "payloads that are not shown are not read")
 	assert.Equal(t, payload, a.get("part?part=payload&id="+id(1)))
 	assert.Equal(t, attributes, a.get("part?part=attributes&id="+id(1)))
 	for _, query := range seen.list {
@@ -625,7 +625,7 @@ func TestLargePayload(t *testing.T) {
 	}
 }
 
-// What is read of a text is cut anywhere, and what is shown of it is not.
+// Only complete characters are shown, although a text is read up to any byte.
 func TestCutCharacters(t *testing.T) {
 	a := start(t)
 	shown := func(n, most int) string {
@@ -659,7 +659,7 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// Somebody else has had a dead message tried again before it was discarded.
+// A dead message that was retried before the form was sent is not discarded.
 func TestChosenMessagesOfAnotherState(t *testing.T) {
 	a := start(t)
 	a.insert(1, "orders", dead)
@@ -671,7 +671,7 @@ func TestChosenMessagesOfAnotherState(t *testing.T) {
 	assert.Equal(t, []string{id(1)}, a.ids())
 }
 
-// hanging is an outbox that does not answer.
+// hanging is an outbox that does not respond.
 type hanging struct{ outbox.Store }
 
 func (hanging) Stats(ctx context.Context) (outbox.Stats, error) {
@@ -684,7 +684,7 @@ func (hanging) List(ctx context.Context, _ outbox.Query) ([]outbox.Entry, error)
 	return nil, ctx.Err()
 }
 
-// A page waits for what hangs once, and shows the rest.
+// Timeouts of the outbox and the server do not add up, and the page shows the rest.
 func TestHangingOutbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, err := core.NewClient(core.Config{URL: "http://postoffice.test", Outbox: hanging{memory.New()}, Logger: quiet})
@@ -698,13 +698,12 @@ func TestHangingOutbox(t *testing.T) {
 		assert.Equal(t, storeTimeout, time.Since(began))
 		assert.Equal(t, http.StatusServiceUnavailable, w.Code)
 		assert.Contains(t, w.Body.String(), "The counts cannot be read")
-		assert.Contains(t, w.Body.String(), "no answer")
+		assert.Contains(t, w.Body.String(), "no response")
 		require.NoError(t, client.Stop(t.Context()))
 	})
 }
 
-// An authoriser that reads forms does not turn an address that cannot be read
-// into one of all messages.
+// An invalid query is refused even if Authorize parses the form and ignores the error.
 func TestAddressesThatCannotBeRead(t *testing.T) {
 	a := start(t, func(_ *core.Config, o *Options) {
 		o.Authorize = func(r *http.Request) bool { return r.FormValue("token") == "" }
@@ -718,10 +717,10 @@ func TestAddressesThatCannotBeRead(t *testing.T) {
 	assert.Equal(t, http.StatusBadRequest, a.do(http.MethodGet, "?topic=%zz", nil).status)
 	assert.Equal(t, []string{id(1), id(2)}, a.ids())
 	got := a.do(http.MethodPost, "discard", url.Values{"id": {strings.Repeat("x", maxForm)}})
-	assert.NotEqual(t, http.StatusOK, got.status, "the bound of forms holds for the authoriser, too")
+	assert.NotEqual(t, http.StatusOK, got.status, "the limit of forms applies in Authorize too")
 }
 
-// Browsers ask for credentials when they are challenged.
+// A Challenge makes browsers ask for credentials.
 func TestChallenge(t *testing.T) {
 	a := start(t, func(_ *core.Config, o *Options) {
 		o.Challenge = `Basic realm="outbox"`
@@ -737,7 +736,7 @@ type broken struct{ outbox.Store }
 
 func (broken) Stats(context.Context) (outbox.Stats, error) { panic("driver") }
 
-// A panic ends the request, where the server recovers it, and not the app.
+// A panic of the store is raised in the request's goroutine, where the server recovers.
 func TestPanicsStayInTheRequest(t *testing.T) {
 	client, err := core.NewClient(core.Config{URL: "http://127.0.0.1:1", Outbox: broken{memory.New()}, Logger: quiet})
 	require.NoError(t, err)
@@ -758,11 +757,11 @@ func section(t *testing.T, page, id string) string {
 	return part
 }
 
-// The topics are listed with the number of messages in each state, and each leads to
-// its messages.
+// The topics are listed with the number of messages in each state and a link to their
+// messages.
 func TestTopics(t *testing.T) {
 	a := start(t)
-	assert.Contains(t, a.get(""), "No topic has messages here.")
+	assert.Contains(t, a.get(""), "No topic has messages.")
 	a.states()
 	a.page.topics.forget()
 	topics := section(t, a.get("?state=pending"), "topics")
@@ -772,7 +771,7 @@ func TestTopics(t *testing.T) {
 	assert.Equal(t, []string{"./?topic=orders", "orders", "1", "0", "./?state=dead&amp;topic=orders", "1"}, rows[1][1:])
 	assert.Contains(t, section(t, a.get("?topic=orders"), "topics"), `<a href="./?topic=orders" aria-current="true">`)
 
-	// They are counted again after a change from the page, and not for each viewer.
+	// Counts are cached until a message is changed on the page.
 	a.page.topics.mu.Lock()
 	a.page.topics.good = time.Now().Add(time.Hour)
 	a.page.topics.mu.Unlock()
@@ -786,7 +785,7 @@ func TestTopics(t *testing.T) {
 	}
 	a.page.topics.forget()
 	few := section(t, a.get("?state=dead"), "topics")
-	assert.Contains(t, few, "Topics, the largest")
+	assert.Contains(t, few, "Largest topics")
 	assert.Equal(t, fewTopics, strings.Count(few, `<tr role="row">`)-1)
 	assert.Contains(t, few, `href="./?state=dead&amp;topics=all"`)
 	all := section(t, a.get("?state=dead&topics=all"), "topics")
@@ -794,7 +793,7 @@ func TestTopics(t *testing.T) {
 	assert.NotContains(t, all, "All topics")
 }
 
-// slowTopics is an outbox that does not count its topics.
+// slowTopics is an outbox that counts topics until the context ends.
 type slowTopics struct{ *memory.Store }
 
 func (slowTopics) CountTopics(ctx context.Context, _ int) ([]outbox.TopicCount, error) {
@@ -802,7 +801,7 @@ func (slowTopics) CountTopics(ctx context.Context, _ int) ([]outbox.TopicCount, 
 	return nil, ctx.Err()
 }
 
-// Counting that takes too long is given up, and not repeated for a while.
+// Counting has a timeout, and the error is cached.
 func TestSlowTopics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, err := core.NewClient(core.Config{URL: "http://postoffice.test", Outbox: slowTopics{memory.New()}, Logger: quiet})
@@ -887,8 +886,8 @@ func TestNoTopics(t *testing.T) {
 	assert.NotContains(t, a.get(""), `id="topics"`)
 }
 
-// Without scripts a list refreshes itself when its reader wants that, and keeps on
-// doing so through links and forms.
+// Without JavaScript a list refreshes itself on request. Links and forms keep the
+// setting.
 func TestRefresh(t *testing.T) {
 	a := start(t)
 	a.states()
@@ -901,7 +900,7 @@ func TestRefresh(t *testing.T) {
 	assert.Contains(t, page, `<a href="./?refresh=on" id="clear">`)
 	assert.Contains(t, page, `<input type="hidden" name="refresh" value="on">`)
 	assert.Contains(t, a.post("retry?topic=orders&refresh=on", url.Values{"id": {id(1)}}), "refresh=on")
-	assert.NotContains(t, a.get("message?refresh=on&id="+id(1)), "http-equiv", "a message stays as it is read")
+	assert.NotContains(t, a.get("message?refresh=on&id="+id(1)), "http-equiv", "the page of a message does not refresh")
 	assert.NotContains(t, a.get("?refresh=1"), "http-equiv")
 }
 
@@ -951,7 +950,7 @@ func TestErrors(t *testing.T) {
 	assert.Contains(t, a.get("message?id="+id(1)), "<bdi>server answered 400: something")
 }
 
-// The buttons stand above and below the rows, and do the same in both places.
+// The same buttons are above and below the rows.
 func TestActionsTwice(t *testing.T) {
 	a := start(t)
 	a.states()

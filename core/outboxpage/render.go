@@ -18,33 +18,33 @@ var styleSheet []byte
 //go:embed assets/page.js
 var script []byte
 
-// templates are the pages by name; each stands in the layout.
+// templates are the pages by name, each within the layout.
 var templates = webpage.Parse(templateFiles, template.FuncMap{
 	"actions": func(list listBody, at string) map[string]any { return map[string]any{"List": list, "At": at} },
 }, nil, "list", "message", "confirm", "notice")
 
-// content is what the layout shows.
+// content is the content of the layout.
 type content struct {
 	Title string
-	// Self is the address of the page, to load it again; empty if it has none.
+	// Self is the address for reloading the page; empty if it has none.
 	Self string
-	// Live tells that the page is kept up to date: by its script, or with
-	// Refresh, a number of seconds, by the browser. Toggle is the address of the
-	// page that changes the latter.
+	// Live makes the page's script refresh it. Refresh, if not zero, makes browsers
+	// without JavaScript reload it at this interval in seconds; Toggle is the address that
+	// turns this on or off.
 	Live    bool
 	Refresh int
 	Toggle  string
 	// Back is the address of the list; empty on the list itself.
 	Back string
 	Note webpage.Badge
-	// Words are those of the page; its store is an outbox or an inbox.
+	// Words are the texts that differ between an outbox and an inbox.
 	Words words
 	Now   webpage.Moment
-	// Body is the page's own.
+	// Body is the content of the page itself.
 	Body any
 }
 
-// now is the time in the zone of the page.
+// now returns the time in the time zone of the page.
 func (p *page) now() time.Time {
 	zone := p.options.TimeZone
 	if zone == nil {
@@ -53,7 +53,7 @@ func (p *page) now() time.Time {
 	return time.Now().In(zone)
 }
 
-// render sends a page. A page that cannot be made is answered with status 500.
+// render sends a page, or status 500 if the template fails.
 func (p *page) render(w http.ResponseWriter, status int, name string, c content) {
 	now := p.now()
 	c.Words = p.words
@@ -61,7 +61,7 @@ func (p *page) render(w http.ResponseWriter, status int, name string, c content)
 	_ = templates.Render(w, status, name, c)
 }
 
-// notice is a page that says one thing.
+// notice sends a page with one message.
 func (p *page) notice(w http.ResponseWriter, status int, title, text string) {
 	p.render(w, status, "notice", content{Title: title, Back: "./", Body: text})
 }

@@ -9,33 +9,33 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/webpage"
 )
 
-// maxFailures is how many failures of setup a page lists.
+// maxFailures is the maximum number of setup failures on a page.
 const maxFailures = 10
 
-// serverBody is how the server and the client are.
+// serverBody is the state of the server and the client.
 type serverBody struct {
 	Health       webpage.Badge
 	HealthReason string
 	Asked        webpage.Moment
 	Breaker      webpage.Badge
-	// OutboxBreaker is the circuit breaker of the outbox, if it is not closed.
+	// OutboxBreaker is the circuit breaker of the outbox; nil if it is closed.
 	OutboxBreaker *webpage.Badge
 	Setup         webpage.Badge
 	Failures      []string
 	More          int
 }
 
-// server tells how the server and the client are.
+// server returns the state of the server and the client.
 func (p *page) server(ctx context.Context) serverBody {
-	body := serverBody{Health: webpage.Good("well")}
+	body := serverBody{Health: webpage.Good("healthy")}
 	asked, err := p.health.check(ctx)
 	now := p.now()
 	body.Asked = momentOf(asked, now, ago(now.Sub(asked)))
 	if err != nil {
-		body.Health = webpage.Bad("no answer")
+		body.Health = webpage.Bad("no response")
 		response, _ := errors.AsType[*core.ResponseError](err)
 		if response != nil || errors.Is(err, core.ErrUnhealthy) {
-			body.Health = webpage.Bad("not well")
+			body.Health = webpage.Bad("unhealthy")
 		}
 		body.HealthReason = reason(err)
 	}
@@ -60,19 +60,19 @@ func breakerBadge(state core.BreakerState) webpage.Badge {
 	case core.BreakerOpen:
 		return webpage.Bad("open: messages go to the outbox")
 	case core.BreakerHalfOpen:
-		return webpage.Busy("half-open: the server is being tried")
+		return webpage.Busy("half-open: probing the server")
 	default:
 		return webpage.Good("closed: messages go to the server")
 	}
 }
 
-// outboxBreakerBadge returns an empty badge while the outbox answers.
+// outboxBreakerBadge returns an empty badge for a closed breaker.
 func outboxBreakerBadge(state core.BreakerState) webpage.Badge {
 	switch state {
 	case core.BreakerOpen:
-		return webpage.Bad("open: the outbox does not answer")
+		return webpage.Bad("open: the outbox does not respond")
 	case core.BreakerHalfOpen:
-		return webpage.Busy("half-open: the outbox is being tried")
+		return webpage.Busy("half-open: probing the outbox")
 	default:
 		return webpage.Badge{}
 	}
@@ -87,12 +87,12 @@ func setupBadge(status core.Status) webpage.Badge {
 	case status.Untried > 0:
 		return webpage.Busy(webpage.Grouped(status.Untried) + " not tried yet")
 	case done == 0:
-		return webpage.Plain("nothing is configured")
+		return webpage.Plain("nothing configured")
 	default:
 		return webpage.Good(webpage.Counted(len(status.Setup.Topics), "topic", "topics") + ", " +
 			webpage.Counted(len(status.Setup.Consumers), "consumer", "consumers"))
 	}
 }
 
-// reason is an error for the page.
+// reason returns the text of an error for the page.
 func reason(err error) string { return webpage.Shown(err.Error(), maxReason) }

@@ -8,30 +8,29 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/webpage"
 )
 
-// Measures of the chart, in units of its own: the page stretches it.
+// Dimensions of the chart, in its own units: the page scales it.
 const (
 	hourMinutes = 60
 	barStep     = 10 // from one minute to the next
 	barHeight   = 60
-	// barLeast is the height of what is little beside the rest, but not
-	// nothing.
+	// barLeast is the minimum height of a part that is not empty.
 	barLeast = 2
 )
 
-// hourBody is what became of messages in the last hour.
+// hourBody is the throughput of the last hour.
 type hourBody struct {
 	Delivered, Stored, Dead int
 	Bars                    []barBody
-	// Peak is the most that a minute has seen, for the scale.
+	// Peak is the largest number of messages in a minute, for the scale.
 	Peak int
-	// Since is when the app began to count; its text is empty when that was
-	// more than an hour ago.
+	// Since is when counting began; its text is empty if that was more than an hour
+	// ago.
 	Since webpage.Moment
 }
 
 // barBody is a minute of the chart: parts on top of each other.
 type barBody struct {
-	// Title begins with the time of Begin, for the eye.
+	// Title begins with the time of Begin, formatted.
 	Begin, Title string
 	Parts        []barPart
 }
@@ -42,7 +41,7 @@ type barPart struct {
 	X, Y, High float64
 }
 
-// lastHour makes the chart of the minutes that a client has counted.
+// lastHour makes the chart from a client's counts.
 func lastHour(counted []core.Minute, now time.Time) hourBody {
 	var body hourBody
 	for _, minute := range counted {

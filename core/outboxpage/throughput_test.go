@@ -31,13 +31,13 @@ func TestLastHour(t *testing.T) {
 			{begin.Add(2 * time.Minute).Format(time.RFC3339), "10:32: 1,000 delivered", []barPart{{"delivered", 580, 30, 30}}},
 			{begin.Add(3 * time.Minute).Format(time.RFC3339), "10:33: 0 delivered, 1 dead", []barPart{{"dead", 590, 58, 2}}},
 		},
-	}, body, "the newest minute is at the right, and a little is seen")
+	}, body, "the newest minute is at the right, and small parts are visible")
 
 	full := make([]core.Minute, hourMinutes)
 	for i := range full {
 		full[i] = core.Minute{Begin: begin.Add(time.Duration(i) * time.Minute)}
 	}
-	assert.Equal(t, hourBody{}, lastHour(full, begin.Add(time.Hour)), "nothing happened, for an hour")
+	assert.Equal(t, hourBody{}, lastHour(full, begin.Add(time.Hour)), "an hour without messages")
 	full[0].Delivered = 7
 	assert.Zero(t, lastHour(full, begin.Add(time.Hour)).Bars[0].Parts[0].X)
 }

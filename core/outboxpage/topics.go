@@ -10,31 +10,31 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// fewTopics is how many topics a page shows unless it is asked for all, and
-// maxTopics how many it shows then.
+// fewTopics is the number of topics on a page by default, maxTopics the maximum if
+// the viewer asks for all.
 const fewTopics, maxTopics = 10, 1000
 
-// topicsBody is the topics with the most messages.
+// topicsBody has the topics with the most messages.
 type topicsBody struct {
 	Rows []topicRow
-	// Error says why there are none.
+	// Error is the reason why there are none.
 	Error string
-	// All is the address of the page with all topics, empty if it shows them; More
-	// tells that there are more than it can show.
+	// All is the address of the page with all topics; empty if it shows them. More
+	// means that there are more than maxTopics.
 	All  string
 	More bool
-	// Held tells that some message is held.
+	// Held means that at least one message is held.
 	Held bool
 }
 
 // topicRow is a topic in the list.
 type topicRow struct {
 	Name string
-	// Waiting includes what is retried.
+	// Waiting includes messages that are retried.
 	Waiting, Held, Dead int
-	// Link and DeadLink are the lists of its messages and of its dead ones.
+	// Link and DeadLink are the addresses of its messages and its dead messages.
 	Link, DeadLink string
-	// Chosen tells that the list of messages is of this topic.
+	// Chosen means that the list of messages is filtered by this topic.
 	Chosen bool
 }
 
@@ -43,8 +43,8 @@ type topicCounter interface {
 	CountTopics(ctx context.Context, limit int) ([]outbox.TopicCount, error)
 }
 
-// topicList lists the topics beside the messages of a filter; nil if the store does
-// not count by topic.
+// topicList lists the topics for a list with a filter; nil if the store does not count
+// by topic.
 func (p *page) topicList(ctx context.Context, f filter, all bool) *topicsBody {
 	counter, ok := p.box.(topicCounter)
 	if !ok {

@@ -1,7 +1,7 @@
-// Keeps the list up to date: it is fetched again every ten seconds, and what differs in
-// its parts marked data-live is replaced. A person can pause that; it pauses while
-// messages are selected, so that no row moves under the pointer. Times are shown
-// in the zone of who looks at them.
+// Refreshes the list every ten seconds: the script fetches the page and replaces what
+// has changed in the elements marked data-live. The viewer can pause it. It also pauses
+// while messages are selected, so that no row moves under the pointer. Times are shown
+// in the viewer's time zone.
 (() => {
   const every = 10_000;
   const key = "postoffice-paused";
@@ -10,12 +10,12 @@
   const self = document.body.dataset.live;
   if (!self) return;
 
-  // The choice outlives the page, where the browser lets it.
+  // The choice is kept in the browser, if it allows storage.
   const recall = () => {
     try { return localStorage.getItem(key) === "yes"; } catch { return false; }
   };
   const remember = (paused) => {
-    try { localStorage.setItem(key, paused ? "yes" : "no"); } catch { /* it holds for this page */ }
+    try { localStorage.setItem(key, paused ? "yes" : "no"); } catch { /* not kept */ }
   };
 
   let paused = recall();
@@ -43,7 +43,7 @@
       freshness.querySelector("time").replaceWith(fresh.querySelector("#freshness time"));
       show();
     } catch {
-      webpage.say("away", "Cannot be refreshed.");
+      webpage.say("away", "Refresh failed.");
     }
   };
 

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(testbrowser.Runner{M: m}) }
 
-// pageRows is how many messages a page lists.
+// pageRows is the number of messages on a page of the list.
 const pageRows = 50
 
 // app is an app with the page, a store in a file and a server.
@@ -81,8 +81,7 @@ func dead(r *outbox.Record) {
 	r.State, r.LastError = outbox.Dead, "server answered 400: payload is invalid"
 }
 
-// states fills the outbox with a message of each state: 1 dead, 2 retrying,
-// 3 held, 4 waiting.
+// states stores a message of each state: 1 dead, 2 retrying, 3 held, 4 waiting.
 func (a *app) states() {
 	a.t.Helper()
 	a.insert(1, "orders", dead)
@@ -104,15 +103,15 @@ func (a *app) states() {
 	a.insert(4, "bills")
 }
 
-// hostile is a text that tries everything.
+// hostile is a text with HTML and control characters.
 const hostile = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\u202eexe.gpj\u2066'\"}]"
 
-// hostileMessage stores a message that is hostile everywhere.
+// hostileMessage stores a message with the hostile text in every field.
 func (a *app) hostileMessage(n int) {
 	a.t.Helper()
 	text, err := json.Marshal(map[string]string{hostile: hostile})
 	require.NoError(a.t, err)
-	// As it may come from elsewhere, with nothing escaped.
+	// Without the escapes of encoding/json, as another program may send it.
 	text = []byte(strings.NewReplacer(`\u003c`, "<", `\u003e`, ">").Replace(string(text)))
 	a.insert(n, hostile+"\r\n", func(r *outbox.Record) {
 		dead(r)
@@ -120,7 +119,7 @@ func (a *app) hostileMessage(n int) {
 	})
 }
 
-// entries returns what is in the outbox.
+// entries returns the messages in the outbox.
 func (a *app) entries() []outbox.Entry {
 	a.t.Helper()
 	entries, err := a.store.List(a.t.Context(), outbox.Query{Limit: 1_000_000})
@@ -128,7 +127,7 @@ func (a *app) entries() []outbox.Entry {
 	return entries
 }
 
-// ids returns which messages are in the outbox.
+// ids returns the ids of the messages in the outbox.
 func (a *app) ids() []string {
 	a.t.Helper()
 	var list []string

@@ -24,9 +24,9 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// afterAnOutage serves the page of an app as it is an hour after its start, and
-// returns its address. The server was away for four minutes, and refused three
-// messages. The hour passes in a bubble; the pages are kept, and served outside.
+// afterAnOutage serves the page of an app one hour after its start, and returns its
+// address. The server was down for four minutes and rejected three messages. The hour
+// passes in a synctest bubble; the pages are recorded there and served outside of it.
 func afterAnOutage(t *testing.T) string {
 	server := postofficetest.Start(t)
 	pages := make(map[string]*httptest.ResponseRecorder)
@@ -60,7 +60,7 @@ func afterAnOutage(t *testing.T) string {
 			}
 			time.Sleep(time.Minute)
 		}
-		// What another replica has in hand, or is about to try.
+		// Messages that another replica is posting or will retry.
 		for i, wait := range []time.Duration{4 * time.Minute, 50 * time.Second, 5 * time.Minute} {
 			record := outbox.Record{
 				ID: id(i), Topic: "parcels", Payload: json.RawMessage(`{"parcel":17}`), Attributes: json.RawMessage(`{}`),
@@ -96,7 +96,8 @@ func afterAnOutage(t *testing.T) string {
 	return site.URL + outboxpage.DefaultPath
 }
 
-// What core/docs/observability.md shows: an app whose server was away for four minutes.
+// The screenshots of core/docs/observability.md: an app whose server was down for four
+// minutes.
 func TestAfterAnOutage(t *testing.T) {
 	address := afterAnOutage(t)
 	p := testbrowser.New(t)

@@ -17,10 +17,10 @@ import (
 	"github.com/postoffice-go/postoffice/core/outboxpage"
 )
 
-// tick is the checkbox of a message.
+// tick is the selector of a message's checkbox.
 func tick(n int) string { return fmt.Sprintf("input[value='%s']", id(n)) }
 
-// busy fills an outbox with some of everything.
+// busy starts an app whose outbox has messages of all kinds.
 func busy(t *testing.T) *app {
 	t.Helper()
 	a := start(t, func(c *core.Config, _ *outboxpage.Options) {
@@ -42,13 +42,13 @@ func busy(t *testing.T) *app {
 	return a
 }
 
-// addresses are the pages that a browser can go to of a busy app.
+// addresses are the pages of a busy app.
 var addresses = []string{
 	"", "?payloads=show&mark=page", "?state=dead", "?topic=none", "?note=retried&count=2", "?note=none", "?after=" + id(120),
 	"message?id=" + id(7), "message?payloads=hide&id=" + id(2), "message?id=" + id(3), "nothing",
 }
 
-// All of it works without JavaScript.
+// Everything works without JavaScript.
 func TestWithoutJavaScript(t *testing.T) {
 	a := busy(t)
 	p := testbrowser.New(t)
@@ -68,11 +68,11 @@ func TestWithoutJavaScript(t *testing.T) {
 
 	p.Press(tick(1))
 	p.Press("#retry-chosen")
-	p.See("[role=status]", "1 message is tried again now.")
+	p.See("[role=status]", "Retrying 1 message now.")
 	p.Until(`document.querySelectorAll("#messages tbody tr").length === 1`)
 	assert.Equal(t, outbox.Pending, a.entries()[1].State)
 
-	// Discarding asks first, and can be left alone.
+	// Discarding requires a confirmation and can be canceled.
 	p.Press(tick(7))
 	p.Press("#discard-chosen")
 	p.See("h1", "Discard 1 message?")
@@ -104,12 +104,12 @@ func TestWithoutJavaScript(t *testing.T) {
 	p.Press("#confirm")
 	p.See("[role=status]", "1 message was discarded.")
 	p.Press("#retry-all")
-	p.See("[role=status]", "tried again now.")
+	p.See("[role=status]", "Retrying")
 	p.Press("#retry-chosen")
 	p.See("[role=status]", "No message was selected.")
 }
 
-// Without scripts the list refreshes itself if a person wants that, until it is paused.
+// Without JavaScript the list can refresh itself until it is paused.
 func TestRefreshesWithoutJavaScript(t *testing.T) {
 	a := start(t)
 	a.states()
@@ -125,11 +125,11 @@ func TestRefreshesWithoutJavaScript(t *testing.T) {
 	assert.False(t, testbrowser.Eval[bool](p, `document.querySelector("meta[http-equiv]") !== null`))
 }
 
-// hasten makes the timers of a page's scripts fast, and counts how often they fire.
+// hasten shortens the timers of a page's scripts and counts how often they fire.
 const hasten = `{ const slow = window.setInterval; window.fired = 0; window.setInterval = (run) => slow(() => { window.fired++; run() }, 50) }`
 
-// With scripts the list follows what changes, until a person pauses it or selects
-// messages; what is open, and where the focus is, stays.
+// With JavaScript the list refreshes itself until it is paused or messages are selected.
+// Opened details and the focus are kept.
 func TestFollows(t *testing.T) {
 	a := start(t)
 	a.states()
@@ -138,7 +138,7 @@ func TestFollows(t *testing.T) {
 	p.Before(hasten)
 	p.Go(a.url)
 	p.See("#freshness", "Live.")
-	testbrowser.Eval[string](p, `window.mark = "not loaded anew"`)
+	testbrowser.Eval[string](p, `window.mark = "not reloaded"`)
 	p.Press("summary")
 	p.Until(`document.querySelector("details").open`)
 	testbrowser.Eval[struct{}](p, `document.querySelector("#discard-all-below").focus()`)
@@ -147,7 +147,7 @@ func TestFollows(t *testing.T) {
 	p.See("#count-waiting", "3")
 	assert.True(t, testbrowser.Eval[bool](p, `document.querySelector("details").open`))
 	assert.Equal(t, "discard-all-below", testbrowser.Eval[string](p, "document.activeElement.id"))
-	assert.Equal(t, "not loaded anew", testbrowser.Eval[string](p, "window.mark"))
+	assert.Equal(t, "not reloaded", testbrowser.Eval[string](p, "window.mark"))
 
 	p.Press(tick(8))
 	p.See("#freshness", "Paused while messages are selected.")
@@ -155,7 +155,7 @@ func TestFollows(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
 	p.Until(fmt.Sprintf("window.fired > %d", testbrowser.Eval[int](p, "window.fired")+5))
-	assert.True(t, testbrowser.Eval[bool](p, fmt.Sprintf(`document.querySelector("%s") !== null`, tick(1))), "no row moves meanwhile")
+	assert.True(t, testbrowser.Eval[bool](p, fmt.Sprintf(`document.querySelector("%s") !== null`, tick(1))), "no row moves while messages are selected")
 	p.Press(tick(8))
 	p.Gone(tick(1))
 
@@ -170,7 +170,7 @@ func TestFollows(t *testing.T) {
 	assert.False(t, p.Overflows())
 }
 
-// Times are in the zone of who looks at them, also after a refresh.
+// Times are in the viewer's time zone, also after a refresh.
 func TestTimeZone(t *testing.T) {
 	a := start(t, func(_ *core.Config, o *outboxpage.Options) { o.TimeZone = time.FixedZone("XYZ", -3600) })
 	a.states()
@@ -197,7 +197,7 @@ func TestByKeyboard(t *testing.T) {
 	a.states()
 	p := testbrowser.Open(t, a.url)
 	p.Tab(".skip", 1)
-	assert.GreaterOrEqual(t, testbrowser.Eval[float64](p, "document.activeElement.getBoundingClientRect().left"), 0.0, "the link is seen when it has the focus")
+	assert.GreaterOrEqual(t, testbrowser.Eval[float64](p, "document.activeElement.getBoundingClientRect().left"), 0.0, "the link is visible when it has the focus")
 	p.Keys(kb.Enter)
 	p.Until(`document.activeElement.id === "main"`)
 	p.Tab("#topic", 10)
@@ -209,7 +209,7 @@ func TestByKeyboard(t *testing.T) {
 	p.Tab("#retry-chosen-below", 20)
 	assert.Equal(t, "solid3px", testbrowser.Eval[string](p, "getComputedStyle(document.activeElement).outlineStyle + getComputedStyle(document.activeElement).outlineWidth"))
 	p.Keys(kb.Enter)
-	p.See("[role=status]", "1 message is tried again now.")
+	p.See("[role=status]", "Retrying 1 message now.")
 	p.Tab(tick(2), 20)
 	p.Keys(" ")
 	p.Tab("#discard-chosen-below", 20)
@@ -271,10 +271,10 @@ func TestContrast(t *testing.T) {
 		p.See("h1", "Discard all 57 messages?")
 		judge("confirmation")
 	}
-	assert.Len(t, grounds, 2, "dark is not light")
+	assert.Len(t, grounds, 2, "dark differs from light")
 }
 
-// Pictures show a list that is easy to take in.
+// TestPictures takes screenshots of typical pages.
 func TestPictures(t *testing.T) {
 	a := start(t, func(c *core.Config, _ *outboxpage.Options) {
 		c.OriginHost, c.Topics = "http://127.0.0.1:9", []string{"orders", "parcels.shipped"}
@@ -311,7 +311,7 @@ func TestPictures(t *testing.T) {
 	p.Picture("outboxpage-confirm-all")
 }
 
-// Every control has a name, every page its landmarks and one first heading.
+// Every control has a name, and every page has its landmarks and one main heading.
 func TestStructure(t *testing.T) {
 	a := busy(t)
 	p := testbrowser.New(t)
@@ -331,7 +331,7 @@ func TestStructure(t *testing.T) {
 	}
 }
 
-// Hostile texts do nothing, and a message that has them can be discarded.
+// Hostile texts have no effect, and a message that contains them can be discarded.
 func TestHostileTexts(t *testing.T) {
 	a := start(t)
 	a.hostileMessage(1)
@@ -364,7 +364,7 @@ func TestHostileTexts(t *testing.T) {
 	assert.Empty(t, a.ids())
 }
 
-// A payload of a megabyte, and many thousand messages, are no burden.
+// The pages work with a payload of a megabyte and with thousands of messages.
 func TestMuch(t *testing.T) {
 	a := start(t)
 	a.insert(1, "orders", func(r *outbox.Record) {
