@@ -1,5 +1,4 @@
-// Package webpage is the kit of the pages of this module: the page of
-// undelivered messages and that of the development server. It holds what both
-// have: the style, the headers, the rendering of templates, and how texts of
-// others, times and numbers are shown.
+// Package webpage is the common part of the outbox page and the page of the
+// development server: style, headers, rendering of templates, and formatting of
+// untrusted text, times and numbers.
 package webpage

@@ -8,28 +8,28 @@ import (
 // Badge is a short text with a colour: "good", "bad", "busy", or none.
 type Badge struct{ Text, Tone string }
 
-// Good returns a badge for what is as it should be.
+// Good returns a badge for success.
 func Good(text string) Badge { return Badge{text, "good"} }
 
-// Bad returns a badge for what went wrong.
+// Bad returns a badge for a failure.
 func Bad(text string) Badge { return Badge{text, "bad"} }
 
-// Busy returns a badge for what is under way or waits.
+// Busy returns a badge for something in progress or waiting.
 func Busy(text string) Badge { return Badge{text, "busy"} }
 
 // Plain returns a badge without a colour.
 func Plain(text string) Badge { return Badge{text, ""} }
 
-// Moment is a time as a page shows it: Machine for the datetime attribute, Full
-// for the title, Text for the eye. Without Machine it is a text alone.
+// Moment is a time on a page: Machine for the datetime attribute, Full for the title,
+// and Text as the visible text. Without Machine it is only a text.
 type Moment struct{ Machine, Full, Text string }
 
-// MomentOf returns a time, in the zone it has, with its text for the eye.
+// MomentOf returns a time, in its own time zone, with its visible text.
 func MomentOf(t time.Time, text string) Moment {
 	return Moment{t.Format(time.RFC3339), t.Format("2006-01-02 15:04:05 MST"), text}
 }
 
-// Counted is a number with its noun.
+// Counted returns a number with its noun, such as "1 message".
 func Counted(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
@@ -37,7 +37,7 @@ func Counted(n int, one, many string) string {
 	return Grouped(n) + " " + many
 }
 
-// Grouped is a number with its thousands apart.
+// Grouped returns a number with thousands separators, such as "1,234".
 func Grouped(n int) string {
 	text := strconv.Itoa(n)
 	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {

@@ -1,12 +1,12 @@
-// What the pages share. A page works without scripts; with them it follows what
-// changes.
+// Functions shared by the pages. The pages work without JavaScript; with it, they
+// update themselves.
 "use strict";
 const webpage = (() => {
-  // The id of a node. A form's own property may be a field of that name.
+  // The id of a node. The property "id" of a form may be a field with this name.
   const idOf = (node) => node.getAttribute?.("id") ?? "";
 
-  // Makes one element like another, and touches only what differs, so that the
-  // focus, a selection and what was typed stay.
+  // Makes an element equal to another. It changes only the differences, so that the
+  // focus, a selection and typed text are kept.
   const morph = (old, fresh) => {
     if (old.isEqualNode(fresh)) return;
     if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || idOf(old) !== idOf(fresh)) {
@@ -18,7 +18,7 @@ const webpage = (() => {
       return;
     }
     for (const { name } of [...old.attributes]) {
-      // What a person has opened stays open.
+      // Details that the viewer has opened stay open.
       if (!fresh.hasAttribute(name) && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
     }
     for (const { name, value } of fresh.attributes) {
@@ -26,7 +26,7 @@ const webpage = (() => {
     }
     let next = old.firstChild;
     for (const child of [...fresh.childNodes]) {
-      // A row that is already there moves up to its place.
+      // An existing row is moved to its position.
       const known = idOf(child) ? [...old.children].find((one) => idOf(one) === idOf(child)) : null;
       if (known) {
         if (known === next) next = next.nextSibling;
@@ -47,24 +47,24 @@ const webpage = (() => {
     }
   };
 
-  // Replaces what differs in the parts marked data-live by those of another document.
+  // Updates the elements marked data-live from another document.
   const update = (fresh) => {
     const focused = document.activeElement?.id;
     for (const part of document.querySelectorAll("[data-live]")) {
       const replacement = fresh.getElementById(part.id);
       if (replacement) morph(part, replacement);
     }
-    // A button that had the focus and was replaced gets it back.
+    // A replaced button gets the focus back.
     if (focused && document.activeElement === document.body) document.getElementById(focused)?.focus();
   };
 
-  // Fetches the page that an address names; null if there is none.
+  // Fetches a page; null if the response is not successful.
   const load = async (address) => {
     const response = await fetch(address, { headers: { Accept: "text/html" } });
     return response.ok ? new DOMParser().parseFromString(await response.text(), "text/html") : null;
   };
 
-  // Says beside the time of the page how up to date it is.
+  // Shows the state of the updates next to the time of the page.
   const say = (state, text) => {
     const freshness = document.getElementById("freshness");
     freshness.dataset.state = state;
@@ -81,7 +81,7 @@ const webpage = (() => {
   const clock = (time, seconds) => two(time.getHours()) + ":" + two(time.getMinutes()) + (seconds ? ":" + two(time.getSeconds()) : "");
   const zone = (time) => new Intl.DateTimeFormat("en", { timeZoneName: "short" }).formatToParts(time).find((part) => part.type === "timeZoneName").value;
 
-  // Shows the times of a document in the zone of who looks at it.
+  // Shows the times of a document in the viewer's time zone.
   const localize = (root) => {
     for (const element of root.querySelectorAll("time[datetime]")) {
       const time = new Date(element.dateTime);

@@ -15,13 +15,12 @@ var sharedFiles embed.FS
 // Templates are pages by name.
 type Templates map[string]*template.Template
 
-// Parse reads the files templates/NAME.html of these names, each within
-// templates/layout.html and beside the shared files, such as
-// "templates/lists.html". They can use the templates "time", "clock" and "moment" for
-// a [Moment], which show its text, a time of day, and both text and time, and
-// "badge" for a [Badge], the functions name and number, which are [Shown] with
-// [MaxName] and [Grouped], and functions of their own. It panics when a file is
-// missing or wrong, as [template.Must] does.
+// Parse parses the files templates/NAME.html of these names, each together with
+// templates/layout.html and the shared files, such as "templates/lists.html". The
+// templates can use "time", "clock" and "moment" for a [Moment], which show its text, a
+// time of day, or both text and time; "badge" for a [Badge]; the functions name and
+// number, which are [Shown] with [MaxName] and [Grouped]; and the given functions. It
+// panics if a file is missing or invalid, as [template.Must] does.
 func Parse(files fs.FS, functions template.FuncMap, shared []string, names ...string) Templates {
 	all := template.FuncMap{
 		"name":   func(text string) string { return Shown(text, MaxName) },
@@ -37,12 +36,12 @@ func Parse(files fs.FS, functions template.FuncMap, shared []string, names ...st
 	return parsed
 }
 
-// Render answers with a page. When the page cannot be made it answers with
-// status 500 and returns why.
+// Render sends a page. If the template fails, it sends status 500 and returns the
+// error.
 func (t Templates) Render(w http.ResponseWriter, status int, name string, content any) error {
 	var out bytes.Buffer
 	if err := t[name].Execute(&out, content); err != nil {
-		http.Error(w, "the page cannot be made", http.StatusInternalServerError)
+		http.Error(w, "the page cannot be rendered", http.StatusInternalServerError)
 		return err
 	}
 	Send(w, status, "text/html; charset=utf-8", out.Bytes())

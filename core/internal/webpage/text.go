@@ -11,27 +11,27 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/metadata"
 )
 
-// Bounds of what a page shows of a text, in characters.
+// Maximum lengths of texts on a page, in characters.
 const (
 	MaxName    = 64
 	MaxPreview = 140
 	MaxContent = 20_000
 )
 
-// How many bytes are read of a text for [Preview] and for [Content]. They hold
-// at least one character more than is shown, so that the page shows that more
-// follows. That of a preview leaves room for metadata, which come first.
+// Bytes to read of a text for [Preview] and [Content]: at least one character more than
+// is shown, so that a cut text can be detected. ReadPreview includes space for
+// metadata, which comes first.
 const (
 	ReadPreview = utf8.UTFMax*(MaxPreview+1) + 2000
 	ReadContent = utf8.UTFMax * (MaxContent + 1)
 )
 
-// Shown makes a text of others fit to be shown in a line: at most so many
-// characters, and those that are invisible, or change the direction or place
-// of others, as escapes.
+// Shown makes untrusted text safe to show in a line: it cuts the text after most
+// characters, and escapes characters that are invisible or change the direction or
+// position of others.
 func Shown(text string, most int) string { return made(text, most, false) }
 
-// ShownLines is Shown for a text of several lines.
+// ShownLines is Shown for text with several lines.
 func ShownLines(text string, most int) string { return made(text, most, true) }
 
 func made(text string, most int, lines bool) string {
@@ -57,8 +57,8 @@ func made(text string, most int, lines bool) string {
 	return out.String()
 }
 
-// deceptive reports whether a character is a control character, or an
-// invisible one that is not part of writing a language.
+// deceptive reports whether a character is a control character, or an invisible one
+// that no language needs.
 func deceptive(r rune) bool {
 	switch r {
 	case '\u200c', '\u200d': // joiners, in Persian and in emoji
@@ -69,23 +69,22 @@ func deceptive(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
 }
 
-// Preview is the beginning of a payload without its metadata, in a line.
+// Preview returns the beginning of a payload, without metadata, in one line.
 func Preview(payload []byte) string {
 	payload, _ = metadata.Cut(payload[:min(len(payload), ReadPreview)])
 	return Shown(string(payload), MaxPreview)
 }
 
-// Content is a payload or attributes for a page, made readable when it is JSON
-// and short, and whether that is only the beginning. The text may be the first
-// [ReadContent] bytes of what is stored, size is how many bytes are stored.
+// Content formats a payload or attributes for a page, indented if it is JSON and short.
+// cut means that shown is only the beginning. text may be only the first [ReadContent]
+// bytes of what is stored, size is the stored size in bytes.
 func Content(text []byte, size int) (shown string, cut bool) {
 	whole := indented(text, MaxContent)
 	return ShownLines(whole, MaxContent), size > utf8.UTFMax*MaxContent || utf8.RuneCountInString(whole) > MaxContent
 }
 
-// indented is JSON made readable, of which so many characters are to be shown,
-// or its beginning as it came when it is long: what is cut need not be made
-// readable as a whole.
+// indented returns indented JSON, or the unchanged beginning of a text that is longer
+// than most characters or not JSON.
 func indented(text []byte, most int) string {
 	most *= utf8.UTFMax
 	if len(text) <= most {

@@ -14,25 +14,24 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// candidates are the names under which Chromium is installed.
+// candidates are the names of Chromium's executable.
 var candidates = []string{"chromium", "chromium-browser", "google-chrome"}
 
-// closing is how long the browser may take to end by itself.
+// closing is how long the browser may take to exit.
 const closing = 10 * time.Second
 
-// Runner runs a package's tests like [Main], for what takes a value with a Run
+// Runner runs a package's tests like [Main], for functions that need a value with a Run
 // method, such as goleak.VerifyTestMain.
 type Runner struct{ M *testing.M }
 
 // Run calls [Main].
 func (r Runner) Run() int { return Main(r.M) }
 
-// usesMain tells that somebody will stop the browser.
+// usesMain means that Main will stop the browser.
 var usesMain atomic.Bool
 
-// Main runs a package's tests, stops the browser that they have shared, and
-// returns the exit code. Call it from TestMain, in every package that uses
-// [Open].
+// Main runs a package's tests, stops the browser that they share, and returns the exit
+// code. Call it from TestMain in every package that uses [Open].
 func Main(m *testing.M) int {
 	usesMain.Store(true)
 	code := m.Run()
@@ -45,17 +44,17 @@ func Main(m *testing.M) int {
 	return code
 }
 
-// browser is a browser that is started when it is first asked for.
+// browser is a browser that is started on first use.
 type browser struct {
 	once   sync.Once
-	ctx    context.Context //nolint:containedctx // the browser lives as long as it
+	ctx    context.Context //nolint:containedctx // it has the lifetime of the browser
 	cancel context.CancelFunc
 	err    error
 }
 
 var shared = &browser{}
 
-// errMissing means that no Chromium is installed.
+// errMissing means that Chromium is not installed.
 var errMissing = errors.New("needs Chromium, which is not installed")
 
 // program returns the path of the browser.
@@ -68,7 +67,7 @@ func program(names []string) (string, error) {
 	return "", errMissing
 }
 
-// get returns the context of the browser, of which tabs are children.
+// get returns the context of the browser, the parent of the contexts of tabs.
 func (b *browser) get() (context.Context, error) {
 	b.once.Do(func() {
 		path, err := program(candidates)
@@ -97,15 +96,14 @@ func (b *browser) get() (context.Context, error) {
 	return b.ctx, b.err
 }
 
-// stop ends the browser, by force when it does not end by itself, and waits
-// for that.
+// stop stops the browser, kills it if it does not exit in time, and waits for it.
 func (b *browser) stop() error {
 	if b.cancel == nil {
 		return nil
 	}
 	defer b.cancel()
 	if b.err != nil {
-		return nil // it has been reported, and nothing runs
+		return nil // already reported, and no browser is running
 	}
 	ctx, cancel := context.WithTimeout(b.ctx, closing)
 	defer cancel()
@@ -115,15 +113,15 @@ func (b *browser) stop() error {
 	return nil
 }
 
-// Need ends the test if no browser is installed, as [New] does: for tests that have
-// costly things to do before they open a page.
+// Need skips or fails the test if no browser is installed, as [New] does. It is for
+// tests with an expensive setup before they open a page.
 func Need(tb testing.TB) {
 	tb.Helper()
 	_, err := program(candidates)
 	need(tb, err)
 }
 
-// need ends the test if there is an error: it is skipped if no browser is
+// need fails the test if there is an error. It skips the test if no browser is
 // installed, unless POSTOFFICE_CI=1.
 func need(tb testing.TB, err error) {
 	tb.Helper()
@@ -132,7 +130,7 @@ func need(tb testing.TB, err error) {
 	case !errors.Is(err, errMissing):
 		tb.Fatalf("testbrowser: %v", err)
 	case os.Getenv("POSTOFFICE_CI") == "1":
-		tb.Fatalf("testbrowser: %v; with POSTOFFICE_CI=1 it must be there", err)
+		tb.Fatalf("testbrowser: %v; with POSTOFFICE_CI=1 it must be installed", err)
 	default:
 		tb.Skipf("testbrowser: %v", err)
 	}

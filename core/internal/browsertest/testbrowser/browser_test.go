@@ -99,7 +99,7 @@ func TestContrasts(t *testing.T) {
 	for _, contrast := range page.Contrasts() {
 		ratios[contrast.Text] = contrast
 	}
-	// The values are those of other calculators of WCAG's contrast.
+	// The values were computed with other WCAG contrast calculators.
 	assert.InDelta(t, 4.54, ratios["enough"].Ratio, 0.01)
 	assert.InDelta(t, 4.48, ratios["too little"].Ratio, 0.01)
 	assert.InDelta(t, 3.98, ratios["half"].Ratio, 0.05)
@@ -129,7 +129,7 @@ func TestComplaints(t *testing.T) {
 	assert.Empty(t, page.Complaints())
 }
 
-// The browser reaches nothing but this machine.
+// The browser only reaches this machine.
 func TestNoOtherHosts(t *testing.T) {
 	page := Open(t, newSite(t, `<!doctype html><link rel="icon" href="data:,"><img src="http://nowhere.example/picture.png">`))
 	require.Eventually(t, func() bool { return len(page.Complaints()) == 1 }, patience, patience/1000)

@@ -5,21 +5,20 @@ import _ "embed"
 //go:embed contrast.js
 var contrastScript string
 
-// Contrast is how well a text can be read.
+// Contrast is the contrast of a text.
 type Contrast struct {
-	// Text is the beginning of the text, Element what it stands in.
+	// Text is the beginning of the text, Element the element that contains it.
 	Text    string `json:"text"`
 	Element string `json:"element"`
-	// Ratio is the contrast of the text with what is behind it, as WCAG 2
-	// defines it: 1 to 21. Needed is what its level AA asks for: 4.5, or 3
-	// for large text.
+	// Ratio is the contrast of the text with its background, as WCAG 2 defines it:
+	// 1 to 21. Needed is the minimum of level AA: 4.5, or 3 for large text.
 	Ratio  float64 `json:"ratio"`
 	Needed float64 `json:"needed"`
 }
 
-// Contrasts computes the contrast of each visible text of the page from the
-// colours in which it is rendered, those of fields, and that of the border of
-// each control, which needs 3. Pictures behind text do not count.
+// Contrasts computes the contrast of each visible text and field of the page from the
+// rendered colours, and the contrast of the border of each control, which needs 3. It
+// ignores background images.
 func (p *Page) Contrasts() []Contrast {
 	p.tb.Helper()
 	return Eval[[]Contrast](p, contrastScript)

@@ -1,5 +1,5 @@
-// The contrast of each visible text with what is behind it, by the formulas of
-// WCAG 2. An expression, for the evaluation in any page.
+// The contrast of each visible text with its background, by the formulas of WCAG 2.
+// This is an expression that can be evaluated in any page.
 (() => {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = 1;
@@ -52,7 +52,7 @@
     if (!node.data.trim() || ["SCRIPT", "STYLE", "NOSCRIPT", "OPTION", "TEXTAREA", "TEMPLATE"].includes(element.tagName) || !visible(element)) {
       continue;
     }
-    // WCAG asks nothing of a control that is disabled.
+    // WCAG does not apply to disabled controls.
     if (element.closest(":disabled")) continue;
     const style = getComputedStyle(element);
     add(node.data, element, style.color, behind(element), needs(style));

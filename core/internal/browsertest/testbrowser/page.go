@@ -19,15 +19,15 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// patience is how long a step may take before the test fails.
+// patience is the timeout of a step, after which the test fails.
 const patience = 30 * time.Second
 
-// Page is a tab. Its methods are steps of a test: they wait for what they are
-// about, and end the test when it does not come within 30 seconds. They are
-// called by the goroutine of the test.
+// Page is a tab. Its methods are steps of a test: they wait for their element or
+// condition, and fail the test after 30 seconds. Call them from the goroutine of the
+// test.
 type Page struct {
 	tb  testing.TB
-	ctx context.Context //nolint:containedctx // the tab lives as long as it
+	ctx context.Context //nolint:containedctx // it has the lifetime of the tab
 
 	mu         sync.Mutex
 	complaints []string
@@ -84,8 +84,7 @@ func (p *Page) hear(event any) {
 	p.complaints = append(p.complaints, text)
 }
 
-// Complaints returns what the browser complained about so far, and was not
-// tolerated.
+// Complaints returns the browser's complaints so far, except tolerated ones.
 func (p *Page) Complaints() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -94,7 +93,7 @@ func (p *Page) Complaints() []string {
 	})
 }
 
-// Tolerate says that complaints which contain the text are part of the test.
+// Tolerate ignores complaints that contain the text.
 func (p *Page) Tolerate(part string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -107,8 +106,8 @@ func (p *Page) judge() {
 	}
 }
 
-// Do runs actions of chromedp in the tab. It repeats them where an element belongs to
-// a page that is just being left.
+// Do runs actions of chromedp in the tab. It retries them if an element belongs to a
+// page that the tab is leaving. what describes the actions in error messages.
 func (p *Page) Do(what string, steps ...chromedp.Action[chromedp.Void]) {
 	p.tb.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
@@ -124,7 +123,7 @@ func (p *Page) Do(what string, steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// left reports whether an error is that of an element of a page that was left.
+// left reports whether an error is about an element of a page that the tab has left.
 func left(err error) bool {
 	return strings.Contains(err.Error(), "node with given id")
 }
@@ -135,7 +134,8 @@ func (p *Page) Go(url string) {
 	p.Do("loading "+url, chromedp.Navigate(url))
 }
 
-// Before runs a script in each page that is loaded from now on, before its own.
+// Before runs a script in each page that is loaded afterwards, before the page's own
+// scripts.
 func (p *Page) Before(script string) {
 	p.tb.Helper()
 	p.Do("adding a script", chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
@@ -144,14 +144,14 @@ func (p *Page) Before(script string) {
 	}))
 }
 
-// Reload loads the page again.
+// Reload reloads the page.
 func (p *Page) Reload() {
 	p.tb.Helper()
 	p.Do("reloading", chromedp.Reload())
 }
 
-// Eval evaluates a JavaScript expression in the page. It works, too, in a tab
-// without JavaScript.
+// Eval evaluates a JavaScript expression in the page. It also works in a tab without
+// JavaScript.
 func Eval[T any](p *Page, expression string) T {
 	p.tb.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
@@ -163,8 +163,8 @@ func Eval[T any](p *Page, expression string) T {
 	return value
 }
 
-// Until waits until a JavaScript expression is true. It survives that the
-// page is loaded anew meanwhile.
+// Until waits until a JavaScript expression is true. The page may be reloaded while
+// Until waits.
 func (p *Page) Until(expression string) {
 	p.tb.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
@@ -173,7 +173,7 @@ func (p *Page) Until(expression string) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
-		// A page that is just being left has no answer; the next one has.
+		// While the tab leaves a page, the evaluation fails; it is retried in the next one.
 		held, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("!!("+expression+")"))
 		if held {
 			return
@@ -194,13 +194,13 @@ func (p *Page) text() string {
 	return text
 }
 
-// See waits until there is an element whose text contains the given one.
+// See waits until the text of an element contains the given text.
 func (p *Page) See(selector, text string) {
 	p.tb.Helper()
 	p.Until(fmt.Sprintf("document.querySelector(%q)?.innerText.includes(%q)", selector, text))
 }
 
-// Gone waits until there is no such element.
+// Gone waits until no element matches the selector.
 func (p *Page) Gone(selector string) {
 	p.tb.Helper()
 	p.Until(fmt.Sprintf("document.querySelector(%q) === null", selector))
@@ -224,7 +224,7 @@ func (p *Page) Press(selector string) {
 	p.Do("clicking "+selector, chromedp.Click(chromedp.CSS(selector)))
 }
 
-// Type puts text into a field instead of what is there.
+// Type replaces the content of a field.
 func (p *Page) Type(selector, text string) {
 	p.tb.Helper()
 	p.Do("waiting for "+selector, chromedp.Focus(chromedp.CSS(selector)))
@@ -235,21 +235,21 @@ func (p *Page) Type(selector, text string) {
 	p.Do("typing into "+selector, chromedp.KeyEvent(text))
 }
 
-// Choose selects the option of a select element that has the value.
+// Choose selects the option with the value in a select element.
 func (p *Page) Choose(selector, value string) {
 	p.tb.Helper()
 	p.Do("choosing in "+selector, chromedp.SetValue(chromedp.CSS(selector), value))
 }
 
-// Keys presses keys one after the other, wherever the focus is: text, or
-// constants of chromedp's package kb.
+// Keys presses keys one after the other in the focused element: text, or constants of
+// chromedp's package kb.
 func (p *Page) Keys(keys string) {
 	p.tb.Helper()
 	p.Do("pressing keys", chromedp.KeyEvent(keys))
 }
 
-// Tab presses the tabulator key until an element has the focus, and fails the
-// test when that takes more than the given number of times.
+// Tab presses the Tab key until an element has the focus, and fails the test after most
+// presses.
 func (p *Page) Tab(selector string, most int) {
 	p.tb.Helper()
 	focused := fmt.Sprintf("document.activeElement?.matches(%q) ?? false", selector)
@@ -268,7 +268,7 @@ func (p *Page) Size(width, height int64) {
 	p.Do("setting the size", chromedp.EmulateViewport(width, height))
 }
 
-// Dark lets the tab prefer a dark colour scheme, or a light one.
+// Dark makes the tab prefer a dark or a light colour scheme.
 func (p *Page) Dark(dark bool) {
 	p.tb.Helper()
 	value := "light"
@@ -292,8 +292,8 @@ func (p *Page) TimeZone(name string) {
 	}))
 }
 
-// WithoutJavaScript turns the scripts of pages off that are loaded from now
-// on. [Eval] and [Page.Until] go on working.
+// WithoutJavaScript disables the scripts of pages that are loaded afterwards. [Eval] and
+// [Page.Until] still work.
 func (p *Page) WithoutJavaScript() {
 	p.tb.Helper()
 	p.Do("turning JavaScript off", chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
@@ -302,19 +302,19 @@ func (p *Page) WithoutJavaScript() {
 	}))
 }
 
-// Overflows reports whether the page is wider than the tab, so that it must be
-// scrolled sideways.
+// Overflows reports whether the page is wider than the tab, so that it scrolls
+// horizontally.
 func (p *Page) Overflows() bool {
 	p.tb.Helper()
 	return Eval[bool](p, "document.documentElement.scrollWidth > window.innerWidth")
 }
 
-// screenshots is the environment variable with the directory for [Page.Picture].
+// screenshots is the environment variable that names the directory of [Page.Picture].
 const screenshots = "POSTOFFICE_TEST_SCREENSHOTS"
 
-// Picture leaves a picture of the whole page as NAME.png in the directory that the
-// environment variable POSTOFFICE_TEST_SCREENSHOTS names; it does nothing if that
-// is not set.
+// Picture writes a screenshot of the whole page as NAME.png to the directory that the
+// environment variable POSTOFFICE_TEST_SCREENSHOTS names. If the variable is not set,
+// Picture does nothing.
 func (p *Page) Picture(name string) {
 	p.tb.Helper()
 	if directory := os.Getenv(screenshots); directory != "" {
@@ -322,7 +322,7 @@ func (p *Page) Picture(name string) {
 	}
 }
 
-// PictureOfView is [Page.Picture] of what the tab shows without scrolling.
+// PictureOfView is [Page.Picture] of the part that is visible without scrolling.
 func (p *Page) PictureOfView(name string) {
 	p.tb.Helper()
 	if directory := os.Getenv(screenshots); directory != "" {
@@ -330,7 +330,7 @@ func (p *Page) PictureOfView(name string) {
 	}
 }
 
-// Screenshot writes a picture of the whole page into a PNG file.
+// Screenshot writes a screenshot of the whole page to a PNG file.
 func (p *Page) Screenshot(file string) {
 	p.tb.Helper()
 	p.shoot(file, chromedp.FullScreenshot(100))
