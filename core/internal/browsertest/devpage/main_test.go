@@ -38,7 +38,7 @@ func (r runner) Run() int {
 	return r.tests.Run()
 }
 
-// directory holds the program, once a test has needed it.
+// directory contains the program after the first test that needs it.
 var directory string
 
 // program builds the command line from the sources of this checkout and returns
@@ -60,7 +60,7 @@ var program = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// patience is how long something may take that should happen soon.
+// patience is the timeout of conditions.
 const patience = 30 * time.Second
 
 // eventually waits for a condition.
@@ -69,7 +69,7 @@ func eventually(t *testing.T, condition func() bool, message string) {
 	require.Eventually(t, condition, patience, 5*time.Millisecond, message)
 }
 
-// running is a development server, in a process of its own.
+// running is a development server in a process of its own.
 type running struct {
 	t   *testing.T
 	url string
@@ -83,7 +83,7 @@ func start(t *testing.T) *running {
 	testbrowser.Need(t)
 	path, err := program()
 	require.NoError(t, err)
-	// Not the context of the test: it ends before the tabs that the test has opened.
+	// Not the context of the test, which ends before the tabs of the test are closed.
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	command := exec.CommandContext(ctx, path, "dev", "--json", "--addr", "127.0.0.1:0")
@@ -110,7 +110,7 @@ func start(t *testing.T) *running {
 	}}
 }
 
-// ended leaves out the error of a process that ended well when it was told to.
+// ended ignores the error of a process that exited because its context was canceled.
 func ended(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return nil
@@ -118,14 +118,14 @@ func ended(err error) error {
 	return err
 }
 
-// reply is an answer that was read to its end.
+// reply is a response with its body.
 type reply struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// do makes a request with a body of a content type.
+// do sends a request with a body and its content type.
 func (r *running) do(method, path, contentType, body string) reply {
 	r.t.Helper()
 	request, err := http.NewRequestWithContext(r.t.Context(), method, r.url+path, strings.NewReader(body))
@@ -139,7 +139,7 @@ func (r *running) do(method, path, contentType, body string) reply {
 	return reply{response.StatusCode, response.Header, string(text)}
 }
 
-// get reads a page, which must be there.
+// get reads a page, which must exist.
 func (r *running) get(path string) string {
 	r.t.Helper()
 	got := r.do(http.MethodGet, path, "", "")
@@ -147,7 +147,7 @@ func (r *running) get(path string) string {
 	return got.body
 }
 
-// post sends a form, and returns where it leads.
+// post sends a form and returns the redirect's location.
 func (r *running) post(path string, fields url.Values) string {
 	r.t.Helper()
 	got := r.do(http.MethodPost, path, "application/x-www-form-urlencoded", fields.Encode())
@@ -155,7 +155,7 @@ func (r *running) post(path string, fields url.Values) string {
 	return got.header.Get("Location")
 }
 
-// accept calls the API, which must say 201.
+// accept calls the API, which must respond with 201.
 func (r *running) accept(path, body string) {
 	r.t.Helper()
 	got := r.do(http.MethodPost, path, "application/json", body)
@@ -179,13 +179,13 @@ func (r *running) publish(topic, payload string) {
 	r.accept(wire.MessagePath, fmt.Sprintf(`{"topic":%q,"payload":%s,"attributes":{"kind":"new"}}`, topic, payload))
 }
 
-// hostile is a text that tries everything.
+// hostile is a text with HTML and control characters.
 const hostile = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\u202eexe.gpj\u2066'\"}]"
 
 // consumer receives messages.
 type consumer struct {
 	*httptest.Server
-	status atomic.Int32 // the answer
+	status atomic.Int32 // of the response
 	mu     sync.Mutex
 	bodies []string
 }
@@ -205,7 +205,7 @@ func newConsumer(t *testing.T, status int) *consumer {
 	return c
 }
 
-// received returns the bodies of what was received.
+// received returns the bodies of received messages.
 func (c *consumer) received() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,12 +10,12 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/browsertest/testbrowser"
 )
 
-// A person makes a topic and a consumer, and corrects what was wrong.
+// A user creates a topic and a consumer, and corrects invalid fields.
 func TestManages(t *testing.T) {
 	s := start(t)
 	before, after := newConsumer(t, 503), newConsumer(t, 200)
 	p := testbrowser.Open(t, s.url)
-	p.Tolerate("422") // a browser tells of each answer that is an error
+	p.Tolerate("422") // the browser reports each error response
 	p.Press("#new-topic")
 	p.See("h1", "Topics")
 	p.Type("#name", "orders")
@@ -27,8 +27,8 @@ func TestManages(t *testing.T) {
 	p.Type("#name", "orders")
 	p.Type("#origin_host", "h/")
 	p.Press("#create-button")
-	p.See("#name-error", "There is a topic of this name already.")
-	p.Until(`document.activeElement.id === "name"`) // the field at fault has the focus
+	p.See("#name-error", "A topic with this name already exists.")
+	p.Until(`document.activeElement.id === "name"`) // the invalid field has the focus
 	p.Picture("devserver-topic-error")
 
 	p.Go(s.url)
@@ -37,7 +37,7 @@ func TestManages(t *testing.T) {
 	p.Type("#target", before.URL)
 	p.Type("#timeout", "x")
 	p.Press("#create-button")
-	p.See("#timeout-error", "Give a whole number of seconds")
+	p.See("#timeout-error", "Enter a whole number of seconds")
 	p.Until(`document.activeElement.id === "timeout"`)
 	assert.Equal(t, before.URL, testbrowser.Eval[string](p, `document.querySelector("#target").value`))
 	assert.True(t, testbrowser.Eval[bool](p, `document.querySelector("#active").checked`))
@@ -70,7 +70,7 @@ func TestManages(t *testing.T) {
 	p.Gone("#edit-1")
 }
 
-// The forms work by keyboard alone, and without a script.
+// The forms work with the keyboard only, and without JavaScript.
 func TestManagesByKeyboard(t *testing.T) {
 	s := start(t)
 	p := testbrowser.New(t)
@@ -107,7 +107,7 @@ func TestManagesByKeyboard(t *testing.T) {
 	p.See("#consumer-1", "deleted")
 }
 
-// The pages with forms that were not taken keep their layout and contrast.
+// Pages with invalid fields keep their layout and contrast.
 func TestShowsWrongFields(t *testing.T) {
 	s, _, _ := busy(t)
 	for path, fields := range map[string][]string{"/dev/topics": {"name", "origin_host"}, "/dev/consumers": {"target", "timeout"}, "/dev/consumers/1": {"target", "timeout"}} {

@@ -43,7 +43,7 @@ func busy(t *testing.T) (s *running, good, bad *consumer) {
 	return s, good, bad
 }
 
-// live waits until a page follows the server.
+// live waits until a page receives events.
 func live(p *testbrowser.Page) { p.See("#freshness", "Live.") }
 
 func TestFollows(t *testing.T) {
@@ -51,18 +51,18 @@ func TestFollows(t *testing.T) {
 	consumer := newConsumer(t, 503)
 	p := testbrowser.Open(t, s.url)
 	live(p)
-	testbrowser.Eval[string](p, `window.mark = "not loaded anew"`)
+	testbrowser.Eval[string](p, `window.mark = "not reloaded"`)
 	p.See("#topics", "No topics yet")
 	s.addTopic("orders", consumer.URL)
 	p.See("#topic-1", "orders")
 	p.See("#consumer-1", consumer.URL)
 	p.Until(`document.querySelector("#topic").value === "orders"`)
 
-	// What a person is typing stays, and so does the focus.
+	// An update keeps typed text and the focus.
 	p.Type("#payload", `{"typed": tr`)
 	s.publish("orders", `{"order":17}`)
 	p.See("#message-1", `{"order":17}`)
-	p.See("#message-1", "waits for retry")
+	p.See("#message-1", "waiting for retry")
 	p.See("#attempt-1", "503 Service Unavailable")
 	p.Keys("ue}")
 	assert.Equal(t, `{"typed": true}`, testbrowser.Eval[string](p, `document.querySelector("#payload").value`))
@@ -72,12 +72,11 @@ func TestFollows(t *testing.T) {
 	p.See("#attempt-2", "200 OK")
 	p.See("#message-1", "delivered")
 	p.Gone("#retry-1")
-	assert.Equal(t, "not loaded anew", testbrowser.Eval[string](p, "window.mark"))
+	assert.Equal(t, "not reloaded", testbrowser.Eval[string](p, "window.mark"))
 	p.Until(`[...document.querySelectorAll("#attempts tbody tr")].map((row) => row.id).join() === "attempt-2,attempt-1"`)
 }
 
-// What a person does meanwhile is not undone: a chosen topic stays chosen, and
-// a row that did not change is not replaced under the pointer.
+// An update keeps the selected topic and does not replace rows that have not changed.
 func TestLeavesAlone(t *testing.T) {
 	s := start(t)
 	s.addTopic("orders", "http://127.0.0.1:9/")
@@ -95,7 +94,7 @@ func TestLeavesAlone(t *testing.T) {
 	assert.Equal(t, 1, testbrowser.Eval[int](p, `document.querySelector("#topic-2").mark ?? 0`))
 }
 
-// The focus stays on the button of a row although others come before it.
+// The focus stays on the button of a row when rows are inserted before it.
 func TestKeepsFocus(t *testing.T) {
 	s, _, _ := busy(t)
 	p := testbrowser.Open(t, s.url)
@@ -113,11 +112,11 @@ func TestPublishes(t *testing.T) {
 	s.addTopic("orders", consumer.URL)
 	p := testbrowser.Open(t, s.url)
 	live(p)
-	p.Tolerate("422") // a browser tells of each answer that is an error
+	p.Tolerate("422") // the browser reports each error response
 	p.Type("#payload", `{"order": `)
 	p.Press("#publish-button")
 	p.See("#payload-error", "must be a JSON object")
-	p.Until(`document.activeElement.id === "payload"`) // the field at fault has the focus
+	p.Until(`document.activeElement.id === "payload"`) // the invalid field has the focus
 	assert.Equal(t, `{"order": `, testbrowser.Eval[string](p, `document.querySelector("#payload").value`))
 	p.Type("#payload", `{"order": 17}`)
 	p.Type("#attributes", `{"kind": "new"}`)
@@ -130,8 +129,8 @@ func TestPublishes(t *testing.T) {
 	p.See("pre", `"order": 17`)
 }
 
-// Metadata in the payload is shown apart from it, in the list and on the page of
-// the message, which has what came all the same.
+// Metadata in the payload is shown separately, in the list and on the page of the
+// message, which also links to the raw payload.
 func TestShowsMetadata(t *testing.T) {
 	s := start(t)
 	s.addTopic("orders", newConsumer(t, 200).URL)
@@ -149,7 +148,7 @@ func TestShowsMetadata(t *testing.T) {
 	assert.Equal(t, []string{
 		`Payload {"order":17}`, `Metadata {"message_id":"m-7","traceparent":"00-1-2-01"}`, `Attributes {"kind":"new"}`,
 	}, texts())
-	p.See("[aria-labelledby=payload-title]", fmt.Sprintf("%d bytes with the metadata", len(payload)))
+	p.See("[aria-labelledby=payload-title]", fmt.Sprintf("%d bytes including the metadata", len(payload)))
 	p.Picture("devserver-metadata")
 	assert.Equal(t, payload, s.get("/dev/messages/1/payload"))
 	p.Go(s.url + "/dev/messages/2")
@@ -165,7 +164,7 @@ func TestRetriesAndPauses(t *testing.T) {
 	p.See("#attempt-1", "500 Internal Server Error")
 	consumer.status.Store(200)
 	p.Press("#retry-1")
-	p.See("[role=status]", "1 delivery is tried now.")
+	p.See("[role=status]", "Retrying 1 delivery now.")
 	p.See("#attempt-2", "200 OK")
 
 	p.Press("#pause-1")
@@ -194,13 +193,13 @@ func TestBreaksAndMends(t *testing.T) {
 	watching.See("#trouble", "429 Too Many Requests")
 	assert.Equal(t, 429, s.do(http.MethodGet, wire.HealthPath, "", "").status)
 	p.Press("#mend")
-	p.See("[role=status]", "The server is well again.")
+	p.See("[role=status]", "The server works again.")
 	p.Gone("#mend")
 	watching.Gone("#mend")
 	assert.Equal(t, 200, s.do(http.MethodGet, wire.HealthPath, "", "").status)
 }
 
-// While connections are refused the page says so, and comes back by itself.
+// The page reports that connections are refused, and reloads by itself afterwards.
 func TestSeesTheServerAway(t *testing.T) {
 	s := start(t)
 	watching := testbrowser.Open(t, s.url)
@@ -215,7 +214,7 @@ func TestSeesTheServerAway(t *testing.T) {
 	p.Type("#refuse", "2")
 	p.Press("#break-refuse")
 	p.See("h1", "Connections are refused")
-	watching.See("#freshness", "The server is away.")
+	watching.See("#freshness", "The server cannot be reached.")
 	p.See("h1", "Break the server")
 	live(watching)
 	s.addTopic("orders")
@@ -229,7 +228,7 @@ func TestWithoutJavaScript(t *testing.T) {
 	p := testbrowser.New(t)
 	p.WithoutJavaScript()
 	p.Go(s.url)
-	p.See("#freshness", "Reload to see what is new")
+	p.See("#freshness", "Reload to see changes")
 	p.Type("#payload", `{"order": 17}`)
 	p.Press("#publish-button")
 	p.See("[role=status]", "Published")
@@ -239,7 +238,7 @@ func TestWithoutJavaScript(t *testing.T) {
 	p.See("#attempt-1", "503 Service Unavailable")
 	consumer.status.Store(200)
 	p.Press("#retry-1")
-	p.See("[role=status]", "tried now")
+	p.See("[role=status]", "Retrying")
 	eventually(t, func() bool { return strings.Contains(s.get("/"), "1 delivered") }, "it is delivered")
 	p.Reload()
 	p.See("#message-1", "delivered")
@@ -251,8 +250,8 @@ func TestWithoutJavaScript(t *testing.T) {
 	p.Press("#break-reset")
 	p.See("#trouble", "resets every connection")
 	p.Press("#mend")
-	p.See("[role=status]", "well again")
-	// The page that goes away comes back without a script, too.
+	p.See("[role=status]", "works again")
+	// The page also reloads by itself without JavaScript.
 	p.Tolerate("ERR_CONNECTION_REFUSED")
 	p.Type("#refuse", "1")
 	p.Press("#break-refuse")
@@ -260,8 +259,8 @@ func TestWithoutJavaScript(t *testing.T) {
 	p.See("h1", "Break the server")
 }
 
-// Another site, on another port of this machine, sends a form and a script's
-// request to the API, and shows what comes back.
+// Another site, on another port of this machine, sends a form and a script's request to
+// the API; both are refused.
 func TestOfAnotherSite(t *testing.T) {
 	s := start(t)
 	html := fmt.Sprintf(`<!doctype html><title>evil</title>
@@ -274,22 +273,22 @@ func TestOfAnotherSite(t *testing.T) {
 	t.Cleanup(evil.Close)
 	p := testbrowser.New(t)
 	for _, complaint := range []string{"403", "favicon"} {
-		p.Tolerate(complaint) // a browser tells of each answer that is an error
+		p.Tolerate(complaint) // the browser reports each error response
 	}
 	p.Go(evil.URL)
 	p.Until(`document.title === "sent"`)
 	p.Press("#send")
-	p.See("body", "Another site has sent this request")
+	p.See("body", "This request came from another site")
 	assert.Contains(t, s.get("/"), "No topics yet")
 
-	// A link to the page may be followed from anywhere.
+	// Links from other sites to the page work.
 	html = fmt.Sprintf(`<!doctype html><title>docs</title><a id="link" href="%s">The development server</a>`, s.url)
 	p.Go(evil.URL)
 	p.Press("#link")
 	live(p)
 }
 
-// Everything can be done by keyboard, and one sees where one is.
+// All actions work with the keyboard, and the focus is visible.
 func TestByKeyboard(t *testing.T) {
 	s := start(t)
 	consumer := newConsumer(t, 503)
@@ -297,7 +296,7 @@ func TestByKeyboard(t *testing.T) {
 	p := testbrowser.Open(t, s.url)
 	live(p)
 	p.Tab(".skip", 1)
-	assert.GreaterOrEqual(t, testbrowser.Eval[float64](p, "document.activeElement.getBoundingClientRect().left"), 0.0, "the link is seen when it has the focus")
+	assert.GreaterOrEqual(t, testbrowser.Eval[float64](p, "document.activeElement.getBoundingClientRect().left"), 0.0, "the link is visible when it has the focus")
 	p.Keys(kb.Enter)
 	p.Until(`document.activeElement.id === "main"`)
 	p.Tab("#payload", 20)
@@ -372,7 +371,7 @@ func TestContrast(t *testing.T) {
 		live(p)
 		p.Picture("devserver-" + map[bool]string{false: "light", true: "dark"}[dark])
 	}
-	assert.Len(t, grounds, 2, "dark is not light")
+	assert.Len(t, grounds, 2, "dark differs from light")
 	p.Dark(false)
 	for name, path := range map[string]string{"break": "/dev/break", "message": "/dev/messages/1"} {
 		p.Go(s.url + path)
@@ -381,7 +380,7 @@ func TestContrast(t *testing.T) {
 	}
 }
 
-// Every control has a name, every page its landmarks and one first heading.
+// Every control has a name, and every page has its landmarks and one main heading.
 func TestStructure(t *testing.T) {
 	s, _, _ := busy(t)
 	p := testbrowser.New(t)
@@ -406,8 +405,7 @@ func TestStructure(t *testing.T) {
 	}
 }
 
-// Hostile texts do nothing, neither in the page that is loaded nor in the one
-// that follows.
+// Hostile texts have no effect, neither in a loaded page nor in an update.
 func TestHostileTexts(t *testing.T) {
 	s := start(t)
 	p := testbrowser.Open(t, s.url)
@@ -429,18 +427,17 @@ func TestHostileTexts(t *testing.T) {
 		inert(path)
 		assert.False(t, testbrowser.Eval[bool](p, `document.body.innerText.includes("\u202e")`), path)
 	}
-	// The topic can be published to from the page, whatever its name is.
+	// The page can publish to a topic with any name.
 	p.Go(s.url)
 	p.Press("#publish-button")
 	p.See("[role=status]", "Published: 1 delivery.")
-	// The payload as it came is no page.
+	// The raw payload is not HTML.
 	p.Go(s.url + "/dev/messages/1/payload")
 	inert("payload")
 	assert.Equal(t, "text/plain", testbrowser.Eval[string](p, "document.contentType"))
 }
 
-// Ten thousand messages are no burden: the pages stay as small as they are
-// with a hundred.
+// The pages work with ten thousand messages and are as small as with a hundred.
 func TestManyMessages(t *testing.T) {
 	s := start(t)
 	s.addTopic("orders", "http://127.0.0.1:9/")
@@ -467,8 +464,8 @@ func TestManyMessages(t *testing.T) {
 	assert.Equal(t, http.StatusOK, s.do(http.MethodGet, "/dev/messages/1", "", "").status)
 }
 
-// A person finds messages and attempts, also without scripts and by keyboard, and the
-// list that was found follows what changes.
+// The search finds messages and attempts, with the keyboard and without JavaScript, and
+// its result updates itself.
 func TestSearches(t *testing.T) {
 	s, _, bad := busy(t)
 	p := testbrowser.Open(t, s.url+"/dev/messages")
@@ -493,7 +490,7 @@ func TestSearches(t *testing.T) {
 	bad.Close()
 	p.WithoutJavaScript()
 	s.post("/dev/jobs/2/retry", url.Values{})
-	eventually(t, func() bool { return strings.Contains(s.get("/dev/attempts?message=1"), ">refused<") }, "nobody is there")
+	eventually(t, func() bool { return strings.Contains(s.get("/dev/attempts?message=1"), ">refused<") }, "the connection is refused")
 	p.Go(s.url + "/dev/attempts")
 	p.Type("#q", "refused")
 	p.Press("#find")
@@ -504,7 +501,7 @@ func TestSearches(t *testing.T) {
 	p.See("#attempts", "No attempt matches.")
 }
 
-// What the README shows: an app whose billing is down.
+// The screenshots of the README: an app whose billing service is down.
 func TestReadme(t *testing.T) {
 	s := start(t)
 	shop, billing := newConsumer(t, 200), newConsumer(t, 503)
@@ -518,7 +515,7 @@ func TestReadme(t *testing.T) {
 		s.post("/dev/jobs/2/retry", url.Values{})
 		return strings.Contains(s.get("/"), ">refused<")
 	}
-	eventually(t, refused, "nobody is there")
+	eventually(t, refused, "the connection is refused")
 	p := testbrowser.New(t)
 	p.Size(1200, 1180)
 	for _, dark := range []bool{false, true} {

@@ -13,11 +13,11 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// maxForm is how many bytes a form may have.
+// maxForm is the maximum size of a form in bytes.
 const maxForm = 10 << 20
 
-// Notes are what a page says after a form was sent. They are told by a code in
-// the address, so that no address can make a page say anything else.
+// Notes are shown on a page after a form was sent. The address contains only the code
+// of a note, so that no link can make the page show another text.
 const (
 	notePublished = "published"
 	noteDiscarded = "discarded"
@@ -41,23 +41,23 @@ const (
 var notes = map[string]webpage.Badge{
 	noteDiscarded: webpage.Bad("The message was accepted and discarded: its topic has no consumer. The real server does the same."),
 	notePaused:    webpage.Good("The consumer is paused. Its messages wait."),
-	noteResumed:   webpage.Good("The consumer is active again. Waiting messages follow within 30 seconds, or at once with “Retry all”."),
-	noteRescue:    webpage.Good("The rescuer is on its way to the origin hosts."),
-	noteBroken:    webpage.Good("The server is broken now."),
-	noteMended:    webpage.Good("The server is well again."),
-	noteNoJob:     webpage.Bad("There is no such delivery, or it was forgotten."),
+	noteResumed:   webpage.Good("The consumer is active again. Waiting messages are delivered within 30 seconds, or at once with “Retry all”."),
+	noteRescue:    webpage.Good("The rescuer is calling the origin hosts."),
+	noteBroken:    webpage.Good("The server now fails on purpose."),
+	noteMended:    webpage.Good("The server works again."),
+	noteNoJob:     webpage.Bad("There is no such delivery, or it is no longer in the history."),
 	noteIsPaused:  webpage.Bad("The consumer is paused. Resume it first."),
-	noteUnderWay:  webpage.Bad("An attempt is under way already."),
-	noteSettled:   webpage.Bad("Nothing is left to deliver."),
+	noteUnderWay:  webpage.Bad("An attempt is already in progress."),
+	noteSettled:   webpage.Bad("There is nothing left to deliver."),
 
 	noteTopic:     webpage.Good("The topic is created. Until it has a consumer, its messages are discarded."),
-	noteConsumer:  webpage.Good("The consumer is created. It gets messages that are published from now on."),
-	noteChanged:   webpage.Good("The consumer is changed. Messages that wait keep the target they had."),
-	noteDeleted:   webpage.Good("The consumer is deleted. Messages that wait for it are discarded when their time comes."),
+	noteConsumer:  webpage.Good("The consumer is created. It receives messages published from now on."),
+	noteChanged:   webpage.Good("The consumer is changed. Waiting messages keep their old target."),
+	noteDeleted:   webpage.Good("The consumer is deleted. Its waiting messages are discarded when they become due."),
 	noteCancelled: webpage.Good("The delivery is cancelled."),
 }
 
-// noteOf reads the note of an address.
+// noteOf returns the note of an address.
 func noteOf(query url.Values) webpage.Badge {
 	count, err := strconv.Atoi(query.Get("count"))
 	if err != nil || count < 0 {
@@ -67,13 +67,13 @@ func noteOf(query url.Values) webpage.Badge {
 	case notePublished:
 		return webpage.Good("Published: " + webpage.Counted(count, "delivery", "deliveries") + ".")
 	case noteRetried:
-		return webpage.Good(webpage.Counted(count, "delivery is", "deliveries are") + " tried now.")
+		return webpage.Good("Retrying " + webpage.Counted(count, "delivery", "deliveries") + " now.")
 	default:
 		return notes[code]
 	}
 }
 
-// back leads to the page from which a form was sent, with a note.
+// back redirects to the page from which a form was sent, with a note.
 func back(w http.ResponseWriter, r *http.Request, note string, count int) {
 	address := r.PostFormValue("back")
 	if !local(address) {
@@ -93,16 +93,16 @@ func back(w http.ResponseWriter, r *http.Request, note string, count int) {
 	http.Redirect(w, r, to.String(), http.StatusSeeOther)
 }
 
-// read reads the form of a request, or answers that it cannot be read.
+// read parses the form of a request, or sends an error page.
 func (a *app) read(w http.ResponseWriter, r *http.Request) bool {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	err := r.ParseForm()
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		a.notice(w, r, http.StatusRequestEntityTooLarge, "Too large", "A form may have 10 MB.")
+		a.notice(w, r, http.StatusRequestEntityTooLarge, "Too large", "A form can have at most 10 MB.")
 	case err != nil:
-		a.notice(w, r, http.StatusBadRequest, "Not understood", "The form cannot be read.")
+		a.notice(w, r, http.StatusBadRequest, "Invalid request", "The form cannot be read.")
 	}
 	return err == nil
 }
@@ -112,12 +112,12 @@ type publishForm struct {
 	Topics                     []string
 	More                       int
 	Topic, Payload, Attributes string
-	// Errors says what is wrong with the fields of these names.
+	// Errors has the errors by field.
 	Errors map[string]string
 }
 
-// check returns the payload and the attributes, which are valid when there are
-// no errors.
+// check sets Errors, and returns the payload and the attributes, which are valid if
+// there are no errors.
 func (f *publishForm) check(known []string) (payload, attributes json.RawMessage) {
 	f.Errors = make(map[string]string)
 	if !slices.Contains(known, f.Topic) {
@@ -137,7 +137,7 @@ func (f *publishForm) check(known []string) (payload, attributes json.RawMessage
 	}
 	for _, value := range texts {
 		if value == nil {
-			f.Errors["Attributes"] = "The attributes must be strings; one is null."
+			f.Errors["Attributes"] = "The values of attributes must be strings; one is null."
 		}
 	}
 	return payload, attributes
@@ -173,7 +173,7 @@ func (a *app) publish(w http.ResponseWriter, r *http.Request) {
 	a.showOverview(w, r, http.StatusUnprocessableEntity, form)
 }
 
-// number reads the id in a path; zero, which nothing has, when it is none.
+// number returns the id in a path; zero, which is never used, if it is invalid.
 func number(r *http.Request) int64 {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil {
@@ -212,11 +212,11 @@ func (a *app) steerConsumer(w http.ResponseWriter, r *http.Request) {
 		a.operator.DeleteConsumer(id)
 		back(w, r, noteDeleted, 0)
 	default:
-		a.notice(w, r, http.StatusNotFound, "There is nothing here", "A consumer can be paused, resumed, retried and deleted.")
+		a.notice(w, r, http.StatusNotFound, "Not found", "A consumer can be paused, resumed, retried and deleted.")
 	}
 }
 
-// steerJob makes the next attempt of a job at once, or cancels it.
+// steerJob retries a job now, or cancels it.
 func (a *app) steerJob(w http.ResponseWriter, r *http.Request) {
 	if !a.read(w, r) {
 		return
@@ -230,7 +230,7 @@ func (a *app) steerJob(w http.ResponseWriter, r *http.Request) {
 		note, count = noteCancelled, 0
 		err = a.operator.CancelJob(number(r))
 	default:
-		a.notice(w, r, http.StatusNotFound, "There is nothing here", "A delivery can be retried and cancelled.")
+		a.notice(w, r, http.StatusNotFound, "Not found", "A delivery can be retried and cancelled.")
 		return
 	}
 	switch {
@@ -247,7 +247,7 @@ func (a *app) steerJob(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// rescue runs the rescuer, which may take long.
+// rescue runs the rescuer in the background.
 func (a *app) rescue(w http.ResponseWriter, r *http.Request) {
 	if !a.read(w, r) {
 		return
@@ -256,7 +256,7 @@ func (a *app) rescue(w http.ResponseWriter, r *http.Request) {
 	back(w, r, noteRescue, 0)
 }
 
-// start runs a function beside the requests, until the server ends.
+// start runs a function in the background, unless the server is stopping.
 func (a *app) start(function func()) {
 	a.starting.Lock()
 	defer a.starting.Unlock()
@@ -265,9 +265,9 @@ func (a *app) start(function func()) {
 	}
 }
 
-// finish waits for what start began. The context has ended.
+// finish waits for the functions of start. Call it after the context has ended.
 func (a *app) finish() {
 	a.starting.Lock()
-	a.starting.Unlock() //nolint:staticcheck // whoever came before has counted itself
+	a.starting.Unlock() //nolint:staticcheck // earlier calls of start have been counted
 	a.work.Wait()
 }

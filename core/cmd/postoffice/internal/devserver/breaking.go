@@ -11,20 +11,20 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// Bounds of what can be broken how far.
+// Limits of the fields.
 const (
 	maxTimes   = 1_000_000
 	maxSeconds = 300
 )
 
-// statuses are what a broken server can answer.
+// statuses are the status codes with which a broken server can respond.
 var statuses = []int{500, 502, 503, 504, 429, 401, 404, 413}
 
-// breakBody is what the page that breaks the server shows.
+// breakBody is the content of the page that breaks the server.
 type breakBody struct {
 	Broken   bool
 	Statuses []statusChoice
-	// Values are what was typed, Errors what is wrong with it, by field.
+	// Values are the submitted values and Errors their errors, by field.
 	Values, Errors map[string]string
 }
 
@@ -51,13 +51,13 @@ func (a *app) showBreak(w http.ResponseWriter, r *http.Request, status int, valu
 	a.render(w, status, "break", a.newPage(r, "Break the server", "break", body))
 }
 
-// breakForm reads a form that breaks the server.
+// breakForm parses a form that breaks the server.
 type breakForm struct {
 	values, errors map[string]string
 }
 
-// whole reads a field that holds a whole number from 1 on; zero when it is
-// empty and need not be there.
+// whole parses a field with a whole number of at least 1; zero if it is empty and not
+// needed.
 func (f *breakForm) whole(field string, needed bool, most int) int {
 	text := strings.TrimSpace(f.values[field])
 	if text == "" && !needed {
@@ -65,16 +65,16 @@ func (f *breakForm) whole(field string, needed bool, most int) int {
 	}
 	number, err := strconv.Atoi(text)
 	if err != nil || number < 1 || number > most {
-		f.errors[field] = fmt.Sprintf("Give a whole number from 1 to %d.", most)
+		f.errors[field] = fmt.Sprintf("Enter a whole number from 1 to %d.", most)
 	}
 	return number
 }
 
-// seconds reads a field that holds a number of seconds.
+// seconds parses a field with a number of seconds.
 func (f *breakForm) seconds(field string) time.Duration {
 	number, err := strconv.ParseFloat(strings.TrimSpace(f.values[field]), 64)
 	if err != nil || !(number >= 0.1 && number <= maxSeconds) {
-		f.errors[field] = fmt.Sprintf("Give a number of seconds from 0.1 to %d.", maxSeconds)
+		f.errors[field] = fmt.Sprintf("Enter a number of seconds from 0.1 to %d.", maxSeconds)
 		return 0
 	}
 	return time.Duration(number * float64(time.Second))
@@ -94,7 +94,7 @@ func (a *app) breakServer(w http.ResponseWriter, r *http.Request) {
 	case "status":
 		status, err := strconv.Atoi(form.values["status"])
 		if err != nil || !slices.Contains(statuses, status) {
-			form.errors["status"] = "Choose one of the answers."
+			form.errors["status"] = "Choose one of the responses."
 		}
 		trouble.Status, trouble.Times = status, form.whole("times", false, maxTimes)
 		trouble.RetryAfter = time.Duration(form.whole("retry", false, maxSeconds)) * time.Second
@@ -111,7 +111,7 @@ func (a *app) breakServer(w http.ResponseWriter, r *http.Request) {
 	case "refuse":
 		refuse = time.Duration(form.whole("refuse", true, maxSeconds)) * time.Second
 	default:
-		a.notice(w, r, http.StatusBadRequest, "Not understood", "The form does not say how to break the server.")
+		a.notice(w, r, http.StatusBadRequest, "Invalid request", "The form does not say how to break the server.")
 		return
 	}
 	switch {
@@ -133,27 +133,27 @@ func (a *app) mend(w http.ResponseWriter, r *http.Request) {
 	back(w, r, noteMended, 0)
 }
 
-// refuseConnections stops listening for a while: the page, too, cannot be reached then,
-// so the answer says when it comes back, and lets the browser look.
+// refuseConnections stops listening for a while. The page cannot be reached during that
+// time either, so the response says when it will be back, and reloads then.
 func (a *app) refuseConnections(w http.ResponseWriter, r *http.Request, d time.Duration) {
 	until := momentOf(time.Now().Add(d), time.Now())
 	content := a.newPage(r, "Connections are refused", "break",
-		"Nobody reaches the server until "+until.Text+", this page included. It comes back by itself, and you are led to it.")
+		"The server and this page cannot be reached until "+until.Text+". This page reloads by itself then.")
 	content.Refresh = fmt.Sprintf("%d; url=/dev/break", int(d.Seconds())+1)
 	w.Header().Set("Connection", "close")
 	a.render(w, http.StatusOK, "notice", content)
-	_ = http.NewResponseController(w).Flush() // a browser that is gone is no concern
+	_ = http.NewResponseController(w).Flush() // the browser may have disconnected
 	a.start(func() { a.stayAway(d) })
 }
 
-// comeBack is how often the server tries to listen again when it cannot.
+// comeBack is the interval between attempts to listen again.
 const comeBack = 500 * time.Millisecond
 
 func (a *app) stayAway(d time.Duration) {
 	a.server.Stop()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	for told := false; ; {
+	for logged := false; ; {
 		select {
 		case <-a.ctx.Done():
 			return
@@ -163,9 +163,9 @@ func (a *app) stayAway(d time.Duration) {
 		if err == nil {
 			return
 		}
-		if !told && a.ctx.Err() == nil {
-			a.options.Logger.Error("the development server cannot listen again; it goes on trying", "error", err)
-			told = true
+		if !logged && a.ctx.Err() == nil {
+			a.options.Logger.Error("the development server cannot listen again and keeps trying", "error", err)
+			logged = true
 		}
 		timer.Reset(comeBack)
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
-// health calls the API; the error is that of the connection.
+// health calls the API; an error is an error of the connection.
 func (s *running) health() (reply, error) {
 	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+wire.HealthPath, nil)
 	require.NoError(s.t, err)
@@ -49,7 +49,7 @@ func TestBreak(t *testing.T) {
 		assert.JSONEq(t, `{"status":"ok"}`, got.body)
 	}
 
-	breaks(url.Values{"how": {"status"}, "status": {"503"}}, "answers all requests with 503 Service Unavailable")
+	breaks(url.Values{"how": {"status"}, "status": {"503"}}, "responds to all requests with 503 Service Unavailable")
 	for range 3 {
 		got, err := s.health()
 		require.NoError(t, err)
@@ -57,7 +57,7 @@ func TestBreak(t *testing.T) {
 	}
 	mends()
 
-	breaks(url.Values{"how": {"status"}, "status": {"429"}, "times": {"2"}, "retry": {"7"}}, "answers the next 2 requests with 429 Too Many Requests and Retry-After: 7")
+	breaks(url.Values{"how": {"status"}, "status": {"429"}, "times": {"2"}, "retry": {"7"}}, "responds to the next 2 requests with 429 Too Many Requests and Retry-After: 7")
 	for i, status := range []int{429, 429, 200} {
 		got, err := s.health()
 		require.NoError(t, err)
@@ -68,7 +68,7 @@ func TestBreak(t *testing.T) {
 	}
 	assert.NotContains(t, s.get("/"), "Broken on purpose", "it is used up")
 
-	breaks(url.Values{"how": {"slow"}, "slow": {"0.2"}}, "answers 0.2 seconds late")
+	breaks(url.Values{"how": {"slow"}, "slow": {"0.2"}}, "responds 0.2 seconds late")
 	before := time.Now()
 	_, err := s.health()
 	require.NoError(t, err)
@@ -79,26 +79,26 @@ func TestBreak(t *testing.T) {
 	_, err = s.health()
 	require.ErrorIs(t, err, syscall.ECONNRESET)
 	status := s.do(http.MethodGet, "/dev/messages", nil).status
-	assert.Equal(t, 200, status, "the page is there")
+	assert.Equal(t, 200, status, "the page still works")
 	mends()
 
 	s.addTopic("orders")
-	breaks(url.Values{"how": {"drop"}}, "cuts the connection instead of answering")
+	breaks(url.Values{"how": {"drop"}}, "cuts the connection instead of responding")
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+wire.MessagePath, strings.NewReader(`{"topic":"orders","payload":{},"attributes":{}}`))
 	require.NoError(t, err)
 	request.Header.Set("Content-Type", "application/json")
 	_, err = s.client.Do(request) //nolint:bodyclose // there is none
 	require.ErrorIs(t, err, io.EOF)
-	assert.Contains(t, s.get("/dev/messages"), `id="message-1"`, "it was taken")
+	assert.Contains(t, s.get("/dev/messages"), `id="message-1"`, "it was accepted")
 	mends()
 
-	breaks(url.Values{"how": {"unwell"}}, "says that it is not well")
+	breaks(url.Values{"how": {"unwell"}}, "reports that it is unhealthy")
 	got, err := s.health()
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"status":"ko"}`, got.body)
 	mends()
 
-	breaks(url.Values{"how": {"hang"}}, "does not answer")
+	breaks(url.Values{"how": {"hang"}}, "does not respond")
 	answered := make(chan error, 1)
 	go func() {
 		_, err := s.health()
@@ -106,7 +106,7 @@ func TestBreak(t *testing.T) {
 	}()
 	s.get("/")
 	breaks(url.Values{"how": {"status"}, "status": {"500"}}, "500 Internal Server Error")
-	require.NoError(t, <-answered, "what hung goes on when something else is chosen")
+	require.NoError(t, <-answered, "requests that hang continue when another fault is chosen")
 	mends()
 }
 
@@ -150,10 +150,10 @@ func TestRefuse(t *testing.T) {
 		_, err := s.health()
 		return err == nil
 	}, "it comes back")
-	assert.Contains(t, s.get("/"), "orders", "with all that it had")
+	assert.Contains(t, s.get("/"), "orders", "with its state")
 }
 
-// A server that stays away ends all the same.
+// A server that refuses connections can be stopped.
 func TestRefuseAndEnd(t *testing.T) {
 	s := start(t, Options{})
 	got := s.do(http.MethodPost, "/dev/break", url.Values{"how": {"refuse"}, "refuse": {"300"}})

@@ -18,11 +18,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// childFile is the environment variable that makes this program a development
-// server with that file.
+// childFile is the environment variable that makes the test binary run a development
+// server with this file.
 const childFile = "POSTOFFICE_TEST_DEVSERVER_FILE"
 
-// child runs the server as a program of its own, if it is asked for.
+// child runs the server if childFile is set.
 func child() {
 	file := os.Getenv(childFile)
 	if file == "" {
@@ -36,8 +36,8 @@ func child() {
 	os.Exit(1)
 }
 
-// startChild starts the program, which is killed at the latest when the test
-// ends.
+// startChild starts the server in a process of its own, which is killed when the test
+// ends at the latest.
 func startChild(t *testing.T, file string) (s *running, kill func()) {
 	t.Helper()
 	command := exec.CommandContext(context.Background(), os.Args[0])
@@ -47,8 +47,8 @@ func startChild(t *testing.T, file string) (s *running, kill func()) {
 	require.NoError(t, err)
 	require.NoError(t, command.Start())
 	kill = sync.OnceFunc(func() {
-		_ = command.Process.Kill() // it may have ended
-		_ = command.Wait()         // killed is no success
+		_ = command.Process.Kill() // it may have exited
+		_ = command.Wait()         // the error is that it was killed
 	})
 	t.Cleanup(kill)
 	line, err := bufio.NewReader(output).ReadString('\n')
@@ -56,8 +56,8 @@ func startChild(t *testing.T, file string) (s *running, kill func()) {
 	return &running{t: t, url: strings.TrimSpace(line), client: newClient(t)}, kill
 }
 
-// What was answered with 201 survives that the server is killed at any moment,
-// the file is never damaged, and no message-id is used for two messages.
+// Messages accepted with 201 survive a kill at any moment, the file is never damaged, and
+// no message-id is used for two messages.
 func TestKill(t *testing.T) {
 	const rounds, publishers, before = 4, 4, 40
 	file := filepath.Join(t.TempDir(), "dev.db")

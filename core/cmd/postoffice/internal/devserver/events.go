@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// calm is how long the page is left alone after it was told of a change.
+// calm is the minimum time between two events.
 const calm = 250 * time.Millisecond
 
-// events tells a page, as server-sent events, each time that something has
-// changed. The page then looks for itself what it was.
+// events sends a server-sent event to a page after each change. The page then fetches
+// itself again.
 func (a *app) events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)

@@ -17,16 +17,16 @@ import (
 var (
 	// ErrFileInUse means that another server uses the file.
 	ErrFileInUse = errors.New("the file is in use by another development server")
-	// ErrFileForeign means that the file is something else.
-	ErrFileForeign = errors.New("the file is none of a development server")
+	// ErrFileForeign means that the file is not a file of a development server.
+	ErrFileForeign = errors.New("the file does not belong to a development server")
 	// ErrFileNewer means that a newer version wrote the file.
 	ErrFileNewer = errors.New("the file was written by a newer version")
-	// ErrFileDamaged means that the file cannot be read any more.
+	// ErrFileDamaged means that the file is damaged and cannot be read.
 	ErrFileDamaged = errors.New("the file is damaged")
 )
 
 const (
-	// applicationID is in the head of the file: "PODv".
+	// applicationID is in the header of the file: "PODv".
 	applicationID = 0x504f4476
 	fileVersion   = 1
 )
@@ -37,8 +37,7 @@ type file struct {
 	db   *sql.DB
 }
 
-// openFile opens the file, which it creates if it is missing, and keeps it for
-// itself.
+// openFile opens and locks the file. It creates a missing file.
 func openFile(ctx context.Context, path string) (*file, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
@@ -62,7 +61,7 @@ func openFile(ctx context.Context, path string) (*file, error) {
 	return f, nil
 }
 
-// prepare takes the file's lock and makes or checks its schema.
+// prepare locks the file and creates or checks its schema.
 func (f *file) prepare(ctx context.Context) error {
 	for _, pragma := range []string{"locking_mode = EXCLUSIVE", "busy_timeout = 0", "journal_mode = WAL", "synchronous = NORMAL"} {
 		if _, err := f.db.ExecContext(ctx, "PRAGMA "+pragma); err != nil {
@@ -84,7 +83,7 @@ func (f *file) prepare(ctx context.Context) error {
 	case version > fileVersion:
 		return ErrFileNewer
 	}
-	// A transaction, also where all is there: it takes the lock.
+	// The transaction is also necessary if the schema exists, because it takes the lock.
 	_, err := f.db.ExecContext(ctx, fmt.Sprintf(`BEGIN IMMEDIATE;
 		CREATE TABLE IF NOT EXISTS records (kind TEXT NOT NULL, number INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (kind, number)) STRICT, WITHOUT ROWID;
 		PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT`, applicationID, fileVersion))
@@ -109,7 +108,7 @@ func (f *file) load(ctx context.Context) (_ []postofficetest.Record, err error) 
 	return records, f.wrap(rows.Err())
 }
 
-// save writes changes, all or none.
+// save writes changes in one transaction.
 func (f *file) save(ctx context.Context, changes postofficetest.Changes) (err error) {
 	tx, err := f.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -148,7 +147,7 @@ func (f *file) save(ctx context.Context, changes postofficetest.Changes) (err er
 
 func (f *file) close() error { return f.wrap(f.db.Close()) }
 
-// wrap names the file, and says in plain words what is wrong with it.
+// wrap adds the path and the reason to an error.
 func (f *file) wrap(err error) error {
 	if err == nil {
 		return nil

@@ -46,8 +46,8 @@ func TestRestartWithFile(t *testing.T) {
 	for _, page := range pages {
 		assert.Equal(t, was[page], withoutTime(s.get(page)), page)
 	}
-	assert.Len(t, good.received(), 1, "what was delivered is not delivered again")
-	// Names are still taken, ids are not given twice, and jobs go on.
+	assert.Len(t, good.received(), 1, "a delivered message is not delivered again")
+	// Names are still taken, ids are not reused, and jobs continue.
 	status, _ := s.api(wire.TopicsPath, `{"name":"orders","origin_host":"h"}`)
 	assert.Equal(t, 409, status)
 	bad.status.Store(200)
@@ -58,7 +58,7 @@ func TestRestartWithFile(t *testing.T) {
 	assert.Contains(t, s.get("/dev/messages"), `id="message-4"`)
 }
 
-// withoutTime cuts out when a page was made.
+// withoutTime removes the time of a page.
 func withoutTime(body string) string {
 	before, after, _ := strings.Cut(body, `id="freshness"`)
 	_, after, _ = strings.Cut(after, "</p>")
@@ -93,7 +93,7 @@ func TestFilesThatAreSomethingElse(t *testing.T) {
 	require.ErrorIs(t, run("text"), ErrFileForeign)
 	content, err := os.ReadFile(path("text"))
 	require.NoError(t, err)
-	assert.Equal(t, text, string(content), "it is left alone")
+	assert.Equal(t, text, string(content), "the file is unchanged")
 
 	change("other", "CREATE TABLE mine (id INTEGER)")
 	require.ErrorIs(t, run("other"), ErrFileForeign)
@@ -141,7 +141,7 @@ func TestSave(t *testing.T) {
 	assert.ErrorContains(t, opened.save(t.Context(), postofficetest.Changes{}), path)
 }
 
-// broken is a store that fails as long as err is set.
+// broken is a store that fails while err is set.
 type broken struct {
 	err   error
 	saved []postofficetest.Changes
@@ -154,7 +154,7 @@ func (b *broken) save(_ context.Context, changes postofficetest.Changes) error {
 	return b.err
 }
 
-// What the server cannot keep it does not accept, and it catches up.
+// The server rejects requests whose changes cannot be stored, and stores them later.
 func TestStoreFails(t *testing.T) {
 	store := &broken{err: errors.New("no space left")}
 	var log lockedBuffer
@@ -173,11 +173,11 @@ func TestStoreFails(t *testing.T) {
 		assert.Equal(t, 500, status)
 		assert.JSONEq(t, `{"errors":{"detail":"Internal Server Error"}}`, body)
 	}
-	assert.Equal(t, 1, strings.Count(log.String(), "cannot keep what it holds"), "it is told once")
+	assert.Equal(t, 1, strings.Count(log.String(), "cannot write its file"), "it is logged once")
 	store.err = nil
 	status, _ := s.api(wire.TopicsPath, topic)
 	assert.Equal(t, 409, status)
-	assert.Contains(t, log.String(), "keeps what it holds again")
+	assert.Contains(t, log.String(), "can write its file again")
 	require.Len(t, store.saved, 1)
 	assert.True(t, store.saved[0].All)
 	assert.Len(t, store.saved[0].Records, 1)

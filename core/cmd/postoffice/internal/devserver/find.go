@@ -12,12 +12,12 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// maxSearch is how many bytes of a search are heeded.
+// maxSearch is the maximum length of a search text in bytes; the rest is ignored.
 const maxSearch = 500
 
-// search says which messages or attempts a person looks for. Empty fields select all.
+// search selects messages or attempts. Empty fields select all.
 type search struct {
-	// Text is looked for in any case.
+	// Text is searched for without regard to case.
 	Text  string
 	Topic string
 	// State is the key of a choice.
@@ -31,13 +31,13 @@ type choice struct{ Key, Text string }
 
 var (
 	messageStates = []choice{
-		{"waiting", "waiting"}, {"retrying", "waiting for a retry"}, {"delivered", "delivered to all"},
+		{"waiting", "waiting"}, {"retrying", "waiting for retry"}, {"delivered", "delivered to all"},
 		{"failed", "failed or cancelled"}, {"kept", "kept, not sent"}, {"discarded", "discarded"},
 	}
 	attemptStates = []choice{{"failed", "failed"}, {"delivered", "delivered"}}
 )
 
-// searchOf reads what is looked for; a state that is no choice selects all.
+// searchOf parses a search; an unknown state selects all.
 func searchOf(r *http.Request, states []choice) search {
 	query := r.URL.Query()
 	s := search{Text: query.Get("q"), Topic: query.Get("topic"), State: query.Get("state")}
@@ -54,8 +54,8 @@ func searchOf(r *http.Request, states []choice) search {
 	return s
 }
 
-// link is the address of a list of what is looked for, of items below a number unless
-// it is zero.
+// link returns the address of a list with this search, limited to items below a number
+// unless it is zero.
 func (s search) link(address string, before int64) string {
 	values := url.Values{}
 	for name, value := range map[string]string{"q": s.Text, "topic": s.Topic, "state": s.State} {
@@ -74,7 +74,7 @@ func (s search) link(address string, before int64) string {
 	return address + "?" + values.Encode()
 }
 
-// holds reports whether one of the texts holds the text that is looked for.
+// holds reports whether one of the texts contains the search text.
 func (s search) holds(texts ...[]byte) bool {
 	if s.Text == "" {
 		return true
@@ -112,7 +112,7 @@ func lowerASCII(c byte) byte {
 	return c
 }
 
-// message reports whether a message is looked for.
+// message reports whether the search selects a message.
 func (s search) message(message postofficetest.Message, jobs []postofficetest.Job) bool {
 	some := func(states ...postofficetest.JobState) bool {
 		return slices.ContainsFunc(jobs, func(job postofficetest.Job) bool { return slices.Contains(states, job.State) })
@@ -138,7 +138,7 @@ func (s search) message(message postofficetest.Message, jobs []postofficetest.Jo
 	return state && s.holds([]byte(message.Topic), message.Payload, message.Attributes)
 }
 
-// attempt reports whether an attempt is looked for.
+// attempt reports whether the search selects an attempt.
 func (s search) attempt(made postofficetest.Attempt) bool {
 	switch {
 	case s.Message != 0 && made.Message != s.Message:
@@ -152,15 +152,15 @@ func (s search) attempt(made postofficetest.Attempt) bool {
 	return s.holds([]byte(made.Topic), []byte(made.Target), []byte(badge.Text+" "+detail))
 }
 
-// finder is the form of a search.
+// finder is the search form of a list.
 type finder struct {
 	search
-	// Action is the address of the list, States what can be chosen, and Hint what
-	// the text is looked for in.
+	// Action is the address of the list, States are the states to choose from, and
+	// Hint names the fields that the text is searched in.
 	Action string
 	States []choice
 	Hint   string
 }
 
-// Selects reports whether something is looked for.
+// Selects reports whether the search is not empty.
 func (f finder) Selects() bool { return f.search != search{} }

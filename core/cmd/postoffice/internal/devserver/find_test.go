@@ -27,7 +27,7 @@ func (s *running) listed(path string) []string {
 	return numbers
 }
 
-// Messages and attempts are found by a text and by their state.
+// Messages and attempts are found by text, topic and state.
 func TestSearch(t *testing.T) {
 	s := start(t, Options{})
 	good, bad := newConsumer(t, 200), newConsumer(t, 503)
@@ -36,10 +36,10 @@ func TestSearch(t *testing.T) {
 	s.addTopic("audit")
 	s.accept(wire.ConsumersPath, `{"topic":"audit","target":"projects/p/topics/t","type":"pubsub","active":true}`)
 	s.publish("orders", `{"name":"Ada"}`)                                                                                             // 1: delivered
-	s.publish("bills", `{"name":"Grace"}`)                                                                                            // 2: waits for a retry
+	s.publish("bills", `{"name":"Grace"}`)                                                                                            // 2: waiting for retry
 	s.publish("audit", `{"name":"Ada L."}`)                                                                                           // 3: kept
 	s.accept(wire.MessagePath, `{"topic":"bills","payload":[1],"attributes":{}}`)                                                     // 4: undeliverable
-	s.accept(wire.SchedulePath, `{"topic":"orders","payload":{},"attributes":{"kind":"later"},"schedule_at":"2099-01-02T03:04:05Z"}`) // 5: waits
+	s.accept(wire.SchedulePath, `{"topic":"orders","payload":{},"attributes":{"kind":"later"},"schedule_at":"2099-01-02T03:04:05Z"}`) // 5: waiting
 	s.addTopic("lonely")
 	s.publish("lonely", `{}`) // 6: discarded
 	eventually(t, func() bool { return len(s.listed("/dev/attempts")) == 2 }, "both attempts have ended")
@@ -92,7 +92,7 @@ func TestSearchInOtherAlphabets(t *testing.T) {
 	}
 }
 
-// The pages of what was found keep the search.
+// The links to further pages keep the search.
 func TestSearchInPages(t *testing.T) {
 	s := start(t, Options{})
 	s.addTopic("orders")
@@ -108,7 +108,7 @@ func TestSearchInPages(t *testing.T) {
 	}
 }
 
-// A message's page shows its attempts, and leads to the earlier ones.
+// The page of a message shows its attempts and links to earlier ones.
 func TestHistoryOfAttempts(t *testing.T) {
 	s := start(t, Options{MaxRetryGap: MinRetryGap})
 	s.addTopic("orders", newConsumer(t, 503).URL)
@@ -117,21 +117,21 @@ func TestHistoryOfAttempts(t *testing.T) {
 		s.post("/dev/jobs/1/retry", url.Values{})
 		made = len(s.listed("/dev/messages/1"))
 	}
-	assert.NotContains(t, s.get("/dev/messages/1"), "Earlier ones")
+	assert.NotContains(t, s.get("/dev/messages/1"), "Earlier attempts")
 	eventually(t, func() bool {
 		s.post("/dev/jobs/1/retry", url.Values{})
-		return strings.Contains(s.get("/dev/messages/1"), "Earlier ones")
+		return strings.Contains(s.get("/dev/messages/1"), "Earlier attempts")
 	}, "more attempts than fit on the page")
 	link := regexp.MustCompile(`href="([^"]*)" id="older-attempts"`).FindStringSubmatch(s.get("/dev/messages/1"))
 	if assert.Len(t, link, 2) {
 		older := strings.ReplaceAll(link[1], "&amp;", "&")
 		assert.Contains(t, older, "message=1")
 		assert.Contains(t, s.listed(older), "1")
-		assert.Contains(t, s.get(older), "Only those for")
+		assert.Contains(t, s.get(older), "Only attempts for")
 	}
 }
 
-// Why there was no answer is said in a word, and in full beside it.
+// The reason for a missing response is shown as a word and in full.
 func TestWords(t *testing.T) {
 	s := start(t, Options{})
 	gone := httptest.NewServer(http.NotFoundHandler())

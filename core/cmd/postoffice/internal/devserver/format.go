@@ -11,7 +11,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// momentOf returns a time whose text leaves out the date when that is today.
+// momentOf returns a time whose text omits the date if it is today.
 func momentOf(t, now time.Time) webpage.Moment {
 	local, today := t.Local(), now.Local()
 	layout := "15:04:05"
@@ -21,19 +21,19 @@ func momentOf(t, now time.Time) webpage.Moment {
 	return webpage.MomentOf(local, local.Format(layout))
 }
 
-// jobBadge says what became of a job.
+// jobBadge returns the badge of a job's state.
 func jobBadge(status postofficetest.JobStatus, paused bool) webpage.Badge {
 	switch status.State {
 	case postofficetest.Pending:
 		switch {
 		case status.UnderWay:
-			return webpage.Busy("under way")
+			return webpage.Busy("in progress")
 		case paused:
 			return webpage.Plain("paused")
 		case status.Attempts > 0:
-			return webpage.Bad("waits for retry")
+			return webpage.Bad("waiting for retry")
 		default:
-			return webpage.Busy("waits")
+			return webpage.Busy("waiting")
 		}
 	case postofficetest.Delivered:
 		return webpage.Good("delivered")
@@ -46,7 +46,8 @@ func jobBadge(status postofficetest.JobStatus, paused bool) webpage.Badge {
 	}
 }
 
-// outcome says how an attempt ended: in a word or by the status, and in detail.
+// outcome returns the result of an attempt: a badge with a word or the status, and the
+// details.
 func outcome(d postofficetest.Delivery) (badge webpage.Badge, detail string) {
 	switch {
 	case d.Err != nil:
@@ -58,8 +59,8 @@ func outcome(d postofficetest.Delivery) (badge webpage.Badge, detail string) {
 	}
 }
 
-// wordOf says in a word why there was no answer. It goes by the text, which is what
-// the file of the server keeps of an error.
+// wordOf returns a word for the reason why there was no response. It searches the text,
+// because the server's file only keeps the text of an error.
 func wordOf(text string) string {
 	if !strings.Contains(text, "no answer: ") {
 		return "not sent"
@@ -77,7 +78,7 @@ func wordOf(text string) string {
 	return "failed"
 }
 
-// seconds writes a duration as a number of seconds.
+// seconds formats a duration as a number of seconds.
 func seconds(d time.Duration) string {
 	if d == time.Second {
 		return "1 second"
@@ -85,7 +86,7 @@ func seconds(d time.Duration) string {
 	return fmt.Sprintf("%g seconds", d.Seconds())
 }
 
-// troubleText says how the server fails at present; empty when it is well.
+// troubleText describes how the server currently fails; empty if it works.
 func troubleText(t postofficetest.Trouble) string {
 	var parts []string
 	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
@@ -98,22 +99,22 @@ func troubleText(t postofficetest.Trouble) string {
 		if t.RetryAfter > 0 {
 			answer += fmt.Sprintf(" and Retry-After: %g", t.RetryAfter.Seconds())
 		}
-		add("answers %s with %s", which, answer)
+		add("responds to %s with %s", which, answer)
 	}
 	if t.Delay > 0 {
-		add("answers %s late", seconds(t.Delay))
+		add("responds %s late", seconds(t.Delay))
 	}
 	if t.Hang {
-		add("does not answer")
+		add("does not respond")
 	}
 	if t.Reset {
-		add("resets every connection, and takes nothing")
+		add("resets every connection and accepts nothing")
 	}
 	if t.Drop {
-		add("takes what it gets and cuts the connection instead of answering")
+		add("accepts requests and cuts the connection instead of responding")
 	}
 	if t.Unwell {
-		add("says that it is not well")
+		add("reports that it is unhealthy")
 	}
 	return strings.Join(parts, "; ")
 }

@@ -17,9 +17,9 @@ type app struct {
 	guard   guard
 	keeper  keeper
 
-	ctx  context.Context //nolint:containedctx // ends what the pages have started
+	ctx  context.Context //nolint:containedctx // ends the background work of the pages
 	work sync.WaitGroup
-	// starting guards the beginning of work against its end.
+	// starting is held while work is started, so that finish does not miss it.
 	starting sync.Mutex
 
 	once     sync.Once
@@ -35,8 +35,8 @@ func newApp(ctx context.Context, o Options) *app {
 	}
 }
 
-// front answers at the server's address: the pages where they are, the API
-// everywhere else. All of it is behind the guard.
+// front handles all requests to the server's address: it checks them with the guard and
+// passes them to the pages or the API.
 func (a *app) front(server *postofficetest.Server) http.Handler {
 	a.once.Do(func() {
 		a.server, a.operator = server, server.Operator()
@@ -59,8 +59,7 @@ func (a *app) front(server *postofficetest.Server) http.Handler {
 	})
 }
 
-// ofPages reports whether a request is for the pages. The API has nothing at
-// these paths.
+// ofPages reports whether a request is for the pages. The API does not use these paths.
 func ofPages(r *http.Request) bool {
 	if r.URL.Path == "/" {
 		return r.Method == http.MethodGet || r.Method == http.MethodHead
@@ -68,13 +67,12 @@ func ofPages(r *http.Request) bool {
 	return r.URL.Path == "/dev" || strings.HasPrefix(r.URL.Path, "/dev/")
 }
 
-// keptWriter holds an answer of the API back until what it says is in the
-// store. When that fails the answer is that of a server in trouble, and the
-// app tries again.
+// keptWriter delays a response of the API until the changes are in the store. If that
+// fails, the response is status 500, and the app retries.
 type keptWriter struct {
 	http.ResponseWriter
 	keeper *keeper
-	ctx    context.Context //nolint:containedctx // of the program: a client that is gone changes nothing
+	ctx    context.Context //nolint:containedctx // of the program: a disconnected client must not cancel the write
 	failed bool
 }
 
@@ -87,13 +85,13 @@ func (w *keptWriter) WriteHeader(status int) {
 		w.failed = true
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		w.ResponseWriter.WriteHeader(http.StatusInternalServerError)
-		_, _ = w.ResponseWriter.Write([]byte(`{"errors":{"detail":"Internal Server Error"}}`)) // a client that is gone is no concern
+		_, _ = w.ResponseWriter.Write([]byte(`{"errors":{"detail":"Internal Server Error"}}`)) // the client may have disconnected
 		return
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Write is part of http.ResponseWriter. The API writes the header first.
+// Write is part of http.ResponseWriter. The API always writes the header first.
 func (w *keptWriter) Write(body []byte) (int, error) {
 	if w.failed {
 		return len(body), nil
@@ -101,7 +99,7 @@ func (w *keptWriter) Write(body []byte) (int, error) {
 	return w.ResponseWriter.Write(body)
 }
 
-// Hijack is part of http.Hijacker: faults reset connections.
+// Hijack is part of http.Hijacker, which is used to reset connections.
 func (w *keptWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return http.NewResponseController(w.ResponseWriter).Hijack()
 }

@@ -13,16 +13,16 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/webpage"
 )
 
-// guard keeps other sites away from everything that the server serves. A
-// browser would carry their requests to it, also to an address that only this
-// machine reaches: they could read messages, create consumers, and make the
-// server call addresses behind a firewall.
+// guard refuses requests from other sites, to the page and the API. A browser sends
+// them even to addresses that only this machine can reach: without the guard, any site
+// could read messages, create consumers, and make the server call addresses behind a
+// firewall.
 type guard struct {
-	// loopback reports whether only this machine reaches the server.
+	// loopback means that only this machine can reach the server.
 	loopback bool
 	// names are further names of the server, in lower case.
 	names map[string]bool
-	// forms refuses what other sites send; it goes by Sec-Fetch-Site and
+	// forms refuses requests from other sites by the headers Sec-Fetch-Site and
 	// Origin, which clients of the API do not send.
 	forms *http.CrossOriginProtection
 }
@@ -42,29 +42,29 @@ func newGuard(o Options) guard {
 	return g
 }
 
-// refusal is why a request gets no answer of the server's.
+// refusal is the response to a request that the guard refuses.
 type refusal struct {
 	status int
 	text   string
 }
 
-// check returns nil for a request that may pass.
+// check returns nil for an allowed request.
 func (g guard) check(r *http.Request) *refusal {
 	if host := hostname(r.Host); !g.knows(host) {
 		name := webpage.Shown(host, webpage.MaxName)
 		return &refusal{http.StatusMisdirectedRequest, fmt.Sprintf(
-			"The development server does not know %q as a name of its own, and a foreign site may have given it that name. If it is yours, start the server with --allow-host %s.", name, name)}
+			"The development server does not accept the host name %q, because another site may have pointed it at this machine. If the name is yours, start the server with --allow-host %s.", name, name)}
 	}
 	if g.forms.Check(r) != nil || foreign(r) {
 		return &refusal{http.StatusForbidden,
-			"Another site has sent this request, or a browser that does not say which."}
+			"This request came from another site, or from a browser that does not report its origin."}
 	}
 	return nil
 }
 
-// knows reports whether a host is a name of the server that no foreign site
-// can have given to it. Only names with a dot can be had on the internet. A
-// request without a name comes from no browser.
+// knows reports whether a host is a name of the server that no other site can have
+// pointed at it. On the internet, only names with a dot can be registered. Browsers
+// never send a request without a host.
 func (g guard) knows(host string) bool {
 	host = canonical(host)
 	switch {
@@ -77,8 +77,8 @@ func (g guard) knows(host string) bool {
 	return err == nil || !strings.Contains(host, ".")
 }
 
-// foreign reports whether a browser sends the request for another site, and
-// not because a person has followed a link to a page.
+// foreign reports whether a browser sends the request for another site, other than to
+// follow a link to a page.
 func foreign(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "cross-site", "same-site":
@@ -87,17 +87,17 @@ func foreign(r *http.Request) bool {
 	return false
 }
 
-// refuse answers a request that did not pass the guard. The API does it in its
-// own way, so that its clients show the reason; a page is there only for a name
-// of the server, under which its style can be had.
+// refuse responds to a request that the guard refuses: in the format of the API, so that
+// clients show the reason, or with a page. For an unknown host name it sends plain text,
+// because the page's style sheet could not be loaded.
 func (a *app) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
 	webpage.SetHeaders(w.Header(), policy)
 	switch {
 	case !ofPages(r):
-		body, _ := json.Marshal(map[string]any{"errors": map[string]string{"detail": why.text}}) // a text always encodes
+		body, _ := json.Marshal(map[string]any{"errors": map[string]string{"detail": why.text}}) // a string always encodes
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		w.WriteHeader(why.status)
-		_, _ = w.Write(body) // a client that is gone is no concern
+		_, _ = w.Write(body) // the client may have disconnected
 	case why.status == http.StatusMisdirectedRequest:
 		http.Error(w, why.text, why.status)
 	default:
@@ -105,14 +105,13 @@ func (a *app) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
 	}
 }
 
-// isLoopback reports whether an address to listen on is of this machine alone.
+// isLoopback reports whether only this machine can reach an address to listen on.
 func isLoopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	return err == nil && loopbackName(canonical(host))
 }
 
-// loopbackName reports whether a canonical host is this machine under a name
-// that only it has.
+// loopbackName reports whether a canonical host is localhost or a loopback address.
 func loopbackName(host string) bool {
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return true
@@ -121,26 +120,25 @@ func loopbackName(host string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// hostname takes the port off a Host header.
+// hostname returns a Host header without the port.
 func hostname(host string) string {
 	parsed := url.URL{Host: host}
 	return parsed.Hostname()
 }
 
-// canonical gives a host in one spelling: in lower case, without brackets and
-// without the dot of the root.
+// canonical returns a host in lower case, without brackets and without a trailing dot.
 func canonical(host string) string {
 	return strings.TrimSuffix(strings.ToLower(strings.Trim(host, "[]")), ".")
 }
 
-// checkHost returns what is wrong with a name to allow; empty for nothing.
+// checkHost returns the problem of a host name to allow; empty if it is valid.
 func checkHost(name string) string {
 	host := canonical(name)
 	if _, err := netip.ParseAddr(host); err == nil {
 		return ""
 	}
 	if host == "" || strings.ContainsAny(host, ":/*@?# \t\r\n") {
-		return `is no host name such as "postoffice.test": give it without scheme and port`
+		return `is not a host name such as "postoffice.test", without scheme and port`
 	}
 	return ""
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
-// fromOtherSites are headers of browsers, recent and older ones, that send a
-// request for another site.
+// fromOtherSites are headers that browsers, new and old, send with requests from other
+// sites.
 var fromOtherSites = [][]string{
 	{"Sec-Fetch-Site", "cross-site"},
 	{"Sec-Fetch-Site", "same-site"}, // another port of this machine
@@ -26,7 +26,7 @@ var fromOtherSites = [][]string{
 	{"Sec-Fetch-Site", "cross-site", "Origin", "null"},
 }
 
-// TestOtherSites has each of them try everything that changes something.
+// TestOtherSites sends every request that changes something with these headers.
 func TestOtherSites(t *testing.T) {
 	s := start(t, Options{})
 	s.addTopic("orders", "http://127.0.0.1:9/")
@@ -43,13 +43,13 @@ func TestOtherSites(t *testing.T) {
 		for _, headers := range fromOtherSites {
 			got := s.do(http.MethodPost, path, form, headers...)
 			assert.Equal(t, 403, got.status, "%s %s", path, headers)
-			assert.Contains(t, got.body, "Another site has sent this request")
+			assert.Contains(t, got.body, "This request came from another site")
 		}
 	}
 	remove := url.Values{"_method": {"DELETE"}}
 	assert.Equal(t, 403, s.do(http.MethodPost, wire.ConsumersPath+"/1", remove, "Origin", "https://evil.example").status)
 
-	// A text or a multipart form needs no permission of the server either.
+	// Browsers also send text and multipart forms without a preflight request.
 	for kind, body := range map[string]string{
 		"text/plain":       `{"name":"stolen","origin_host":"http://169.254.169.254/","recovery_enabled":true}`,
 		"application/json": `{"name":"stolen","origin_host":"http://169.254.169.254/","recovery_enabled":true}`,
@@ -70,7 +70,7 @@ func TestOtherSites(t *testing.T) {
 	request.Header.Set("Origin", "https://evil.example")
 	assert.Equal(t, 403, s.send(request).status)
 
-	// What a foreign site cannot even read, it does not get.
+	// Reads are refused too.
 	for _, path := range []string{"/dev/events", "/dev/messages/1/payload", wire.HealthPath} {
 		assert.Equal(t, 403, s.do(http.MethodGet, path, nil, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors").status, path)
 	}
@@ -82,7 +82,7 @@ func TestOtherSites(t *testing.T) {
 	assert.NotContains(t, overview, "deleted")
 }
 
-// TestOwnPagesAndClients may do everything.
+// TestOwnPagesAndClients checks that the server's own pages and API clients are allowed.
 func TestOwnPagesAndClients(t *testing.T) {
 	s := start(t, Options{})
 	s.addTopic("orders")
@@ -90,16 +90,16 @@ func TestOwnPagesAndClients(t *testing.T) {
 	assert.Equal(t, 303, s.do(http.MethodPost, "/dev/publish", form, "Sec-Fetch-Site", "same-origin").status)
 	assert.Equal(t, 303, s.do(http.MethodPost, "/dev/publish", form, "Origin", s.url).status)
 	assert.Equal(t, 303, s.do(http.MethodPost, "/dev/publish", form).status)
-	// A client of the API sends none of these headers, and may send a form.
+	// A client of the API sends none of these headers, and can send a form.
 	assert.Equal(t, 201, s.do(http.MethodPost, wire.MessagePath, url.Values{"topic": {"orders"}, "payload[k]": {"v"}, "attributes[a]": {"b"}}).status)
-	// A person may follow a link, and type the address.
+	// Following a link and entering the address are allowed.
 	assert.Equal(t, 200, s.do(http.MethodGet, "/", nil, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate").status)
 	assert.Equal(t, 200, s.do(http.MethodGet, "/dev/messages", nil, "Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate").status)
 	assert.Equal(t, 200, s.do(http.MethodGet, wire.HealthPath, nil, "Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate").status)
 }
 
-// TestForeignNames has names that a foreign site has given to this machine, so
-// that it is of the same origin.
+// TestForeignNames sends requests with host names that another site has pointed at this
+// machine, so that the browser treats them as the same origin.
 func TestForeignNames(t *testing.T) {
 	s := start(t, Options{})
 	s.addTopic("orders")
@@ -120,7 +120,7 @@ func TestForeignNames(t *testing.T) {
 	assert.Contains(t, s.get("/"), "No messages.")
 }
 
-// TestHostileName is shown as text, and cut.
+// TestHostileName checks that a long host name is cut and shown as text.
 func TestHostileName(t *testing.T) {
 	s := start(t, Options{})
 	name := strings.Repeat("x", 1000) + ".test"

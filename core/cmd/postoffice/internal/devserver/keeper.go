@@ -10,7 +10,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// store is where records are kept.
+// store keeps records.
 type store interface {
 	save(ctx context.Context, changes postofficetest.Changes) error
 }
@@ -20,7 +20,7 @@ type nowhere struct{}
 
 func (nowhere) save(context.Context, postofficetest.Changes) error { return nil }
 
-// keeper writes what the server holds into the store.
+// keeper writes the server's state to the store.
 type keeper struct {
 	operator *postofficetest.Operator
 	journal  *postofficetest.Journal
@@ -34,8 +34,8 @@ type keeper struct {
 	failing bool
 }
 
-// flush returns when everything that the server held when it was called is in
-// the store. Calls that come together share the work.
+// flush writes all changes that were made before the call to the store. Concurrent
+// calls share a write.
 func (k *keeper) flush(ctx context.Context) error {
 	if _, forgetful := k.store.(nowhere); forgetful {
 		return nil
@@ -49,23 +49,23 @@ func (k *keeper) flush(ctx context.Context) error {
 	latest := k.asked.Load()
 	if changes := k.journal.Changes(); !changes.None() {
 		if err := k.store.save(ctx, changes); err != nil {
-			k.journal = k.operator.Journal() // all of it next time
+			k.journal = k.operator.Journal() // write the whole state next time
 			if !k.failing {
-				k.logger.Error("the development server cannot keep what it holds", "error", err)
+				k.logger.Error("the development server cannot write its file", "error", err)
 			}
 			k.failing = true
 			return err
 		}
 	}
 	if k.failing {
-		k.logger.Info("the development server keeps what it holds again")
+		k.logger.Info("the development server can write its file again")
 		k.failing = false
 	}
 	k.served = latest
 	return nil
 }
 
-// retryStore is how long the keeper waits after the store failed.
+// retryStore is the delay before a retry after the store failed.
 const retryStore = time.Second
 
 // follow flushes after each change until the context ends.

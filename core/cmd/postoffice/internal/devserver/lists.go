@@ -11,10 +11,10 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// paging is where a list goes on; empty addresses where it does not.
+// paging has the addresses of the neighbouring pages of a list; empty if there are none.
 type paging struct{ Newer, Older string }
 
-// topicList is a part of the topics.
+// topicList is a page of the topics.
 type topicList struct {
 	Rows  []topicRow
 	Total int
@@ -30,7 +30,7 @@ type topicRow struct {
 	MessagesLink, Choose string
 }
 
-// pages pages a list by numbers, from 0.
+// pages returns the range of rows on a page, counted from 0, and the links.
 func pages(address string, number, rows, total int) (first, last int, links paging) {
 	first = min(number*rows, max(total-1, 0)/rows*rows)
 	last = min(first+rows, total)
@@ -65,8 +65,7 @@ func (a *app) listTopics(number, rows int) topicList {
 	return list
 }
 
-// topicChoices returns the topics to which a person can publish, and how many
-// more there are.
+// topicChoices returns the topics to choose from, and the number of further topics.
 func (a *app) topicChoices() (names []string, more int) {
 	for i, topic := range a.server.Topics() {
 		if i == choices {
@@ -77,7 +76,7 @@ func (a *app) topicChoices() (names []string, more int) {
 	return names, 0
 }
 
-// consumerList is a part of the consumers.
+// consumerList is a page of the consumers.
 type consumerList struct {
 	Rows  []consumerRow
 	Total int
@@ -96,7 +95,7 @@ type consumerRow struct {
 
 func (a *app) listConsumers(number, rows int) consumerList {
 	consumers, totals := a.server.Consumers(), a.operator.ConsumerTotals()
-	// Deleted ones come last.
+	// Deleted consumers come last.
 	slices.SortStableFunc(consumers, func(x, y postofficetest.Consumer) int {
 		switch {
 		case x.Deleted == y.Deleted:
@@ -131,7 +130,7 @@ func (a *app) listConsumers(number, rows int) consumerList {
 	return list
 }
 
-// messageList is a part of the messages, newest first.
+// messageList is a page of the messages, newest first.
 type messageList struct {
 	Rows []messageRow
 	Find finder
@@ -181,7 +180,7 @@ func (a *app) listMessages(wanted search, below int64, rows int) messageList {
 	return list
 }
 
-// results sums up what became of a message's jobs.
+// results summarizes the states of a message's jobs.
 func results(message postofficetest.Message, statuses map[int64]postofficetest.JobStatus, paused map[int64]bool) []webpage.Badge {
 	if message.ThrownAway() {
 		return []webpage.Badge{webpage.Bad("no consumer, discarded")}
@@ -191,7 +190,7 @@ func results(message postofficetest.Message, statuses map[int64]postofficetest.J
 	for _, id := range slices.Backward(message.JobIDs) {
 		status, known := statuses[id]
 		if !known {
-			continue // forgotten
+			continue // no longer in the history
 		}
 		result := jobBadge(status, paused[status.ConsumerID])
 		if counts[result]++; counts[result] == 1 {
@@ -206,7 +205,7 @@ func results(message postofficetest.Message, statuses map[int64]postofficetest.J
 	return order
 }
 
-// pausedConsumers returns the consumers whose messages wait.
+// pausedConsumers returns the consumers to which nothing is delivered.
 func (a *app) pausedConsumers() map[int64]bool {
 	paused := make(map[int64]bool)
 	for _, consumer := range a.server.Consumers() {
@@ -217,11 +216,11 @@ func (a *app) pausedConsumers() map[int64]bool {
 	return paused
 }
 
-// attemptList is a part of the attempts, newest first.
+// attemptList is a page of the attempts, newest first.
 type attemptList struct {
 	Rows []attemptRow
 	Find finder
-	// OfOne tells that the list is on the page of a message.
+	// OfOne means that the list is on the page of a message.
 	OfOne bool
 	paging
 }
@@ -231,11 +230,11 @@ type attemptRow struct {
 	Attempt              int
 	At                   webpage.Moment
 	Topic, Target        string
-	// Outcome is a word or a number, Detail the rest of the answer.
+	// Outcome is a word or a status, Detail the rest of the result.
 	Outcome webpage.Badge
 	Detail  string
-	// Retry is set for the last attempt of a job that can be retried now; Due
-	// is when it is tried next.
+	// Retry is set for the last attempt of a job that can be retried now; Due is the
+	// time of its next attempt.
 	Retry bool
 	Due   webpage.Moment
 }
@@ -243,7 +242,7 @@ type attemptRow struct {
 func (a *app) listAttempts(wanted search, below int64, rows int) attemptList {
 	const address = "/dev/attempts"
 	now := time.Now()
-	list := attemptList{Find: finder{search: wanted, Action: address, States: attemptStates, Hint: "topic, target, answer"}}
+	list := attemptList{Find: finder{search: wanted, Action: address, States: attemptStates, Hint: "topic, target, result"}}
 	var filter func(postofficetest.Attempt) bool
 	if list.Find.Selects() {
 		filter = wanted.attempt
@@ -285,7 +284,7 @@ func (a *app) listAttempts(wanted search, below int64, rows int) attemptList {
 	return list
 }
 
-// retryable reports whether a job's next attempt can be made now.
+// retryable reports whether a job can be retried now.
 func retryable(status postofficetest.JobStatus, paused bool) bool {
 	switch status.State {
 	case postofficetest.Pending:
@@ -324,26 +323,26 @@ func (a *app) listRuns() []runRow {
 	return rows
 }
 
-// messageBody is what the page of a message shows.
+// messageBody is the content of the page of a message.
 type messageBody struct {
 	Number                int64
 	Topic, Via, TopicLink string
 	At                    webpage.Moment
 	DeliverAt             webpage.Moment
 	Payload, Attributes   text
-	// Metadata are shown apart from the payload; empty for none.
+	// Metadata is shown separately from the payload; empty if there is none.
 	Metadata  string
 	Jobs      []jobRow
 	Discarded bool
 	Attempts  attemptList
 }
 
-// text is a part of a message.
+// text is a payload or a set of attributes.
 type text struct {
 	Shown string
 	Bytes int
-	// Cut reports whether Shown is not all of it; Missing whether the message
-	// came without it; Apart whether metadata are shown apart from it.
+	// Cut means that Shown is only the beginning, Missing that the message does not
+	// have this part, and Apart that metadata is shown separately.
 	Cut, Missing, Apart bool
 	Link                string
 }
@@ -355,7 +354,7 @@ type jobRow struct {
 	State    webpage.Badge
 	Attempts int
 	Due      webpage.Moment
-	// Retry and Cancel say what can be done to it.
+	// Retry and Cancel say which actions are possible.
 	Retry, Cancel bool
 }
 
@@ -391,7 +390,7 @@ func (a *app) messageBody(message postofficetest.Message) messageBody {
 	return body
 }
 
-// textOf is a part of a message, of which so many bytes came.
+// textOf returns a part of a message; bytes is its size including metadata.
 func textOf(raw []byte, bytes int, link string) text {
 	shown, cut := webpage.Content(raw, len(raw))
 	return text{Shown: shown, Bytes: bytes, Missing: raw == nil, Apart: len(raw) < bytes, Link: link, Cut: cut}

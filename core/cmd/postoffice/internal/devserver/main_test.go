@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// patience is how long something may take that should happen soon.
+// patience is the timeout of conditions.
 const patience = 20 * time.Second
 
 // eventually waits for a condition.
@@ -45,7 +45,7 @@ type running struct {
 	client *http.Client
 }
 
-// lockedBuffer is a buffer that several goroutines may use.
+// lockedBuffer is a buffer that is safe for concurrent use.
 type lockedBuffer struct {
 	mu     sync.Mutex
 	buffer bytes.Buffer
@@ -63,7 +63,7 @@ func (b *lockedBuffer) String() string {
 	return b.buffer.String()
 }
 
-// newClient is an HTTP client with connections of its own that follows no
+// newClient returns an HTTP client with its own connections that does not follow
 // redirects.
 func newClient(t *testing.T) *http.Client {
 	t.Helper()
@@ -104,17 +104,17 @@ func start(t *testing.T, o Options) *running {
 	return r
 }
 
-// reply is an answer that was read to its end.
+// reply is a response with its body.
 type reply struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// do makes a request; fields are those of a form.
+// do sends a request; fields is the form in its body.
 func (r *running) do(method, path string, fields url.Values, headers ...string) reply {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), patience) // a stream has no end
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience) // a stream does not end
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, r.url+path, strings.NewReader(fields.Encode()))
 	require.NoError(r.t, err)
@@ -140,7 +140,7 @@ func (r *running) send(request *http.Request) reply {
 	return reply{response.StatusCode, response.Header, string(body)}
 }
 
-// get reads a page, which must be there.
+// get reads a page, which must exist.
 func (r *running) get(path string) string {
 	r.t.Helper()
 	got := r.do(http.MethodGet, path, nil)
@@ -148,7 +148,7 @@ func (r *running) get(path string) string {
 	return got.body
 }
 
-// post sends a form, and returns where it leads.
+// post sends a form and returns the redirect's location.
 func (r *running) post(path string, fields url.Values) string {
 	r.t.Helper()
 	got := r.do(http.MethodPost, path, fields)
@@ -166,7 +166,7 @@ func (r *running) api(path, body string) (int, string) {
 	return got.status, got.body
 }
 
-// accept calls the API, which must say 201.
+// accept calls the API, which must respond with 201.
 func (r *running) accept(path, body string) string {
 	r.t.Helper()
 	status, answer := r.api(path, body)
@@ -190,9 +190,9 @@ func (r *running) publish(topic, payload string) {
 // consumer receives messages.
 type consumer struct {
 	*httptest.Server
-	status atomic.Int32 // the answer
+	status atomic.Int32 // of the response
 	mu     sync.Mutex
-	got    []string // the ids of what was received
+	got    []string // the ids of received messages
 	bodies []string
 }
 

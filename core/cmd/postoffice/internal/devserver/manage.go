@@ -14,15 +14,15 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// maxTimeout bounds a consumer's timeout, in seconds.
+// maxTimeout is the maximum timeout of a consumer, in seconds.
 const maxTimeout = 24 * 60 * 60
 
-// entries are the fields of a form and what is wrong with them.
+// entries are the fields of a form and their errors.
 type entries struct {
 	Values, Errors map[string]string
 }
 
-// entriesOf reads fields of a form that was sent.
+// entriesOf reads fields of a submitted form.
 func entriesOf(r *http.Request, fields ...string) entries {
 	e := entries{Values: make(map[string]string), Errors: make(map[string]string)}
 	for _, field := range fields {
@@ -31,30 +31,30 @@ func entriesOf(r *http.Request, fields ...string) entries {
 	return e
 }
 
-// required checks a text that the server keeps.
+// required checks a required text.
 func (e entries) required(field string) string {
 	text := e.Values[field]
 	switch {
 	case text == "":
-		e.Errors[field] = "Fill this in."
+		e.Errors[field] = "This field is required."
 	case utf8.RuneCountInString(text) > wire.MaxNameLength:
-		e.Errors[field] = fmt.Sprintf("Give at most %d characters.", wire.MaxNameLength)
+		e.Errors[field] = fmt.Sprintf("Enter at most %d characters.", wire.MaxNameLength)
 	case strings.ContainsRune(text, 0):
-		e.Errors[field] = "Leave out the character NUL."
+		e.Errors[field] = "The NUL character is not allowed."
 	}
 	return text
 }
 
-// seconds reads a whole number of seconds.
+// seconds parses a whole number of seconds.
 func (e entries) seconds(field string) time.Duration {
 	number, err := strconv.Atoi(e.Values[field])
 	if err != nil || number < 1 || number > maxTimeout {
-		e.Errors[field] = fmt.Sprintf("Give a whole number of seconds from 1 to %d.", maxTimeout)
+		e.Errors[field] = fmt.Sprintf("Enter a whole number of seconds from 1 to %d.", maxTimeout)
 	}
 	return time.Duration(number) * time.Second
 }
 
-// topicsBody is what the page of the topics shows.
+// topicsBody is the content of the page of topics.
 type topicsBody struct {
 	List topicList
 	Form entries
@@ -84,7 +84,7 @@ func (a *app) createTopic(w http.ResponseWriter, r *http.Request) {
 			back(w, r, noteTopic, 0)
 			return
 		case errors.Is(err, postofficetest.ErrTaken):
-			form.Errors["name"] = "There is a topic of this name already."
+			form.Errors["name"] = "A topic with this name already exists."
 		default:
 			form.Errors["name"] = unaccepted(err)
 		}
@@ -92,12 +92,12 @@ func (a *app) createTopic(w http.ResponseWriter, r *http.Request) {
 	a.showTopics(w, r, http.StatusUnprocessableEntity, form)
 }
 
-// unaccepted is what a page says about an error of the server.
+// unaccepted formats an error of the server for a page.
 func unaccepted(err error) string {
 	return "The server does not accept it: " + strings.TrimPrefix(err.Error(), "postofficetest: ") + "."
 }
 
-// consumersBody is what the page of the consumers shows.
+// consumersBody is the content of the page of consumers.
 type consumersBody struct {
 	List   consumerList
 	Topics []string
@@ -121,7 +121,7 @@ func (a *app) createConsumer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	form := entriesOf(r, "target", "type", "timeout", "active")
-	form.Values["topic"] = r.PostForm.Get("topic") // a name may begin with a blank
+	form.Values["topic"] = r.PostForm.Get("topic") // a name can begin with a space
 	consumer := postofficetest.Consumer{
 		Topic: form.Values["topic"], Target: form.required("target"), Type: form.Values["type"],
 		Timeout: form.seconds("timeout"), Paused: form.Values["active"] == "",
@@ -147,33 +147,32 @@ func (a *app) createConsumer(w http.ResponseWriter, r *http.Request) {
 	a.showConsumers(w, r, http.StatusUnprocessableEntity, form)
 }
 
-// taken says which consumer is in the way of another one.
+// taken returns the error of a consumer that already exists or was deleted.
 func (a *app) taken(consumer postofficetest.Consumer) string {
 	for _, other := range a.server.Consumers() {
 		if other.Topic == consumer.Topic && other.Target == consumer.Target && other.Type == consumer.Type && other.Deleted {
-			return "The topic had a consumer of this target and type that was deleted. It can never be created again, as on the real server."
+			return "The topic's consumer with this target and type was deleted. It can never be created again, as on the real server."
 		}
 	}
-	return "The topic has a consumer of this target and type already."
+	return "The topic already has a consumer with this target and type."
 }
 
-// consumerBody is what the page of a consumer shows.
+// consumerBody is the content of the page of a consumer.
 type consumerBody struct {
 	ID          int64
 	Topic, Type string
-	// Credentials means that the target has some, which are not shown.
+	// Credentials means that the target contains credentials, which are not shown.
 	Credentials bool
 	Form        entries
 }
 
-// consumerOf returns the consumer that a path names, or answers that there is
-// none.
+// consumerOf returns the consumer that a path names, or sends an error page.
 func (a *app) consumerOf(w http.ResponseWriter, r *http.Request) (postofficetest.Consumer, bool) {
 	id := number(r)
 	consumers := a.server.Consumers()
 	index := slices.IndexFunc(consumers, func(c postofficetest.Consumer) bool { return c.ID == id && !c.Deleted })
 	if index < 0 {
-		a.notice(w, r, http.StatusNotFound, "No such consumer", "There is no consumer of this number, or it was deleted.")
+		a.notice(w, r, http.StatusNotFound, "No such consumer", "There is no consumer with this number, or it was deleted.")
 		return postofficetest.Consumer{}, false
 	}
 	return consumers[index], true
@@ -209,7 +208,7 @@ func (a *app) changeConsumer(w http.ResponseWriter, r *http.Request) {
 	}
 	form := entriesOf(r, "target", "timeout", "active")
 	changed := consumer
-	if target := form.required("target"); target != consumer.PublicTarget() { // else it keeps its credentials
+	if target := form.required("target"); target != consumer.PublicTarget() { // an unchanged target keeps its credentials
 		changed.Target = target
 	}
 	changed.Timeout, changed.Paused = form.seconds("timeout"), form.Values["active"] == ""

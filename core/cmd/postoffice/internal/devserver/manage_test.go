@@ -12,7 +12,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
-// refused sends a form whose field is wrong, and returns the page that says so.
+// refused sends a form with an invalid field and returns the page with the error.
 func (r *running) refused(path, field, want string, fields url.Values) string {
 	r.t.Helper()
 	got := r.do(http.MethodPost, path, fields)
@@ -37,20 +37,20 @@ func TestCreateTopic(t *testing.T) {
 	}
 	assert.NotContains(t, body, "secret")
 	status, _ := s.api(wire.TopicsPath, `{"name":"orders","origin_host":"h"}`)
-	assert.Equal(t, 409, status, "it is the API's, too")
+	assert.Equal(t, 409, status, "the API has the topic too")
 
 	long := strings.Repeat("é", 256)
 	for want, c := range map[string]struct{ field, name, origin string }{
-		"There is a topic of this name already.": {"name", "orders", "h"},
-		"Give at most 255 characters.":           {"name", long, "h"},
-		"Fill this in.":                          {"name", " ", "h"},
-		"Leave out the character NUL.":           {"name", "a\x00b", "h"},
+		"A topic with this name already exists.": {"name", "orders", "h"},
+		"Enter at most 255 characters.":          {"name", long, "h"},
+		"This field is required.":                {"name", " ", "h"},
+		"The NUL character is not allowed.":      {"name", "a\x00b", "h"},
 	} {
 		s.refused("/dev/topics", c.field, want, url.Values{"name": {c.name}, "origin_host": {c.origin}})
 	}
-	s.refused("/dev/topics", "origin_host", "Fill this in.", url.Values{"name": {"bills"}})
-	body = s.refused("/dev/topics", "origin_host", "Give at most 255", url.Values{"name": {`<i>"bills`}, "origin_host": {long}, "recovery": {"on"}})
-	assert.Contains(t, body, `value="&lt;i&gt;&#34;bills"`, "what was typed stays")
+	s.refused("/dev/topics", "origin_host", "This field is required.", url.Values{"name": {"bills"}})
+	body = s.refused("/dev/topics", "origin_host", "Enter at most 255", url.Values{"name": {`<i>"bills`}, "origin_host": {long}, "recovery": {"on"}})
+	assert.Contains(t, body, `value="&lt;i&gt;&#34;bills"`, "submitted values are kept")
 	assert.Contains(t, body, ` checked`)
 	assert.NotContains(t, s.get("/dev/topics"), "bills")
 }
@@ -71,24 +71,24 @@ func TestCreateConsumer(t *testing.T) {
 	body := s.get(location)
 	assert.Contains(t, body, "times out after 7 seconds")
 	s.publish(" orders", `{"n":1}`)
-	eventually(t, func() bool { return len(good.received()) == 1 }, "it gets messages")
+	eventually(t, func() bool { return len(good.received()) == 1 }, "it receives messages")
 
 	s.post("/dev/consumers", form("target", good.URL+"/paused", "active", ""))
 	s.post("/dev/consumers", form("target", "projects/p/topics/t", "type", "pubsub"))
 	body = s.get("/dev/consumers")
 	assert.Contains(t, body, "/dev/consumers/2/resume")
 	assert.Contains(t, body, "shown, not sent")
-	assert.Contains(t, body, `href="/dev/consumers/3"`, "one of Pub/Sub can be edited")
+	assert.Contains(t, body, `href="/dev/consumers/3"`, "a Pub/Sub consumer can be edited")
 
 	for want, c := range map[string]struct{ field, value string }{
-		"Choose a topic that exists.":                         {"topic", "none"},
-		"Fill this in.":                                       {"target", ""},
-		"Give at most 255 characters.":                        {"target", strings.Repeat("x", 256)},
-		"of this target and type already":                     {"target", good.URL + "/a"},
-		"Choose one of the types.":                            {"type", "smtp"},
-		"Give a whole number of seconds from 1 to 86400.":     {"timeout", "0"},
-		"Give a whole number of seconds from 1 to 86400.\n":   {"timeout", "1.5"},
-		"Give a whole number of seconds from 1 to 86400.\n\n": {"timeout", "86401"},
+		"Choose a topic that exists.":                          {"topic", "none"},
+		"This field is required.":                              {"target", ""},
+		"Enter at most 255 characters.":                        {"target", strings.Repeat("x", 256)},
+		"already has a consumer with this target and type":     {"target", good.URL + "/a"},
+		"Choose one of the types.":                             {"type", "smtp"},
+		"Enter a whole number of seconds from 1 to 86400.":     {"timeout", "0"},
+		"Enter a whole number of seconds from 1 to 86400.\n":   {"timeout", "1.5"},
+		"Enter a whole number of seconds from 1 to 86400.\n\n": {"timeout", "86401"},
 	} {
 		changed := []string{"target", good.URL + "/b"}
 		s.refused("/dev/consumers", c.field, strings.TrimSpace(want), form(append(changed, c.field, c.value)...))
@@ -115,19 +115,19 @@ func TestEditConsumer(t *testing.T) {
 	}
 	assert.Equal(t, "/dev/consumers?note=consumer-changed", s.post("/dev/consumers/1", form(before.URL+"/a", "9", "on")))
 	assert.Contains(t, s.get("/dev/consumers"), "times out after 9 seconds")
-	assert.Contains(t, s.get("/dev/consumers/1"), "Its credentials are not shown.", "they stay with the address")
+	assert.Contains(t, s.get("/dev/consumers/1"), "Its credentials are not shown.", "they are kept with the URL")
 	s.post("/dev/consumers/1", form(after.URL, "9", ""))
 	s.publish("orders", `{"n":2}`)
 	eventually(t, func() bool { return strings.Contains(s.get("/dev/messages/2"), "paused") }, "it is paused")
-	assert.Contains(t, s.get("/dev/messages/1"), before.URL+"/a", "what waits keeps its target")
+	assert.Contains(t, s.get("/dev/messages/1"), before.URL+"/a", "waiting messages keep their target")
 	s.post("/dev/consumers/1", form(after.URL, "9", "on"))
 	s.post("/dev/consumers/1/retry", url.Values{})
 	eventually(t, func() bool { return len(after.received()) == 1 }, "new messages go to the new target")
 
-	page = s.refused("/dev/consumers/2", "target", "of this target and type already", form(after.URL, "5", "on"))
+	page = s.refused("/dev/consumers/2", "target", "already has a consumer with this target and type", form(after.URL, "5", "on"))
 	assert.Contains(t, page, `value="`+after.URL+`"`)
-	s.refused("/dev/consumers/2", "target", "Fill this in.", form("", "5", "on"))
-	s.refused("/dev/consumers/2", "timeout", "Give a whole number", form(after.URL+"/c", "x", "on"))
+	s.refused("/dev/consumers/2", "target", "This field is required.", form("", "5", "on"))
+	s.refused("/dev/consumers/2", "timeout", "Enter a whole number", form(after.URL+"/c", "x", "on"))
 	for _, path := range []string{"/dev/consumers/7", "/dev/consumers/x"} {
 		assert.Equal(t, 404, s.do(http.MethodGet, path, nil).status, path)
 		assert.Equal(t, 404, s.do(http.MethodPost, path, form("t", "5", "on")).status, path)
@@ -147,9 +147,9 @@ func TestDeleteConsumer(t *testing.T) {
 	assert.Equal(t, 404, s.do(http.MethodGet, "/dev/consumers/1", nil).status)
 	assert.Equal(t, 404, s.do(http.MethodPost, "/dev/consumers/1/delete", url.Values{}).status)
 	s.post("/dev/jobs/1/retry", url.Values{})
-	eventually(t, func() bool { return strings.Contains(s.get("/dev/messages/1"), "discarded") }, "what waits is discarded")
+	eventually(t, func() bool { return strings.Contains(s.get("/dev/messages/1"), "discarded") }, "waiting messages are discarded")
 	assert.Len(t, consumer.received(), 1)
-	s.refused("/dev/consumers", "target", "that was deleted. It can never be created again", url.Values{
+	s.refused("/dev/consumers", "target", "was deleted. It can never be created again", url.Values{
 		"topic": {"orders"}, "target": {consumer.URL}, "type": {"http"}, "timeout": {"5"}, "active": {"on"},
 	})
 }
@@ -173,8 +173,7 @@ func TestCancel(t *testing.T) {
 	assert.Equal(t, 404, s.do(http.MethodPost, "/dev/jobs/1/explode", url.Values{}).status)
 }
 
-// TestManagedIsKept has a server go on with what was made and changed on its
-// pages.
+// TestManagedIsKept restarts a server after changes on its pages.
 func TestManagedIsKept(t *testing.T) {
 	o := Options{File: filepath.Join(t.TempDir(), "dev.db")}
 	s := start(t, o)
@@ -184,7 +183,7 @@ func TestManagedIsKept(t *testing.T) {
 		s.post("/dev/consumers", url.Values{"topic": {"orders"}, "target": {consumer.URL + path}, "type": {"http"}, "timeout": {"5"}, "active": {"on"}})
 	}
 	s.publish("orders", `{}`)
-	eventually(t, func() bool { return strings.Count(s.get("/dev/messages/1"), "waits for retry") == 2 }, "both wait")
+	eventually(t, func() bool { return strings.Count(s.get("/dev/messages/1"), "waiting for retry") == 2 }, "both wait")
 	s.post("/dev/jobs/1/cancel", url.Values{})
 	s.post("/dev/consumers/1", url.Values{"target": {consumer.URL + "/changed"}, "timeout": {"9"}, "active": {""}})
 	s.post("/dev/consumers/2/delete", url.Values{})

@@ -24,15 +24,16 @@ var assetFiles embed.FS
 const (
 	overviewRows = 10
 	pageRows     = 50
-	// choices is how many topics can be chosen from.
+	// choices is the maximum number of topics to choose from.
 	choices = 1000
 )
 
-// policy lets a page load nothing but its own script, style and picture.
+// policy is the content security policy: a page can only load its own script, style
+// sheet and icon.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// templates are the pages by name; each stands in the layout.
+// templates are the pages by name, each within the layout.
 var templates = webpage.Parse(templateFiles, template.FuncMap{
 	"both":   func(row, page any) map[string]any { return map[string]any{"Row": row, "Page": page} },
 	"target": func(form entries, hint string) map[string]any { return map[string]any{"Form": form, "Hint": hint} },
@@ -64,7 +65,7 @@ func (a *app) newPages() http.Handler {
 	mux.HandleFunc("POST /dev/break", a.breakServer)
 	mux.HandleFunc("POST /dev/mend", a.mend)
 	mux.HandleFunc("/dev/", func(w http.ResponseWriter, r *http.Request) {
-		a.notice(w, r, http.StatusNotFound, "There is nothing here", "This page does not exist, or takes no such request.")
+		a.notice(w, r, http.StatusNotFound, "Not found", "This page does not exist, or does not accept this method.")
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		webpage.SetHeaders(w.Header(), policy)
@@ -72,22 +73,22 @@ func (a *app) newPages() http.Handler {
 	})
 }
 
-// page is what the layout shows.
+// page is the content of the layout.
 type page struct {
 	Title string
-	// Part is the part of the navigation, Self the address of the page.
+	// Part is the current item of the navigation, Self the address of the page.
 	Part, Self string
-	// Trouble says how the server fails; empty when it is well.
+	// Trouble describes how the server fails; empty if it works.
 	Trouble string
 	Note    webpage.Badge
-	// Refresh is what a meta refresh says; empty for none.
+	// Refresh is the content of a meta refresh; empty for none.
 	Refresh string
 	Now     webpage.Moment
-	// Body is the page's own.
+	// Body is the content of the page itself.
 	Body any
 }
 
-// newPage begins a page.
+// newPage returns a page with the given body.
 func (a *app) newPage(r *http.Request, title, part string, body any) page {
 	self := *r.URL
 	query := self.Query()
@@ -97,13 +98,13 @@ func (a *app) newPage(r *http.Request, title, part string, body any) page {
 	self.RawQuery = query.Encode()
 	address := self.RequestURI()
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		// A form that was not taken has an address that shows nothing.
+		// The address of a rejected form does not show a page.
 		address = "/"
 		switch part {
 		case "break":
 			address = "/dev/break"
 		case "topics", "consumers":
-			address = self.Path // of the form's page
+			address = self.Path // the address of the form's page
 		}
 	}
 	return page{
@@ -115,16 +116,16 @@ func (a *app) newPage(r *http.Request, title, part string, body any) page {
 // render sends a page.
 func (a *app) render(w http.ResponseWriter, status int, name string, content page) {
 	if err := templates.Render(w, status, name, content); err != nil {
-		a.options.Logger.Error("a page of the development server cannot be made", "page", name, "error", err)
+		a.options.Logger.Error("a page of the development server cannot be rendered", "page", name, "error", err)
 	}
 }
 
-// notice is a page that says one thing.
+// notice sends a page with one message.
 func (a *app) notice(w http.ResponseWriter, r *http.Request, status int, title, text string) {
 	a.render(w, status, "notice", a.newPage(r, title, "", text))
 }
 
-// asset sends a file of the pages.
+// asset sends a static file.
 func asset(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("file")
 	content, err := assetFiles.ReadFile("assets/" + path.Base(name))
@@ -144,7 +145,7 @@ func asset(w http.ResponseWriter, r *http.Request) {
 	webpage.Send(w, http.StatusOK, kinds[path.Ext(name)]+"; charset=utf-8", content)
 }
 
-// overviewBody is what the first page shows.
+// overviewBody is the content of the overview.
 type overviewBody struct {
 	Topics    topicList
 	Consumers consumerList
@@ -182,7 +183,7 @@ func (a *app) attempts(w http.ResponseWriter, r *http.Request) {
 	a.render(w, http.StatusOK, "attempts", a.newPage(r, "Attempts", "attempts", list))
 }
 
-// pageNumber reads which page of a list is asked for, from 0.
+// pageNumber returns the requested page of a list, counted from 0.
 func pageNumber(r *http.Request) int {
 	number, err := strconv.Atoi(r.URL.Query().Get("page"))
 	if err != nil || number < 0 || number > 1_000_000 {
@@ -191,7 +192,7 @@ func pageNumber(r *http.Request) int {
 	return number
 }
 
-// before reads the number below which a list begins; zero for the newest.
+// before returns the number below which a list begins; zero for the newest.
 func before(r *http.Request) int64 {
 	number, err := strconv.ParseInt(r.URL.Query().Get("before"), 10, 64)
 	if err != nil || number < 0 {
@@ -200,12 +201,12 @@ func before(r *http.Request) int64 {
 	return number
 }
 
-// found returns the message that a path names, or answers that there is none.
+// found returns the message that a path names, or sends an error page.
 func (a *app) found(w http.ResponseWriter, r *http.Request) (postofficetest.Message, bool) {
 	number, err := strconv.ParseInt(r.PathValue("number"), 10, 64)
 	message, found := a.operator.MessageNumbered(number)
 	if err != nil || !found {
-		a.notice(w, r, http.StatusNotFound, "No such message", "There is no message of this number, or the server has forgotten it.")
+		a.notice(w, r, http.StatusNotFound, "No such message", "There is no message with this number, or it is no longer in the history.")
 		return message, false
 	}
 	return message, true
@@ -218,7 +219,7 @@ func (a *app) message(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// part sends the payload or the attributes of a message, uncut, as plain text.
+// part sends the complete payload or attributes of a message as plain text.
 func (a *app) part(w http.ResponseWriter, r *http.Request) {
 	message, found := a.found(w, r)
 	if !found {
@@ -227,14 +228,14 @@ func (a *app) part(w http.ResponseWriter, r *http.Request) {
 	parts := map[string][]byte{"payload": message.Payload, "attributes": message.Attributes}
 	text, known := parts[r.PathValue("part")]
 	if !known {
-		a.notice(w, r, http.StatusNotFound, "There is nothing here", "A message has a payload and attributes.")
+		a.notice(w, r, http.StatusNotFound, "Not found", "The parts of a message are payload and attributes.")
 		return
 	}
 	webpage.SendPlain(w, policy, text)
 }
 
-// local reports whether an address is one of a page, so that a form may lead
-// back to it.
+// local reports whether an address is the address of a page, to which a form may
+// redirect.
 func local(address string) bool {
 	parsed, err := url.Parse(address)
 	return err == nil && parsed.Scheme == "" && parsed.Host == "" && parsed.User == nil &&

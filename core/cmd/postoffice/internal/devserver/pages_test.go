@@ -59,7 +59,7 @@ func TestHeaders(t *testing.T) {
 	assert.Equal(t, 404, s.do(http.MethodGet, "/dev/assets/none.css", nil).status)
 }
 
-// What is not the page's is the API's, as it was recorded.
+// All other paths are the API, which responds as recorded from a real server.
 func TestPathsOfTheAPI(t *testing.T) {
 	s := start(t, Options{})
 	const notFound = `{"errors":{"detail":"Not Found"}}`
@@ -113,7 +113,7 @@ func TestPublish(t *testing.T) {
 		"payload, NUL":     {"orders", `{"a":"\u0000"}`, "", "The server does not accept it"},
 		"payload, half":    {"orders", `{"a":"\ud800"}`, "", "The server does not accept it"},
 		"attributes":       {"orders", "{}", `{"a":1}`, "The attributes must be a JSON object of strings"},
-		"attributes, null": {"orders", "{}", `{"a":null}`, "The attributes must be strings"},
+		"attributes, null": {"orders", "{}", `{"a":null}`, "The values of attributes must be strings"},
 		"attributes, list": {"orders", "{}", `[]`, "The attributes must be a JSON object of strings"},
 		"attributes, none": {"orders", "{}", `null`, "The attributes must be a JSON object of strings"},
 	} {
@@ -141,8 +141,8 @@ func TestBackStaysHere(t *testing.T) {
 	assert.NotContains(t, s.get("/?note=%3Cb%3Ehello&count=x"), "hello")
 }
 
-// TestInactiveConsumer is not heeded, as on the real server, until somebody
-// pauses it here.
+// TestInactiveConsumer checks that a consumer registered as inactive still receives
+// messages, as on the real server, until it is paused here.
 func TestInactiveConsumer(t *testing.T) {
 	s := start(t, Options{})
 	consumer := newConsumer(t, 200)
@@ -173,7 +173,7 @@ func TestPauseAndResume(t *testing.T) {
 	eventually(t, func() bool { return strings.Contains(s.post("/dev/jobs/1/retry", url.Values{}), "note=is-paused") }, "it cannot be retried")
 	assert.Empty(t, good.received())
 	s.post("/dev/consumers/1/resume", url.Values{})
-	eventually(t, func() bool { return len(good.received()) == 1 }, "it follows by itself, within the gap")
+	eventually(t, func() bool { return len(good.received()) == 1 }, "it is delivered within the maximum gap")
 }
 
 func TestRetry(t *testing.T) {
@@ -183,12 +183,12 @@ func TestRetry(t *testing.T) {
 	s.publish("orders", `{"n":1}`)
 	s.publish("orders", `{"n":2}`)
 	eventually(t, func() bool { return strings.Count(s.get("/dev/attempts"), "Retry now") == 2 }, "both have failed")
-	assert.Contains(t, s.get("/dev/messages/1"), "waits for retry")
+	assert.Contains(t, s.get("/dev/messages/1"), "waiting for retry")
 	assert.Contains(t, s.get("/dev/attempts"), ">503</span> <span class=\"quiet\"><bdi>Service Unavailable<")
 
 	consumer.status.Store(200)
 	assert.Equal(t, "/dev/attempts?count=1&note=retried", s.post("/dev/jobs/1/retry", url.Values{"back": {"/dev/attempts"}}))
-	eventually(t, func() bool { return len(consumer.received()) == 3 }, "it is tried again, long before its time")
+	eventually(t, func() bool { return len(consumer.received()) == 3 }, "it is retried before it is due")
 	assert.Equal(t, "1", consumer.received()[2])
 	eventually(t, func() bool { return strings.Contains(s.post("/dev/jobs/1/retry", url.Values{}), "note=settled") }, "it is delivered")
 	assert.Contains(t, s.post("/dev/jobs/77/retry", url.Values{}), "note=no-job")
@@ -207,7 +207,7 @@ func TestRetriesByTheClock(t *testing.T) {
 	s.publish("orders", `{}`)
 	eventually(t, func() bool { return len(consumer.received()) >= 3 }, "it is retried")
 	consumer.status.Store(204)
-	eventually(t, func() bool { return strings.Contains(s.get("/"), ">204<") }, "until it is taken")
+	eventually(t, func() bool { return strings.Contains(s.get("/"), ">204<") }, "until it is accepted")
 }
 
 func TestRescuer(t *testing.T) {
@@ -238,7 +238,7 @@ func (s *running) events() <-chan string {
 	return lines
 }
 
-// ends waits until the server has closed a stream.
+// ends waits until the server closes a stream.
 func ends(t *testing.T, events <-chan string) {
 	t.Helper()
 	late := time.After(patience)
@@ -274,7 +274,7 @@ func TestEvents(t *testing.T) {
 	s.post("/dev/break", url.Values{"how": {"hang"}})
 	next(one)
 	next(other)
-	require.NoError(t, s.stop(), "streams do not hold up the end")
+	require.NoError(t, s.stop(), "streams do not delay the shutdown")
 	ends(t, one)
 	ends(t, other)
 }
@@ -325,7 +325,7 @@ func TestPagesOfLists(t *testing.T) {
 	assert.Contains(t, s.get(location), "Consumers")
 }
 
-// hostile is a text that tries everything.
+// hostile is a text with HTML and control characters.
 const hostile = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\u202eexe.gpj\u2066'\"}]"
 
 func TestHostileTexts(t *testing.T) {
@@ -341,8 +341,8 @@ func TestHostileTexts(t *testing.T) {
 		assert.NotContains(t, body, "<img", path)
 		assert.Contains(t, body, "&lt;script&gt;", path)
 	}
-	// In what is shown, but not in values that are sent back, what turns the
-	// direction is written out.
+	// Characters that change the direction are escaped in visible text, but not in
+	// values that are sent back.
 	assert.Contains(t, s.get("/dev/messages/1"), `\u202e`)
 	assert.NotContains(t, s.get("/dev/messages/1"), "\u202e")
 
@@ -365,21 +365,21 @@ func TestLongPayload(t *testing.T) {
 	assert.Less(t, len(s.get("/")), 30_000)
 	body := s.get("/dev/messages/1")
 	assert.Less(t, len(body), 100_000)
-	assert.Contains(t, body, "2,097,163 bytes, of which this is the beginning")
+	assert.Contains(t, body, "2,097,163 bytes; only the beginning is shown")
 	assert.Contains(t, body, "…")
 	assert.NotContains(t, body, "\uFFFD", "characters are not cut apart")
-	assert.Contains(t, s.get("/dev/messages/2"), "of which this is the beginning")
+	assert.Contains(t, s.get("/dev/messages/2"), "only the beginning is shown")
 	assert.Equal(t, payload, s.do(http.MethodGet, "/dev/messages/1/payload", nil).body)
 	assert.Equal(t, `{"kind":"new"}`, s.do(http.MethodGet, "/dev/messages/1/attributes", nil).body)
 }
 
-// Without payload and attributes a message is accepted, and shown.
+// A message without payload and attributes is accepted and shown.
 func TestBareMessage(t *testing.T) {
 	s := start(t, Options{})
 	s.addTopic("orders", "http://127.0.0.1:9/")
 	s.accept(wire.MessagePath, `{"topic":"orders"}`)
 	body := s.get("/dev/messages/1")
-	assert.Equal(t, 2, strings.Count(body, "The message came without."))
+	assert.Equal(t, 2, strings.Count(body, "The message has none."))
 	assert.Contains(t, body, "undeliverable")
 }
 
@@ -390,8 +390,8 @@ func TestScheduledMessage(t *testing.T) {
 	s.accept(wire.SchedulePath, `{"topic":"orders","payload":{},"attributes":{},"schedule_at":"2099-01-02T03:04:05Z"}`)
 	body := s.get("/dev/messages/1")
 	assert.Contains(t, body, "to be delivered at 2099-01-0")
-	assert.Contains(t, body, "waits")
-	assert.Contains(t, s.post("/dev/consumers/1/retry", url.Values{}), "note=settled", "its time has not come")
+	assert.Contains(t, body, ">waiting<")
+	assert.Contains(t, s.post("/dev/consumers/1/retry", url.Values{}), "note=settled", "it is not due")
 	s.post("/dev/jobs/1/retry", url.Values{})
-	eventually(t, func() bool { return len(consumer.received()) == 1 }, "a person can have it now")
+	eventually(t, func() bool { return len(consumer.received()) == 1 }, "it can be delivered now")
 }

@@ -15,53 +15,53 @@ import (
 )
 
 const (
-	// DefaultAddr is where the server listens when nothing else is said.
+	// DefaultAddr is the default of [Options.Addr].
 	DefaultAddr = "127.0.0.1:4000"
-	// DefaultHistory is how many messages are remembered when nothing else is
-	// said.
+	// DefaultHistory is the default of [Options.History].
 	DefaultHistory = 10_000
-	// MinHistory is the smallest history.
+	// MinHistory is the minimum of [Options.History].
 	MinHistory = 100
-	// MinRetryGap is the smallest bound of the gaps between attempts.
+	// MinRetryGap is the minimum of [Options.MaxRetryGap].
 	MinRetryGap = 100 * time.Millisecond
 )
 
-// Options says how the server runs. The zero value is a server in memory on
-// [DefaultAddr].
+// Options configures the server. The zero value is a server on [DefaultAddr] that keeps
+// its state in memory.
 type Options struct {
-	// Addr is the TCP address on which the server listens. Default
-	// [DefaultAddr]; port 0 takes a free one.
+	// Addr is the TCP address on which the server listens. Port 0 selects a free
+	// port. Defaults to [DefaultAddr].
 	Addr string
-	// AllowHosts are names, without ports, under which the server answers
-	// beside those that no foreign site can give to it: localhost and loopback
-	// addresses, the host of Addr and, when Addr is not of this machine alone,
-	// all IP addresses, names without a dot and the machine's own name.
-	// Default: none.
+	// AllowHosts are additional host names, without ports, that requests may use.
+	// Always allowed are localhost, loopback addresses and the host of Addr. If
+	// other machines can reach Addr, all IP addresses, names without a dot and the
+	// machine's own name are allowed too. Defaults to none.
 	AllowHosts []string
-	// File keeps what the server holds; it is created when it is missing. One
-	// server uses a file at a time. Default: nothing is kept.
+	// File is the path of the SQLite file that keeps the server's state. A missing
+	// file is created. Only one server can use a file at a time. Defaults to none:
+	// the state is only in memory.
 	File string
-	// MaxRetryGap bounds how long a message waits for its next attempt. At
-	// least [MinRetryGap]. Default: as the real server, from 16 s to 12 days.
+	// MaxRetryGap is the maximum delay before a retry, at least [MinRetryGap].
+	// Defaults to the delays of the real server, from 16 s to 12 days.
 	MaxRetryGap time.Duration
-	// History is how many messages, and as many attempts and other events, the
-	// server remembers at least; it forgets the oldest before there are twice
-	// as many. Messages that are still to be delivered are never forgotten. At
-	// least [MinHistory]. Default [DefaultHistory].
+	// History is the minimum number of messages, of attempts and of other events
+	// that the server keeps, at least [MinHistory]. It removes the oldest before
+	// there are twice as many, but never messages that are still to be delivered.
+	// Defaults to [DefaultHistory].
 	History int
-	// Realistic lets requests take as long as on a real server, see
-	// [postofficetest.RealisticCost]. Default: they are answered at once.
+	// Realistic makes requests take as long as on a real server, see
+	// [postofficetest.RealisticCost]. Defaults to false: the server responds at
+	// once.
 	Realistic bool
-	// Out is where the server says where it listens. Default: nowhere.
+	// Out receives a text with the address of the server. Defaults to none.
 	Out io.Writer
-	// Logger is told about what goes wrong with the server itself. Payloads
-	// never appear in it. Default: nothing is logged.
+	// Logger receives errors of the server itself, never payloads. Defaults to none.
 	Logger *slog.Logger
-	// Started is called with the server's URL when it listens.
+	// Started is called with the server's URL when the server listens. Defaults to
+	// none.
 	Started func(url string)
 }
 
-// Errors of [Run], beside those about the file.
+// Errors of [Run], in addition to the errors of the file.
 var (
 	// ErrOptions means that an option is not valid.
 	ErrOptions = errors.New("invalid option")
@@ -87,11 +87,11 @@ func (o Options) withDefaults() (Options, error) {
 	_, _, err := net.SplitHostPort(o.Addr)
 	switch {
 	case err != nil:
-		return o, fmt.Errorf("%w: Addr %q is no address such as %q", ErrOptions, o.Addr, DefaultAddr)
+		return o, fmt.Errorf("%w: Addr %q is not an address such as %q", ErrOptions, o.Addr, DefaultAddr)
 	case o.History < MinHistory:
-		return o, fmt.Errorf("%w: History of %d, below %d", ErrOptions, o.History, MinHistory)
+		return o, fmt.Errorf("%w: History is %d, the minimum is %d", ErrOptions, o.History, MinHistory)
 	case o.MaxRetryGap != 0 && o.MaxRetryGap < MinRetryGap:
-		return o, fmt.Errorf("%w: MaxRetryGap of %s, below %s", ErrOptions, o.MaxRetryGap, MinRetryGap)
+		return o, fmt.Errorf("%w: MaxRetryGap is %s, the minimum is %s", ErrOptions, o.MaxRetryGap, MinRetryGap)
 	}
 	for _, name := range o.AllowHosts {
 		if wrong := checkHost(name); wrong != "" {
@@ -101,10 +101,11 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// Run runs the server until the context ends, which is no error. An error says
-// which option is wrong ([ErrOptions]), why the file cannot be used
-// ([ErrFileInUse], [ErrFileForeign], [ErrFileNewer] and others), or why the
-// server cannot listen ([ErrAddrInUse], [ErrAddr]). When Run returns, what the server held is in the file.
+// Run runs the server until the context ends, and then returns nil. An error names the
+// invalid option ([ErrOptions]), the reason why the file cannot be used ([ErrFileInUse],
+// [ErrFileForeign], [ErrFileNewer] and others), or the reason why the server cannot
+// listen ([ErrAddrInUse], [ErrAddr]). When Run returns nil, the state of the server is
+// in the file.
 func Run(ctx context.Context, o Options) (err error) {
 	o, err = o.withDefaults()
 	if err != nil {
@@ -139,7 +140,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return startError(o, err)
 	}
-	defer server.Close() // again, which does nothing, unless something panics
+	defer server.Close() // if something panics; otherwise it is already closed
 	a.announce(server.URL())
 	o.Started(server.URL())
 	if o.File != "" {
@@ -151,7 +152,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	return a.keeper.flush(context.WithoutCancel(ctx))
 }
 
-// startError says in plain words why the server did not start.
+// startError explains why the server did not start.
 func startError(o Options, err error) error {
 	var socket *net.OpError
 	switch {
@@ -160,34 +161,34 @@ func startError(o Options, err error) error {
 	case errors.As(err, &socket):
 		return fmt.Errorf("%w %s: %w", ErrAddr, o.Addr, socket.Err)
 	}
-	// Listening apart, it takes up what the file holds.
+	// Otherwise the records of the file could not be restored.
 	return fmt.Errorf("%w: file %s: %w", ErrFileDamaged, o.File, err)
 }
 
-// addrInUse reports whether listening failed because another program does.
-// Windows has a number of its own for that, which no other system uses.
+// addrInUse reports whether another program listens on the address. Windows uses its own
+// error number, which no other system uses.
 func addrInUse(err error) bool {
 	const windows = syscall.Errno(10048) // WSAEADDRINUSE
 	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, windows)
 }
 
-// announce says where the server is.
+// announce prints the address and the settings of the server.
 func (a *app) announce(url string) {
-	where := "in memory, and gone when the server ends"
+	where := "in memory, lost when the server stops"
 	if a.options.File != "" {
 		where = "in " + a.options.File
 	}
 	gaps := "as on a real server, the first after 16 s"
 	if a.options.MaxRetryGap > 0 {
-		gaps = "at the latest after " + a.options.MaxRetryGap.String()
+		gaps = "after at most " + a.options.MaxRetryGap.String()
 	}
 	pace := "at once"
 	if a.options.Realistic {
 		pace = "as slow as on a real server with 2 cores"
 	}
-	_, _ = fmt.Fprintf(a.options.Out, "Postoffice development server\n  page and API  %s\n  state         %s\n  answers       %s\n  retries       %s\n", url, where, pace, gaps)
+	_, _ = fmt.Fprintf(a.options.Out, "Postoffice development server\n  page and API  %s\n  state         %s\n  responses     %s\n  retries       %s\n", url, where, pace, gaps)
 	if !a.guard.loopback {
-		_, _ = fmt.Fprintf(a.options.Out, "WARNING: %s can be reached from other machines. Whoever reaches it can read all messages, break the server, and make it call addresses that this machine reaches.\n", url)
-		a.options.Logger.Warn("the development server listens beyond this machine", "url", url)
+		_, _ = fmt.Fprintf(a.options.Out, "WARNING: %s can be reached from other machines. Anyone who can reach it can read all messages, break the server, and make it call addresses that this machine can reach.\n", url)
+		a.options.Logger.Warn("the development server can be reached from other machines", "url", url)
 	}
 }

@@ -40,11 +40,10 @@ func TestAddressInUse(t *testing.T) {
 	err = Run(t.Context(), Options{Addr: socket.Addr().String(), File: file})
 	require.ErrorIs(t, err, ErrAddrInUse)
 	require.EqualError(t, err, "another program listens on the address "+socket.Addr().String())
-	start(t, Options{File: file}) // it was let go
+	start(t, Options{File: file}) // the file was released
 }
 
-// TestAddressThatIsNotThere has an address of another machine, and a port that
-// no machine has.
+// TestAddressThatIsNotThere uses the address of another machine and an invalid port.
 func TestAddressThatIsNotThere(t *testing.T) {
 	for _, address := range []string{"192.0.2.1:0", "127.0.0.1:65536"} {
 		err := Run(t.Context(), Options{Addr: address})
@@ -63,10 +62,10 @@ func TestOutput(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "dev.db")
 	s = start(t, Options{File: file, MaxRetryGap: time.Second})
 	assert.Contains(t, s.out.String(), file)
-	assert.Contains(t, s.out.String(), "after 1s")
+	assert.Contains(t, s.out.String(), "after at most 1s")
 }
 
-// TestRealistic has an answer come no earlier than a real server's.
+// TestRealistic checks that the server responds no faster than a real server.
 func TestRealistic(t *testing.T) {
 	s := start(t, Options{Realistic: true})
 	assert.Contains(t, s.out.String(), "as slow as on a real server")
@@ -76,7 +75,7 @@ func TestRealistic(t *testing.T) {
 	assert.Greater(t, time.Since(begun), 300*time.Millisecond)
 }
 
-// Nobody is surprised that others can read along.
+// The server warns if other machines can reach it.
 func TestWarning(t *testing.T) {
 	var log bytes.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
@@ -86,5 +85,5 @@ func TestWarning(t *testing.T) {
 	cancel()
 	newApp(ctx, o).announce("http://0.0.0.0:4000") // without listening there
 	assert.Contains(t, out.String(), "WARNING")
-	assert.Contains(t, log.String(), "beyond this machine")
+	assert.Contains(t, log.String(), "can be reached from other machines")
 }

@@ -1,4 +1,4 @@
 package devserver
 
-// maxReason bounds what a page shows of an error, in characters.
+// maxReason is the maximum length of an error on a page, in characters.
 const maxReason = 200

@@ -1,11 +1,11 @@
-// Keeps the page up to date: when the server tells of a change, the page is
-// fetched again, and what differs in its parts marked data-live is replaced.
-// Without this script the page works by reloading.
+// Keeps the page up to date: after each event of the server, the script fetches the page
+// again and replaces what has changed in the elements marked data-live. Without this
+// script, the page shows changes after a reload.
 (() => {
   const freshness = document.getElementById("freshness");
   let source = null;
-  let busy = false; // a fetch is under way
-  let again = false; // something has changed meanwhile
+  let busy = false; // a fetch is in progress
+  let again = false; // another change came during the fetch
 
   const update = async () => {
     if (busy) {
@@ -20,7 +20,7 @@
       const time = fresh.querySelector("#freshness time");
       if (time) freshness.querySelector("time")?.replaceWith(time);
     } catch {
-      // The server is away; the event source notices, and waits for it.
+      // The server cannot be reached; the event source reconnects.
     } finally {
       busy = false;
       if (again) {
@@ -36,8 +36,8 @@
     source.onopen = () => webpage.say("live", "Live.");
     source.onmessage = update;
     source.onerror = () => {
-      webpage.say("away", "The server is away.");
-      // A server that was away for long makes a browser give up.
+      webpage.say("away", "The server cannot be reached.");
+      // After a long outage a browser stops reconnecting.
       if (source?.readyState === EventSource.CLOSED) {
         source = null;
         setTimeout(listen, 1000);
@@ -45,8 +45,7 @@
     };
   };
 
-  // A browser has few connections to a server: pages that nobody sees let go
-  // of theirs.
+  // A browser limits the connections to a server, so hidden pages close theirs.
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) {
       source?.close();
