@@ -34,7 +34,7 @@ func openFile(ctx context.Context, path string, options OutboxOptions) (*Outbox,
 	case err != nil:
 		return nil, unusable("check the path and its permissions", err)
 	case !info.Mode().IsRegular():
-		return nil, unusable("check the path", fmt.Errorf("%s is no regular file", path))
+		return nil, unusable("check the path", fmt.Errorf("%s is not a regular file", path))
 	}
 	shared := options.Table != ""
 	if !shared && info.Size() > 0 {

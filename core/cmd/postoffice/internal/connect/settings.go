@@ -78,7 +78,7 @@ func (f *Flags) Load(flags *pflag.FlagSet, secrets *Secrets) (core.Config, error
 	return config, nil
 }
 
-// NewClient makes a client. The error names the flag, variable and key of each
+// NewClient returns a client. The error names the flag, variable and key of each
 // invalid field.
 func NewClient(config core.Config) (*core.Client, error) {
 	client, err := core.NewClient(config)

@@ -143,8 +143,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestFieldsAtFault has every field at fault at once: each is named, with
-// where to set it.
+// TestFieldsAtFault uses a config with many invalid fields: the error names each field
+// and where to set it.
 func TestFieldsAtFault(t *testing.T) {
 	_, err := NewClient(core.Config{
 		URL: "ftp://user:secret@x", Topics: []string{""}, Consumers: []core.Consumer{{Topic: "a", Target: "x"}},

@@ -40,12 +40,12 @@ func explain(err error, address string) (code int, hint string) {
 	case len(responses) > 0:
 		return explainResponse(responses[0])
 	case errors.Is(err, context.DeadlineExceeded):
-		return Unreachable, fmt.Sprintf("does the server at %s answer at all? If it is slow, set a longer --timeout or --bulk-timeout", address)
+		return Unreachable, fmt.Sprintf("does the server at %s respond at all? If it is slow, set a longer --timeout or --bulk-timeout", address)
 	}
 	return Unreachable, fmt.Sprintf("is the server at %s running, and is this its address? (--url, POSTOFFICE_URL, or URL in the settings file)", address)
 }
 
-// explainResponse is explain for an answer of the server.
+// explainResponse is explain for a response of the server.
 func explainResponse(response *core.ResponseError) (code int, hint string) {
 	switch status := response.StatusCode; {
 	case UnknownTopic(response):
@@ -77,9 +77,9 @@ func UnknownTopic(response *core.ResponseError) bool {
 	return false
 }
 
-// RefusedByServer reports whether every reason of an error is an answer of the
-// server, and whether all of these answers are permanent.
-func RefusedByServer(err error) (refused, forGood bool) {
+// RefusedByServer reports whether every reason of an error is a response of the server,
+// and whether all of these responses are permanent.
+func RefusedByServer(err error) (refused, permanent bool) {
 	responses, all := responsesIn(err)
 	if !all || len(responses) == 0 {
 		return false, false
@@ -90,7 +90,7 @@ func RefusedByServer(err error) (refused, forGood bool) {
 	})
 }
 
-// responsesIn returns the server's answers in a tree of errors, and whether it
+// responsesIn returns the server's responses in a tree of errors, and whether it
 // contains nothing else, apart from names of errors such as core.ErrNotAccepted.
 func responsesIn(err error) (responses []*core.ResponseError, all bool) {
 	switch err := err.(type) { //nolint:errorlint // walks the tree itself

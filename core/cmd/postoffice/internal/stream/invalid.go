@@ -11,27 +11,27 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// ErrTruncated means that a text ends in the middle of its JSON, as the first
-// line of a document over several lines does.
+// ErrTruncated means that a text ends before its JSON does, for example because the
+// JSON document has several lines.
 var ErrTruncated = errors.New("ends before its JSON does")
 
-// InvalidLineError is the error of an input that has a line which is no message.
+// InvalidLineError is the error of a line that is not a message.
 type InvalidLineError struct {
-	// Line is its number.
+	// Line is the number of the line.
 	Line int
-	// Err says what is wrong with it, without its text.
+	// Err describes the problem, without the text of the line.
 	Err error
 }
 
-// Error tells the line and what is wrong with it.
+// Error returns the number of the line and the problem.
 func (e *InvalidLineError) Error() string { return fmt.Sprintf("line %d %v", e.Line, e.Err) }
 
-// Unwrap returns what is wrong with the line.
+// Unwrap returns the problem.
 func (e *InvalidLineError) Unwrap() error { return e.Err }
 
-// InvalidPayload finds out which payload of a publish is no message, zero if
-// it had only one, and what the client says is wrong with it. It is false if
-// the error is another one; nothing was published if it is true.
+// InvalidPayload returns the index of the payload that caused an error of Publish or
+// PublishBulk, zero for Publish, and the problem. ok is false if a payload did not cause
+// the error. If ok is true, nothing was published.
 func InvalidPayload(err error) (index int, problem string, ok bool) {
 	if !errors.Is(err, core.ErrInvalidMessage) {
 		return 0, "", false
@@ -58,9 +58,8 @@ func InvalidPayload(err error) (index int, problem string, ok bool) {
 	return index, problem, true
 }
 
-// Explain says in the words of a text what is wrong with one that is no
-// message. The client's words are about values of a Go program; they are
-// kept where the text is a JSON object all the same.
+// Explain returns the problem of a text that is not a message. The client's own problem
+// texts refer to Go values, so they are only used for a JSON object.
 func Explain(text []byte, problem string) error {
 	var raw json.RawMessage
 	decoder := json.NewDecoder(bytes.NewReader(text))

@@ -8,28 +8,27 @@ import (
 	"io"
 )
 
-// MaxLine is how many bytes a line may have: more than any message that the
-// client takes, and little enough to be held in memory.
+// MaxLine is the maximum length of a line in bytes. It is larger than any message that
+// the client accepts, and small enough for memory.
 const MaxLine = 8_000_000
 
 // ErrLineTooLong means that a line has more than MaxLine bytes.
-var ErrLineTooLong = fmt.Errorf("is longer than %d bytes, and so is no message", MaxLine)
+var ErrLineTooLong = fmt.Errorf("is longer than %d bytes, so it is not a message", MaxLine)
 
-// Line is a line that is not blank.
+// Line is a non-blank line.
 type Line struct {
-	// Number counts all lines of the input, blank ones too, from 1.
+	// Number is the number of the line in the input, from 1, blank lines included.
 	Number int
-	// Text is the line without its end and without white space around it. It
-	// belongs to the caller. Nil if there is an Err.
+	// Text is the line without surrounding white space. The caller owns it. Nil if
+	// Err is set.
 	Text []byte
-	// End is how many bytes of the input were read with this line.
+	// End is the number of bytes of the input up to the end of this line.
 	End int64
 	// Err is ErrLineTooLong, or nil.
 	Err error
 }
 
-// Reader reads the lines of an input. A byte order mark before the first one
-// is left out.
+// Reader reads the lines of an input. It skips a byte order mark at the beginning.
 type Reader struct {
 	input  *bufio.Reader
 	number int
@@ -37,14 +36,14 @@ type Reader struct {
 	failed error
 }
 
-// NewReader makes a Reader.
+// NewReader returns a Reader.
 func NewReader(input io.Reader) *Reader {
 	return &Reader{input: bufio.NewReaderSize(input, 64<<10)}
 }
 
-// Next returns the next line that is not blank. A last line needs no end. The
-// error is io.EOF at the end of the input, or says why it cannot be read; the
-// lines before it, and what there is of the last one, come first.
+// Next returns the next non-blank line. The last line needs no line end. At the end of
+// the input, Next returns io.EOF. After a read error it first returns all lines that were
+// read, including an incomplete last line, and then the error.
 func (r *Reader) Next() (Line, error) {
 	for r.failed == nil {
 		text, tooLong := r.read()
@@ -63,8 +62,8 @@ func (r *Reader) Next() (Line, error) {
 	return Line{}, r.failed
 }
 
-// read returns what is before the end of the line or of the input. Of a line
-// that is too long it keeps nothing.
+// read returns the text up to the end of the line or of the input, and nothing of a line
+// that is too long.
 func (r *Reader) read() (text []byte, tooLong bool) {
 	for {
 		part, err := r.input.ReadSlice('\n')

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// all reads every line of an input, and how it ended.
+// all returns all lines of an input and the error at its end.
 func all(input io.Reader) ([]Line, error) {
 	reader := NewReader(input)
 	var found []Line
@@ -82,7 +82,7 @@ func TestLongLineIsNotKept(t *testing.T) {
 	assert.Equal(t, "{}", string(line.Text))
 }
 
-// endless is an input without an end of line.
+// endless is an input without line ends.
 type endless struct{}
 
 func (endless) Read(into []byte) (int, error) {
@@ -100,7 +100,7 @@ func TestLinesOfInputThatFails(t *testing.T) {
 	assert.Equal(t, "tw", string(found[1].Text))
 }
 
-// FuzzReader compares the lines with those of a plain split.
+// FuzzReader compares the lines with the result of bytes.Split.
 func FuzzReader(f *testing.F) {
 	f.Add([]byte("{}\r\n\n{\"a\":\"b\"}"))
 	f.Add([]byte("\ufeff\ufeff \n\x00\t"))

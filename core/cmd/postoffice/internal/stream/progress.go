@@ -9,19 +9,19 @@ import (
 )
 
 const (
-	// redraw is how often the bar is drawn anew.
+	// redraw is the minimum interval between two redraws.
 	redraw = 100 * time.Millisecond
 	// window is the time over which the rate of messages is measured.
 	window = time.Second
 )
 
-// Bar is a line on a terminal that is drawn anew. A nil Bar draws nothing.
+// Bar is a progress bar on a terminal. A nil Bar draws nothing.
 type Bar struct {
 	bar  *progressbar.ProgressBar
 	rate rate
 }
 
-// rate measures messages a second, over the last full window.
+// rate measures messages per second over the last full window.
 type rate struct {
 	since    time.Time
 	messages int // at that time
@@ -29,8 +29,8 @@ type rate struct {
 	measured bool
 }
 
-// at returns the rate at a time when so many messages were accepted. It is that
-// since the beginning until a window has passed.
+// at returns the rate, given the number of messages accepted so far. Before the first
+// full window it is the rate since the beginning.
 func (r *rate) at(now time.Time, messages int) float64 {
 	passed := now.Sub(r.since)
 	if passed <= 0 {
@@ -46,8 +46,8 @@ func (r *rate) at(now time.Time, messages int) float64 {
 	return r.last
 }
 
-// NewBar makes a bar for an input of a number of bytes, zero or below if that
-// is not known.
+// NewBar returns a bar for an input of the given size in bytes; zero or less if the size
+// is unknown.
 func NewBar(out io.Writer, bytes int64) *Bar {
 	if bytes <= 0 {
 		bytes = -1
@@ -60,23 +60,21 @@ func NewBar(out io.Writer, bytes int64) *Bar {
 		progressbar.OptionThrottle(redraw),
 		progressbar.OptionClearOnFinish(),
 		progressbar.OptionSpinnerType(14),
-		// Without a goroutine that turns the spinner: it turns as work goes on.
+		// The spinner turns with the progress, not in a goroutine of its own.
 		progressbar.OptionSetSpinnerChangeInterval(0),
 	)}
 }
 
-// Set shows how many messages were accepted and how many bytes of the input
-// are done with.
+// Set shows the number of accepted messages and of processed bytes of the input.
 func (b *Bar) Set(messages int, bytes int64) {
 	if b == nil {
 		return
 	}
-	_ = b.bar.Set64(bytes) // a terminal that is gone is no concern of the work
+	_ = b.bar.Set64(bytes) // the terminal may be closed
 	b.bar.Describe(describe(messages, b.rate.at(time.Now(), messages)))
 }
 
-// Clear takes the bar away until it is drawn anew, so that what is written
-// next has the line.
+// Clear removes the bar until the next redraw, so that other output can use the line.
 func (b *Bar) Clear() {
 	if b == nil {
 		return
@@ -84,7 +82,7 @@ func (b *Bar) Clear() {
 	_ = b.bar.Clear()
 }
 
-// Close takes the bar away for good.
+// Close removes the bar permanently.
 func (b *Bar) Close() {
 	if b == nil {
 		return

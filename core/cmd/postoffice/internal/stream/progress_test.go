@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The rate is that of the last second, and that since the beginning before.
+// The rate covers the last second, or the time since the beginning before that.
 func TestRate(t *testing.T) {
 	begin := time.Now()
 	r := rate{since: begin}

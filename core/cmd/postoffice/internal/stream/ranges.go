@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// maxRanges bounds how many ranges of lines are kept and shown.
+// maxRanges is the maximum number of ranges that are kept and shown.
 const maxRanges = 100
 
-// Ranges are line numbers in ascending order, neighbours put together.
+// Ranges are line numbers in ascending order; consecutive numbers form a range.
 type Ranges struct {
 	list []lineRange
-	// count is how many lines there are, also those that are not kept.
+	// count is the number of lines, including the ones that are not kept.
 	count int
 }
 
@@ -26,10 +26,10 @@ func (r *Ranges) add(number int) {
 	}
 }
 
-// Count returns how many lines there are.
+// Count returns the number of lines.
 func (r *Ranges) Count() int { return r.count }
 
-// Strings returns the ranges, at most the first 100, such as "7" and "9-20".
+// Strings returns the first 100 ranges, such as "7" and "9-20".
 func (r *Ranges) Strings() []string {
 	texts := make([]string, len(r.list))
 	for i, one := range r.list {
@@ -41,7 +41,7 @@ func (r *Ranges) Strings() []string {
 	return texts
 }
 
-// String returns the first ranges, such as "7, 9-20, …".
+// String returns the first ten ranges, such as "7, 9-20, …".
 func (r *Ranges) String() string {
 	const most = 10
 	texts := r.Strings()

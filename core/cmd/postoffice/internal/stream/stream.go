@@ -1,12 +1,10 @@
-// Package stream publishes the lines of an input, as they come, in requests
-// of many messages, and shows on a terminal how far it is. Lines are read in
-// bounded memory, however long they are.
+// Package stream publishes the lines of an input in bulk requests while it reads them,
+// and shows the progress on a terminal. Memory is bounded, however long the lines are.
 //
-// It holds one chunk of lines in memory, and sends it before it reads on. A
-// chunk is sent when it is full, when its first line has waited for Linger,
-// and at the end of the input. What became of each line is known at every
-// moment: a line was accepted, was not accepted, is no message, or was not
-// tried.
+// It keeps one chunk of lines in memory and sends it before it reads further lines. A
+// chunk is sent when it is full, when its first line has waited for Linger, and at the
+// end of the input. Each line has one outcome: it was accepted, it was not accepted, it
+// is not a message, or it was not tried.
 package stream
 
 import (
@@ -21,54 +19,54 @@ import (
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
 )
 
-// Linger is how long a line waits for more before it is sent.
+// Linger is the maximum time that a line waits for further lines.
 const Linger = 200 * time.Millisecond
 
-// Publisher publishes many messages, as [core.Client] does.
+// Publisher publishes messages in bulk, as [core.Client] does.
 type Publisher interface {
 	PublishBulk(ctx context.Context, topic string, payloads []any, options ...core.PublishOption) (core.Receipt, error)
 }
 
-// Options says how to publish. All fields but the functions are required.
+// Options configures [Run]. Topic, Limit and Bytes are required.
 type Options struct {
 	// Topic and Publish are the arguments of PublishBulk.
 	Topic   string
 	Publish []core.PublishOption
-	// Limit is how many lines make a chunk full, Bytes how many bytes of
-	// lines.
+	// Limit is the number of lines, and Bytes the number of bytes, that makes a
+	// chunk full.
 	Limit, Bytes int
-	// SkipInvalid goes on after a line that is no message.
+	// SkipInvalid skips lines that are not messages, and messages that the server
+	// rejects, and continues. Defaults to false: such a line ends Run.
 	SkipInvalid bool
-	// OnInvalid is called for each line that is no message.
+	// OnInvalid is called for each line that is not a message. Optional.
 	OnInvalid func(line int, err error)
-	// OnStored is called with the ids of messages that were stored.
+	// OnStored is called with the ids of messages that were stored. Optional.
 	OnStored func(ids []string)
-	// OnProgress is called after each chunk with how many messages were
-	// accepted, and how many bytes of the input read, so far.
+	// OnProgress is called after each chunk with the number of messages accepted and
+	// of bytes of the input processed so far. Optional.
 	OnProgress func(accepted int, bytes int64)
 }
 
-// Report tells what became of an input.
+// Report is the outcome of an input.
 type Report struct {
-	// Accepted counts the messages that were delivered or stored, Invalid
-	// the lines that are no messages.
+	// Accepted is the number of messages that were delivered or stored, Invalid the
+	// number of lines that are not messages.
 	Accepted, Invalid int
-	// NotAccepted are the lines that were tried and neither delivered nor
-	// stored. Without an answer of the server some may have arrived.
+	// NotAccepted are the lines that were tried but neither delivered nor stored. If
+	// the server did not respond, some may have been delivered nevertheless.
 	NotAccepted Ranges
-	// NextLine is the first line that was not tried; zero when the input was
-	// read to its end.
+	// NextLine is the first line that was not tried; zero if the input was read to its
+	// end.
 	NextLine int
-	// Err is why lines were not accepted or not tried: the first such
-	// reason. Nil if lines were only skipped, and when the context ended.
+	// Err is the first reason why lines were not accepted or not tried. Nil if lines
+	// were only skipped, or the context ended.
 	Err error
 }
 
-// Run publishes an input until its end, until a message is not accepted, or
-// until the context ends. Then the request under way is still waited for, so
-// that its fate is known. When Run returns before the end of the input, a
-// goroutine may be left that waits for the input's next line; it ends with
-// that, or when the input is closed.
+// Run publishes an input until its end, until a message is not accepted, or until the
+// context ends. It then waits for the request in progress, so that its outcome is known.
+// If Run returns before the end of the input, a goroutine may still wait for the next
+// line; it ends when the line arrives or the input is closed.
 func Run(ctx context.Context, publisher Publisher, input io.Reader, options Options) Report {
 	s := &sender{publisher: publisher, options: options}
 	reading, cancel := context.WithCancel(ctx)
@@ -92,13 +90,13 @@ func Run(ctx context.Context, publisher Publisher, input io.Reader, options Opti
 	return s.report
 }
 
-// item is a line, or why there is none.
+// item is a line or a read error.
 type item struct {
 	line Line
 	err  error
 }
 
-// read hands over lines until the input or the context ends.
+// read sends lines to the channel until the input or the context ends.
 func read(ctx context.Context, input io.Reader) <-chan item {
 	items := make(chan item)
 	go func() {
@@ -122,19 +120,18 @@ func read(ctx context.Context, input io.Reader) <-chan item {
 	return items
 }
 
-// sender publishes chunks and notes what became of them.
+// sender publishes chunks and records their outcomes.
 type sender struct {
 	publisher Publisher
 	options   Options
 	report    Report
-	// last is the last line that was done with, whatever became of it.
+	// last is the last line with an outcome.
 	last int
-	// failed is why the input cannot be read any further.
+	// failed is the read error of the input.
 	failed error
 }
 
-// collect waits for lines until they make a chunk. It tells whether there may
-// be more.
+// collect waits for the lines of a chunk. It reports whether there may be more.
 func (s *sender) collect(ctx context.Context, source <-chan item) (chunk []Line, more bool) {
 	var late <-chan time.Time
 	bytes := 0
@@ -162,16 +159,16 @@ func (s *sender) collect(ctx context.Context, source <-chan item) (chunk []Line,
 	return chunk, true
 }
 
-// ReadError says that the input cannot be read any further.
+// ReadError is a read error of the input.
 type ReadError struct{ Err error }
 
-// Error tells why.
-func (e *ReadError) Error() string { return "the input cannot be read any further: " + e.Err.Error() }
+// Error returns the text of the error.
+func (e *ReadError) Error() string { return "reading the input failed: " + e.Err.Error() }
 
 // Unwrap returns the error of the input.
 func (e *ReadError) Unwrap() error { return e.Err }
 
-// stopBefore notes that a chunk is not tried any more.
+// stopBefore records that a chunk was not tried.
 func (s *sender) stopBefore(chunk []Line) {
 	s.report.NextLine = s.last + 1
 	if len(chunk) > 0 {
@@ -179,7 +176,7 @@ func (s *sender) stopBefore(chunk []Line) {
 	}
 }
 
-// send publishes a chunk. It tells whether to go on.
+// send publishes a chunk. It reports whether to continue.
 func (s *sender) send(ctx context.Context, chunk []Line) bool {
 	if len(chunk) > 0 {
 		s.last = chunk[len(chunk)-1].Number
@@ -201,8 +198,8 @@ func (s *sender) send(ctx context.Context, chunk []Line) bool {
 	}
 }
 
-// valid returns the lines to publish: all that can be read if invalid ones
-// are skipped, those before the first one that cannot otherwise.
+// valid returns the lines to publish: with SkipInvalid all readable lines, otherwise the
+// lines before the first unreadable one, which it returns as bad.
 func (s *sender) valid(chunk []Line) (rest []Line, bad *InvalidLineError) {
 	for _, line := range chunk {
 		if line.Err == nil {
@@ -218,7 +215,7 @@ func (s *sender) valid(chunk []Line) (rest []Line, bad *InvalidLineError) {
 	return rest, nil
 }
 
-// skip notes a line that is no message.
+// skip records a line that is not a message.
 func (s *sender) skip(found *InvalidLineError) {
 	s.report.Invalid++
 	if s.options.OnInvalid != nil {
@@ -226,8 +223,8 @@ func (s *sender) skip(found *InvalidLineError) {
 	}
 }
 
-// meet notes the line that ends it all, if there is one, and tells whether
-// there is none.
+// meet records the invalid line that ends Run, if there is one. It reports whether to
+// continue.
 func (s *sender) meet(bad *InvalidLineError) bool {
 	if bad == nil {
 		return true
@@ -249,14 +246,14 @@ func (s *sender) publish(ctx context.Context, chunk []Line) (core.Receipt, error
 	return s.publisher.PublishBulk(ctx, s.options.Topic, payloads, s.options.Publish...)
 }
 
-// settle notes what became of the lines that were published, and tells
-// whether to go on.
+// settle records the outcomes of lines that were published. It reports whether to
+// continue.
 func (s *sender) settle(published []Line, receipt core.Receipt, err error) bool {
 	if len(published) == 0 {
 		return true
 	}
 	if errors.Is(err, core.ErrInvalidMessage) {
-		// The topic or an option is at fault: nothing was tried.
+		// The topic or an option is invalid: nothing was tried.
 		s.report.Err, s.report.NextLine = err, published[0].Number
 		return false
 	}
@@ -278,9 +275,9 @@ func (s *sender) settle(published []Line, receipt core.Receipt, err error) bool 
 	if s.report.Err == nil {
 		s.report.Err = err
 	}
-	// Where the server takes other messages, it is these that it refuses.
-	refused, forGood := exit.RefusedByServer(err)
-	if s.options.SkipInvalid && refused && (forGood || len(failed) < len(published)) {
+	// If the server accepts other messages, it refuses only these.
+	refused, permanent := exit.RefusedByServer(err)
+	if s.options.SkipInvalid && refused && (permanent || len(failed) < len(published)) {
 		return true
 	}
 	s.report.NextLine = last.Number + 1

@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// setup starts a server with a topic, and a client of it.
+// setup starts a server with a topic, and a client.
 func setup(t *testing.T) (*postofficetest.Server, *core.Client) {
 	t.Helper()
 	server := postofficetest.Start(t)
@@ -38,7 +38,7 @@ func setup(t *testing.T) (*postofficetest.Server, *core.Client) {
 
 func options() Options { return Options{Topic: "orders", Limit: 10, Bytes: 1_000_000} }
 
-// received returns the payloads that a server has.
+// received returns the payloads that a server has received.
 func received(server *postofficetest.Server) []string {
 	var payloads []string
 	for _, message := range server.MessagesOf("orders") {
@@ -74,8 +74,8 @@ func TestNothing(t *testing.T) {
 	assert.Equal(t, Report{}, Run(t.Context(), client, strings.NewReader("\n \n"), options()))
 }
 
-// TestPayloadsAreKept sends what a program that decodes and encodes would
-// change.
+// TestPayloadsAreKept sends payloads that would change if they were decoded and encoded
+// again.
 func TestPayloadsAreKept(t *testing.T) {
 	server, client := setup(t)
 	texts := []string{
@@ -161,7 +161,7 @@ func TestServerThatFails(t *testing.T) {
 	assert.Equal(t, 503, response.StatusCode)
 }
 
-// TestPoison has the server refuse some messages and take the others.
+// TestPoison uses a server that refuses some messages and accepts the others.
 func TestPoison(t *testing.T) {
 	poison := func(status int) func(*http.Request, []byte) (int, bool) {
 		return func(_ *http.Request, body []byte) (int, bool) {
@@ -210,7 +210,7 @@ func (f publisherFunc) PublishBulk(ctx context.Context, _ string, payloads []any
 	return core.Receipt{}, f(ctx, payloads)
 }
 
-// TestLinger has lines come slowly: they do not wait for a full chunk.
+// TestLinger checks that slow lines do not wait for a full chunk.
 func TestLinger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		input, output := io.Pipe()
@@ -234,8 +234,8 @@ func TestLinger(t *testing.T) {
 	})
 }
 
-// TestInterrupted ends the context while a request is under way: its fate is
-// waited for, and nothing is sent after it.
+// TestInterrupted ends the context while a request is in progress: Run waits for its
+// outcome and sends nothing after it.
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	calls := 0
@@ -253,7 +253,7 @@ func TestInterrupted(t *testing.T) {
 	assert.Equal(t, 31, report.NextLine)
 }
 
-// TestInterruptedWhileReading ends the context while the input is silent.
+// TestInterruptedWhileReading ends the context while Run waits for input.
 func TestInterruptedWhileReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -272,7 +272,7 @@ func TestInterruptedWhileReading(t *testing.T) {
 	})
 }
 
-// TestBytesBound has large lines travel in small chunks.
+// TestBytesBound checks that large lines are sent in small chunks.
 func TestBytesBound(t *testing.T) {
 	var sizes []int
 	publish := publisherFunc(func(_ context.Context, payloads []any) error {
