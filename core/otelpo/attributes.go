@@ -24,7 +24,7 @@ const (
 	inboxStateKey  = attribute.Key("postoffice.inbox.state")
 )
 
-// system is the messaging.system of everything.
+// system is the messaging.system of all metrics and spans.
 var system = semconv.MessagingSystemKey.String("postoffice")
 
 // label names a set of attributes of a measurement.
@@ -36,13 +36,13 @@ type label struct {
 	errorType        string
 }
 
-// labelled is a set of attributes, ready to be used.
+// labelled is a set of attributes as options of measurements.
 type labelled struct {
 	add    []metric.AddOption
 	record []metric.RecordOption
 }
 
-// newLabelled makes the attributes of a label. Empty parts are left out.
+// newLabelled returns the attributes of a label, without empty parts.
 func newLabelled(name label) *labelled {
 	attributes := []attribute.KeyValue{system}
 	if name.topic != "" {
@@ -64,18 +64,18 @@ func newLabelled(name label) *labelled {
 	return &labelled{add: []metric.AddOption{option}, record: []metric.RecordOption{option}}
 }
 
-// maxRemembered bounds how much is remembered, for an app may make up topics
-// without end.
+// maxRemembered is the maximum number of remembered values, because an app may use any
+// number of topics.
 const maxRemembered = 2000
 
-// remembered holds what was made for the first maxRemembered keys, for making
-// a set of attributes costs more than measuring does.
+// remembered caches the values of the first maxRemembered keys, because creating a set
+// of attributes costs more than a measurement.
 type remembered[K comparable, V any] struct {
 	made  sync.Map // of K to *V
 	count atomic.Int64
 }
 
-// of returns what was made for a key, or makes it.
+// of returns the value of a key, and creates it if it is missing.
 func (r *remembered[K, V]) of(key K, make func(K) *V) *V {
 	if found, ok := r.made.Load(key); ok {
 		return found.(*V)
@@ -90,7 +90,7 @@ func (r *remembered[K, V]) of(key K, make func(K) *V) *V {
 }
 
 // maxTopic is the length of the longest topic in attributes, in bytes: the server
-// takes up to 255 characters.
+// accepts up to 255 characters.
 const maxTopic = 4 * 255
 
 // topicOf returns a topic for attributes; empty for a text that cannot be a topic.

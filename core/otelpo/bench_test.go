@@ -23,8 +23,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
-// telling is what is told to the SDK, which collects it and throws it away in
-// the end.
+// telling is a configuration of the SDK, which collects and then discards the data.
 type telling struct {
 	name    string
 	meters  metric.MeterProvider
@@ -35,8 +34,8 @@ func (t telling) observer() core.Observer {
 	return otelpo.Observer(otelpo.WithMeterProvider(t.meters), otelpo.WithTracerProvider(t.tracers))
 }
 
-// tellings are metrics, traces, both, and both with the spans of one trace in
-// ten.
+// tellings returns configurations with metrics, traces, both, and both with one trace in
+// ten sampled.
 func tellings(b *testing.B) []telling {
 	b.Helper()
 	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))
@@ -65,11 +64,10 @@ func benchClient(b *testing.B, url string, observer core.Observer) *core.Client 
 	return client
 }
 
-// BenchmarkPublish times Publish with an Observer and without, in turns, so
-// that both meet the same machine. The ratio is that of the medians of the
-// single calls; "nothing" shows how far it can be trusted. There are three
-// servers, all in this process: one that discards what it gets and answers
-// at once, which no Postoffice does, so that its ratio is the worst there is;
+// BenchmarkPublish times Publish with and without an Observer, in turns, so that both run
+// under the same conditions. The ratio compares the medians of single calls; "nothing"
+// shows its error. There are three servers, all in this process: one that discards all
+// messages and responds at once, faster than any Postoffice, which gives the worst ratio;
 // the fake server; and one that takes a millisecond.
 func BenchmarkPublish(b *testing.B) {
 	fake := postofficetest.Start(b, postofficetest.WithHistory(100))
@@ -92,7 +90,7 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
-// discard starts a server that throws messages away after a delay.
+// discard starts a server that discards messages after a delay.
 func discard(b *testing.B, delay time.Duration) (url string) {
 	b.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -108,7 +106,7 @@ func discard(b *testing.B, delay time.Duration) (url string) {
 	return server.URL
 }
 
-// publishing makes a client, and returns a call to its Publish.
+// publishing creates a client and returns a call to its Publish.
 func publishing(b *testing.B, url string, observer core.Observer) func() {
 	client := benchClient(b, url, observer)
 	payload := struct {
@@ -122,9 +120,8 @@ func publishing(b *testing.B, url string, observer core.Observer) func() {
 	}
 }
 
-// BenchmarkObserver times what an Observer does in the course of a Publish,
-// without the Publish. Its floor is the SDK: the same spans and measurements
-// made by hand, for one topic that is known beforehand.
+// BenchmarkObserver times the Observer's part of a Publish alone. Its baseline is the SDK:
+// the same spans and measurements made by hand, for one topic that is known in advance.
 func BenchmarkObserver(b *testing.B) {
 	for _, t := range tellings(b) {
 		b.Run(t.name, func(b *testing.B) {
@@ -133,7 +130,7 @@ func BenchmarkObserver(b *testing.B) {
 	}
 }
 
-// observing returns what a Publish that goes well calls of an Observer.
+// observing returns the Observer's calls of a successful Publish.
 func observing(b *testing.B, o core.Observer) func() {
 	return func() {
 		ctx, published := o.Publish(b.Context(), core.PublishCall{Topic: "orders", Messages: 1})
@@ -145,8 +142,7 @@ func observing(b *testing.B, o core.Observer) func() {
 	}
 }
 
-// byHand is an Observer of one topic that asks for nothing that could be
-// known beforehand.
+// byHand is an Observer for one topic with all attributes prepared in advance.
 func byHand(b *testing.B, t telling) core.Observer {
 	b.Helper()
 	meter, tracer := t.meters.Meter("by hand"), t.tracers.Tracer("by hand")
@@ -203,8 +199,8 @@ func byHand(b *testing.B, t telling) core.Observer {
 	}
 }
 
-// compare times two functions in turns, so many calls at a time, and reports
-// by how much the second one's median is longer.
+// compare times two functions in turns, several calls at a time, and reports the ratio of
+// their medians.
 func compare(b *testing.B, calls int, unit string, first, second func()) {
 	b.Helper()
 	var times [2][]time.Duration

@@ -55,7 +55,7 @@ type receiving struct {
 	attempts           metric.Int64Histogram
 }
 
-// subscription names what the messages of a handler have in common.
+// subscription identifies a handler or inbox by its topic and name.
 type subscription struct{ topic, name string }
 
 func newReceiving(meter metric.Meter) *receiving {

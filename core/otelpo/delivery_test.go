@@ -28,7 +28,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 )
 
-// number is a payload: what the function makes of it, and which version it is.
+// number is a payload.
 type number struct{ ID int64 }
 
 type handling = func(context.Context, delivery.Message[number]) error
@@ -37,14 +37,14 @@ func (c *telemetry) deliveryObserver() delivery.Observer {
 	return otelpo.DeliveryObserver(c.options()...)
 }
 
-// handler is one of orders that tells what it does.
+// handler returns a handler of orders with the Observer.
 func (c *telemetry) handler(handle handling, options ...delivery.Option) http.Handler {
 	return delivery.Handler(handle, append([]delivery.Option{
 		delivery.WithTopic("orders"), delivery.WithLogger(quiet), delivery.WithObserver(c.deliveryObserver()),
 	}, options...)...)
 }
 
-// inbox starts one that tells what it does. It ends with the test.
+// inbox starts an inbox with the Observer. It stops when the test ends.
 func (c *telemetry) inbox(t *testing.T, store outbox.Keeper, options delivery.InboxOptions) *delivery.Inbox {
 	t.Helper()
 	options.Logger, options.Observer = quiet, c.deliveryObserver()
@@ -55,7 +55,7 @@ func (c *telemetry) inbox(t *testing.T, store outbox.Keeper, options delivery.In
 	return inbox
 }
 
-// give posts a message as the server does, and returns the status.
+// give posts a message as the server does and returns the status.
 func give(t *testing.T, handler http.Handler, id int, attributes string) int {
 	t.Helper()
 	body := fmt.Sprintf(`{"id":%d,"attributes":{%s}}`, id, attributes)
@@ -174,7 +174,7 @@ func TestMetricsOfAnInbox(t *testing.T) {
 		attempts := seen.scrape()["postoffice.inbox.attempts"].Data.(metricdata.Histogram[int64]).DataPoints[0]
 		assert.Equal(t, int64(3), attempts.Sum, "one and two")
 
-		// A message that fits the function no more, as after a deployment.
+		// A message that can no longer be decoded, as after a deployment.
 		require.NoError(t, store.Insert(t.Context(), 0, outbox.Record{ID: "old", Topic: "billing", Payload: []byte(`{"id":"x"}`), Attributes: []byte(`{}`)}))
 		time.Sleep(10 * time.Second)
 		assert.Equal(t, 2, int(seen.points("postoffice.consumer.outcomes")["error.type=not_decoded,"+billing+",postoffice.outcome=failed"]))
@@ -187,8 +187,8 @@ const (
 	producer      = `"traceparent":"00-` + producerTrace + `-b7ad6b7169203331-01"`
 )
 
-// Spans of functions are linked to the publisher's, and what the function does is
-// below them.
+// Spans of functions are linked to the publisher's span and are parents of the spans
+// that the function begins.
 func TestSpansOfAHandler(t *testing.T) {
 	seen := collect(t)
 	nested := func(ctx context.Context, m delivery.Message[number]) error {
@@ -250,8 +250,8 @@ func TestSpansOfAHandler(t *testing.T) {
 	}
 }
 
-// A message keeps its trace in an inbox, and each attempt has a span. What the
-// publisher of this module sends is what the consumer links to.
+// A message keeps its trace in an inbox, and each attempt has a span. The consumer links
+// to the span of this module's publisher.
 func TestSpansOfAnInbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := collect(t)
@@ -294,7 +294,7 @@ func TestSpansOfAnInbox(t *testing.T) {
 	})
 }
 
-// posted is a client that keeps the payload of a message.
+// posted is an HTTP client that records the payload of a message.
 func posted(payload *string) *http.Client {
 	return &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
 		var body struct{ Payload json.RawMessage }
@@ -304,7 +304,7 @@ func posted(payload *string) *http.Client {
 	})}
 }
 
-// Without traces or without metrics the other works, and what is wrong is reported.
+// Metrics work without traces and traces without metrics, and errors are reported.
 func TestDeliveryObserverHalves(t *testing.T) {
 	seen := collect(t)
 	for _, observer := range []delivery.Observer{
@@ -318,7 +318,7 @@ func TestDeliveryObserverHalves(t *testing.T) {
 	assert.Equal(t, map[string]float64{process: 1}, seen.points("messaging.process.duration"))
 }
 
-// Nothing of a message, of a request or of an error is told.
+// Metrics and spans contain nothing from messages, requests or errors.
 func TestNothingSecretOfDeliveriesIsTold(t *testing.T) {
 	seen := collect(t)
 	handler := seen.handler(func(_ context.Context, m delivery.Message[number]) error {
@@ -344,7 +344,7 @@ func TestNothingSecretOfDeliveriesIsTold(t *testing.T) {
 	}
 }
 
-// A topic that cannot be one is not told.
+// An invalid topic does not appear in metrics and spans.
 func TestDeliveryTopicIsChecked(t *testing.T) {
 	seen := collect(t)
 	handler := seen.handler(func(context.Context, delivery.Message[number]) error { return nil }, delivery.WithTopic("orders\xff"))

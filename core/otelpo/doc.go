@@ -34,7 +34,7 @@
 //   - messaging.client.sent.messages, counter: posted messages, once for each
 //     delivery; the quick retry of a request and the parts of a split bulk count
 //     only in the duration. error.type and postoffice.failure.class ("transient",
-//     "config", "permanent") if the server did not take them.
+//     "config", "permanent") if the server did not accept them.
 //   - postoffice.published.messages, counter: accepted messages, by
 //     postoffice.state: "delivered", "stored", "queued".
 //   - postoffice.stored.messages and postoffice.spilled.messages, counters:
@@ -48,8 +48,8 @@
 //     postoffice.recovery.deleted.messages, counters: the server's rescuer.
 //   - postoffice.delivery.age, histogram in s, and
 //     postoffice.delivery.attempts, histogram: the age of the oldest message of
-//     each request that the server took, and the most attempts of its messages, by
-//     postoffice.from_outbox.
+//     each request that the server accepted, and the maximum number of attempts of its
+//     messages, by postoffice.from_outbox.
 //   - postoffice.breaker.changes, counter, by postoffice.breaker.state.
 //   - postoffice.setup.results, counter, by postoffice.setup.kind ("topic",
 //     "consumer") and postoffice.setup.status ("created", "exists", "failed").
@@ -115,7 +115,7 @@
 //
 // # What it costs
 //
-// With a server in the same process that answers at once, a Publish takes 1.06 times
+// With a server in the same process that responds at once, a Publish takes 1.06 times
 // as long with metrics, 1.09 with metrics and the traces of one call in ten, 1.11 with
 // all traces. With a server that takes a millisecond, it takes 1.01 times as long.
 // The SDK causes most of it: the Observer takes 1.1 times as long as the same span and

@@ -18,7 +18,7 @@ const storeTimeout = 5 * time.Second
 
 // Gauges registers metrics of the messages that a client has in memory and in its
 // outbox. Collecting them queries the outbox at most once in 30 s, or in the time of
-// [WithOutboxInterval], for at most 5 s. While the outbox does not answer, its metrics
+// [WithOutboxInterval], for at most 5 s. While the outbox does not respond, its metrics
 // are left out, and OpenTelemetry's error handler gets the reason. If several processes
 // share an outbox, each reports all of it. The returned function unregisters the
 // metrics: call it before the outbox is closed. Errors name a nil client or option, or
@@ -116,7 +116,7 @@ type storeLook struct {
 }
 
 // stats returns the statistics, which may be as old as the interval; false if the
-// store did not answer. A failure is cached as well, so that a failing store is not
+// store did not respond. A failure is cached as well, so that a failing store is not
 // queried more often, and reported once to OpenTelemetry's error handler.
 func (l *storeLook) stats(ctx context.Context) (outbox.Stats, bool) {
 	l.mu.Lock()

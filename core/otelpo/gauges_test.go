@@ -20,7 +20,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 )
 
-// countingStore counts how often it is asked what it holds.
+// countingStore counts the calls of Stats.
 type countingStore struct {
 	outbox.Store
 	asked atomic.Int64
@@ -125,7 +125,7 @@ func TestGaugesNameWhatIsWrong(t *testing.T) {
 	require.ErrorContains(t, err, "WithOutboxInterval of -1ns, below zero")
 }
 
-// TestObserverReportsWhatIsNil has an option that is nil beside another.
+// TestObserverReportsWhatIsNil uses a nil option together with a valid one.
 func TestObserverReportsWhatIsNil(t *testing.T) {
 	var reported error
 	before := otel.GetErrorHandler()

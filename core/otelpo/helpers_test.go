@@ -65,8 +65,8 @@ func (c *telemetry) scrape() map[string]metricdata.Metrics {
 	return found
 }
 
-// points returns the values of a metric by its attributes other than the
-// system; those of histograms are their counts.
+// points returns the values of a metric by its attributes, without messaging.system; for
+// histograms, the counts.
 func (c *telemetry) points(name string) map[string]float64 {
 	c.t.Helper()
 	points := map[string]float64{}
@@ -113,8 +113,7 @@ func attributesOf(span sdktrace.ReadOnlySpan) map[string]any {
 	return attributes
 }
 
-// newServer starts a fake server with a topic that is consumed, and one that
-// is not.
+// newServer starts a fake server with a topic that has a consumer and one that has none.
 func newServer(t *testing.T) *postofficetest.Server {
 	t.Helper()
 	server := postofficetest.Start(t)

@@ -12,7 +12,7 @@ import (
 
 // InboxGauges registers metrics of the messages in an inbox. Collecting them queries
 // its store at most once in 30 s, or in the time of [WithOutboxInterval], for at most
-// 5 s. While the store does not answer, the metrics are left out, and OpenTelemetry's
+// 5 s. While the store does not respond, the metrics are left out, and OpenTelemetry's
 // error handler gets the reason. If several processes share an inbox, each reports all
 // of it. The returned function unregisters the metrics: call it before the store is
 // closed. Errors name a nil inbox or option, or are those of the MeterProvider.

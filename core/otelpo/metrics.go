@@ -11,14 +11,14 @@ import (
 	"github.com/postoffice-go/postoffice/core"
 )
 
-// ageBounds are the bounds of the age's histogram, in seconds: from a request
-// to a long outage.
+// ageBounds are the bounds of the histogram of ages, in seconds: from the time of a
+// request to a long outage.
 var ageBounds = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400}
 
-// attemptBounds are those of the attempts' histogram.
+// attemptBounds are the bounds of the histogram of attempts.
 var attemptBounds = []float64{1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000}
 
-// durationBounds are the bounds of the conventions, in seconds.
+// durationBounds are the bounds that the conventions define, in seconds.
 var durationBounds = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
 
 // metrics are the instruments of an Observer.
@@ -49,7 +49,7 @@ func newMetrics(meter metric.Meter) *metrics {
 	m.stored = counter("postoffice.stored.messages", messages, "Messages stored in the outbox because they could not be delivered.")
 	m.spilled = counter("postoffice.spilled.messages", messages, "Messages stored in the outbox without being posted.")
 	m.dead = counter("postoffice.dead.messages", messages, "Messages that the server rejected permanently.")
-	m.noConsumer = counter("postoffice.no_consumer.messages", messages, "Messages that the server dropped, because nobody consumes their topic.")
+	m.noConsumer = counter("postoffice.no_consumer.messages", messages, "Messages that the server dropped, because their topic has no consumers.")
 	m.discarded = counter("postoffice.discarded.messages", messages, "Messages dropped by FlushOn or discarded from the outbox.")
 	m.lists = counter("postoffice.recovery.lists", "{list}", "Recovery lists that the server's rescuer fetched.")
 	m.listed = counter("postoffice.recovery.listed.messages", messages, "Messages on recovery lists.")
@@ -61,10 +61,10 @@ func newMetrics(meter metric.Meter) *metrics {
 		metric.WithDescription("Duration of messaging operation initiated by a producer or consumer client."), metric.WithExplicitBucketBoundaries(durationBounds...))
 	report(err)
 	m.age, err = meter.Float64Histogram("postoffice.delivery.age", metric.WithUnit("s"),
-		metric.WithDescription("Age of the oldest message of each request that the server took."), metric.WithExplicitBucketBoundaries(ageBounds...))
+		metric.WithDescription("Age of the oldest message of each request that the server accepted."), metric.WithExplicitBucketBoundaries(ageBounds...))
 	report(err)
 	m.attempts, err = meter.Int64Histogram("postoffice.delivery.attempts", metric.WithUnit("{attempt}"),
-		metric.WithDescription("Most attempts of any message of each request that the server took."), metric.WithExplicitBucketBoundaries(attemptBounds...))
+		metric.WithDescription("Maximum number of attempts of the messages of each request that the server accepted."), metric.WithExplicitBucketBoundaries(attemptBounds...))
 	report(err)
 	return m
 }
@@ -96,7 +96,7 @@ func (m *metrics) publish(e core.Event) {
 	m.count(m.published, e, m.topic(e.Topic).label(state))
 }
 
-// deliver measures a request that the server took.
+// deliver measures a request that the server accepted.
 func (m *metrics) deliver(e core.Event) {
 	topic, from := m.topic(e.Topic), fromCall
 	if e.FromOutbox {
@@ -108,7 +108,7 @@ func (m *metrics) deliver(e core.Event) {
 	m.attempts.Record(context.Background(), int64(e.Attempts), options...)
 }
 
-// fail counts messages that the server did not take.
+// fail counts messages that the server did not accept.
 func (m *metrics) fail(e core.Event) {
 	m.count(m.sent, e, m.failures.of(label{
 		topic: e.Topic, operation: topicLabels[posting].operation, key: classKey, value: string(e.Class), errorType: errorType(e.Err),
@@ -125,8 +125,8 @@ func (m *metrics) setUp(result core.SetupResult) {
 		semconv.MessagingDestinationName(result.Topic), setupKindKey.String(kind), setupStatusKey.String(result.Status.String()))))
 }
 
-// took measures how long publishing or posting took. The context may be done, which
-// does not matter to measurements.
+// took records the duration of publishing or posting. The context may have ended, which
+// does not affect measurements.
 func (m *metrics) took(ctx context.Context, operation int, topic *topic, began time.Time, failure string) {
 	labels := topic.label(operation)
 	if failure != "" {

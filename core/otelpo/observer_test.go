@@ -119,8 +119,8 @@ func TestMetricsOfSetupAndRecovery(t *testing.T) {
 	}
 }
 
-// TestNothingSecretIsTold has everything fail that can, with marks in the
-// places that must stay secret, and looks for them in all that was told.
+// TestNothingSecretIsTold makes everything fail, with marks in all secret values, and
+// searches metrics, spans and errors for the marks.
 func TestNothingSecretIsTold(t *testing.T) {
 	server, seen := newServer(t), collect(t)
 	address := strings.Replace(server.URL(), "http://", "http://us-er:pass-word@", 1)

@@ -18,12 +18,12 @@ import (
 	"github.com/postoffice-go/postoffice/core/otelpo"
 )
 
-// roundTripFunc is an http.RoundTripper of a function.
+// roundTripFunc is a function as an http.RoundTripper.
 type roundTripFunc func(*http.Request) (*http.Response, error)
 
 func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// answering is a client whose requests are all answered with a status.
+// answering is an HTTP client whose requests all get the same status.
 func answering(status int) *http.Client {
 	return &http.Client{Transport: roundTripFunc(func(r *http.Request) (*http.Response, error) {
 		_, err := io.Copy(io.Discard, r.Body)
@@ -56,7 +56,7 @@ func TestTraceReachesConsumers(t *testing.T) {
 	assert.Equal(t, "vendor=x", got.TraceState().String())
 }
 
-// extracted is the span in the context of a consumer that receives a body.
+// extracted returns the span in the context of a consumer that receives a body.
 func extracted(t *testing.T, body string, options ...delivery.Option) (got trace.SpanContext) {
 	t.Helper()
 	handler, err := delivery.New(func(ctx context.Context, _ delivery.Message[map[string]any]) error {
@@ -72,8 +72,8 @@ func extracted(t *testing.T, body string, options ...delivery.Option) (got trace
 	return got
 }
 
-// TestTraceInThePayload has a trace that came as metadata, and one among the
-// attributes beside it, which counts for more.
+// TestTraceInThePayload checks a trace in the metadata, and that a trace in the
+// attributes takes precedence.
 func TestTraceInThePayload(t *testing.T) {
 	const first, second = "0af7651916cd43dd8448eb211c80319c", "1af7651916cd43dd8448eb211c80319c"
 	metadata := `{"_postoffice":{"traceparent":"00-` + first + `-b7ad6b7169203331-01","tracestate":"vendor=x"},"id":7`

@@ -74,7 +74,7 @@ func TestSpansOfFailures(t *testing.T) {
 	assert.False(t, post.StartTime().Before(call.StartTime()))
 	assert.True(t, post.StartTime().Before(post.EndTime()), "the time that the request took")
 
-	// With an outbox the call succeeds although the request has failed.
+	// With an outbox the call succeeds although the request fails.
 	client = newClient(t, core.Config{URL: server.URL(), Observer: seen.observer(), Outbox: memory.New()})
 	server.FailNext(1, 500)
 	receipt, err := client.Publish(t.Context(), "orders", struct{}{})
