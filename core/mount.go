@@ -61,7 +61,7 @@ func (r Router) check() error {
 }
 
 // methods returns the methods that a route is mounted for. Handlers reject
-// unsupported methods themselves, because a router would answer without
+// unsupported methods themselves, because a router would respond without
 // checking credentials.
 func methods() []string {
 	return []string{

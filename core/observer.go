@@ -13,7 +13,7 @@ import (
 // no other effect, because it says nothing about the messages. [JoinObservers]
 // combines several Observers.
 //
-// To query what a client holds, use [Client.Stats] for memory and
+// To query the messages of a client, use [Client.Stats] for memory and
 // [Outbox.Stats] for the outbox. Without an Observer, important events are
 // still logged to Config.Logger: the same event of the same topic once in 10 s,
 // with the number of omitted lines.

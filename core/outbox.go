@@ -32,7 +32,7 @@ func (o *Outbox) store() (outbox.Store, error) {
 }
 
 // Stats returns the number of pending and dead messages, their size in bytes
-// and the time since which the oldest message has been waiting.
+// and the age of the oldest pending message.
 func (o *Outbox) Stats(ctx context.Context) (outbox.Stats, error) {
 	store, err := o.store()
 	if err != nil {

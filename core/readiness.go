@@ -115,7 +115,7 @@ func (r *readiness) check(ctx context.Context, ask func(context.Context) error) 
 	return r.err
 }
 
-// ReadinessHandler answers readiness probes with the result of [Client.Ready]:
+// ReadinessHandler responds to readiness probes with the result of [Client.Ready]:
 // 200 and {"status":"ready"}, or 503 and {"status":"not ready","reason":"…"}
 // with the reason "not started", "stopped" or "outbox". The response contains
 // nothing else, so it needs no authorization; the error of the outbox is

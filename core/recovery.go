@@ -37,7 +37,7 @@ const (
 //     relay does not post them. The query "limit", from 1 to 100, requests
 //     fewer. Scheduled messages are listed only when they are due, because the
 //     server delivers listed messages at once.
-//   - HEAD RecoveryPath answers like GET, without a body and Content-Length. It
+//   - HEAD RecoveryPath responds like GET, without a body and Content-Length. It
 //     claims nothing and only checks that the outbox can be used.
 //   - DELETE RecoveryPath + id + "/" removes a message that the server has
 //     accepted: 204, or 404 if there is no message with that id. It shows that
@@ -177,7 +177,7 @@ func (s *recovery) list(w http.ResponseWriter, r *http.Request) {
 	answerJSON(w, http.StatusOK, items)
 }
 
-// head answers like list, without a body.
+// head responds like list, without a body.
 func (s *recovery) head(w http.ResponseWriter, r *http.Request) {
 	if _, err := recoveryLimitOf(r); err != nil {
 		answerError(w, http.StatusBadRequest, "limit", err.Error())
@@ -236,7 +236,7 @@ func (s *recovery) failed(w http.ResponseWriter, err error) {
 	answerError(w, http.StatusServiceUnavailable, wire.DetailKey, "the outbox is not available")
 }
 
-// answerError answers in the server's own error format.
+// answerError responds in the server's own error format.
 func answerError(w http.ResponseWriter, status int, field, reason string) {
 	answerJSON(w, status, map[string]any{"errors": map[string][]string{field: {reason}}})
 }
@@ -245,7 +245,7 @@ func answerJSON(w http.ResponseWriter, status int, value any) {
 	body, err := json.Marshal(value)
 	if err != nil {
 		// The payload is not JSON, so it was not stored by this client.
-		http.Error(w, "cannot encode the answer", http.StatusInternalServerError)
+		http.Error(w, "cannot encode the response", http.StatusInternalServerError)
 		return
 	}
 	jsonHeader(w).Set("Content-Length", strconv.Itoa(len(body)))

@@ -25,7 +25,7 @@ import (
 //	POSTOFFICE_POSTS_PER_TOPIC
 //	POSTOFFICE_MAX_POSTS
 //	POSTOFFICE_METADATA_IN_PAYLOAD   true or false
-//	POSTOFFICE_RELAY_RATE            messages in a second
+//	POSTOFFICE_RELAY_RATE            messages per second
 //	POSTOFFICE_SETUP_REQUIRED        true or false
 //
 // An empty variable counts as not set. A variable whose name is nearly one of

@@ -15,8 +15,8 @@ import (
 )
 
 // SettingsFromMap reads a Config from settings that the app has decoded, with
-// the keys and the rules of [ParseSettings]. It takes what YAML and TOML decoders
-// and configuration libraries such as viper and koanf make of a file:
+// the keys and the rules of [ParseSettings]. It accepts the output of YAML and TOML
+// decoders and of configuration libraries such as viper and koanf:
 //
 //	var file struct {
 //		Postoffice map[string]any `yaml:"postoffice"`
@@ -48,7 +48,7 @@ func SettingsFromMap(settings map[string]any) (Config, error) {
 	return config, nil
 }
 
-// Bounds of decoded settings: a map that contains itself has no end.
+// Bounds of decoded settings; a map could contain itself.
 const (
 	// maxSettingsDepth bounds how deep lists and maps are nested. Settings have 3
 	// levels.

@@ -22,8 +22,8 @@ type Stats struct {
 	// Breaker is the state of the circuit breaker of the server.
 	Breaker BreakerState
 	// OutboxBreaker is the state of the circuit breaker of the outbox; empty
-	// without an outbox. It opens after 3 consecutive calls to the outbox that
-	// ran out of time; then one call in a second probes the outbox. While it is
+	// without an outbox. It opens after 3 consecutive calls to the outbox have
+	// timed out; then one call per second probes the outbox. While it is
 	// open, messages of [Durable] are posted within the call. Messages that the
 	// server does not accept either are refused at once with ErrNotAccepted or,
 	// with [Memory], stay in memory. Messages with WithDedupKey are also

@@ -73,7 +73,7 @@ func (u *unit) hold(ctx context.Context, b *message.Batch) (held bool, err error
 }
 
 // expired returns an error after the deadline of a call or of the request, when
-// a timeout has probably answered the request already.
+// the response to the timeout has probably been sent already.
 func (u *unit) expired(ctx context.Context) error {
 	for _, ctx := range [...]context.Context{ctx, u.request} {
 		if ctx != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
