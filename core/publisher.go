@@ -139,8 +139,8 @@ func (c *Client) NewPublisher(options Options) (*Publisher, error) {
 // End ends a unit of work, see Options.FlushOn: if FlushOn returns true for the
 // outcome, the messages are accepted together, with the context ctx. The
 // Receipt has the state of all messages and the ids of the messages in the
-// outbox. If the messages are dropped, its state is Unknown. The errors are
-// those of [Client.Publish]; after an error none of the messages is accepted,
+// outbox. If the messages are dropped, its state is Unknown. End returns the
+// errors of [Client.Publish]; after an error none of the messages is accepted,
 // except as described for Options.FlushOn.
 //
 // Stop drops the messages; a later End that would accept them returns

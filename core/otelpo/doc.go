@@ -38,8 +38,8 @@
 //   - postoffice.published.messages, counter: accepted messages, by
 //     postoffice.state: "delivered", "stored", "queued".
 //   - postoffice.stored.messages and postoffice.spilled.messages, counters:
-//     messages stored in the outbox because they could not be delivered, and
-//     those of them that were not posted at all.
+//     messages stored in the outbox because they could not be delivered, and the
+//     ones among them that were not posted at all.
 //   - postoffice.dead.messages, postoffice.no_consumer.messages and
 //     postoffice.discarded.messages, counters: messages that the server rejected
 //     permanently, that it dropped because their topic has no consumer, and that

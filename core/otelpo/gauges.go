@@ -22,7 +22,7 @@ const storeTimeout = 5 * time.Second
 // are left out, and OpenTelemetry's error handler gets the reason. If several processes
 // share an outbox, each reports all of it. The returned function unregisters the
 // metrics: call it before the outbox is closed. Errors name a nil client or option, or
-// are those of the MeterProvider.
+// come from the MeterProvider.
 //
 // The gauges of several clients with the same MeterProvider are added up or replace
 // each other: give each client a MeterProvider of its own.

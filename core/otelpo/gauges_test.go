@@ -113,7 +113,7 @@ func TestGaugesLeaveOutAnOutboxInTrouble(t *testing.T) {
 		assert.True(t, names["postoffice.queue.messages"])
 		assert.False(t, names["postoffice.outbox.messages"])
 	}
-	assert.Equal(t, int64(1), store.asked.Load(), "it is left alone for a while")
+	assert.Equal(t, int64(1), store.asked.Load(), "the error is cached")
 	require.Len(t, told, 1)
 	assert.ErrorIs(t, told[0], store.err)
 }

@@ -15,7 +15,7 @@ import (
 // 5 s. While the store does not respond, the metrics are left out, and OpenTelemetry's
 // error handler gets the reason. If several processes share an inbox, each reports all
 // of it. The returned function unregisters the metrics: call it before the store is
-// closed. Errors name a nil inbox or option, or are those of the MeterProvider.
+// closed. Errors name a nil inbox or option, or come from the MeterProvider.
 //
 // The gauges of several inboxes with the same MeterProvider replace each other: give
 // each a MeterProvider of its own.

@@ -32,7 +32,7 @@ const (
 	queued
 )
 
-// topicLabels are the labels of a topic, without those of failures, which are many.
+// topicLabels are the labels of a topic, except the labels of failures, which vary.
 var topicLabels = [...]label{
 	alone:      {},
 	publishing: {operation: "publish"},

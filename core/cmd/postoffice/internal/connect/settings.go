@@ -45,7 +45,7 @@ func (f *Flags) AddBulk(flags *pflag.FlagSet) {
 
 // AddTopics adds the flags of commands that create topics.
 func (f *Flags) AddTopics(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.topics, "topic", nil, "`name` of a topic to create; may be repeated, and replaces those of the settings")
+	flags.StringArrayVar(&f.topics, "topic", nil, "`name` of a topic to create; may be repeated, and replaces the topics of the settings")
 	flags.StringVar(&f.originHost, "origin-host", "", "the app as the server reaches it, such as http://user:password@orders:8080 (or POSTOFFICE_ORIGIN_HOST)")
 	flags.StringVar(&f.recoveryPath, "recovery-path", "", "path of the app's recovery endpoint (default \""+core.DefaultRecoveryPath+"\")")
 	flags.BoolVar(&f.recovery, "recovery", false, "ask the server to fetch undelivered messages of new topics from the app")
@@ -54,7 +54,7 @@ func (f *Flags) AddTopics(flags *pflag.FlagSet) {
 // AddConsumers adds the flags of commands that register consumers.
 func (f *Flags) AddConsumers(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.consumers, "consumer", nil,
-		"HTTP consumer to register, as `TOPIC=URL`; may be repeated, and replaces those of the settings")
+		"HTTP consumer to register, as `TOPIC=URL`; may be repeated, and replaces the consumers of the settings")
 }
 
 // Load reads the settings: flags override the environment, which overrides the
