@@ -181,7 +181,8 @@ func (c *Client) buildStorage(guard guard, sender *deliver.Sender) *queue.Outbox
 
 // Start sets up the topics and consumers and starts the delivery of messages in
 // the outbox. Call it when the app initializes; the adapters' Register calls
-// it. Publishing also works before Start.
+// it. Publishing also works before Start, but the messages in the outbox wait for
+// it. Until Start has succeeded, Ready returns ErrNotStarted.
 //
 // Start returns an error if the outbox cannot be used, if ctx ends first, or,
 // with Config.SetupRequired, if setup fails. Otherwise a failed setup is logged

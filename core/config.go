@@ -60,13 +60,15 @@ type Config struct {
 	Consumers []Consumer
 
 	// OriginHost is the address at which the server reaches this app, such as
-	// "http://orders:8080"; without a scheme, http is used. The server fetches
-	// undelivered messages from there, at RecoveryPath. Percent-encoded
-	// userinfo is the credential that the server sends and the recovery
-	// endpoint requires. At most 255 characters, recovery path included.
-	// Required with Topics or RecoveryEnabled.
+	// "http://orders:8080"; without a scheme, http is used. With
+	// RecoveryEnabled, the server fetches undelivered messages from there, at
+	// RecoveryPath. Percent-encoded userinfo is the credential that the server
+	// sends and the recovery endpoint requires. At most 255 characters,
+	// recovery path included. Required with Topics or RecoveryEnabled.
 	//
-	// The server never updates the origin host of an existing topic.
+	// The server stores the address with each topic that it creates and never
+	// updates it. Without RecoveryEnabled it does not use the address, so any
+	// address is accepted, but topics created with it keep it.
 	OriginHost string
 
 	// RecoveryPath is the path of the recovery endpoint. It is appended to

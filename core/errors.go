@@ -33,6 +33,7 @@ var (
 	// ErrClosed means that the client was stopped and accepts no messages.
 	ErrClosed = errors.New("postoffice: client is stopped")
 	// ErrNotStarted means that Start was not called or has not succeeded yet.
+	// Only Ready and its handler report it; publishing works before Start.
 	ErrNotStarted = errors.New("postoffice: client is not started")
 	// ErrOutboxFull means that the outbox has reached its bound and got no
 	// capacity until the context of the call ended or the client was stopped.

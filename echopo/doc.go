@@ -16,8 +16,9 @@
 // separately, for example to use two clients in different groups; each client
 // then needs a different Config.RecoveryPath.
 //
-// The app stops the client: first call echo.Echo.Shutdown, after which no
-// handler publishes, then [core.Client.Stop].
+// The app stops the client: first call [echo.Echo.Shutdown], or the Shutdown of
+// your own [http.Server], after which no handler publishes, then
+// [core.Client.Stop].
 //
 // The middleware puts a publisher into the request's context, and into the
 // values of the echo.Context under [core.ContextKey]. It changes nothing else:

@@ -13,9 +13,10 @@
 //	}
 //
 // [Register] starts the client, installs the middleware and serves the recovery
-// endpoint. An app can also call [core.Client.Start], [Middleware] and [Mount]
-// separately, for example to use two clients in different parts of the app;
-// each client then needs a different Config.RecoveryPath.
+// endpoint. It wraps the server's Handler, so set that first. An app can also
+// call [core.Client.Start], [Middleware] and [Mount] separately, for example to
+// use two clients in different parts of the app; each client then needs a
+// different Config.RecoveryPath.
 //
 // The app stops the client: first call [http.Server.Shutdown], after which no
 // handler publishes, then [core.Client.Stop].

@@ -48,11 +48,15 @@ func FromRequest(r *http.Request) *core.Publisher {
 func Mount(mux *http.ServeMux, client *core.Client) error { return client.MountRoutes(from(mux, mux)) }
 
 // Register starts the client and replaces the server's handler: the new one
-// serves the client's routes and, behind the middleware, the previous handler,
-// or [http.DefaultServeMux] if it was nil. Call it once per client, before the
-// server serves. Register returns the errors of [core.Client.Start]. It also
-// returns the errors of [Mount], if the handler is an [http.ServeMux] or
-// created by Register. After an error the server is unchanged.
+// serves the client's routes and, behind the middleware, the previous handler.
+// Set server.Handler before the call: Register wraps [http.DefaultServeMux] if
+// it is nil, and a handler that is set afterwards replaces the middleware and
+// the client's routes. Routes can be added to the wrapped handler at any time.
+//
+// Call Register once per client, before the server serves. It returns the
+// errors of [core.Client.Start]. It also returns the errors of [Mount], if the
+// handler is an [http.ServeMux] or created by Register. After an error the
+// server is unchanged.
 func Register(server *http.Server, client *core.Client, options Options) error {
 	if server == nil {
 		return client.Register(core.Router{}, options, nil) // returns an error

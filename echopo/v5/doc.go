@@ -16,8 +16,9 @@
 // separately, for example to use two clients in different groups; each client
 // then needs a different Config.RecoveryPath.
 //
-// The app stops the client: first call echo.Echo.Shutdown, after which no
-// handler publishes, then [core.Client.Stop].
+// The app stops the client with [core.Client.Stop], after the last handler has
+// ended: when [echo.StartConfig.Start] has returned, whose context ends the
+// server gracefully, or after the Shutdown of your own [http.Server].
 //
 // The middleware puts a publisher into the request's context, and into the
 // values of the echo.Context under [core.ContextKey]. It changes nothing else:

@@ -111,6 +111,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		}
 		defer fake.Close()
 		config.URL, config.OriginHost = fake.URL(), "http://fake:secret@127.0.0.1:8080"
+		say("The fake server gets a pubsub consumer, so that it keeps the messages.")
 		config.Consumers = []core.Consumer{{Topic: "orders", Target: "orders", Type: core.PubSub}}
 	}
 	if !slices.Contains(config.Topics, "orders") {

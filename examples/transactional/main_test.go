@@ -28,6 +28,7 @@ func TestSQLite(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, run(t.Context(), nil, &out))
 	assert.Equal(t, `The database is sqlite.
+The fake server gets a pubsub consumer, so that it keeps the messages.
 Order 1, a unicorn: sold out, rolled back.
 Order 2, a teapot: committed.
 Its message was delivered.

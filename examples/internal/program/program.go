@@ -61,9 +61,10 @@ func Run(ctx context.Context, args []string, stdout io.Writer, newApp func(*core
 		}
 		defer fake.Close()
 		_, _ = fmt.Fprintln(stdout, "POSTOFFICE_URL is not set: using a fake server at", fake.URL())
+		_, _ = fmt.Fprintln(stdout, "with a pubsub consumer of the topic orders, so that the server keeps the messages")
 		config.URL = fake.URL()
 		config.OriginHost = "http://fake:secret@" + listener.Addr().String()
-		config.Consumers = []core.Consumer{{Topic: "orders", Target: "orders", Type: core.PubSub}} // or the server throws them away
+		config.Consumers = []core.Consumer{{Topic: "orders", Target: "orders", Type: core.PubSub}}
 	}
 
 	if *file == "" {
