@@ -7,8 +7,9 @@ import (
 	"os"
 	"path/filepath"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
-	_ "modernc.org/sqlite"             // the driver "sqlite"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
@@ -37,10 +38,11 @@ func openDatabase(ctx context.Context, url string) (*database, error) {
 }
 
 func openPostgres(url string) (*database, error) {
-	pool, err := sql.Open("pgx", url)
+	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, errors.New("the URL of the database is invalid") // without the URL, which may contain a password
 	}
+	pool := stdlib.OpenDB(*config)
 	return &database{
 		DB: pool, dialect: sqlstore.Postgres, close: pool.Close,
 		insertOrder:  "INSERT INTO orders (number, item) VALUES ($1, $2)",
