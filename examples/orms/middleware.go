@@ -9,13 +9,13 @@ import (
 	"github.com/postoffice-go/postoffice/nethttp"
 )
 
-// Handler returns the status of its answer instead of writing it, so that the
-// client reads it after the commit.
+// Handler returns the status of its response instead of writing it, so that the
+// caller reads it after the commit.
 type Handler func(r *http.Request, tx *sql.Tx) (status int, err error)
 
 // InTransaction returns a handler that runs next in a transaction. The context of
-// the request carries the transaction for the messages of the client. The answer is
-// written after the commit.
+// the request carries the transaction for the messages of the client. The response
+// is written after the commit.
 func InTransaction(db *sql.DB, client *core.Client, next Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var status int
