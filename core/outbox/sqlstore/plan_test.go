@@ -123,6 +123,16 @@ func planStatements(store *Store, ids []string) map[string]planned {
 	return statements
 }
 
+// plannedRows is how many rows a table has whose statements are planned: so many that
+// reading all costs more than searching an index. SQLite searches for 5,000 in the way
+// in which it does for more, and takes long to store them with the race detector.
+func plannedRows(dialect Dialect) int {
+	if dialect == SQLite {
+		return 5000
+	}
+	return 20_000
+}
+
 // TestPlans shows that each statement searches an index, in the order that it
 // needs, whatever the database knows of the table: nothing, what it was when it
 // was empty, or what it is.
@@ -138,7 +148,7 @@ func TestPlans(t *testing.T) {
 			if analyzed == "when empty" {
 				run(t, store.db.DB, analyze)
 			}
-			load(t, store, 20_000)
+			load(t, store, plannedRows(stand.dialect))
 			if analyzed == "when full" {
 				run(t, store.db.DB, analyze)
 			}
@@ -159,7 +169,7 @@ func TestCountPlans(t *testing.T) {
 	pending, dead := outbox.Pending, outbox.Dead
 	onEach(t, stands, func(t *testing.T, stand stand) {
 		store := opened(t, stand.open(t), stand.dialect)
-		load(t, store, 20_000)
+		load(t, store, plannedRows(stand.dialect))
 		explain := "EXPLAIN"
 		switch stand.dialect {
 		case Postgres:
@@ -202,7 +212,7 @@ func TestCountPlans(t *testing.T) {
 func TestKeyPlans(t *testing.T) {
 	onEach(t, stands, func(t *testing.T, stand stand) {
 		store := opened(t, stand.open(t), stand.dialect)
-		load(t, store, 20_000)
+		load(t, store, plannedRows(stand.dialect))
 		explain := "EXPLAIN"
 		switch stand.dialect {
 		case Postgres:
@@ -231,7 +241,7 @@ func TestRareTopicIsFoundInItsIndex(t *testing.T) {
 	pending := outbox.Pending
 	onEach(t, stands[:2], func(t *testing.T, stand stand) {
 		store := opened(t, stand.open(t), stand.dialect)
-		load(t, store, 20_000)
+		load(t, store, plannedRows(stand.dialect))
 		if stand.dialect == Postgres {
 			run(t, store.db.DB, "VACUUM ANALYZE "+store.table.SQL())
 		}
