@@ -104,9 +104,12 @@ func (c *Client) build(guard guard) (err error) {
 	if err != nil {
 		return err
 	}
-	c.setup = &setup{cfg: cfg, office: c.office, events: events, guard: guard}
+	c.setup = &setup{cfg: cfg, office: c.office, events: events, guard: guard, inBackground: func(run func(context.Context)) {
+		c.background.Go(func() { run(c.stopping) })
+	}}
 	sender := deliver.NewSender(deliver.Config{
-		Office: c.office, BulkLimit: cfg.bulkLimit, Outbox: cfg.outbox != nil, EnsureTopic: c.setup.ensureTopic, Guard: guard.call,
+		Office: c.office, BulkLimit: cfg.bulkLimit, Outbox: cfg.outbox != nil, Guard: guard.call,
+		RestoreTopic: c.setup.restoreTopic, RestoredSince: c.setup.restoredSince,
 	})
 	c.pipeline = &pipeline{
 		gate: &c.gate, events: events, encoders: newEncoders(cfg.marshal, cfg.metadataInPayload),
@@ -218,7 +221,8 @@ func (c *Client) Start(ctx context.Context) error {
 	return c.gate.ifOpen(func() {
 		c.started.Store(true)
 		if err != nil {
-			c.background.Go(func() { c.setup.keepTrying(c.stopping, report) })
+			topics, consumers := c.setup.failures(report)
+			c.setup.inBackground(func(ctx context.Context) { c.setup.keepTrying(ctx, topics, consumers) })
 		}
 		if c.relay != nil {
 			c.background.Go(func() { c.relay.Run(c.stopping, c.force) })

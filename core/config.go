@@ -52,11 +52,15 @@ type Config struct {
 	URL string
 
 	// Topics are the names of the topics that the client creates and publishes
-	// to. Defaults to none.
+	// to. If the server turns out to have lost one, the client creates it again
+	// before it delivers messages of the topic, together with the Consumers of
+	// the topic that setup has created before. Defaults to none.
 	Topics []string
 
 	// Consumers are the consumers that the client registers to receive
-	// messages. Defaults to none.
+	// messages. Their topics must exist: until a publisher has created a topic,
+	// setup of its consumers fails, and the client retries it after Start.
+	// Defaults to none.
 	Consumers []Consumer
 
 	// OriginHost is the address at which the server reaches this app, such as

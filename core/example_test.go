@@ -176,7 +176,7 @@ func ExampleClient_Setup() {
 	// topic "orders" - created
 	// http consumer "http://127.0.0.1:9/orders" of topic "orders" - created
 	// http consumer "http://127.0.0.1:9/bills" of topic "bills" - failed
-	// postoffice: setup: http consumer "http://127.0.0.1:9/bills" of topic "bills": server answered 400 for topic "bills": topic is invalid
+	// postoffice: setup: http consumer "http://127.0.0.1:9/bills" of topic "bills": the topic does not exist yet (its publisher creates it, or list it in Topics): server answered 400 for topic "bills": topic is invalid
 }
 
 func ExampleClient_RecoveryHandler() {

@@ -26,9 +26,6 @@ const (
 	// the background.
 	setupRetryDelay = time.Second
 	setupRetryMax   = time.Minute
-	// ensureInterval is the minimum time between attempts to create a topic
-	// that the server does not know.
-	ensureInterval = 10 * time.Second
 )
 
 // SetupStatus is the outcome of setup for a topic or consumer.
@@ -70,8 +67,9 @@ type SetupResult struct {
 	Type   ConsumerType
 	// Status is the outcome.
 	Status SetupStatus
-	// Err is the reason of a failure: a *ResponseError with the server's
-	// reason, or a network error. Nil unless Status is SetupFailed.
+	// Err is the reason of a failure: it wraps a *ResponseError with the
+	// server's reason, or is a network error. If the topic of a consumer does
+	// not exist yet, the text says so. Nil unless Status is SetupFailed.
 	Err error
 }
 
@@ -152,12 +150,14 @@ func setupError(report SetupReport) error {
 
 // setup creates topics and consumers on the server.
 type setup struct {
-	cfg      *settings
-	office   *office.Office
-	events   *events
-	guard    guard
-	ensured  pacer
-	outcomes outcomes
+	cfg    *settings
+	office *office.Office
+	events *events
+	guard  guard
+	// inBackground runs a function until the client is stopped.
+	inBackground func(func(context.Context))
+	outcomes     outcomes
+	restoring    restoring
 }
 
 func (s *setup) topics(ctx context.Context, topics []string) []SetupResult {
@@ -192,24 +192,35 @@ func unlessZero(n int64) *int64 {
 
 // create posts one topic or consumer, and logs the outcome.
 func (s *setup) create(ctx context.Context, path string, result SetupResult, resource any) SetupResult {
-	err := s.office.Create(ctx, path, result.Topic, resource)
-	response, _ := errors.AsType[*ResponseError](err)
+	f := s.office.Create(ctx, path, result.Topic, resource)
 	switch {
-	case err == nil:
+	case f == nil:
 		result.Status = SetupCreated
 		s.events.log.Always(slog.LevelInfo, "created "+result.String())
-	case response != nil && response.StatusCode == http.StatusConflict:
+	case f.Status == http.StatusConflict:
 		result.Status = SetupExists
 		s.events.log.Always(slog.LevelInfo, result.String()+" already exists; the server did not update it, so its settings may differ")
 	default:
-		result.Status, result.Err = SetupFailed, err
-		s.events.log.Error("setup", result.String(), "cannot create "+result.String(), "error", err)
+		result.Status, result.Err = SetupFailed, f.Cause
+		if path == wire.ConsumersPath && f.Class == office.UnknownTopic {
+			result.Err = s.withoutTopic(result.Topic, f.Cause)
+		}
+		s.events.log.Error("setup", result.String(), "cannot create "+result.String(), "error", result.Err)
 	}
 	if s.events.observer.Setup != nil {
 		s.events.observer.Setup(result)
 	}
 	s.outcomes.note(result)
 	return result
+}
+
+// withoutTopic explains the error of a consumer whose topic the server does not
+// have: it answers only that the topic is invalid.
+func (s *setup) withoutTopic(topic string, err error) error {
+	if slices.Contains(s.cfg.topics, topic) {
+		return fmt.Errorf("the topic does not exist yet: %w", err)
+	}
+	return fmt.Errorf("the topic does not exist yet (its publisher creates it, or list it in Topics): %w", err)
 }
 
 // inParallel calls work for every item, a few at a time, and returns the
@@ -244,21 +255,19 @@ func inParallel[T any](items []T, work func(T) SetupResult) []SetupResult {
 	return results
 }
 
-// keepTrying retries the failed items until all succeed or the context ends:
-// the server may be down, and another app may create a consumer's topic later.
-func (s *setup) keepTrying(ctx context.Context, report SetupReport) {
-	var topics []string
+// failures returns the topics and consumers that a setup could not create.
+func (s *setup) failures(report SetupReport) (topics []string, consumers []Consumer) {
 	for _, result := range report.Topics {
 		if result.Status == SetupFailed {
 			topics = append(topics, result.Topic)
 		}
 	}
-	var consumers []Consumer
-	for i, result := range report.Consumers {
-		if result.Status == SetupFailed {
-			consumers = append(consumers, s.cfg.consumers[i])
-		}
-	}
+	return topics, stillFailed(s.cfg.consumers, report.Consumers)
+}
+
+// keepTrying retries topics and consumers until all succeed or the context ends:
+// the server may be down, and another app may create a consumer's topic later.
+func (s *setup) keepTrying(ctx context.Context, topics []string, consumers []Consumer) {
 	select {
 	case <-ctx.Done():
 		return
@@ -290,34 +299,4 @@ func stillFailed[T any](items []T, results []SetupResult) []T {
 		}
 	}
 	return failed
-}
-
-// ensureTopic creates a topic that the server does not know, if it is
-// configured and was not attempted within ensureInterval. It reports whether
-// the server has the topic now.
-func (s *setup) ensureTopic(ctx context.Context, topic string) bool {
-	if !slices.Contains(s.cfg.topics, topic) || !s.ensured.allow(topic) {
-		return false
-	}
-	return s.topics(ctx, []string{topic})[0].Status != SetupFailed
-}
-
-// pacer admits each key once per ensureInterval.
-type pacer struct {
-	mu   sync.Mutex
-	last map[string]time.Time
-}
-
-func (p *pacer) allow(key string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	if last, ok := p.last[key]; ok && now.Sub(last) < ensureInterval {
-		return false
-	}
-	if p.last == nil {
-		p.last = map[string]time.Time{}
-	}
-	p.last[key] = now
-	return true
 }

@@ -85,7 +85,7 @@ func TestSetupTriesEachThoughOthersFail(t *testing.T) {
 	assert.Equal(t, `http consumer "http://app.test/in" of topic "foreign"`, report.Failed()[1].String())
 	assert.EqualError(t, err, strings.Join([]string{
 		`postoffice: setup: topic "broken": server answered 500 for topic "broken": Internal Server Error`,
-		`http consumer "http://app.test/in" of topic "foreign": server answered 400 for topic "foreign": topic is invalid`,
+		`http consumer "http://app.test/in" of topic "foreign": the topic does not exist yet (its publisher creates it, or list it in Topics): server answered 400 for topic "foreign": topic is invalid`,
 	}, "\n"))
 	response, ok := errors.AsType[*core.ResponseError](report.Consumers[0].Err)
 	require.True(t, ok)
@@ -94,6 +94,7 @@ func TestSetupTriesEachThoughOthersFail(t *testing.T) {
 	assert.Contains(t, log.String(), `level=INFO msg="postoffice: topic \"taken\" already exists; the server did not update it`)
 	assert.Contains(t, log.String(), `level=ERROR msg="postoffice: cannot create topic \"broken\""`)
 	assert.Contains(t, log.String(), `Internal Server Error`)
+	assert.Contains(t, log.String(), "the topic does not exist yet")
 	assert.NotContains(t, log.String(), "caduceus")
 	assert.NotContains(t, err.Error(), "caduceus")
 }

@@ -48,9 +48,14 @@ type Config struct {
 	// Outbox means that unsent messages are not lost, so a delivery may end
 	// early.
 	Outbox bool
-	// EnsureTopic creates a topic that the server does not know, if the app has
-	// configured it. It reports whether the server has the topic now.
-	EnsureTopic func(ctx context.Context, topic string) bool
+	// RestoreTopic creates a topic that the server does not have, and the app's
+	// consumers of it, if the app has configured the topic. It reports whether
+	// the server has them now.
+	RestoreTopic func(ctx context.Context, topic string) bool
+	// RestoredSince reports whether RestoreTopic has succeeded for a topic and
+	// was in progress at some time since began. If it still is, RestoredSince
+	// waits.
+	RestoredSince func(ctx context.Context, topic string, began time.Time) bool
 	// Guard calls a function and returns an error if it panics.
 	Guard func(doing string, call func() error) error
 }
@@ -152,10 +157,12 @@ func All(messages int, f *office.Failure) *Outcome {
 }
 
 // One sends the only message of a batch. If the server does not have a topic of
-// the app, One creates the topic and sends the message again.
+// the app, One restores the topic and sends the message again.
 func (s *Sender) One(ctx context.Context, b *message.Batch) ([]int64, *office.Failure) {
+	began := time.Now()
 	jobs, f := s.Office.Post(ctx, b, 0, office.Terms{})
-	if f != nil && f.Class == office.UnknownTopic && s.EnsureTopic(ctx, b.Topic) {
+	if f != nil && f.Class == office.UnknownTopic && s.RestoreTopic(ctx, b.Topic) ||
+		f == nil && s.discarded(ctx, b.Topic, jobs, began) {
 		jobs, f = s.Office.Post(ctx, b, 0, office.Terms{})
 	}
 	if f != nil {
@@ -165,7 +172,14 @@ func (s *Sender) One(ctx context.Context, b *message.Batch) ([]int64, *office.Fa
 	return jobs, f
 }
 
-// Deliver sends as much of a batch as possible. Like One it creates a missing
+// discarded reports whether the server accepted a request between the creation
+// of a topic and of its consumers by another delivery: it then has no jobs, and
+// the messages are to be sent again.
+func (s *Sender) discarded(ctx context.Context, topic string, jobs []int64, began time.Time) bool {
+	return jobs != nil && len(jobs) == 0 && s.RestoredSince(ctx, topic, began)
+}
+
+// Deliver sends as much of a batch as possible. Like One it restores a missing
 // topic and sends the messages again, except for messages that were delivered
 // or failed for another reason.
 func (s *Sender) Deliver(ctx context.Context, job Job) *Outcome {
@@ -240,7 +254,7 @@ func (d *delivery) run(ctx context.Context) {
 		all[i] = i
 	}
 	d.send(ctx, all)
-	if d.halt == nil || d.halt.Class != office.UnknownTopic || !d.EnsureTopic(ctx, d.Batch.Topic) {
+	if d.halt == nil || d.halt.Class != office.UnknownTopic || !d.RestoreTopic(ctx, d.Batch.Topic) {
 		return
 	}
 	rest := slices.DeleteFunc(all, func(i int) bool {
@@ -367,14 +381,13 @@ func (d *delivery) chunk(indexes []int) int {
 
 // post sends messages in one request.
 func (d *delivery) post(ctx context.Context, indexes []int) (f *office.Failure) {
-	var jobs []int64
 	d.sent = true
 	terms := office.Terms{Timeout: d.Timeout}
 	terms.Once = d.cut.left > 0 || d.doubts > 0 || d.FailedBefore // the messages may be at fault
-	if len(indexes) == 1 {
-		jobs, f = d.Office.Post(ctx, d.Batch, indexes[0], terms)
-	} else {
-		jobs, f = d.Office.PostBulk(ctx, d.Batch, indexes, terms)
+	began := time.Now()
+	jobs, f := d.request(ctx, indexes, terms)
+	if f == nil && d.discarded(ctx, d.Batch.Topic, jobs, began) {
+		jobs, f = d.request(ctx, indexes, terms)
 	}
 	if f != nil {
 		if len(indexes) == 1 {
@@ -388,6 +401,13 @@ func (d *delivery) post(ctx context.Context, indexes []int) (f *office.Failure) 
 		d.Delivered(indexes, jobs)
 	}
 	return nil
+}
+
+func (d *delivery) request(ctx context.Context, indexes []int, terms office.Terms) ([]int64, *office.Failure) {
+	if len(indexes) == 1 {
+		return d.Office.Post(ctx, d.Batch, indexes[0], terms)
+	}
+	return d.Office.PostBulk(ctx, d.Batch, indexes, terms)
 }
 
 // passed records that a request with n messages was accepted.

@@ -420,19 +420,17 @@ func (o *Office) PostBulk(ctx context.Context, b *message.Batch, indexes []int, 
 }
 
 // Create posts a topic or a consumer. It bypasses the circuit breaker: failures
-// are not counted, and an open breaker does not block it. The error is the
-// cause of the failure.
-func (o *Office) Create(ctx context.Context, path, topic string, resource any) error {
+// are not counted, and an open breaker does not block it. It returns nil if the
+// server has created the topic or consumer.
+func (o *Office) Create(ctx context.Context, path, topic string, resource any) *Failure {
 	text, err := json.Marshal(resource)
 	if err != nil {
-		return fmt.Errorf("encoding a request: %w", err)
+		return &Failure{Class: Permanent, Cause: fmt.Errorf("encoding a request: %w", err)}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.config.Timeout, errServerTimeout)
 	defer cancel()
-	if _, f := o.roundTrip(ctx, path, topic, body{text: text}); f != nil {
-		return f.Cause
-	}
-	return nil
+	_, f := o.roundTrip(ctx, path, topic, body{text: text})
+	return f
 }
 
 // AnswerError is the URL of a health check whose response does not come from a
