@@ -66,8 +66,9 @@ var (
 	// cannot join the caller's transactions.
 	ErrNoTransactions = errors.New("postoffice: the outbox cannot join a transaction; one of core/outbox/sqlstore can")
 	// ErrNoPublisher means that the context has no publisher, because the
-	// middleware is not installed in front of the handler.
-	ErrNoPublisher = errors.New("postoffice: no publisher in the context; is the middleware registered?")
+	// middleware is not installed in front of the handler. In Gin, middleware
+	// applies only to routes that are added after it.
+	ErrNoPublisher = errors.New("postoffice: no publisher in the context; is the middleware registered (in Gin, before the route)?")
 	// ErrUnhealthy means that the server responds but reports that it is
 	// unhealthy.
 	ErrUnhealthy = errors.New("postoffice: server is unhealthy")

@@ -94,7 +94,7 @@ func (e *events) delivered(d deliver.Delivered) {
 		e.observer.Delivered(event)
 	}
 	if d.Jobs != nil && len(d.Jobs) == 0 {
-		e.log.Warn("no consumer", d.Topic, "topic has no consumer: the server discarded its messages", "topic", d.Topic, "messages", d.Messages)
+		e.log.WarnMessages("no consumer", d.Topic, d.Messages, "topic has no consumer: the server discarded its messages", "topic", d.Topic)
 		emit(e.observer.NoConsumer, Event{Topic: d.Topic, Messages: d.Messages, FromOutbox: d.FromOutbox})
 	}
 }
@@ -145,16 +145,14 @@ func classOf(f *office.Failure) FailureClass {
 
 // dead reports messages in the outbox that became dead.
 func (e *events) dead(topic string, messages int, cause error, fromOutbox bool) {
-	e.log.Error("dead", topic, "server refuses messages permanently: they stay in the outbox as dead",
-		"topic", topic, "messages", messages, "error", cause)
+	e.log.ErrorMessages("dead", topic, messages, "server refuses messages permanently: they stay in the outbox as dead", "topic", topic, "error", cause)
 	e.buried(Event{Topic: topic, Messages: messages, FromOutbox: fromOutbox, Err: cause})
 }
 
 // refused reports messages that the server refuses permanently and that are
 // lost, because there is no outbox.
 func (e *events) refused(topic string, messages int, cause error) {
-	e.log.Error("dead", topic, "server refuses messages permanently: they are lost, because there is no outbox",
-		"topic", topic, "messages", messages, "error", cause)
+	e.log.ErrorMessages("dead", topic, messages, "server refuses messages permanently: they are lost, because there is no outbox", "topic", topic, "error", cause)
 	e.buried(Event{Topic: topic, Messages: messages, Err: cause})
 }
 
@@ -191,7 +189,7 @@ func (e *events) stored(topic string, failures []*office.Failure) (waiting bool)
 		return false
 	}
 	cause := causeOf(rest)
-	e.log.Warn("stored", topic, "messages could not be delivered: they are stored in the outbox", "topic", topic, "messages", len(rest), "error", cause)
+	e.log.WarnMessages("stored", topic, len(rest), "messages could not be delivered: they are stored in the outbox", "topic", topic, "error", cause)
 	e.wait(topic, len(rest), cause)
 	if spilled.Messages > 0 {
 		emit(e.observer.Spilled, spilled)
@@ -201,7 +199,7 @@ func (e *events) stored(topic string, failures []*office.Failure) (waiting bool)
 
 // aged reports messages that were committed because the server is slow.
 func (e *events) aged(topic string, messages int) {
-	e.log.Warn("aged", topic, "server is slow: messages are stored in the outbox until it accepts them", "topic", topic, "messages", messages)
+	e.log.WarnMessages("aged", topic, messages, "server is slow: messages are stored in the outbox until it accepts them", "topic", topic)
 	e.wait(topic, messages, errAged)
 }
 

@@ -15,8 +15,11 @@ import (
 //
 // To query the messages of a client, use [Client.Stats] for memory and
 // [Outbox.Stats] for the outbox. Without an Observer, important events are
-// still logged to Config.Logger: the same event of the same topic once in 10 s,
-// with the number of omitted lines.
+// still logged to Config.Logger: the same event of the same topic once in 10 s.
+// The number of messages in such a line ("messages") then includes those of all
+// events since the last line. Lines about failed attempts, which repeat with the
+// same messages, and lines without messages have the number of lines that were
+// left out ("omitted") instead.
 type Observer struct {
 	// Published is called when a call to Publish, PublishBulk or PublishTx has
 	// accepted messages, and when messages that were held for Options.FlushOn

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"reflect"
 	"strings"
@@ -439,5 +440,33 @@ func TestStopLogsWhatItLoses(t *testing.T) {
 		require.ErrorIs(t, client.Stop(ctx), core.ErrUndelivered)
 		assert.Contains(t, text.String(), "messages are lost")
 		assert.Contains(t, text.String(), "messages=3")
+	})
+}
+
+// The log line about discarded messages has the number of all since the last
+// line.
+func TestLogCountsDiscardedMessages(t *testing.T) {
+	server := postofficetest.Start(t)
+	require.NoError(t, server.AddTopic(postofficetest.Topic{Name: "orders"}))
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		client := newTestClient(t, core.Config{
+			URL: testServer, HTTPClient: &http.Client{Transport: server.Transport()}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		publish := func() string {
+			log.Reset()
+			_, err := client.Publish(t.Context(), "orders", struct{}{})
+			require.NoError(t, err)
+			return log.String()
+		}
+		assert.Contains(t, publish(), "messages=1")
+		assert.Empty(t, publish())
+		_, err := client.PublishBulk(t.Context(), "orders", []any{struct{}{}, struct{}{}})
+		require.NoError(t, err)
+		time.Sleep(10 * time.Second)
+		line := publish()
+		assert.Contains(t, line, "discarded")
+		assert.Contains(t, line, "messages=4")
+		assert.NotContains(t, line, "omitted")
 	})
 }

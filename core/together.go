@@ -52,8 +52,8 @@ func (p *pipeline) release(held []message.Batch) {
 func (p *pipeline) discarded(held []message.Batch, cause error) {
 	for i := range held {
 		if cause != nil {
-			p.events.log.Error("not accepted", held[i].Topic, "messages of a unit of work were not accepted and are discarded",
-				"topic", held[i].Topic, "messages", len(held[i].Messages), "error", cause)
+			p.events.log.ErrorMessages("not accepted", held[i].Topic, len(held[i].Messages),
+				"messages of a unit of work were not accepted and are discarded", "topic", held[i].Topic, "error", cause)
 		}
 		emit(p.events.observer.Discarded, Event{Topic: held[i].Topic, Messages: len(held[i].Messages), Err: cause})
 	}

@@ -65,7 +65,8 @@ func Mount(router gin.IRouter, client *core.Client) error { return client.MountR
 
 // Register starts the client, installs the middleware on the engine and mounts
 // the client's routes. Call it once per client, before adding the app's routes,
-// because Gin's Use only applies to later routes. It returns the errors of
+// because Gin's Use only applies to later routes: the handlers of earlier routes
+// get [core.ErrNoPublisher]. Register returns the errors of
 // [Mount] and of [core.Client.Start]; after an error the engine is unchanged.
 func Register(app *gin.Engine, client *core.Client, options Options) error {
 	return client.Register(from(app), options, func() { app.Use(Middleware(client, options)) })

@@ -268,3 +268,17 @@ func TestMiddlewareWithoutARequest(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, server.Messages(), 1)
 }
+
+// TestRouteBeforeRegister has the error of a route that was added too early say
+// so.
+func TestRouteBeforeRegister(t *testing.T) {
+	client, _ := newClient(t)
+	engine := newEngine(false)
+	engine.POST("/", func(c *gin.Context) {
+		_, err := ginpo.FromContext(c).Publish(c.Request.Context(), "orders", struct{}{})
+		assert.ErrorIs(t, err, core.ErrNoPublisher)
+		assert.ErrorContains(t, err, "in Gin, before the route")
+	})
+	require.NoError(t, ginpo.Register(engine, client, ginpo.Options{}))
+	assert.Equal(t, http.StatusOK, request(t, engine, http.MethodPost, "/").Code)
+}

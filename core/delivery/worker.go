@@ -96,8 +96,8 @@ func (b *Inbox) dead(name string, messages int, cause error, _ bool) {
 	if h := b.handlers.find(name); h != nil {
 		event.Topic = h.topic
 	}
-	b.log.Error("dead", name, "messages of the inbox are dead: they stay there until an operator retries or discards them",
-		"name", name, "messages", messages, "error", cause)
+	b.log.ErrorMessages("dead", name, messages, "messages of the inbox are dead: they stay there until an operator retries or discards them",
+		"name", name, "error", cause)
 	for range messages {
 		b.options.Observer.Dead(event)
 	}

@@ -6,7 +6,9 @@ import (
 )
 
 // Logger logs the same event about the same subject once per Interval, because
-// an outage must not flood the log. It counts the omitted lines.
+// an outage must not flood the log. The next line of the event has the number of
+// omitted lines as "omitted", or, for WarnMessages and ErrorMessages, the number
+// of messages since the last line as "messages".
 type Logger struct {
 	logger *slog.Logger
 	prefix string
@@ -35,23 +37,35 @@ func (l *Logger) Error(event, about, message string, args ...any) {
 	l.log(slog.LevelError, event, about, message, args)
 }
 
+// WarnMessages is Warn for an event that happens once to each message, and has
+// happened to n messages.
+func (l *Logger) WarnMessages(event, about string, n int, message string, args ...any) {
+	l.logMessages(slog.LevelWarn, event, about, n, message, args)
+}
+
+// ErrorMessages is like WarnMessages, for events that need a person's attention.
+func (l *Logger) ErrorMessages(event, about string, n int, message string, args ...any) {
+	l.logMessages(slog.LevelError, event, about, n, message, args)
+}
+
 // Always logs without a limit.
 func (l *Logger) Always(level slog.Level, message string, args ...any) {
 	l.logger.Log(context.Background(), level, l.prefix+message, args...)
 }
 
 func (l *Logger) log(level slog.Level, event, about, message string, args []any) {
-	if omitted, ok := l.admit(event, about); ok {
-		l.Always(level, message, append(args, omitted...)...)
+	omitted, ok := l.events.Admit(logKey{event, about})
+	if !ok {
+		return
 	}
+	if omitted > 0 {
+		args = append(args, "omitted", omitted)
+	}
+	l.Always(level, message, args...)
 }
 
-// admit reports whether to log an event, and returns the number of omitted
-// lines as log arguments.
-func (l *Logger) admit(event, about string) ([]any, bool) {
-	omitted, ok := l.events.Admit(logKey{event, about})
-	if omitted == 0 {
-		return nil, ok
+func (l *Logger) logMessages(level slog.Level, event, about string, n int, message string, args []any) {
+	if total, _, ok := l.events.AdmitMany(logKey{event, about}, n); ok {
+		l.Always(level, message, append(args, "messages", total)...)
 	}
-	return []any{"omitted", omitted}, ok
 }

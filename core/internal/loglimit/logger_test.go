@@ -34,3 +34,28 @@ func TestLoggerLogsOnceInAWhile(t *testing.T) {
 		assert.NotContains(t, text.String(), "omitted")
 	})
 }
+
+func TestLoggerAddsUpMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var text strings.Builder
+		l := loglimit.NewLogger(slog.New(slog.NewTextHandler(&text, nil)), "test: ")
+		dead := func(about string, n int) string {
+			text.Reset()
+			l.ErrorMessages("dead", about, n, "they are dead", "topic", about)
+			return text.String()
+		}
+		assert.Contains(t, dead("orders", 2), "topic=orders messages=2")
+		assert.Empty(t, dead("orders", 3))
+		assert.Contains(t, dead("bills", 7), "messages=7")
+		assert.Empty(t, dead("orders", 4))
+		time.Sleep(loglimit.Interval)
+		assert.Contains(t, dead("orders", 1), "messages=8")
+		time.Sleep(loglimit.Interval)
+		assert.Contains(t, dead("orders", 1), "messages=1")
+		time.Sleep(loglimit.Interval)
+		text.Reset()
+		l.WarnMessages("stored", "orders", 5, "they are stored")
+		assert.Contains(t, text.String(), "level=WARN")
+		assert.Contains(t, text.String(), "messages=5")
+	})
+}

@@ -27,6 +27,7 @@ type Limiter[K comparable] struct {
 type logged struct {
 	until   time.Time
 	omitted int
+	total   int
 }
 
 // add returns the entry for a new key. The mutex must be held.
@@ -51,6 +52,13 @@ func (l *Limiter[K]) add(key K, now time.Time) *logged {
 
 // Admit reports whether to log an event, and how many were omitted before it.
 func (l *Limiter[K]) Admit(key K) (omitted int, ok bool) {
+	_, omitted, ok = l.AdmitMany(key, 1)
+	return omitted, ok
+}
+
+// AdmitMany is Admit for an event about n things. total is the number of things
+// since the last admitted event: those of omitted events and n.
+func (l *Limiter[K]) AdmitMany(key K, n int) (total, omitted int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -59,9 +67,13 @@ func (l *Limiter[K]) Admit(key K) (omitted int, ok bool) {
 		seen = l.add(key, now)
 	}
 	if now.Before(seen.until) {
+		if seen != &l.rest { // whose events are about different things
+			seen.total += n
+		}
 		seen.omitted++
-		return 0, false
+		return 0, 0, false
 	}
-	omitted, seen.omitted, seen.until = seen.omitted, 0, now.Add(Interval)
-	return omitted, true
+	total, omitted = seen.total+n, seen.omitted
+	seen.total, seen.omitted, seen.until = 0, 0, now.Add(Interval)
+	return total, omitted, true
 }

@@ -169,8 +169,8 @@ func (q *Queue) finish(e, again *entry, pause time.Duration, spare *office.Colle
 		// The client is forced to stop, so the messages are lost.
 		q.lost += again.messages
 		e.lost += again.messages
-		q.config.Log.Error("lost", e.key.topic, "messages are lost: the client was stopped before they were delivered or stored",
-			"topic", e.key.topic, "messages", again.messages)
+		q.config.Log.ErrorMessages("lost", e.key.topic, again.messages,
+			"messages are lost: the client was stopped before they were delivered or stored", "topic", e.key.topic)
 		again = nil
 	}
 	if again != nil {
