@@ -94,6 +94,14 @@ func (s *Store) migrate(ctx context.Context, text string) error {
 // if settings of the session or the server keep the store from working; it names the
 // settings. It is a different error if the database does not answer.
 func (s *Store) Check(ctx context.Context) error {
+	err := s.check(ctx)
+	if errors.Is(err, ErrSchema) || s.table.Classify(err) == sqltable.NoTable {
+		return s.table.HintMemory(ctx, s.db, err)
+	}
+	return err
+}
+
+func (s *Store) check(ctx context.Context) error {
 	session, err := s.checkSession(ctx)
 	if err != nil {
 		return s.wrap(ctx, "check", err)

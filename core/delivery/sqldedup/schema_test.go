@@ -154,3 +154,9 @@ func TestEndedContext(t *testing.T) {
 		require.NotErrorIs(t, err, sqldedup.ErrSchema, "the table may be well")
 	})
 }
+
+// TestSQLiteInMemory has Check explain why a table that was created is missing.
+func TestSQLiteInMemory(t *testing.T) {
+	db := connect(t, "sqlite", ":memory:")
+	assert.ErrorContains(t, sqldedup.Migrate(t.Context(), db, sqlstore.SQLite), "each connection has a database of its own")
+}

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,7 +28,9 @@ const remedy = "run sqlstore.Migrate, or the statements of sqlstore.Schema, or o
 // missing or wrong. It is [ErrSession] if settings of the session or the server keep
 // the store from working; it names the settings. Other errors are the database's
 // own, for example a missing privilege.
-func (s *Store) Check(ctx context.Context) error {
+func (s *Store) Check(ctx context.Context) error { return s.hint(ctx, s.check(ctx)) }
+
+func (s *Store) check(ctx context.Context) error {
 	var session sqltable.Session
 	err := s.do(ctx, "check", func() (err error) {
 		if session, err = s.checkSession(ctx); err != nil {
@@ -51,12 +54,21 @@ func (s *Store) Check(ctx context.Context) error {
 // it inspects the table and runs statements that match no row, so that the database
 // checks the privileges and whether it is read-only.
 func (s *Store) Probe(ctx context.Context) error {
-	return s.do(ctx, "probe", func() error {
+	return s.hint(ctx, s.do(ctx, "probe", func() error {
 		if err := s.checkTable(ctx); err != nil {
 			return err
 		}
 		return s.probe(ctx)
-	})
+	}))
+}
+
+// hint explains an ErrSchema of a database in which another connection may have
+// created the table.
+func (s *Store) hint(ctx context.Context, err error) error {
+	if !errors.Is(err, ErrSchema) {
+		return err
+	}
+	return s.table.HintMemory(ctx, s.db, err)
 }
 
 // checkTable checks the columns and indexes of the table.

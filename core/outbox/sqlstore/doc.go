@@ -30,8 +30,9 @@
 //     a busy timeout and with immediate transactions, because a transaction that
 //     reads before it writes may fail instead of waiting for others:
 //     "file:app.db?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)".
-//     An in-memory database is a different one for each connection. For a separate
-//     outbox file, the package core/outbox/sqlite is simpler.
+//     [Store.Warnings] reports if WAL mode or the timeout is missing. An in-memory
+//     database is a different one for each connection. For a separate outbox file,
+//     the package core/outbox/sqlite is simpler.
 //
 // The database user needs SELECT, INSERT, UPDATE and DELETE on the table, and for
 // [Migrate] the right to create and alter it.

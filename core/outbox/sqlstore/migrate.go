@@ -49,7 +49,7 @@ func Migrate(ctx context.Context, db *sql.DB, dialect Dialect, options ...Option
 		return err
 	}
 	if err := s.do(ctx, "migrate", func() error { return s.migrate(ctx) }); err != nil {
-		return err
+		return s.hint(ctx, err)
 	}
 	return s.Probe(ctx)
 }

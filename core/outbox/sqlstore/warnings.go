@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/postoffice-go/postoffice/core/internal/sqltable"
 )
 
 // untried lists databases that speak the protocol of PostgreSQL or MySQL and are not
@@ -30,17 +32,18 @@ var untried = []struct{ says, name string }{
 
 // Warnings returns one sentence for each property of the database that an operator
 // should know of although [Store.Check] succeeds: that the store was never tested
-// with it, or a setting that may lead to duplicate deliveries. It returns none if
-// the database cannot be queried.
+// with it, a setting that may lead to duplicate deliveries, or settings of SQLite
+// with which transactions fail or block each other (no busy timeout, no WAL). It
+// returns none if the database cannot be queried.
 func (s *Store) Warnings(ctx context.Context) []string {
+	if s.dialect == SQLite {
+		return s.warningsSQLite(ctx)
+	}
 	var warnings []string
 	query := map[Dialect]string{
 		Postgres: "SELECT version()",
 		MySQL:    "SELECT CONCAT(VERSION(), ' ', @@version_comment)",
 	}[s.dialect]
-	if query == "" {
-		return nil
-	}
 	// Check has succeeded, so an error here is not worth reporting.
 	_ = s.do(ctx, "warnings", func() error {
 		warnings = nil
@@ -95,4 +98,27 @@ func galeraWarning(variables map[string]string) string {
 	}
 	return fmt.Sprintf("the database is a node of a Galera cluster and wsrep_sync_wait is %d: if connections lead to different nodes, "+
 		"one may not have received what was committed on another, and messages are delivered twice; add wsrep_sync_wait=%d to the data source name", wait, syncWait)
+}
+
+// adviceSQLite is an example of a data source name for SQLite.
+const adviceSQLite = `as in "file:app.db?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)"`
+
+func (s *Store) warningsSQLite(ctx context.Context) (warnings []string) {
+	var settings sqltable.SQLiteSettings
+	err := s.do(ctx, "warnings", func() (err error) {
+		settings, err = s.table.SQLiteSettings(ctx, s.db)
+		return err
+	})
+	if err != nil {
+		return nil
+	}
+	if settings.BusyTimeout == 0 {
+		warnings = append(warnings, `the connections to SQLite have no busy timeout: transactions at the same time fail with "database is locked"; `+
+			"add _pragma=busy_timeout(5000) to the data source name, "+adviceSQLite)
+	}
+	if settings.JournalMode != "wal" && !settings.InMemory {
+		warnings = append(warnings, fmt.Sprintf("the journal mode of the SQLite file is %s, not WAL: transactions that read and those that write block each other; "+
+			"add _pragma=journal_mode(WAL) to the data source name, ", settings.JournalMode)+adviceSQLite)
+	}
+	return warnings
 }
