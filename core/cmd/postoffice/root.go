@@ -6,23 +6,34 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/connect"
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
 )
 
-const rootHelp = `postoffice is the command line for apps that use a Postoffice server: it creates
+// rootHelp returns the help of the command without subcommands.
+func rootHelp() string {
+	var list strings.Builder
+	for _, name := range connect.Variables() {
+		list.WriteString("  " + name + "\n")
+	}
+	return settingsHelp + list.String() + outputHelp
+}
+
+const settingsHelp = `postoffice is the command line for apps that use a Postoffice server: it creates
 topics and consumers, publishes messages, manages outboxes and inboxes, and runs
 a development server.
 
 Settings come from flags, the environment and a settings file: a flag overrides
 a variable, and a variable overrides the file. The file is JSON with the keys of
 the Django client's settings (URL, TOPICS, CONSUMERS, ORIGIN_HOST, …); set it
-with --settings or POSTOFFICE_SETTINGS. The variables are POSTOFFICE_URL,
-POSTOFFICE_TOPICS, POSTOFFICE_CONSUMERS (a JSON list), POSTOFFICE_ORIGIN_HOST,
-POSTOFFICE_RECOVERY_PATH, POSTOFFICE_RECOVERY_ENABLED, POSTOFFICE_TIMEOUT,
-POSTOFFICE_BULK_TIMEOUT and POSTOFFICE_BULK_LIMIT, and POSTOFFICE_OUTBOX and
-POSTOFFICE_INBOX for --outbox and --inbox. Put passwords there rather than into
-arguments, which other users of the machine can see.
+with --settings or POSTOFFICE_SETTINGS. Put passwords into the file or a variable
+rather than into arguments, which other users of the machine can see.
 
+POSTOFFICE_OUTBOX and POSTOFFICE_INBOX stand for --outbox and --inbox. The other
+variables, of which POSTOFFICE_CONSUMERS is a JSON list, are:
+`
+
+const outputHelp = `
 Results go to stdout, everything else to stderr. With --json a result is one
 JSON document, or one per line where a command says so.
 
@@ -39,7 +50,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "postoffice",
 		Short:         "Create topics and consumers, publish messages, manage outboxes and inboxes",
-		Long:          rootHelp,
+		Long:          rootHelp(),
 		Example:       "  postoffice health --url http://localhost:4000\n  postoffice publish orders '{\"id\": 7}'",
 		Version:       readBuild().Version,
 		SilenceErrors: true,

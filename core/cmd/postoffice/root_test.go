@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/connect"
 	"github.com/postoffice-go/postoffice/core/cmd/postoffice/internal/exit"
 )
 
@@ -38,7 +39,11 @@ func TestHelp(t *testing.T) {
 		exit.OK, exit.Failed, exit.Usage, exit.Partly, exit.Unreachable, exit.InUse,
 		exit.Interrupted, exit.Terminated, exit.ClosedPipe,
 	} {
-		assert.Regexp(t, fmt.Sprintf(`\b%d\b`, code), rootHelp)
+		assert.Regexp(t, fmt.Sprintf(`\b%d\b`, code), rootHelp())
+	}
+	help := run(t, "--help").is(exit.OK).stdout
+	for _, name := range append(connect.Variables(), "POSTOFFICE_SETTINGS", "POSTOFFICE_OUTBOX", "POSTOFFICE_INBOX") {
+		assert.Regexp(t, `\b`+name+`\b`, help)
 	}
 }
 

@@ -1,7 +1,9 @@
 package connect
 
 import (
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/postoffice-go/postoffice/core"
@@ -26,6 +28,9 @@ var variables = map[string]func(into, from *core.Config){
 	"POSTOFFICE_RELAY_RATE":          func(into, from *core.Config) { into.RelayRate = from.RelayRate },
 	"POSTOFFICE_SETUP_REQUIRED":      func(into, from *core.Config) { into.SetupRequired = from.SetupRequired },
 }
+
+// Variables returns the names of the variables that set something, sorted.
+func Variables() []string { return slices.Sorted(maps.Keys(variables)) }
 
 // overrideFromEnv overrides the config with the variables that are set. It does not
 // read the file that POSTOFFICE_SETTINGS names, which --settings may have replaced.
