@@ -14,8 +14,8 @@ const restoreInterval = 10 * time.Second
 type restoring struct {
 	mu     sync.Mutex
 	latest map[string]*restoration
-	// retried has the topics whose consumers are retried in the background.
-	retried map[string]bool
+	// retried has the consumers that are retried in the background.
+	retried map[Consumer]bool
 }
 
 // restoration is an attempt to restore a topic. The fields without a comment
@@ -71,7 +71,7 @@ func (a *restoration) result(ctx context.Context) bool {
 
 // restoreTopic creates a configured topic that the server does not have, for
 // example because it lost its data, and then the configured consumers of the
-// topic that setup has created before: the server discards the messages of a
+// topic that setup has attempted before: the server discards the messages of a
 // topic without consumers. It reports whether the server has all of them now.
 //
 // Calls during a restoration of the same topic wait for its result. Otherwise
@@ -90,7 +90,7 @@ func (s *setup) restoreTopic(ctx context.Context, topic string) bool {
 	defer attempt.end()
 	consumers := s.consumersBefore(topic)
 	attempt.consumers = len(consumers)
-	attempt.ok = s.topics(ctx, []string{topic})[0].Status != SetupFailed && s.restoreConsumers(ctx, topic, consumers)
+	attempt.ok = s.topics(ctx, []string{topic})[0].Status != SetupFailed && s.restoreConsumers(ctx, consumers)
 	return attempt.ok
 }
 
@@ -116,39 +116,38 @@ func (s *setup) consumersBefore(topic string) []Consumer {
 	return consumers
 }
 
-// restoreConsumers repeats the setup of consumers of a topic, and retries those
-// that fail in the background. It reports whether the server has all of them.
-func (s *setup) restoreConsumers(ctx context.Context, topic string, consumers []Consumer) bool {
+// restoreConsumers repeats the setup of consumers, and retries each that fails in
+// the background. It reports whether the server has all of them.
+func (s *setup) restoreConsumers(ctx context.Context, consumers []Consumer) bool {
 	failed := stillFailed(consumers, s.consumers(ctx, consumers))
-	if len(failed) == 0 {
-		return true
+	for _, consumer := range failed {
+		if s.restoring.beginRetry(consumer) {
+			s.inBackground(func(ctx context.Context) {
+				defer s.restoring.endRetry(consumer)
+				s.keepTrying(ctx, nil, []Consumer{consumer})
+			})
+		}
 	}
-	if s.restoring.retry(topic) {
-		s.inBackground(func(ctx context.Context) {
-			defer s.restoring.retryEnded(topic)
-			s.keepTrying(ctx, nil, failed)
-		})
-	}
-	return false
+	return len(failed) == 0
 }
 
-// retry reports whether the consumers of a topic are not retried in the
-// background yet, and notes that they are.
-func (r *restoring) retry(topic string) bool {
+// beginRetry marks a consumer as retried in the background. It returns false if
+// the consumer is already marked.
+func (r *restoring) beginRetry(consumer Consumer) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.retried[topic] {
+	if r.retried[consumer] {
 		return false
 	}
 	if r.retried == nil {
-		r.retried = map[string]bool{}
+		r.retried = map[Consumer]bool{}
 	}
-	r.retried[topic] = true
+	r.retried[consumer] = true
 	return true
 }
 
-func (r *restoring) retryEnded(topic string) {
+func (r *restoring) endRetry(consumer Consumer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.retried, topic)
+	delete(r.retried, consumer)
 }

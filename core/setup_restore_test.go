@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"slices"
@@ -183,6 +184,37 @@ func TestConsumerOfALostTopicIsRetried(t *testing.T) {
 		before := requestsTo(empty, "/api/publishers")
 		time.Sleep(time.Hour)
 		assert.Equal(t, before, requestsTo(empty, "/api/publishers"))
+	})
+}
+
+// A topic that is lost again while one of its consumers is retried gets the others,
+// too.
+func TestTopicIsLostAgainWhileAConsumerIsRetried(t *testing.T) {
+	server, third := newLosing(t), postofficetest.Start(t)
+	synctest.Test(t, func(t *testing.T) {
+		client, _ := bubbleClient(t, server, core.Config{
+			Topics: []string{"orders"}, OriginHost: "http://app.test", Consumers: []core.Consumer{sink("orders", "a"), sink("orders", "b")},
+		})
+		require.NoError(t, client.Start(t.Context()))
+		second := server.lose()
+		second.FailWhen(func(r *http.Request, body []byte) (int, bool) {
+			return http.StatusInternalServerError, r.URL.Path == "/api/publishers" && bytes.Contains(body, []byte(`"b"`))
+		})
+		_, err := client.Publish(t.Context(), "orders", struct{}{})
+		require.ErrorIs(t, err, core.ErrNotAccepted)
+		time.Sleep(time.Minute)
+		assert.Equal(t, []string{"orders a"}, targetsOf(second))
+
+		server.spare = third
+		server.lose()
+		third.FailWhen(func(r *http.Request, _ []byte) (int, bool) {
+			return http.StatusInternalServerError, r.URL.Path == "/api/publishers"
+		})
+		_, err = client.Publish(t.Context(), "orders", struct{}{})
+		require.ErrorIs(t, err, core.ErrNotAccepted)
+		third.FailWhen(nil)
+		time.Sleep(setupRetryMax + time.Second)
+		assert.Equal(t, []string{"orders a", "orders b"}, targetsOf(third))
 	})
 }
 
