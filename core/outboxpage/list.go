@@ -86,7 +86,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 	}
 	payloads := !p.options.HidePayloads && query.Get("payloads") == "show"
 	allTopics := query.Get("topics") == "all"
-	kept := func(pairs ...string) string {
+	kept := func(payloads bool, pairs ...string) string {
 		if payloads {
 			pairs = append(pairs, "payloads", "show")
 		}
@@ -98,20 +98,17 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 	body := listBody{
 		Filter: f, Filtered: f.selects(), Clear: f.of("", "").link("./"), All: f.words(p.words.Deliver), Payloads: payloads,
 		Retry: f.link("retry", "after", after), Discard: f.link("discard", "after", after),
-		MarkAll: kept("after", after, "mark", "page"),
+		MarkAll: kept(payloads, "after", after, "mark", "page"),
 	}
 	if p.client != nil {
 		hour := lastHour(p.hour(), p.now())
 		body.Hour = &hour
 	}
-	switch {
-	case payloads:
-		body.Toggle = f.link("./", "after", after)
-	case !p.options.HidePayloads:
-		body.Toggle = f.link("./", "after", after, "payloads", "show")
+	if !p.options.HidePayloads {
+		body.Toggle = kept(!payloads, "after", after)
 	}
 	if after != "" {
-		body.First = kept()
+		body.First = kept(payloads)
 	}
 	// The queries run concurrently, so that their timeouts do not add up.
 	var asking sync.WaitGroup
@@ -129,7 +126,9 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 		})
 	}
 	apart(1, func() { p.count(r.Context(), &body) })
-	apart(2, func() { body.Topics = p.topicList(r.Context(), f, allTopics) })
+	apart(2, func() {
+		body.Topics = p.topicList(r.Context(), f, allTopics, kept(payloads, "after", after, "topics", "all"))
+	})
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	asked := outbox.Query{State: f.state(), Topic: f.Topic, After: after, Limit: pageRows + 1, MaxPayload: -1}
@@ -148,7 +147,7 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 	}
 	if len(entries) > pageRows {
 		entries = entries[:pageRows]
-		body.Next = kept("after", entries[pageRows-1].ID)
+		body.Next = kept(payloads, "after", entries[pageRows-1].ID)
 	}
 	now := p.now()
 	for _, entry := range entries {
@@ -159,12 +158,12 @@ func (p *page) list(w http.ResponseWriter, r *http.Request) {
 		}
 		body.Rows = append(body.Rows, line)
 	}
-	page := content{Title: p.words.Title, Self: kept("after", after), Live: true, Note: noteOf(query, p.words.Delivered), Body: body}
+	page := content{Title: p.words.Title, Self: kept(payloads, "after", after), Live: true, Note: noteOf(query, p.words.Delivered), Body: body}
 	if f.Refresh {
 		page.Refresh = refreshSeconds
 	}
 	f.Refresh = !f.Refresh
-	page.Toggle = kept("after", after)
+	page.Toggle = kept(payloads, "after", after)
 	p.render(w, status, "list", page)
 }
 

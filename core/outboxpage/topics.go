@@ -44,8 +44,8 @@ type topicCounter interface {
 }
 
 // topicList lists the topics for a list with a filter; nil if the store does not count
-// by topic.
-func (p *page) topicList(ctx context.Context, f filter, all bool) *topicsBody {
+// by topic. link is the address of the list with all topics.
+func (p *page) topicList(ctx context.Context, f filter, all bool, link string) *topicsBody {
 	counter, ok := p.box.(topicCounter)
 	if !ok {
 		return nil
@@ -66,7 +66,7 @@ func (p *page) topicList(ctx context.Context, f filter, all bool) *topicsBody {
 	body := &topicsBody{More: len(counts) > maxTopics}
 	counts = counts[:min(len(counts), maxTopics)]
 	if !all && len(counts) > fewTopics {
-		body.All, body.More = f.link("./", "topics", "all"), false
+		body.All, body.More = link, false
 		counts = counts[:fewTopics]
 	}
 	for _, count := range counts {

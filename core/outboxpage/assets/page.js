@@ -32,8 +32,10 @@
     else webpage.say("live", "Live.");
   };
 
+  let loading = false;
   const update = async () => {
-    if (paused || document.hidden || selecting()) return;
+    if (loading || paused || document.hidden || selecting()) return;
+    loading = true;
     try {
       const fresh = await webpage.load(self);
       if (paused || selecting()) return;
@@ -44,6 +46,8 @@
       show();
     } catch {
       webpage.say("away", "Refresh failed.");
+    } finally {
+      loading = false;
     }
   };
 
