@@ -76,6 +76,7 @@ func TestSearch(t *testing.T) {
 	assert.Contains(t, page, `<option value="kept" selected>`)
 	assert.Contains(t, page, "No message matches.")
 	assert.Contains(t, s.get("/dev/attempts?q=nothing"), "No attempt matches.")
+	assert.Contains(t, s.get("/dev/attempts?topic=nothing"), "No attempt matches.")
 }
 
 // Letters of any alphabet are found in any case, and a long text by its beginning.
