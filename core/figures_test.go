@@ -38,8 +38,8 @@ const (
 	recoveryLists = 100
 	// setupRetryMax bounds the pause before setup is tried again.
 	setupRetryMax = time.Minute
-	// ensureInterval is how often a topic that the server has lost is created.
-	ensureInterval = 10 * time.Second
+	// restoreInterval is how often a topic that the server has lost is restored.
+	restoreInterval = 10 * time.Second
 	// maxUnknownTopics is how many unknown topics are remembered.
 	maxUnknownTopics = 1000
 	// maxOrigins is how many origins SendCall.Origins holds.

@@ -250,7 +250,7 @@ func TestCreationOfALostTopicIsPaced(t *testing.T) {
 		}
 		publish("orders")
 		assert.Equal(t, []string{"orders"}, created)
-		time.Sleep(ensureInterval - time.Millisecond)
+		time.Sleep(restoreInterval - time.Millisecond)
 		publish("orders")
 		publish("foreign")
 		assert.Equal(t, []string{"orders"}, created, "a moment ago, and not a topic of ours")

@@ -1,5 +1,4 @@
-// Package topiccount sorts the counts of topics for stores that do not have a
-// database do it.
+// Package topiccount sorts the counts of topics for stores whose queries do not.
 package topiccount
 
 import (

@@ -76,7 +76,7 @@ func Run(t *testing.T, open func(t *testing.T) outbox.Store, options ...Option) 
 		"ByTopic":    claimByTopicTests,
 		"Reschedule": rescheduleTests,
 		"Delete":     deleteTests,
-		"Look":       readTests,
+		"Read":       readTests,
 		"Select":     selectTests,
 		"Misuse":     misuseTests,
 		"Durable":    durableTests,

@@ -22,7 +22,7 @@ func (e *env) counter() outbox.TopicCounter {
 	e.opened()
 	counter, ok := e.store.(outbox.TopicCounter)
 	if !ok {
-		e.Skip("the store is no outbox.TopicCounter")
+		e.Skip("the store is not an outbox.TopicCounter")
 	}
 	return counter
 }
@@ -99,7 +99,7 @@ func testCountManyTopics(e *env) {
 func testKeysHaveNoTopic(e *env) {
 	e.counter()
 	if _, ok := e.store.(outbox.Keeper); !ok {
-		e.Skip("the store is no outbox.Keeper")
+		e.Skip("the store is not an outbox.Keeper")
 	}
 	record := e.record("orders")
 	record.DedupKey = "key"

@@ -33,7 +33,7 @@ func (s *Store) CountTopics(ctx context.Context, limit int) ([]outbox.TopicCount
 }
 
 // countTopicsQuery returns the query that counts the records of the largest topics.
-// Each state is counted in an index of its own, but on MySQL, where one has both.
+// On MySQL one index has both states; elsewhere each state has its own index.
 func (s *Store) countTopicsQuery(limit int) (string, []any) {
 	v := s.dialect.querying()
 	held := fmt.Sprintf("token <> '' AND due_at > %s", s.dialect.now())
