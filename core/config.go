@@ -54,7 +54,7 @@ type Config struct {
 	// Topics are the names of the topics that the client creates and publishes
 	// to. If the server turns out to have lost one, the client creates it again
 	// before it delivers messages of the topic, together with the Consumers of
-	// the topic that setup has created before. Defaults to none.
+	// the topic that setup has attempted before. Defaults to none.
 	Topics []string
 
 	// Consumers are the consumers that the client registers to receive

@@ -44,7 +44,7 @@ func newShared(ctx context.Context, e engine) (*Server, error) {
 	return s, nil
 }
 
-// isExternal reports whether the server was started by somebody else.
+// isExternal reports whether this process did not start the server.
 func (s *Server) isExternal() bool { return s.directory == nil }
 
 // external is a server that runs already.
@@ -58,13 +58,13 @@ func (e external) dsn(_ int, database string) string {
 	if database == "" {
 		return e.address
 	}
-	if address, err := url.Parse(e.address); err == nil && address.Scheme == "postgres" {
+	if address, err := url.Parse(e.address); err == nil && strings.HasPrefix(address.Scheme, "postgres") {
 		address.Path = "/" + database
 		return address.String()
 	}
 	config, err := mysql.ParseDSN(e.address)
 	if err != nil {
-		return e.address // Open tells what is wrong with it
+		return e.address // Open returns the error
 	}
 	config.DBName = database
 	dsn := config.FormatDSN()
