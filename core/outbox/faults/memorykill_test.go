@@ -35,7 +35,7 @@ func TestKilledWithMessagesInMemory(t *testing.T) {
 		// A message of that age is in the outbox: twice Batching.MaxAge, or more
 		// where other tests keep the machine busy.
 		window := byForm[time.Duration](2, 8) * core.DefaultMaxAge
-		rate := byForm(2000, 1000)
+		rate := byForm(2000, 500)
 		place, server, l := k.create(t), newOffice(t), newLedger()
 		recent := map[string]bool{} // accepted within the window before a kill
 		for round := range times {
@@ -46,7 +46,7 @@ func TestKilledWithMessagesInMemory(t *testing.T) {
 			})
 			p.await(t, lineStarted)
 			trouble.begin(server)
-			accepted := int(2*window.Seconds()*float64(rate)) + rand.IntN(1000)
+			accepted := int((window+time.Second).Seconds()*float64(rate)) + rand.IntN(rate)
 			until(t, func() bool { return p.acceptedCount() >= accepted || p.exited() }, "%d are accepted", accepted)
 			killed := time.Now()
 			p.kill()
