@@ -277,7 +277,7 @@ func TestOutboxUnusable(t *testing.T) {
 	assert.NoFileExists(t, missing)
 	run(t, "publish", "orders", "{}", "--outbox", missing).is(exit.Usage).says("URL is required")
 	assert.NoFileExists(t, missing, "an outbox is not created in vain")
-	run(t, "outbox", "list", "--outbox", t.TempDir()).is(exit.Failed).says("no regular file")
+	run(t, "outbox", "list", "--outbox", t.TempDir()).is(exit.Failed).says("not a regular file")
 	run(t, "outbox", "list", "--outbox", textFile(t, strings.Repeat("no database ", 1000))).is(exit.Failed).says("not an outbox")
 	run(t, "outbox", "list", "--outbox", filepath.Join(missing, "x")).is(exit.Failed)
 
