@@ -54,8 +54,8 @@ type page struct {
 	box     box
 	options Options
 	words   words
-	topics  counts[[]outbox.TopicCount]
-	stats   counts[outbox.Stats]
+	topics  cached[[]outbox.TopicCount]
+	stats   cached[outbox.Stats]
 
 	// client is nil for an inbox, which does not use the fields below either.
 	client *core.Client

@@ -181,7 +181,7 @@ func (p *page) row(f filter, record outbox.Record, after string, now time.Time) 
 
 // count fills in the counts.
 func (p *page) count(ctx context.Context, body *listBody) {
-	stats, err := p.stats.of(ctx, storeTimeout, p.box.Stats)
+	stats, err := p.stats.get(ctx, storeTimeout, p.box.Stats, keepCounts)
 	if err != nil {
 		body.StatsError = reason(err)
 		return

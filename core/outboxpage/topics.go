@@ -50,13 +50,13 @@ func (p *page) topicList(ctx context.Context, f filter, all bool, link string) *
 	if !ok {
 		return nil
 	}
-	counts, err := p.topics.of(ctx, countTimeout, func(ctx context.Context) ([]outbox.TopicCount, error) {
+	counts, err := p.topics.get(ctx, countTimeout, func(ctx context.Context) ([]outbox.TopicCount, error) {
 		counts, err := counter.CountTopics(ctx, maxTopics+1)
 		if err != nil && ctx.Err() != nil {
 			err = fmt.Errorf("counting took longer than %s", countTimeout)
 		}
 		return counts, err
-	})
+	}, keepCounts)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, core.ErrNoOutbox):
 		return nil
