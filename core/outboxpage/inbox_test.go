@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/internal/pagetest"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
 )
 
@@ -38,7 +39,7 @@ func TestInbox(t *testing.T) {
 	assert.NotContains(t, body, "Circuit breaker")
 
 	for n := range 3 {
-		record := outboxRecord(n)
+		record := pagetest.Record(n)
 		require.NoError(t, store.Insert(t.Context(), 0, record))
 	}
 	body = get("?state=pending")
@@ -54,7 +55,7 @@ func TestInbox(t *testing.T) {
 // The page lists the topics of the inbox.
 func TestInboxTopics(t *testing.T) {
 	store := memory.New()
-	require.NoError(t, store.Insert(t.Context(), 0, outboxRecord(1)))
+	require.NoError(t, store.Insert(t.Context(), 0, pagetest.Record(1)))
 	handler, err := Inbox(store, Options{Authorize: func(*http.Request) bool { return true }})
 	require.NoError(t, err)
 	w := httptest.NewRecorder()

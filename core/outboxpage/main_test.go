@@ -2,25 +2,20 @@ package outboxpage
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/postoffice-go/postoffice/core"
-	"github.com/postoffice-go/postoffice/core/outbox"
-	"github.com/postoffice-go/postoffice/core/outbox/sqlite"
+	"github.com/postoffice-go/postoffice/core/internal/pagetest"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
 
@@ -32,7 +27,7 @@ var quiet = slog.New(slog.DiscardHandler)
 type app struct {
 	t      testing.TB
 	url    string // of the page
-	store  *sqlite.Store
+	store  pagetest.Outbox
 	server *postofficetest.Server
 	client *core.Client
 	page   *page
@@ -43,11 +38,9 @@ type app struct {
 // configuration and the options.
 func start(t testing.TB, change ...func(*core.Config, *Options)) *app {
 	t.Helper()
-	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "outbox.db"))
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, store.Close()) })
+	store := pagetest.NewOutbox(t)
 	server := postofficetest.Start(t)
-	config := core.Config{URL: server.URL(), Outbox: store, Logger: quiet}
+	config := core.Config{URL: server.URL(), Outbox: store.Store, Logger: quiet}
 	options := Options{Authorize: func(*http.Request) bool { return true }}
 	for _, change := range change {
 		change(&config, &options)
@@ -70,71 +63,7 @@ func start(t testing.TB, change ...func(*core.Config, *Options)) *app {
 }
 
 // id is the id of a message by its number.
-func id(n int) string { return fmt.Sprintf("0197f0f2-6f4e-7c3b-9d57-%012x", n) }
-
-// outboxRecord is a message by its number.
-func outboxRecord(n int) outbox.Record {
-	return outbox.Record{
-		ID: id(n), Topic: "orders", Payload: json.RawMessage(fmt.Sprintf(`{"order":%d,"secret":"hush"}`, n)),
-		Attributes: json.RawMessage(`{"kind":"attributed"}`),
-	}
-}
-
-// insert stores a message and returns it.
-func (a *app) insert(n int, topic string, change ...func(*outbox.Record)) outbox.Record {
-	a.t.Helper()
-	record := outboxRecord(n)
-	record.Topic = topic
-	for _, change := range change {
-		change(&record)
-	}
-	require.NoError(a.t, a.store.Insert(a.t.Context(), 0, record))
-	return record
-}
-
-func dead(r *outbox.Record) {
-	r.State, r.LastError = outbox.Dead, "server answered 400: payload is invalid"
-}
-
-// states stores a message of each state: 1 dead, 2 retrying, 3 held, 4 waiting.
-func (a *app) states() {
-	a.t.Helper()
-	a.insert(1, "orders", dead)
-	a.insert(2, "orders")
-	claim := func(lease time.Duration) outbox.Record {
-		records, err := a.store.Claim(a.t.Context(), outbox.ClaimOptions{Limit: 1, Lease: lease})
-		require.NoError(a.t, err)
-		require.Len(a.t, records, 1)
-		return records[0]
-	}
-	record := claim(time.Minute)
-	n, err := a.store.Reschedule(a.t.Context(), outbox.Change{
-		ID: record.ID, LeaseToken: record.LeaseToken, After: 4*time.Minute + 10*time.Second, LastError: "server answered 503: Service Unavailable",
-	})
-	require.NoError(a.t, err)
-	require.Equal(a.t, 1, n)
-	a.insert(3, "bills")
-	claim(5 * time.Minute)
-	a.insert(4, "bills")
-}
-
-// entries returns the messages in the outbox.
-func (a *app) entries() []outbox.Entry {
-	a.t.Helper()
-	entries, err := a.store.List(a.t.Context(), outbox.Query{Limit: 1_000_000})
-	require.NoError(a.t, err)
-	return entries
-}
-
-// ids returns the ids of the messages in the outbox.
-func (a *app) ids() []string {
-	a.t.Helper()
-	var list []string
-	for _, record := range a.entries() {
-		list = append(list, record.ID)
-	}
-	return list
-}
+func id(n int) string { return pagetest.ID(n) }
 
 // reply is a response with its body.
 type reply struct {

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/postoffice-go/postoffice/core"
+	"github.com/postoffice-go/postoffice/core/internal/pagetest"
 	"github.com/postoffice-go/postoffice/core/internal/webpage"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outbox/memory"
@@ -63,7 +64,7 @@ func TestAuthorize(t *testing.T) {
 			return user == "ada" && password == "right"
 		}
 	})
-	a.insert(1, "orders")
+	a.store.Add(1, "orders")
 	for i, one := range all {
 		got := a.do(one[0], one[1], url.Values{"all": {"yes"}, "confirmed": {"yes"}})
 		assert.Equal(t, http.StatusForbidden, got.status, one)
@@ -71,13 +72,13 @@ func TestAuthorize(t *testing.T) {
 		assert.NotContains(t, got.body, "orders")
 		assert.EqualValues(t, i+1, asked.Load())
 	}
-	assert.Len(t, a.entries(), 1)
+	assert.Len(t, a.store.Entries(), 1)
 	assert.Equal(t, 200, a.do("GET", "", nil, "Authorization", "Basic YWRhOnJpZ2h0").status)
 }
 
 func TestHeaders(t *testing.T) {
 	a := start(t)
-	a.insert(1, "orders")
+	a.store.Add(1, "orders")
 	for _, one := range all {
 		header := a.do(one[0], one[1], nil).header
 		assert.Contains(t, header.Get("Content-Security-Policy"), "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'", one)
@@ -127,21 +128,21 @@ func TestAddresses(t *testing.T) {
 
 func TestOtherSites(t *testing.T) {
 	a := start(t)
-	a.insert(1, "orders")
+	a.store.Add(1, "orders")
 	form := url.Values{"all": {"yes"}, "confirmed": {"yes"}}
 	for _, address := range []string{"retry", "discard"} {
 		assert.Equal(t, 403, a.do("POST", address, form, "Sec-Fetch-Site", "cross-site").status)
 		assert.Equal(t, 403, a.do("POST", address, form, "Origin", "https://evil.example").status)
 	}
-	assert.Len(t, a.entries(), 1)
+	assert.Len(t, a.store.Entries(), 1)
 	assert.Equal(t, 303, a.do("POST", "discard", form, "Sec-Fetch-Site", "same-origin").status)
-	assert.Empty(t, a.entries())
+	assert.Empty(t, a.store.Entries())
 }
 
 func TestList(t *testing.T) {
 	a := start(t)
 	assert.Contains(t, a.get(""), "No messages. Everything is delivered.")
-	a.states()
+	a.store.AddStates()
 	a.page.stats.forget()
 	body := a.get("")
 	for _, text := range []string{
@@ -183,7 +184,7 @@ func TestPaging(t *testing.T) {
 		if n%2 == 1 {
 			topic = "bills"
 		}
-		a.insert(n, topic)
+		a.store.Add(n, topic)
 	}
 	next := func(body string) string {
 		before, _, found := strings.Cut(body, `" rel="next"`)
@@ -216,8 +217,8 @@ func TestPaging(t *testing.T) {
 
 func TestMessage(t *testing.T) {
 	a := start(t)
-	a.insert(1, "orders", func(r *outbox.Record) { r.DeliverAt = time.Now().Add(3*time.Hour + time.Minute) })
-	a.insert(2, "orders", dead)
+	a.store.Add(1, "orders", func(r *outbox.Record) { r.DeliverAt = time.Now().Add(3*time.Hour + time.Minute) })
+	a.store.Add(2, "orders", pagetest.Dead)
 	body := a.get("message?id=" + id(1) + "&topic=orders&after=" + id(0))
 	for _, text := range []string{"orders", "waiting", "in 3 hours", "hush", "attributed", `href="./?after=` + id(0) + "&amp;topic=orders"} {
 		assert.Contains(t, body, text)
@@ -241,7 +242,7 @@ func TestMetadata(t *testing.T) {
 	metadata := `{"message_id":"m-7","tenant":"<b>","tracestate":"` + strings.Repeat("t", 512) + `"}` // the maximum of W3C Trace Context
 	for n, rest := range map[int]string{1: "", 2: strings.Repeat("long", webpage.ReadContent)} {
 		payload := `{"_postoffice":` + metadata + `,"order":7,"rest":"` + rest + `"}`
-		a.insert(n, "orders", func(r *outbox.Record) { r.Payload = json.RawMessage(payload) })
+		a.store.Add(n, "orders", func(r *outbox.Record) { r.Payload = json.RawMessage(payload) })
 		body := a.get("message?id=" + id(n))
 		parts := regexp.MustCompile(`(?s)<pre tabindex="0" aria-label="(\w+)"><bdi>(.*?)</bdi>`).FindAllStringSubmatch(body, -1)
 		require.Len(t, parts, 3)
@@ -258,15 +259,15 @@ func TestMetadata(t *testing.T) {
 	assert.Equal(t, 2, strings.Count(list, "{&#34;order&#34;:7,"), list)
 	assert.NotContains(t, list, "m-7")
 
-	a.insert(3, "orders")
+	a.store.Add(3, "orders")
 	assert.NotContains(t, a.get("message?id="+id(3)), "Metadata")
-	a.insert(4, "orders", func(r *outbox.Record) { r.Payload = json.RawMessage(`{"_postoffice":["foreign"]}`) })
+	a.store.Add(4, "orders", func(r *outbox.Record) { r.Payload = json.RawMessage(`{"_postoffice":["foreign"]}`) })
 	assert.Contains(t, a.get("message?id="+id(4)), "foreign")
 }
 
 func TestHidePayloads(t *testing.T) {
 	a := start(t, func(_ *core.Config, o *Options) { o.HidePayloads = true })
-	a.insert(1, "orders")
+	a.store.Add(1, "orders")
 	for _, address := range []string{"", "?payloads=show", "message?id=" + id(1), "message?payloads=show&id=" + id(1), "part?part=payload&id=" + id(1), "part?part=attributes&id=" + id(1)} {
 		got := a.do("GET", address, nil)
 		assert.NotContains(t, got.body, "hush", address)
@@ -284,7 +285,7 @@ func TestFind(t *testing.T) {
 		names = append(names, fmt.Sprintf("%s%02d", "p-\u00e9", i), id(i))
 	}
 	for _, name := range names {
-		a.insert(0, name, func(r *outbox.Record) { r.ID = name })
+		a.store.Add(0, name, func(r *outbox.Record) { r.ID = name })
 	}
 	for _, name := range names {
 		body := a.get("message?id=" + url.QueryEscape(name))
@@ -294,15 +295,15 @@ func TestFind(t *testing.T) {
 	for _, name := range names {
 		a.post("discard", url.Values{"id": {url.PathEscape(name)}, "confirmed": {"yes"}})
 	}
-	assert.Empty(t, a.entries())
+	assert.Empty(t, a.store.Entries())
 }
 
 func TestRetry(t *testing.T) {
 	a := start(t)
-	a.states()
+	a.store.AddStates()
 	assert.Equal(t, "./?count=2&note=retried", a.post("retry", url.Values{"id": {id(1), id(2), id(99)}}))
 	assert.Contains(t, a.get("?count=2&note=retried"), "Retrying 2 messages now.")
-	for _, record := range a.entries()[:2] {
+	for _, record := range a.store.Entries()[:2] {
 		assert.Equal(t, outbox.Pending, record.State)
 		assert.False(t, record.DueAt.After(time.Now().Add(time.Second)))
 	}
@@ -318,22 +319,22 @@ func TestRetry(t *testing.T) {
 func TestRetryDelivers(t *testing.T) {
 	a := start(t)
 	require.NoError(t, a.server.AddTopic(postofficetest.Topic{Name: "orders", OriginHost: "http://127.0.0.1:9/"}))
-	a.insert(1, "orders", dead)
+	a.store.Add(1, "orders", pagetest.Dead)
 	require.NoError(t, a.client.Start(t.Context()))
 	a.post("retry", url.Values{"id": {id(1)}})
-	require.Eventually(t, func() bool { return len(a.entries()) == 0 }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return len(a.store.Entries()) == 0 }, 20*time.Second, 5*time.Millisecond)
 	assert.Len(t, a.server.MessagesOf("orders"), 1)
 	assert.Contains(t, a.get(""), "Everything is delivered.")
 }
 
 func TestDiscard(t *testing.T) {
 	a := start(t)
-	a.states()
+	a.store.AddStates()
 	confirm := func(address string, fields url.Values) string {
-		before := a.ids()
+		before := a.store.IDs()
 		got := a.do("POST", address, fields)
 		assert.Equal(t, 200, got.status)
-		assert.Equal(t, before, a.ids(), "nothing is discarded unconfirmed")
+		assert.Equal(t, before, a.store.IDs(), "nothing is discarded unconfirmed")
 		fields.Set("confirmed", "yes")
 		a.post(address, fields)
 		return got.body
@@ -342,29 +343,29 @@ func TestDiscard(t *testing.T) {
 	assert.Contains(t, body, "Discard 2 messages?")
 	assert.Contains(t, body, id(3))
 	assert.NotContains(t, body, "hush")
-	assert.Equal(t, []string{id(1), id(4)}, a.ids())
-	a.insert(5, "bills", dead)
+	assert.Equal(t, []string{id(1), id(4)}, a.store.IDs())
+	a.store.Add(5, "bills", pagetest.Dead)
 	body = confirm("discard?topic=bills&state=dead", url.Values{"all": {"yes"}})
 	assert.Contains(t, body, "Discard 1 dead message of “bills”?")
 	assert.Contains(t, body, "Keep it</a>")
-	assert.Equal(t, []string{id(1), id(4)}, a.ids())
+	assert.Equal(t, []string{id(1), id(4)}, a.store.IDs())
 	confirm("discard?state=dead", url.Values{"all": {"yes"}})
-	assert.Equal(t, []string{id(4)}, a.ids())
+	assert.Equal(t, []string{id(4)}, a.store.IDs())
 	for n := range 1233 {
-		a.insert(100+n, "orders")
+		a.store.Add(100+n, "orders")
 	}
 	body = confirm("discard?state=pending", url.Values{"all": {"yes"}})
 	assert.Contains(t, body, "Discard all 1,234 messages to deliver?")
 	assert.Contains(t, body, "Discard 1,234 messages</button>")
 	assert.Contains(t, body, "Keep them</a>")
-	assert.Empty(t, a.ids())
+	assert.Empty(t, a.store.IDs())
 	assert.Contains(t, a.get("?note=discarded&count=1"), "1 message was discarded.")
 }
 
 // Discarding all of no messages needs no confirmation.
 func TestDiscardAllOfNothing(t *testing.T) {
 	a := start(t)
-	a.insert(1, "orders")
+	a.store.Add(1, "orders")
 	location := a.post("discard?topic=bills", url.Values{"all": {"yes"}})
 	assert.Equal(t, "./?count=0&note=discarded&topic=bills", location)
 	assert.Contains(t, a.get(strings.TrimPrefix(location, "./")), "Nothing was discarded")
@@ -410,7 +411,7 @@ func TestSlowCount(t *testing.T) {
 
 func TestBadForms(t *testing.T) {
 	a := start(t)
-	a.insert(1, "orders")
+	a.store.Add(1, "orders")
 	chosen := make([]string, maxChosen+1)
 	for i := range chosen {
 		chosen[i] = id(i)
@@ -445,7 +446,7 @@ func TestBadForms(t *testing.T) {
 	for _, address := range []string{"retry", "discard"} {
 		assert.Contains(t, a.post(address+"?confirmed=yes&all=yes&id="+id(1), url.Values{}), "note=none")
 	}
-	assert.Len(t, a.ids(), 1)
+	assert.Len(t, a.store.IDs(), 1)
 }
 
 func TestServer(t *testing.T) {
@@ -513,7 +514,7 @@ func TestOutboxThatDoesNotAnswer(t *testing.T) {
 // server does not respond.
 func TestHealth(t *testing.T) {
 	a := start(t, func(c *core.Config, _ *Options) { c.Timeout = time.Hour })
-	a.insert(1, "orders")
+	a.store.Add(1, "orders")
 	a.server.Hang()
 	t.Cleanup(a.server.Resume)
 	requests := len(a.server.Requests())
@@ -540,27 +541,11 @@ func TestNoOutbox(t *testing.T) {
 	assert.Equal(t, 503, a.do("POST", "retry", url.Values{"all": {"yes"}}).status)
 }
 
-// hostile is a text with HTML and control characters.
-const hostile = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\u202eexe.gpj\u2066'\"}]"
-
-// hostileMessage stores a message with the hostile text in every field.
-func (a *app) hostileMessage(n int) {
-	a.t.Helper()
-	text, err := json.Marshal(map[string]string{hostile: hostile})
-	require.NoError(a.t, err)
-	// Without the escapes of encoding/json, as another program may send it.
-	text = []byte(strings.NewReplacer(`\u003c`, "<", `\u003e`, ">").Replace(string(text)))
-	a.insert(n, hostile+"\r\n", func(r *outbox.Record) {
-		dead(r)
-		r.ID, r.Payload, r.Attributes, r.LastError = hostile+"\n", text, text, hostile
-	})
-}
-
 func TestHostileTexts(t *testing.T) {
 	a := start(t)
-	a.hostileMessage(1)
-	key, topic := url.QueryEscape(hostile+"\n"), url.QueryEscape(hostile+"\r\n")
-	chosen := url.Values{"id": {url.PathEscape(hostile + "\n")}}
+	a.store.AddHostile(1)
+	key, topic := url.QueryEscape(pagetest.Hostile+"\n"), url.QueryEscape(pagetest.Hostile+"\r\n")
+	chosen := url.Values{"id": {url.PathEscape(pagetest.Hostile + "\n")}}
 	for address, body := range map[string]string{
 		"list": a.get("?payloads=show&topic=" + topic), "message": a.get("message?id=" + key),
 		"confirm": a.do("POST", "discard", chosen).body, "confirm all": a.do("POST", "discard?topic="+topic, url.Values{"all": {"yes"}}).body,
@@ -569,11 +554,11 @@ func TestHostileTexts(t *testing.T) {
 		assert.NotContains(t, body, "<script>", address)
 		assert.NotContains(t, body, "<img", address)
 		// The field of the filter holds the topic as it is.
-		visible := strings.ReplaceAll(body, `value="`+strings.NewReplacer("<", "&lt;", ">", "&gt;", "'", "&#39;", `"`, "&#34;").Replace(hostile), "")
+		visible := strings.ReplaceAll(body, `value="`+strings.NewReplacer("<", "&lt;", ">", "&gt;", "'", "&#39;", `"`, "&#34;").Replace(pagetest.Hostile), "")
 		assert.NotContains(t, visible, "\u202e", address)
 	}
 	a.post("discard?topic="+topic, url.Values{"all": {"yes"}, "confirmed": {"yes"}})
-	assert.Empty(t, a.ids())
+	assert.Empty(t, a.store.IDs())
 }
 
 // queries is an outbox that records the queries.
@@ -601,7 +586,7 @@ func TestLargePayload(t *testing.T) {
 	payload := `{"text":"` + strings.Repeat("é<b>", 1<<18) + `"}`
 	attributes := `{"text":"` + strings.Repeat("\U0001F40E", 1<<17) + `"}`
 	for n := range 3 {
-		a.insert(n, "orders", func(r *outbox.Record) {
+		a.store.Add(n, "orders", func(r *outbox.Record) {
 			r.Payload, r.Attributes = json.RawMessage(payload), json.RawMessage(attributes)
 		})
 	}
@@ -633,7 +618,7 @@ func TestCutCharacters(t *testing.T) {
 	}
 	for n := range 5 {
 		text := json.RawMessage("{" + strings.Repeat("x", n) + strings.Repeat("\U0001F40E", 30_000) + "}")
-		a.insert(n, "orders", func(r *outbox.Record) { r.Payload, r.Attributes = text, text })
+		a.store.Add(n, "orders", func(r *outbox.Record) { r.Payload, r.Attributes = text, text })
 		assert.Equal(t, 2, strings.Count(a.get("message?id="+id(n)), shown(n, webpage.MaxContent)), n)
 	}
 	body := a.get("?payloads=show")
@@ -662,13 +647,13 @@ func TestWords(t *testing.T) {
 // A dead message that was retried before the form was sent is not discarded.
 func TestChosenMessagesOfAnotherState(t *testing.T) {
 	a := start(t)
-	a.insert(1, "orders", dead)
-	a.insert(2, "orders", dead)
+	a.store.Add(1, "orders", pagetest.Dead)
+	a.store.Add(2, "orders", pagetest.Dead)
 	_, err := a.client.Outbox().Retry(t.Context(), outbox.Selection{IDs: []string{id(1)}})
 	require.NoError(t, err)
 	location := a.post("discard?state=dead", url.Values{"id": {id(1), id(2)}, "confirmed": {"yes"}})
 	assert.Equal(t, "./?count=1&note=discarded&state=dead", location)
-	assert.Equal(t, []string{id(1)}, a.ids())
+	assert.Equal(t, []string{id(1)}, a.store.IDs())
 }
 
 // hanging is an outbox that does not respond.
@@ -708,14 +693,14 @@ func TestAddressesThatCannotBeRead(t *testing.T) {
 	a := start(t, func(_ *core.Config, o *Options) {
 		o.Authorize = func(r *http.Request) bool { return r.FormValue("token") == "" }
 	})
-	a.insert(1, "orders")
-	a.insert(2, "bills")
+	a.store.Add(1, "orders")
+	a.store.Add(2, "bills")
 	for _, address := range []string{"discard?topic=a;b", "discard?topic=%zz", "retry?state=dead;topic=a"} {
 		got := a.do(http.MethodPost, address, url.Values{"all": {"yes"}, "confirmed": {"yes"}})
 		assert.Equal(t, http.StatusBadRequest, got.status, address)
 	}
 	assert.Equal(t, http.StatusBadRequest, a.do(http.MethodGet, "?topic=%zz", nil).status)
-	assert.Equal(t, []string{id(1), id(2)}, a.ids())
+	assert.Equal(t, []string{id(1), id(2)}, a.store.IDs())
 	got := a.do(http.MethodPost, "discard", url.Values{"id": {strings.Repeat("x", maxForm)}})
 	assert.NotEqual(t, http.StatusOK, got.status, "the limit of forms applies in Authorize too")
 }
@@ -762,7 +747,7 @@ func section(t *testing.T, page, id string) string {
 func TestTopics(t *testing.T) {
 	a := start(t)
 	assert.Contains(t, a.get(""), "No topic has messages.")
-	a.states()
+	a.store.AddStates()
 	a.page.topics.forget()
 	topics := section(t, a.get("?state=pending"), "topics")
 	rows := regexp.MustCompile(`(?s)<td role="cell"><a href="([^"]*)"[^>]*><bdi>(.*?)</bdi></a></td>\s*<td[^>]*>(.*?)</td>\s*<td[^>]*>(.*?)</td>\s*<td[^>]*>(?:<a href="([^"]*)"[^>]*>)?(\d+)`).FindAllStringSubmatch(topics, -1)
@@ -775,13 +760,13 @@ func TestTopics(t *testing.T) {
 	a.page.topics.mu.Lock()
 	a.page.topics.good = time.Now().Add(time.Hour)
 	a.page.topics.mu.Unlock()
-	a.insert(5, "parcels")
+	a.store.Add(5, "parcels")
 	assert.NotContains(t, section(t, a.get(""), "topics"), "parcels")
 	a.post("retry", url.Values{"id": {id(1)}})
 	assert.Contains(t, section(t, a.get(""), "topics"), "parcels")
 
 	for n := range 2 * fewTopics {
-		a.insert(100+n, fmt.Sprintf("topic-%02d", n))
+		a.store.Add(100+n, fmt.Sprintf("topic-%02d", n))
 	}
 	a.page.topics.forget()
 	few := section(t, a.get("?state=dead"), "topics")
@@ -844,7 +829,7 @@ func (l *largeOutbox) Stats(ctx context.Context) (outbox.Stats, error) {
 func TestViewersShareCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &largeOutbox{Store: memory.New()}
-		require.NoError(t, store.Insert(t.Context(), 0, outboxRecord(1), outboxRecord(2)))
+		require.NoError(t, store.Insert(t.Context(), 0, pagetest.Record(1), pagetest.Record(2)))
 		p, err := newPage(newClientOf(t, store), Options{Authorize: func(*http.Request) bool { return true }})
 		require.NoError(t, err)
 		p.health.ask = func(context.Context) error { return nil }
@@ -865,7 +850,7 @@ func TestViewersShareCounts(t *testing.T) {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		p.handler().ServeHTTP(httptest.NewRecorder(), r)
 		waiting("1")
-		require.NoError(t, store.Insert(t.Context(), 0, outboxRecord(3)))
+		require.NoError(t, store.Insert(t.Context(), 0, pagetest.Record(3)))
 		waiting("1")
 		time.Sleep(time.Minute)
 		waiting("2")
@@ -885,7 +870,7 @@ func newClientOf(t *testing.T, store outbox.Store) *core.Client {
 // A store that does not count by topic has no list of topics.
 func TestNoTopics(t *testing.T) {
 	a := start(t, func(c *core.Config, _ *Options) { c.Outbox = struct{ outbox.Store }{c.Outbox} })
-	a.insert(1, "orders")
+	a.store.Add(1, "orders")
 	assert.NotContains(t, a.get(""), `id="topics"`)
 }
 
@@ -893,7 +878,7 @@ func TestNoTopics(t *testing.T) {
 // setting.
 func TestRefresh(t *testing.T) {
 	a := start(t)
-	a.states()
+	a.store.AddStates()
 	page := a.get("?topic=orders")
 	assert.NotContains(t, page, "http-equiv")
 	assert.Contains(t, page, `<a href="./?refresh=on&amp;topic=orders" id="refresh">Refresh every 10 seconds</a>`)
@@ -916,7 +901,7 @@ func TestTimeZone(t *testing.T) {
 	require.NoError(t, err)
 	_, err = a.client.Publish(t.Context(), "orders", map[string]any{})
 	require.NoError(t, err)
-	a.states()
+	a.store.AddStates()
 	for _, address := range []string{"", "message?id=" + id(2)} {
 		page := html.UnescapeString(a.get(address))
 		times := regexp.MustCompile(`(?:datetime|data-minute)="([^"]*)"`).FindAllStringSubmatch(page, -1)
@@ -948,7 +933,7 @@ func TestErrors(t *testing.T) {
 	}
 	a := start(t)
 	long := strings.Repeat("something is wrong with it; ", 20)
-	a.insert(1, "orders", dead, func(r *outbox.Record) { r.LastError = "server answered 400 for topic \"orders\": " + long })
+	a.store.Add(1, "orders", pagetest.Dead, func(r *outbox.Record) { r.LastError = "server answered 400 for topic \"orders\": " + long })
 	assert.Contains(t, a.get(""), "<details><summary><bdi>server answered 400:</bdi></summary><bdi>something is wrong with it;")
 	assert.Contains(t, a.get("message?id="+id(1)), "<bdi>server answered 400: something")
 }
@@ -956,7 +941,7 @@ func TestErrors(t *testing.T) {
 // The same buttons are above and below the rows.
 func TestActionsTwice(t *testing.T) {
 	a := start(t)
-	a.states()
+	a.store.AddStates()
 	page := a.get("?topic=orders")
 	above, below, found := strings.Cut(section(t, page, "messages"), "<table")
 	require.True(t, found)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -16,7 +15,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -177,37 +175,4 @@ func (r *running) addTopicNamed(quoted string) {
 func (r *running) publish(topic, payload string) {
 	r.t.Helper()
 	r.accept(wire.MessagePath, fmt.Sprintf(`{"topic":%q,"payload":%s,"attributes":{"kind":"new"}}`, topic, payload))
-}
-
-// hostile is a text with HTML and control characters.
-const hostile = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\u202eexe.gpj\u2066'\"}]"
-
-// consumer receives messages.
-type consumer struct {
-	*httptest.Server
-	status atomic.Int32 // of the response
-	mu     sync.Mutex
-	bodies []string
-}
-
-func newConsumer(t *testing.T, status int) *consumer {
-	t.Helper()
-	c := &consumer{}
-	c.status.Store(int32(status))
-	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		c.mu.Lock()
-		c.bodies = append(c.bodies, string(body))
-		c.mu.Unlock()
-		w.WriteHeader(int(c.status.Load()))
-	}))
-	t.Cleanup(c.Close)
-	return c
-}
-
-// received returns the bodies of received messages.
-func (c *consumer) received() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return append([]string(nil), c.bodies...)
 }

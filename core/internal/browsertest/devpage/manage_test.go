@@ -8,12 +8,13 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/postoffice-go/postoffice/core/internal/browsertest/testbrowser"
+	"github.com/postoffice-go/postoffice/core/internal/pagetest"
 )
 
 // A user creates a topic and a consumer, and corrects invalid fields.
 func TestManages(t *testing.T) {
 	s := start(t)
-	before, after := newConsumer(t, 503), newConsumer(t, 200)
+	before, after := pagetest.NewConsumer(t, 503), pagetest.NewConsumer(t, 200)
 	p := testbrowser.Open(t, s.url)
 	p.Tolerate("422") // the browser reports each error response
 	p.Press("#new-topic")

@@ -11,9 +11,9 @@ import (
 
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/postoffice-go/postoffice/core/internal/browsertest/testbrowser"
+	"github.com/postoffice-go/postoffice/core/internal/pagetest"
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
@@ -21,15 +21,15 @@ import (
 var allPages = []string{"/", "/dev/topics", "/dev/consumers", "/dev/consumers/1", "/dev/messages", "/dev/messages/1", "/dev/attempts", "/dev/break", "/dev/nothing"}
 
 // busy starts a server with something in each list.
-func busy(t *testing.T) (s *running, good, bad *consumer) {
+func busy(t *testing.T) (s *running, good, bad *pagetest.Consumer) {
 	t.Helper()
 	s = start(t)
-	good, bad = newConsumer(t, 200), newConsumer(t, 503)
+	good, bad = pagetest.NewConsumer(t, 200), pagetest.NewConsumer(t, 503)
 	s.addTopic("orders", good.URL+"/postoffice/orders", bad.URL+"/hooks/billing")
 	s.accept(wire.TopicsPath, fmt.Sprintf(`{"name":"parcels.shipped","origin_host":%q,"recovery_enabled":true}`, bad.URL+"/postoffice/messages/"))
 	s.accept(wire.ConsumersPath, `{"topic":"parcels.shipped","target":"projects/shop/topics/parcels","type":"pubsub","active":true}`)
 	s.addTopic("audit")
-	s.addTopicNamed(strings.ReplaceAll(hostile, `"`, `\"`) + strings.Repeat("x", 150))
+	s.addTopicNamed(strings.ReplaceAll(pagetest.Hostile, `"`, `\"`) + strings.Repeat("x", 150))
 	for i := range 3 {
 		s.publish("orders", fmt.Sprintf(`{"_postoffice":{"message_id":"0190163d-8694-739b-aea5-966c26f8ad91"},"order":%d,"customer":{"name":"Ada","city":"Málaga"},"long":%q}`, 1000+i, strings.Repeat("long", 50)))
 	}
@@ -48,7 +48,7 @@ func live(p *testbrowser.Page) { p.See("#freshness", "Live.") }
 
 func TestFollows(t *testing.T) {
 	s := start(t)
-	consumer := newConsumer(t, 503)
+	consumer := pagetest.NewConsumer(t, 503)
 	p := testbrowser.Open(t, s.url)
 	live(p)
 	testbrowser.Eval[string](p, `window.mark = "not reloaded"`)
@@ -67,7 +67,7 @@ func TestFollows(t *testing.T) {
 	p.Keys("ue}")
 	assert.Equal(t, `{"typed": true}`, testbrowser.Eval[string](p, `document.querySelector("#payload").value`))
 
-	consumer.status.Store(200)
+	consumer.Status.Store(200)
 	s.post("/dev/jobs/1/retry", url.Values{})
 	p.See("#attempt-2", "200 OK")
 	p.See("#message-1", "delivered")
@@ -108,7 +108,7 @@ func TestKeepsFocus(t *testing.T) {
 
 func TestPublishes(t *testing.T) {
 	s := start(t)
-	consumer := newConsumer(t, 200)
+	consumer := pagetest.NewConsumer(t, 200)
 	s.addTopic("orders", consumer.URL)
 	p := testbrowser.Open(t, s.url)
 	live(p)
@@ -123,7 +123,7 @@ func TestPublishes(t *testing.T) {
 	p.Press("#publish-button")
 	p.See("[role=status]", "Published: 1 delivery.")
 	p.See("#message-1", "delivered")
-	assert.JSONEq(t, `{"order":17,"attributes":{"kind":"new"}}`, consumer.received()[0])
+	assert.JSONEq(t, `{"order":17,"attributes":{"kind":"new"}}`, consumer.Received()[0].Body)
 	p.Press("#message-1 a")
 	p.See("h1", "Message 1")
 	p.See("pre", `"order": 17`)
@@ -133,7 +133,7 @@ func TestPublishes(t *testing.T) {
 // message, which also links to the raw payload.
 func TestShowsMetadata(t *testing.T) {
 	s := start(t)
-	s.addTopic("orders", newConsumer(t, 200).URL)
+	s.addTopic("orders", pagetest.NewConsumer(t, 200).URL)
 	const payload = `{"_postoffice":{"message_id":"m-7","traceparent":"00-1-2-01"},"order":17}`
 	s.publish("orders", payload)
 	s.publish("orders", `{"_postoffice":["foreign"],"order":18}`)
@@ -157,12 +157,12 @@ func TestShowsMetadata(t *testing.T) {
 
 func TestRetriesAndPauses(t *testing.T) {
 	s := start(t)
-	consumer := newConsumer(t, 500)
+	consumer := pagetest.NewConsumer(t, 500)
 	s.addTopic("orders", consumer.URL)
 	s.publish("orders", `{}`)
 	p := testbrowser.Open(t, s.url)
 	p.See("#attempt-1", "500 Internal Server Error")
-	consumer.status.Store(200)
+	consumer.Status.Store(200)
 	p.Press("#retry-1")
 	p.See("[role=status]", "Retrying 1 delivery now.")
 	p.See("#attempt-2", "200 OK")
@@ -223,7 +223,7 @@ func TestSeesTheServerAway(t *testing.T) {
 
 func TestWithoutJavaScript(t *testing.T) {
 	s := start(t)
-	consumer := newConsumer(t, 503)
+	consumer := pagetest.NewConsumer(t, 503)
 	s.addTopic("orders", consumer.URL)
 	p := testbrowser.New(t)
 	p.WithoutJavaScript()
@@ -232,11 +232,11 @@ func TestWithoutJavaScript(t *testing.T) {
 	p.Type("#payload", `{"order": 17}`)
 	p.Press("#publish-button")
 	p.See("[role=status]", "Published")
-	eventually(t, func() bool { return len(consumer.received()) == 1 }, "it is delivered")
+	eventually(t, func() bool { return len(consumer.Received()) == 1 }, "it is delivered")
 	eventually(t, func() bool { return strings.Contains(s.get("/"), "retry-1") }, "the attempt has ended")
 	p.Press("#freshness a")
 	p.See("#attempt-1", "503 Service Unavailable")
-	consumer.status.Store(200)
+	consumer.Status.Store(200)
 	p.Press("#retry-1")
 	p.See("[role=status]", "Retrying")
 	eventually(t, func() bool { return strings.Contains(s.get("/"), "1 delivered") }, "it is delivered")
@@ -291,7 +291,7 @@ func TestOfAnotherSite(t *testing.T) {
 // All actions work with the keyboard, and the focus is visible.
 func TestByKeyboard(t *testing.T) {
 	s := start(t)
-	consumer := newConsumer(t, 503)
+	consumer := pagetest.NewConsumer(t, 503)
 	s.addTopic("orders", consumer.URL)
 	p := testbrowser.Open(t, s.url)
 	live(p)
@@ -308,7 +308,7 @@ func TestByKeyboard(t *testing.T) {
 	p.Keys(kb.Enter)
 	p.See("[role=status]", "Published")
 	p.See("#attempt-1", "503")
-	consumer.status.Store(200)
+	consumer.Status.Store(200)
 	p.Tab("#retry-1", 40)
 	p.Keys(" ")
 	p.See("#attempt-2", "200 OK")
@@ -337,9 +337,7 @@ func TestNarrow(t *testing.T) {
 		assert.False(t, p.Overflows(), "%s at 1280 pixels", path)
 		for _, width := range []int64{320, 360, 400, 600, 700, 800, 896, 897, 1151, 1152} {
 			p.Size(width, 740)
-			assert.False(t, p.Overflows(), "%s at %d pixels", path, width)
-			wide := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("main *")].filter((e) => e.checkVisibility() && !e.closest("pre, .unseen, thead") && e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML.slice(0, 80))`)
-			assert.Empty(t, wide, "%s at %d pixels", path, width)
+			p.CheckFits(fmt.Sprintf("%s at %d pixels", path, width))
 		}
 	}
 	p.Go(s.url)
@@ -360,12 +358,7 @@ func TestContrast(t *testing.T) {
 		p.Dark(dark)
 		for _, path := range append(allPages, "/?note=retried&count=2", "/?note=is-paused") {
 			p.Go(s.url + path)
-			found := p.Contrasts()
-			require.Greater(t, len(found), 10, path)
-			for _, contrast := range found {
-				assert.GreaterOrEqual(t, contrast.Ratio, contrast.Needed, "%s, dark %t: %+v", path, dark, contrast)
-			}
-			grounds[testbrowser.Eval[string](p, "getComputedStyle(document.body).backgroundColor")] = true
+			grounds[p.CheckContrasts(fmt.Sprintf("%s, dark %t", path, dark), 10)] = true
 		}
 		p.Go(s.url)
 		live(p)
@@ -387,21 +380,7 @@ func TestStructure(t *testing.T) {
 	p.Tolerate("404")
 	for _, path := range allPages {
 		p.Go(s.url + path)
-		nameless := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("button, select, textarea, input:not([type=hidden]), a")]
-			.filter((e) => !(e.labels?.length || e.getAttribute("aria-label")?.trim() || e.textContent.trim())).map((e) => e.outerHTML)`)
-		assert.Empty(t, nameless, path)
-		for selector, count := range map[string]int{"h1": 1, "main": 1, "header": 1, "footer": 1, "nav[aria-label=Pages]": 1, "html[lang=en]": 1} {
-			assert.Equal(t, count, testbrowser.Eval[int](p, fmt.Sprintf("document.querySelectorAll(%q).length", selector)), "%s: %s", path, selector)
-		}
-		twice := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("[id]")].map((e) => e.id).filter((id, i, all) => all.indexOf(id) !== i)`)
-		assert.Empty(t, twice, "%s: ids", path)
-		broken := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("[aria-labelledby], [aria-describedby]")].flatMap((e) =>
-			((e.getAttribute("aria-labelledby") ?? "") + " " + (e.getAttribute("aria-describedby") ?? "")).trim().split(/\s+/)).filter((id) => !document.getElementById(id))`)
-		assert.Empty(t, broken, "%s: references", path)
-		levels := testbrowser.Eval[[]int](p, `[...document.querySelectorAll("h1, h2, h3")].map((e) => Number(e.tagName[1]))`)
-		for i, level := range levels {
-			assert.LessOrEqual(t, level, append([]int{0}, levels...)[i]+1, "%s: headings", path)
-		}
+		p.CheckStructure(path, map[string]int{"nav[aria-label=Pages]": 1})
 	}
 }
 
@@ -410,22 +389,17 @@ func TestHostileTexts(t *testing.T) {
 	s := start(t)
 	p := testbrowser.Open(t, s.url)
 	live(p)
-	quoted := strings.ReplaceAll(hostile, `"`, `\"`)
+	quoted := strings.ReplaceAll(pagetest.Hostile, `"`, `\"`)
 	s.addTopicNamed(quoted)
 	s.accept(wire.ConsumersPath, `{"topic":"`+quoted+`","target":"http://127.0.0.1:9/`+quoted+`","type":"http","active":true}`)
 	s.accept(wire.MessagePath, `{"topic":"`+quoted+`","payload":{"k":"`+quoted+`"},"attributes":{"a":"`+quoted+`"}}`)
 	p.See("#message-1", "<script>")
 	p.See("#attempt-1", "<script>")
-	inert := func(path string) {
-		assert.NotContains(t, testbrowser.Eval[string](p, "document.title"), "owned", path)
-		assert.Zero(t, testbrowser.Eval[int](p, `document.querySelectorAll("img, main script").length`), path)
-	}
-	inert("followed")
-	for _, path := range []string{"/", "/dev/topics", "/dev/consumers", "/dev/messages", "/dev/messages/1", "/dev/attempts", "/dev/messages?topic=" + url.QueryEscape(hostile)} {
+	p.CheckInert("followed")
+	for _, path := range []string{"/", "/dev/topics", "/dev/consumers", "/dev/messages", "/dev/messages/1", "/dev/attempts", "/dev/messages?topic=" + url.QueryEscape(pagetest.Hostile)} {
 		p.Go(s.url + path)
 		live(p)
-		inert(path)
-		assert.False(t, testbrowser.Eval[bool](p, `document.body.innerText.includes("\u202e")`), path)
+		p.CheckInert(path)
 	}
 	// The page can publish to a topic with any name.
 	p.Go(s.url)
@@ -433,7 +407,8 @@ func TestHostileTexts(t *testing.T) {
 	p.See("[role=status]", "Published: 1 delivery.")
 	// The raw payload is not HTML.
 	p.Go(s.url + "/dev/messages/1/payload")
-	inert("payload")
+	assert.NotContains(t, testbrowser.Eval[string](p, "document.title"), "owned")
+	assert.Zero(t, testbrowser.Eval[int](p, `document.querySelectorAll("img, main script").length`))
 	assert.Equal(t, "text/plain", testbrowser.Eval[string](p, "document.contentType"))
 }
 
@@ -504,7 +479,7 @@ func TestSearches(t *testing.T) {
 // The screenshots of the README: an app whose billing service is down.
 func TestReadme(t *testing.T) {
 	s := start(t)
-	shop, billing := newConsumer(t, 200), newConsumer(t, 503)
+	shop, billing := pagetest.NewConsumer(t, 200), pagetest.NewConsumer(t, 503)
 	s.addTopic("orders", shop.URL+"/orders", billing.URL+"/invoices")
 	for i, name := range []string{"Ada", "Grace", "Edsger"} {
 		s.publish("orders", fmt.Sprintf(`{"order":%d,"customer":{"name":%q},"total":"%d.90"}`, 1000+i, name, 17+i))

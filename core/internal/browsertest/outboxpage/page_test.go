@@ -13,6 +13,7 @@ import (
 
 	"github.com/postoffice-go/postoffice/core"
 	"github.com/postoffice-go/postoffice/core/internal/browsertest/testbrowser"
+	"github.com/postoffice-go/postoffice/core/internal/pagetest"
 	"github.com/postoffice-go/postoffice/core/outbox"
 	"github.com/postoffice-go/postoffice/core/outboxpage"
 )
@@ -29,15 +30,15 @@ func busy(t *testing.T) *app {
 	})
 	_, err := a.client.Setup(t.Context())
 	require.Error(t, err)
-	a.states()
-	a.hostileMessage(5)
-	a.insert(6, "parcels.shipped."+strings.Repeat("long", 15))
-	a.insert(7, "orders", dead, func(r *outbox.Record) {
+	a.store.AddStates()
+	a.store.AddHostile(5)
+	a.store.Add(6, "parcels.shipped."+strings.Repeat("long", 15))
+	a.store.Add(7, "orders", pagetest.Dead, func(r *outbox.Record) {
 		r.LastError = "server answered 400 for topic \"orders\": " + strings.Repeat("something is wrong with it; ", 20)
 		r.Payload = json.RawMessage(`{"_postoffice":{"message_id":"0190163d-8694-739b-aea5-966c26f8ad91"},"order":1007,"customer":{"name":"Ada","city":"Málaga"},"text":"` + strings.Repeat("word", 100) + `"}`)
 	})
 	for n := range pageRows {
-		a.insert(100+n, "invoices", func(r *outbox.Record) { r.Payload = json.RawMessage(`{"total":"` + strings.Repeat("9", 100) + `"}`) })
+		a.store.Add(100+n, "invoices", func(r *outbox.Record) { r.Payload = json.RawMessage(`{"total":"` + strings.Repeat("9", 100) + `"}`) })
 	}
 	return a
 }
@@ -70,7 +71,7 @@ func TestWithoutJavaScript(t *testing.T) {
 	p.Press("#retry-chosen")
 	p.See("[role=status]", "Retrying 1 message now.")
 	p.Until(`document.querySelectorAll("#messages tbody tr").length === 1`)
-	assert.Equal(t, outbox.Pending, a.entries()[1].State)
+	assert.Equal(t, outbox.Pending, a.store.Entries()[1].State)
 
 	// Discarding requires a confirmation and can be canceled.
 	p.Press(tick(7))
@@ -78,13 +79,13 @@ func TestWithoutJavaScript(t *testing.T) {
 	p.See("h1", "Discard 1 message?")
 	p.Press("#cancel")
 	p.See("#messages", "server answered 400:")
-	assert.Contains(t, a.ids(), id(7))
+	assert.Contains(t, a.store.IDs(), id(7))
 	p.Press("#discard-all")
 	p.See("h1", "Discard 1 dead message of “orders”?")
 	p.Press("#confirm")
 	p.See("[role=status]", "1 message was discarded.")
 	p.See(".empty", "There are no dead messages of “orders”.")
-	assert.NotContains(t, a.ids(), id(7))
+	assert.NotContains(t, a.store.IDs(), id(7))
 
 	p.Press("#clear")
 	p.Until(`document.querySelectorAll("#messages tbody tr").length > 40`)
@@ -112,13 +113,13 @@ func TestWithoutJavaScript(t *testing.T) {
 // Without JavaScript the list can refresh itself until it is paused.
 func TestRefreshesWithoutJavaScript(t *testing.T) {
 	a := start(t)
-	a.states()
+	a.store.AddStates()
 	p := testbrowser.New(t)
 	p.WithoutJavaScript()
 	p.Go(a.url + "?topic=orders")
 	p.Press("#refresh")
 	p.See("#refresh", "Pause")
-	a.insert(9, "orders")
+	a.store.Add(9, "orders")
 	p.See("#messages", id(9))
 	p.Press("#refresh")
 	p.See("#refresh", "Refresh every 10 seconds")
@@ -132,8 +133,8 @@ const hasten = `{ const slow = window.setInterval; window.fired = 0; window.setI
 // Opened details and the focus are kept.
 func TestFollows(t *testing.T) {
 	a := start(t)
-	a.states()
-	a.insert(7, "orders", dead, func(r *outbox.Record) { r.LastError = "server answered 400: " + strings.Repeat("much text ", 20) })
+	a.store.AddStates()
+	a.store.Add(7, "orders", pagetest.Dead, func(r *outbox.Record) { r.LastError = "server answered 400: " + strings.Repeat("much text ", 20) })
 	p := testbrowser.New(t)
 	p.Before(hasten)
 	p.Go(a.url)
@@ -142,7 +143,7 @@ func TestFollows(t *testing.T) {
 	p.Press("summary")
 	p.Until(`document.querySelector("details").open`)
 	testbrowser.Eval[struct{}](p, `document.querySelector("#discard-all-below").focus()`)
-	a.insert(8, "parcels")
+	a.store.Add(8, "parcels")
 	p.See("#messages", id(8))
 	p.See("#count-waiting", "3")
 	assert.True(t, testbrowser.Eval[bool](p, `document.querySelector("details").open`))
@@ -163,7 +164,7 @@ func TestFollows(t *testing.T) {
 	p.See("#freshness", "Paused.")
 	p.Reload()
 	p.See("#freshness", "Paused.")
-	a.insert(9, "parcels")
+	a.store.Add(9, "parcels")
 	p.Press("#pause")
 	p.See("#freshness", "Live.")
 	p.See("#messages", id(9))
@@ -173,7 +174,7 @@ func TestFollows(t *testing.T) {
 // Times are in the viewer's time zone, also after a refresh.
 func TestTimeZone(t *testing.T) {
 	a := start(t, func(_ *core.Config, o *outboxpage.Options) { o.TimeZone = time.FixedZone("XYZ", -3600) })
-	a.states()
+	a.store.AddStates()
 	p := testbrowser.New(t)
 	p.TimeZone("Asia/Kathmandu")
 	p.Before(hasten)
@@ -181,7 +182,7 @@ func TestTimeZone(t *testing.T) {
 	p.See("#freshness", "GMT+5:45")
 	foreign := `[...document.querySelectorAll("time")].map((e) => e.title + e.textContent).filter((text) => text.includes("XYZ"))`
 	assert.Empty(t, testbrowser.Eval[[]string](p, foreign))
-	a.insert(8, "parcels")
+	a.store.Add(8, "parcels")
 	p.See("#messages", id(8))
 	assert.Empty(t, testbrowser.Eval[[]string](p, foreign))
 	p.Go(a.url + "message?id=" + id(2))
@@ -194,7 +195,7 @@ func TestTimeZone(t *testing.T) {
 
 func TestByKeyboard(t *testing.T) {
 	a := start(t)
-	a.states()
+	a.store.AddStates()
 	p := testbrowser.Open(t, a.url)
 	p.Tab(".skip", 1)
 	assert.GreaterOrEqual(t, testbrowser.Eval[float64](p, "document.activeElement.getBoundingClientRect().left"), 0.0, "the link is visible when it has the focus")
@@ -218,23 +219,18 @@ func TestByKeyboard(t *testing.T) {
 	p.Tab("#confirm", 10)
 	p.Keys(kb.Enter)
 	p.See("[role=status]", "1 message was discarded.")
-	assert.Equal(t, []string{id(1), id(3), id(4)}, a.ids())
+	assert.Equal(t, []string{id(1), id(3), id(4)}, a.store.IDs())
 }
 
 func TestNarrow(t *testing.T) {
 	a := busy(t)
 	p := testbrowser.New(t)
 	p.Tolerate("404")
-	wide := func(what string) {
-		assert.False(t, p.Overflows(), what)
-		out := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("main *")].filter((e) => e.checkVisibility() && !e.closest("pre, .unseen, thead") && e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.outerHTML.slice(0, 80))`)
-		assert.Empty(t, out, what)
-	}
 	for _, address := range addresses {
 		p.Go(a.url + address)
 		for _, width := range []int64{320, 360, 600, 800, 896, 897, 1151, 1152, 1280} {
 			p.Size(width, 740)
-			wide(fmt.Sprintf("%s at %d pixels", address, width))
+			p.CheckFits(fmt.Sprintf("%s at %d pixels", address, width))
 		}
 	}
 	p.Size(360, 740)
@@ -243,7 +239,7 @@ func TestNarrow(t *testing.T) {
 	p.Press(tick(7))
 	p.Press("#discard-chosen")
 	p.See("h1", "Discard 1 message?")
-	wide("confirmation")
+	p.CheckFits("confirmation")
 	p.Picture("outboxpage-confirm-phone")
 }
 
@@ -255,17 +251,12 @@ func TestContrast(t *testing.T) {
 	for _, dark := range []bool{false, true} {
 		p.Dark(dark)
 		judge := func(what string) {
-			found := p.Contrasts()
-			require.Greater(t, len(found), 5, what)
-			for _, contrast := range found {
-				assert.GreaterOrEqual(t, contrast.Ratio, contrast.Needed, "%s, dark %t: %+v", what, dark, contrast)
-			}
+			grounds[p.CheckContrasts(fmt.Sprintf("%s, dark %t", what, dark), 5)] = true
 		}
 		for _, address := range addresses {
 			p.Go(a.url + address)
 			judge(address)
 		}
-		grounds[testbrowser.Eval[string](p, "getComputedStyle(document.body).backgroundColor")] = true
 		p.Go(a.url + "?after=" + id(142))
 		p.Press("#discard-all")
 		p.See("h1", "Discard all 57 messages?")
@@ -282,9 +273,9 @@ func TestPictures(t *testing.T) {
 	})
 	_, err := a.client.Setup(t.Context())
 	require.Error(t, err)
-	a.states()
-	a.hostileMessage(5)
-	a.insert(6, "parcels.shipped")
+	a.store.AddStates()
+	a.store.AddHostile(5)
+	a.store.Add(6, "parcels.shipped")
 	p := testbrowser.New(t)
 	for _, dark := range []bool{false, true} {
 		p.Dark(dark)
@@ -302,7 +293,7 @@ func TestPictures(t *testing.T) {
 	p.See("h1", "Discard")
 	p.Picture("outboxpage-confirm")
 	for n := range 1234 {
-		a.insert(100+n, "invoices")
+		a.store.Add(100+n, "invoices")
 	}
 	p.Go(a.url + "?state=pending&topic=invoices")
 	p.Picture("outboxpage-filtered")
@@ -318,39 +309,25 @@ func TestStructure(t *testing.T) {
 	p.Tolerate("404")
 	for _, address := range addresses {
 		p.Go(a.url + address)
-		nameless := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("button, select, textarea, input:not([type=hidden]), a")]
-			.filter((e) => !(e.labels?.length || e.getAttribute("aria-label")?.trim() || e.textContent.trim())).map((e) => e.outerHTML)`)
-		assert.Empty(t, nameless, address)
-		for selector, count := range map[string]int{"h1": 1, "main": 1, "header": 1, "footer": 1, "main script": 0, "html[lang=en]": 1} {
-			assert.Equal(t, count, testbrowser.Eval[int](p, fmt.Sprintf("document.querySelectorAll(%q).length", selector)), "%s: %s", address, selector)
-		}
-		twice := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("[id]")].map((e) => e.id).filter((id, i, all) => all.indexOf(id) !== i)`)
-		assert.Empty(t, twice, "%s: ids", address)
-		broken := testbrowser.Eval[[]string](p, `[...document.querySelectorAll("[aria-labelledby]")].map((e) => e.getAttribute("aria-labelledby")).filter((id) => !document.getElementById(id))`)
-		assert.Empty(t, broken, "%s: references", address)
+		p.CheckStructure(address, map[string]int{"main script": 0})
 	}
 }
 
 // Hostile texts have no effect, and a message that contains them can be discarded.
 func TestHostileTexts(t *testing.T) {
 	a := start(t)
-	a.hostileMessage(1)
+	a.store.AddHostile(1)
 	p := testbrowser.New(t)
-	inert := func(what string) {
-		assert.NotContains(t, testbrowser.Eval[string](p, "document.title"), "owned", what)
-		assert.Zero(t, testbrowser.Eval[int](p, `document.querySelectorAll("img, main script").length`), what)
-		assert.False(t, testbrowser.Eval[bool](p, `document.body.innerText.includes("\u202e")`), what)
-	}
 	p.Go(a.url + "?payloads=show")
 	p.See("#messages", "<script>")
-	inert("list")
+	p.CheckInert("list")
 	p.Press(".topic")
 	p.See("#clear", "Clear")
 	p.See("#messages", "<script>")
-	inert("filtered")
+	p.CheckInert("filtered")
 	p.Press(".id")
 	p.See("pre", "<script>")
-	inert("message")
+	p.CheckInert("message")
 	p.Press("#content a[href^=part]")
 	p.Until(`document.contentType === "text/plain"`)
 	assert.NotContains(t, testbrowser.Eval[string](p, "document.title"), "owned")
@@ -358,16 +335,16 @@ func TestHostileTexts(t *testing.T) {
 	p.Press("tbody input")
 	p.Press("#discard-chosen")
 	p.See(".ids", "<script>")
-	inert("confirmation")
+	p.CheckInert("confirmation")
 	p.Press("#confirm")
 	p.See("[role=status]", "1 message was discarded.")
-	assert.Empty(t, a.ids())
+	assert.Empty(t, a.store.IDs())
 }
 
 // The pages work with a payload of a megabyte and with thousands of messages.
 func TestMuch(t *testing.T) {
 	a := start(t)
-	a.insert(1, "orders", func(r *outbox.Record) {
+	a.store.Add(1, "orders", func(r *outbox.Record) {
 		r.Payload = json.RawMessage(`{"text":"` + strings.Repeat("long", 1<<18) + `"}`)
 	})
 	const many = 10_000

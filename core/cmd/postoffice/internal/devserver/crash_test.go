@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/postoffice-go/postoffice/core/internal/pagetest"
 )
 
 // childFile is the environment variable that makes the test binary run a development
@@ -61,7 +63,7 @@ func startChild(t *testing.T, file string) (s *running, kill func()) {
 func TestKill(t *testing.T) {
 	const rounds, publishers, before = 4, 4, 40
 	file := filepath.Join(t.TempDir(), "dev.db")
-	consumer := newConsumer(t, 200)
+	consumer := pagetest.NewConsumer(t, 200)
 	var lock sync.Mutex
 	accepted := make(map[string]bool)
 	for round := range rounds {
@@ -105,18 +107,17 @@ func TestKill(t *testing.T) {
 
 	s, _ := startChild(t, file)
 	eventually(t, func() bool { return !strings.Contains(s.get("/"), "waiting") }, "all is delivered")
-	consumer.mu.Lock()
-	defer consumer.mu.Unlock()
 	byID := make(map[string]string)
-	delivered := strings.Join(consumer.bodies, "\n")
-	for i, id := range consumer.got {
-		if other, known := byID[id]; known {
-			require.Equal(t, other, consumer.bodies[i], "message-id %s", id)
+	var delivered strings.Builder
+	for _, message := range consumer.Received() {
+		if other, known := byID[message.ID]; known {
+			require.Equal(t, other, message.Body, "message-id %s", message.ID)
 		}
-		byID[id] = consumer.bodies[i]
+		byID[message.ID] = message.Body
+		delivered.WriteString(message.Body + "\n")
 	}
 	for name := range accepted {
-		assert.Contains(t, delivered, `"`+name+`"`)
+		assert.Contains(t, delivered.String(), `"`+name+`"`)
 	}
 }
 

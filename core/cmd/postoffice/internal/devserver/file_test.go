@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core/internal/pagetest"
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
@@ -21,7 +22,7 @@ import (
 func TestRestartWithFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a ?#%20 b", "dev.db")
 	require.NoError(t, os.Mkdir(filepath.Dir(file), 0o700))
-	good, bad := newConsumer(t, 200), newConsumer(t, 503)
+	good, bad := pagetest.NewConsumer(t, 200), pagetest.NewConsumer(t, 503)
 	s := start(t, Options{File: file})
 	s.addTopic("orders", good.URL, bad.URL)
 	s.accept(wire.ConsumersPath, `{"topic":"orders","target":"t","type":"pubsub","active":true}`)
@@ -46,14 +47,14 @@ func TestRestartWithFile(t *testing.T) {
 	for _, page := range pages {
 		assert.Equal(t, was[page], withoutTime(s.get(page)), page)
 	}
-	assert.Len(t, good.received(), 1, "a delivered message is not delivered again")
+	assert.Len(t, good.Received(), 1, "a delivered message is not delivered again")
 	// Names are still taken, ids are not reused, and jobs continue.
 	status, _ := s.api(wire.TopicsPath, `{"name":"orders","origin_host":"h"}`)
 	assert.Equal(t, 409, status)
-	bad.status.Store(200)
+	bad.Status.Store(200)
 	s.post("/dev/jobs/2/retry", url.Values{})
-	eventually(t, func() bool { return len(bad.received()) == 2 }, "the second attempt")
-	assert.Equal(t, []string{"2", "2"}, bad.received())
+	eventually(t, func() bool { return len(bad.Received()) == 2 }, "the second attempt")
+	assert.Equal(t, []string{"2", "2"}, bad.IDs())
 	assert.Equal(t, `{"id":[20003,20002,20001]}`, s.accept(wire.MessagePath, `{"topic":"orders","payload":{},"attributes":{}}`))
 	assert.Contains(t, s.get("/dev/messages"), `id="message-4"`)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"github.com/postoffice-go/postoffice/core/internal/pagetest"
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 	"github.com/postoffice-go/postoffice/core/postofficetest"
 )
@@ -30,7 +31,7 @@ func (s *running) listed(path string) []string {
 // Messages and attempts are found by text, topic and state.
 func TestSearch(t *testing.T) {
 	s := start(t, Options{})
-	good, bad := newConsumer(t, 200), newConsumer(t, 503)
+	good, bad := pagetest.NewConsumer(t, 200), pagetest.NewConsumer(t, 503)
 	s.addTopic("orders", good.URL+"/good")
 	s.addTopic("bills", bad.URL+"/bad")
 	s.addTopic("audit")
@@ -112,7 +113,7 @@ func TestSearchInPages(t *testing.T) {
 // The page of a message shows its attempts and links to earlier ones.
 func TestHistoryOfAttempts(t *testing.T) {
 	s := start(t, Options{MaxRetryGap: MinRetryGap})
-	s.addTopic("orders", newConsumer(t, 503).URL)
+	s.addTopic("orders", pagetest.NewConsumer(t, 503).URL)
 	s.publish("orders", "{}")
 	for made := 0; made < 3; {
 		s.post("/dev/jobs/1/retry", url.Values{})

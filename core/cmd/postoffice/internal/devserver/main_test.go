@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -185,35 +183,4 @@ func (r *running) addTopic(name string, targets ...string) {
 func (r *running) publish(topic, payload string) {
 	r.t.Helper()
 	r.accept(wire.MessagePath, fmt.Sprintf(`{"topic":%q,"payload":%s,"attributes":{"kind":"new"}}`, topic, payload))
-}
-
-// consumer receives messages.
-type consumer struct {
-	*httptest.Server
-	status atomic.Int32 // of the response
-	mu     sync.Mutex
-	got    []string // the ids of received messages
-	bodies []string
-}
-
-func newConsumer(t *testing.T, status int) *consumer {
-	t.Helper()
-	c := &consumer{}
-	c.status.Store(int32(status))
-	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		c.mu.Lock()
-		c.got = append(c.got, r.Header.Get(wire.MessageIDHeader))
-		c.bodies = append(c.bodies, string(body))
-		c.mu.Unlock()
-		w.WriteHeader(int(c.status.Load()))
-	}))
-	t.Cleanup(c.Close)
-	return c
-}
-
-func (c *consumer) received() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return append([]string(nil), c.got...)
 }

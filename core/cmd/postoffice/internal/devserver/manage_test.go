@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"github.com/postoffice-go/postoffice/core/internal/pagetest"
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
@@ -57,7 +58,7 @@ func TestCreateTopic(t *testing.T) {
 
 func TestCreateConsumer(t *testing.T) {
 	s := start(t, Options{})
-	good := newConsumer(t, 200)
+	good := pagetest.NewConsumer(t, 200)
 	s.addTopicNamed(" orders")
 	form := func(changed ...string) url.Values {
 		fields := url.Values{"topic": {" orders"}, "target": {good.URL + "/a"}, "type": {"http"}, "timeout": {"7"}, "active": {"on"}, "back": {"/dev/consumers"}}
@@ -71,7 +72,7 @@ func TestCreateConsumer(t *testing.T) {
 	body := s.get(location)
 	assert.Contains(t, body, "times out after 7 seconds")
 	s.publish(" orders", `{"n":1}`)
-	eventually(t, func() bool { return len(good.received()) == 1 }, "it receives messages")
+	eventually(t, func() bool { return len(good.Received()) == 1 }, "it receives messages")
 
 	s.post("/dev/consumers", form("target", good.URL+"/paused", "active", ""))
 	s.post("/dev/consumers", form("target", "projects/p/topics/t", "type", "pubsub"))
@@ -98,11 +99,11 @@ func TestCreateConsumer(t *testing.T) {
 
 func TestEditConsumer(t *testing.T) {
 	s := start(t, Options{})
-	before, after := newConsumer(t, 503), newConsumer(t, 200)
+	before, after := pagetest.NewConsumer(t, 503), pagetest.NewConsumer(t, 200)
 	secret := strings.Replace(before.URL, "http://", "http://user:secret@", 1) + "/a"
 	s.addTopic("orders", secret, before.URL+"/b")
 	s.publish("orders", `{"n":1}`)
-	eventually(t, func() bool { return len(before.received()) == 2 }, "both are tried")
+	eventually(t, func() bool { return len(before.Received()) == 2 }, "both are tried")
 
 	page := s.get("/dev/consumers/1")
 	assert.Contains(t, page, `value="`+before.URL+`/a"`)
@@ -122,7 +123,7 @@ func TestEditConsumer(t *testing.T) {
 	assert.Contains(t, s.get("/dev/messages/1"), before.URL+"/a", "waiting messages keep their target")
 	s.post("/dev/consumers/1", form(after.URL, "9", "on"))
 	s.post("/dev/consumers/1/retry", url.Values{})
-	eventually(t, func() bool { return len(after.received()) == 1 }, "new messages go to the new target")
+	eventually(t, func() bool { return len(after.Received()) == 1 }, "new messages go to the new target")
 
 	page = s.refused("/dev/consumers/2", "target", "already has a consumer with this target and type", form(after.URL, "5", "on"))
 	assert.Contains(t, page, `value="`+after.URL+`"`)
@@ -136,7 +137,7 @@ func TestEditConsumer(t *testing.T) {
 
 func TestDeleteConsumer(t *testing.T) {
 	s := start(t, Options{})
-	consumer := newConsumer(t, 503)
+	consumer := pagetest.NewConsumer(t, 503)
 	s.addTopic("orders", consumer.URL)
 	s.publish("orders", `{}`)
 	eventually(t, func() bool { return strings.Contains(s.get("/dev/attempts"), "Retry now") }, "it waits")
@@ -148,7 +149,7 @@ func TestDeleteConsumer(t *testing.T) {
 	assert.Equal(t, 404, s.do(http.MethodPost, "/dev/consumers/1/delete", url.Values{}).status)
 	s.post("/dev/jobs/1/retry", url.Values{})
 	eventually(t, func() bool { return strings.Contains(s.get("/dev/messages/1"), "discarded") }, "waiting messages are discarded")
-	assert.Len(t, consumer.received(), 1)
+	assert.Len(t, consumer.Received(), 1)
 	s.refused("/dev/consumers", "target", "was deleted. It can never be created again", url.Values{
 		"topic": {"orders"}, "target": {consumer.URL}, "type": {"http"}, "timeout": {"5"}, "active": {"on"},
 	})
@@ -156,7 +157,7 @@ func TestDeleteConsumer(t *testing.T) {
 
 func TestCancel(t *testing.T) {
 	s := start(t, Options{})
-	consumer := newConsumer(t, 503)
+	consumer := pagetest.NewConsumer(t, 503)
 	s.addTopic("orders", consumer.URL)
 	s.publish("orders", `{}`)
 	eventually(t, func() bool { return strings.Contains(s.get("/dev/messages/1"), "cancel-job-1") }, "it waits")
@@ -177,7 +178,7 @@ func TestCancel(t *testing.T) {
 func TestManagedIsKept(t *testing.T) {
 	o := Options{File: filepath.Join(t.TempDir(), "dev.db")}
 	s := start(t, o)
-	consumer := newConsumer(t, 503)
+	consumer := pagetest.NewConsumer(t, 503)
 	s.post("/dev/topics", url.Values{"name": {"orders"}, "origin_host": {"h/"}})
 	for _, path := range []string{"/a", "/b"} {
 		s.post("/dev/consumers", url.Values{"topic": {"orders"}, "target": {consumer.URL + path}, "type": {"http"}, "timeout": {"5"}, "active": {"on"}})

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/postoffice-go/postoffice/core/internal/pagetest"
 	"github.com/postoffice-go/postoffice/core/internal/wire"
 )
 
@@ -21,7 +22,7 @@ func TestOverview(t *testing.T) {
 	for _, text := range []string{"No topics yet", "No consumers yet", "No messages.", "No attempts.", "no topic has recovery enabled"} {
 		assert.Contains(t, empty, text)
 	}
-	good := newConsumer(t, 200)
+	good := pagetest.NewConsumer(t, 200)
 	target := strings.Replace(good.URL, "http://", "http://user:secret@", 1) + "/hook"
 	s.addTopic("orders", target)
 	s.accept(wire.ConsumersPath, `{"topic":"orders","target":"projects/p/topics/t","type":"pubsub","active":true}`)
@@ -94,14 +95,14 @@ func TestNotFound(t *testing.T) {
 
 func TestPublish(t *testing.T) {
 	s := start(t, Options{})
-	good := newConsumer(t, 200)
+	good := pagetest.NewConsumer(t, 200)
 	s.addTopic("orders", good.URL)
 	s.addTopic("lonely")
 	location := s.post("/dev/publish", url.Values{"topic": {"orders"}, "payload": {" {\"order\": 17}\n"}, "attributes": {`{"kind":"new"}`}, "back": {"/dev/messages?topic=orders"}})
 	assert.Equal(t, "/dev/messages?count=1&note=published&topic=orders", location)
 	assert.Contains(t, s.get(location), "Published: 1 delivery.")
-	eventually(t, func() bool { return len(good.received()) == 1 }, "it is delivered")
-	assert.JSONEq(t, `{"order":17,"attributes":{"kind":"new"}}`, good.bodies[0])
+	eventually(t, func() bool { return len(good.Received()) == 1 }, "it is delivered")
+	assert.JSONEq(t, `{"order":17,"attributes":{"kind":"new"}}`, good.Received()[0].Body)
 	location = s.post("/dev/publish", url.Values{"topic": {"lonely"}, "payload": {"{}"}})
 	assert.Contains(t, s.get(location), "The real server does the same.")
 
@@ -125,7 +126,7 @@ func TestPublish(t *testing.T) {
 			assert.NotContains(t, got.body, "<i>")
 		})
 	}
-	assert.Len(t, good.received(), 1)
+	assert.Len(t, good.Received(), 1)
 
 	got := s.do(http.MethodPost, "/dev/publish", url.Values{"payload": {strings.Repeat("x", maxForm)}})
 	assert.Equal(t, 413, got.status)
@@ -145,7 +146,7 @@ func TestBackStaysHere(t *testing.T) {
 // messages, as on the real server, until it is paused here.
 func TestInactiveConsumer(t *testing.T) {
 	s := start(t, Options{})
-	consumer := newConsumer(t, 200)
+	consumer := pagetest.NewConsumer(t, 200)
 	s.addTopic("orders")
 	s.accept(wire.ConsumersPath, fmt.Sprintf(`{"topic":"orders","target":%q,"type":"http","active":false}`, consumer.URL))
 	s.publish("orders", "{}")
@@ -155,12 +156,12 @@ func TestInactiveConsumer(t *testing.T) {
 	s.publish("orders", "{}")
 	eventually(t, func() bool { return strings.Contains(s.get("/dev/messages/2"), "paused") }, "it waits")
 	assert.NotContains(t, s.get("/dev/consumers"), "ignored")
-	assert.Len(t, consumer.received(), 1)
+	assert.Len(t, consumer.Received(), 1)
 }
 
 func TestPauseAndResume(t *testing.T) {
 	s := start(t, Options{MaxRetryGap: MinRetryGap})
-	good := newConsumer(t, 200)
+	good := pagetest.NewConsumer(t, 200)
 	s.addTopic("orders", good.URL)
 	location := s.post("/dev/consumers/1/pause", url.Values{"back": {"/dev/consumers"}})
 	assert.Equal(t, "/dev/consumers?note=paused", location)
@@ -171,14 +172,14 @@ func TestPauseAndResume(t *testing.T) {
 	eventually(t, func() bool { return strings.Contains(s.get("/"), "1 waiting") }, "it waits")
 	assert.Contains(t, s.post("/dev/consumers/1/retry", url.Values{}), "note=is-paused")
 	eventually(t, func() bool { return strings.Contains(s.post("/dev/jobs/1/retry", url.Values{}), "note=is-paused") }, "it cannot be retried")
-	assert.Empty(t, good.received())
+	assert.Empty(t, good.Received())
 	s.post("/dev/consumers/1/resume", url.Values{})
-	eventually(t, func() bool { return len(good.received()) == 1 }, "it is delivered within the maximum gap")
+	eventually(t, func() bool { return len(good.Received()) == 1 }, "it is delivered within the maximum gap")
 }
 
 func TestRetry(t *testing.T) {
 	s := start(t, Options{})
-	consumer := newConsumer(t, 503)
+	consumer := pagetest.NewConsumer(t, 503)
 	s.addTopic("orders", consumer.URL)
 	s.publish("orders", `{"n":1}`)
 	s.publish("orders", `{"n":2}`)
@@ -186,33 +187,33 @@ func TestRetry(t *testing.T) {
 	assert.Contains(t, s.get("/dev/messages/1"), "waiting for retry")
 	assert.Contains(t, s.get("/dev/attempts"), ">503</span> <span class=\"quiet\"><bdi>Service Unavailable<")
 
-	consumer.status.Store(200)
+	consumer.Status.Store(200)
 	assert.Equal(t, "/dev/attempts?count=1&note=retried", s.post("/dev/jobs/1/retry", url.Values{"back": {"/dev/attempts"}}))
-	eventually(t, func() bool { return len(consumer.received()) == 3 }, "it is retried before it is due")
-	assert.Equal(t, "1", consumer.received()[2])
+	eventually(t, func() bool { return len(consumer.Received()) == 3 }, "it is retried before it is due")
+	assert.Equal(t, "1", consumer.IDs()[2])
 	eventually(t, func() bool { return strings.Contains(s.post("/dev/jobs/1/retry", url.Values{}), "note=settled") }, "it is delivered")
 	assert.Contains(t, s.post("/dev/jobs/77/retry", url.Values{}), "note=no-job")
 	assert.Contains(t, s.post("/dev/jobs/x/retry", url.Values{}), "note=no-job")
 
 	assert.Contains(t, s.post("/dev/consumers/1/retry", url.Values{}), "count=1&note=retried")
-	eventually(t, func() bool { return len(consumer.received()) == 4 }, "the other one follows")
+	eventually(t, func() bool { return len(consumer.Received()) == 4 }, "the other one follows")
 	eventually(t, func() bool { return !strings.Contains(s.get("/"), "waiting") }, "nothing waits")
 	assert.Contains(t, s.post("/dev/consumers/1/retry", url.Values{}), "note=settled")
 }
 
 func TestRetriesByTheClock(t *testing.T) {
 	s := start(t, Options{MaxRetryGap: MinRetryGap})
-	consumer := newConsumer(t, 500)
+	consumer := pagetest.NewConsumer(t, 500)
 	s.addTopic("orders", consumer.URL)
 	s.publish("orders", `{}`)
-	eventually(t, func() bool { return len(consumer.received()) >= 3 }, "it is retried")
-	consumer.status.Store(204)
+	eventually(t, func() bool { return len(consumer.Received()) >= 3 }, "it is retried")
+	consumer.Status.Store(204)
 	eventually(t, func() bool { return strings.Contains(s.get("/"), ">204<") }, "until it is accepted")
 }
 
 func TestRescuer(t *testing.T) {
 	s := start(t, Options{})
-	origin := newConsumer(t, 500)
+	origin := pagetest.NewConsumer(t, 500)
 	s.accept(wire.TopicsPath, fmt.Sprintf(`{"name":"orders","origin_host":"%s/o/","recovery_enabled":true}`, origin.URL))
 	assert.Contains(t, s.post("/dev/rescue", url.Values{}), "note=rescue")
 	eventually(t, func() bool { return strings.Contains(s.get("/"), "GET: status 500") }, "the run is listed")
@@ -325,17 +326,14 @@ func TestPagesOfLists(t *testing.T) {
 	assert.Contains(t, s.get(location), "Consumers")
 }
 
-// hostile is a text with HTML and control characters.
-const hostile = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\u202eexe.gpj\u2066'\"}]"
-
 func TestHostileTexts(t *testing.T) {
 	s := start(t, Options{})
-	quoted := strings.ReplaceAll(hostile, `"`, `\"`)
+	quoted := strings.ReplaceAll(pagetest.Hostile, `"`, `\"`)
 	s.addTopicNamed(quoted)
 	s.accept(wire.ConsumersPath, `{"topic":"`+quoted+`","target":"http://127.0.0.1:9/`+quoted+`","type":"http","active":true}`)
 	s.accept(wire.MessagePath, `{"topic":"`+quoted+`","payload":{"k":"`+quoted+`"},"attributes":{"a":"`+quoted+`"}}`)
 	eventually(t, func() bool { return strings.Contains(s.get("/dev/attempts"), "Retry now") }, "the attempt has failed")
-	for _, path := range []string{"/", "/dev/topics", "/dev/consumers", "/dev/messages", "/dev/messages/1", "/dev/attempts", "/dev/messages?topic=" + url.QueryEscape(hostile)} {
+	for _, path := range []string{"/", "/dev/topics", "/dev/consumers", "/dev/messages", "/dev/messages/1", "/dev/attempts", "/dev/messages?topic=" + url.QueryEscape(pagetest.Hostile)} {
 		body := s.get(path)
 		assert.NotContains(t, body, "<script>document", path)
 		assert.NotContains(t, body, "<img", path)
@@ -385,7 +383,7 @@ func TestBareMessage(t *testing.T) {
 
 func TestScheduledMessage(t *testing.T) {
 	s := start(t, Options{})
-	consumer := newConsumer(t, 200)
+	consumer := pagetest.NewConsumer(t, 200)
 	s.addTopic("orders", consumer.URL)
 	s.accept(wire.SchedulePath, `{"topic":"orders","payload":{},"attributes":{},"schedule_at":"2099-01-02T03:04:05Z"}`)
 	body := s.get("/dev/messages/1")
@@ -393,5 +391,5 @@ func TestScheduledMessage(t *testing.T) {
 	assert.Contains(t, body, ">waiting<")
 	assert.Contains(t, s.post("/dev/consumers/1/retry", url.Values{}), "note=settled", "it is not due")
 	s.post("/dev/jobs/1/retry", url.Values{})
-	eventually(t, func() bool { return len(consumer.received()) == 1 }, "it can be delivered now")
+	eventually(t, func() bool { return len(consumer.Received()) == 1 }, "it can be delivered now")
 }
