@@ -31,11 +31,17 @@ var keepTests = map[string]func(*env){
 func (e *env) keeper() outbox.Keeper {
 	e.Helper()
 	e.opened()
-	keeper, ok := e.store.(outbox.Keeper)
+	return storeAs[outbox.Keeper](e, "outbox.Keeper")
+}
+
+// storeAs returns the opened store as a T, and skips the test if it is none.
+func storeAs[T any](e *env, name string) T {
+	e.Helper()
+	store, ok := e.store.(T)
 	if !ok {
-		e.Skip("the store is not an outbox.Keeper")
+		e.Skip("the store is not an " + name)
 	}
-	return keeper
+	return store
 }
 
 // finish finishes records and expects the given number to have existed.
@@ -253,9 +259,7 @@ func testKeptNeedsNoCapacity(e *env) {
 		e.Skip("the store has no bounds")
 	}
 	e.store = e.suite.bounded(e.T, 2, 1000)
-	if _, ok := e.store.(outbox.Keeper); !ok {
-		e.Skip("the store is not an outbox.Keeper")
-	}
+	storeAs[outbox.Keeper](e, "outbox.Keeper")
 	for _, key := range []string{"a", "b", "c", "d", "e", "f"} {
 		record := e.keyed(key)
 		e.insert(record)

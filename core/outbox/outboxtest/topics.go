@@ -20,11 +20,7 @@ var topicTests = map[string]func(*env){
 func (e *env) counter() outbox.TopicCounter {
 	e.Helper()
 	e.opened()
-	counter, ok := e.store.(outbox.TopicCounter)
-	if !ok {
-		e.Skip("the store is not an outbox.TopicCounter")
-	}
-	return counter
+	return storeAs[outbox.TopicCounter](e, "outbox.TopicCounter")
 }
 
 // topics counts by topic.
@@ -98,9 +94,7 @@ func testCountManyTopics(e *env) {
 // testKeysHaveNoTopic remembers a key, which is no record.
 func testKeysHaveNoTopic(e *env) {
 	e.counter()
-	if _, ok := e.store.(outbox.Keeper); !ok {
-		e.Skip("the store is not an outbox.Keeper")
-	}
+	storeAs[outbox.Keeper](e, "outbox.Keeper")
 	record := e.record("orders")
 	record.DedupKey = "key"
 	e.insert(record)
