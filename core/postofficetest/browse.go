@@ -42,29 +42,51 @@ const browseStep = 200
 // for which it returns true. wanted gets a message and its jobs, without forgotten
 // ones.
 func (o *Operator) RecentMessages(before int64, limit int, wanted func(Message, []Job) bool) []Message {
-	step := browseStep
-	if wanted == nil {
-		step = limit
+	var selects func(messageJobs) bool
+	if wanted != nil {
+		selects = func(m messageJobs) bool { return wanted(m.Message, m.jobs) }
 	}
+	found := newest(before, limit, func(before int64, limit int) []messageJobs {
+		return o.server.messagesBelow(before, limit, wanted != nil)
+	}, func(m messageJobs) int64 { return m.Number }, selects)
 	var recent []Message
-	for len(recent) < limit {
-		messages, jobs := o.server.messagesBelow(before, step, wanted != nil)
-		for i, message := range messages {
-			if len(recent) < limit && (wanted == nil || wanted(message, jobs[i])) {
-				recent = append(recent, message)
-			}
-		}
-		if len(messages) < step {
-			break
-		}
-		before = messages[len(messages)-1].Number
+	for _, m := range found {
+		recent = append(recent, m.Message)
 	}
 	return recent
 }
 
+// newest returns at most limit items that wanted selects, or of all if it is nil. below
+// returns the newest items below a number, or of all if it is zero.
+func newest[T any](before int64, limit int, below func(before int64, limit int) []T, number func(T) int64, wanted func(T) bool) []T {
+	if wanted == nil {
+		return below(before, max(limit, 0))
+	}
+	var found []T
+	for len(found) < limit {
+		items := below(before, browseStep)
+		for _, item := range items {
+			if len(found) < limit && wanted(item) {
+				found = append(found, item)
+			}
+		}
+		if len(items) < browseStep {
+			break
+		}
+		before = number(items[len(items)-1])
+	}
+	return found
+}
+
+// messageJobs is a message with its jobs.
+type messageJobs struct {
+	Message
+	jobs []Job
+}
+
 // messagesBelow returns the newest messages below a number, or of all if it is zero,
-// and their jobs if withJobs is set.
-func (s *Server) messagesBelow(before int64, limit int, withJobs bool) (messages []Message, jobs [][]Job) {
+// with their jobs if withJobs is set.
+func (s *Server) messagesBelow(before int64, limit int, withJobs bool) (messages []messageJobs) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	end := len(s.messages)
@@ -72,12 +94,13 @@ func (s *Server) messagesBelow(before int64, limit int, withJobs bool) (messages
 		end, _ = slices.BinarySearchFunc(s.messages, before, func(m *Message, number int64) int { return cmp.Compare(m.Number, number) })
 	}
 	for _, message := range slices.Backward(s.messages[max(end-limit, 0):end]) {
-		messages = append(messages, shared(message))
+		item := messageJobs{Message: shared(message)}
 		if withJobs {
-			jobs = append(jobs, s.jobsOf(message))
+			item.jobs = s.jobsOf(message)
 		}
+		messages = append(messages, item)
 	}
-	return messages, jobs
+	return messages
 }
 
 // jobsOf returns the jobs of a message. The mutex is held.
@@ -151,24 +174,7 @@ func (o *Operator) JobStatuses(ids []int64) []JobStatus {
 // before, or the newest if before is zero; only those for which wanted returns true,
 // unless wanted is nil.
 func (o *Operator) RecentAttempts(before int64, limit int, wanted func(Attempt) bool) []Attempt {
-	step := browseStep
-	if wanted == nil {
-		step = limit
-	}
-	var recent []Attempt
-	for len(recent) < limit {
-		attempts := o.server.attemptsBelow(before, step)
-		for _, made := range attempts {
-			if len(recent) < limit && (wanted == nil || wanted(made)) {
-				recent = append(recent, made)
-			}
-		}
-		if len(attempts) < step {
-			break
-		}
-		before = attempts[len(attempts)-1].Number
-	}
-	return recent
+	return newest(before, limit, o.server.attemptsBelow, func(a Attempt) int64 { return a.Number }, wanted)
 }
 
 // attemptsBelow returns the newest attempts below a number, or of all if it is zero.
