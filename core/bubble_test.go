@@ -64,10 +64,9 @@ type bubbleServer struct {
 }
 
 func (s *bubbleServer) RoundTrip(r *http.Request) (*http.Response, error) {
-	var body []byte
+	body := make([]byte, max(r.ContentLength, 0))
 	if r.Body != nil {
-		var err error
-		if body, err = io.ReadAll(r.Body); err != nil {
+		if _, err := io.ReadFull(r.Body, body); err != nil {
 			return nil, err
 		}
 		_ = r.Body.Close()
@@ -113,7 +112,7 @@ func (s *bubbleServer) receive(path string, body []byte) verdict {
 	}
 	p := post{path: path, topic: request.Topic, size: len(body), payloads: []string{string(request.Payload)}}
 	var list []json.RawMessage
-	if json.Unmarshal(request.Payload, &list) == nil {
+	if strings.Contains(path, "bulk") && json.Unmarshal(request.Payload, &list) == nil {
 		p.payloads = nil
 		for _, payload := range list {
 			p.payloads = append(p.payloads, string(payload))

@@ -45,7 +45,7 @@ func next(t *testing.T, outcomes <-chan core.Outcome) core.Outcome {
 	select {
 	case outcome := <-outcomes:
 		return outcome
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("FlushOn is not asked")
 		return core.Outcome{}
 	}
@@ -139,7 +139,7 @@ func TestCopySendsWhatThereIs(t *testing.T) {
 		assert.EqualValues(t, 10, n)
 	})))
 	defer server.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	defer func() { _ = sink.Close() }()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)

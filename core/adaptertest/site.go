@@ -24,7 +24,7 @@ import (
 const topic = "adaptertest"
 
 // patience bounds steps that take no time. It only matters if a check fails.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // newServer starts a fake Postoffice server that knows the topic.
 func newServer(t *testing.T) *postofficetest.Server {

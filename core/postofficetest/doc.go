@@ -6,7 +6,7 @@
 //	server := postofficetest.Start(t)
 //	client := postofficetest.NewClient(t, server, core.Config{Topics: []string{"orders"}})
 //	// ... let the code under test publish with the client ...
-//	err := server.WaitForMessages(t.Context(), "orders", 1) // at most 5 s
+//	err := server.WaitForMessages(t.Context(), "orders", 1) // at most 30 s
 //	fmt.Println(server.MessagesOf("orders"))
 //
 // # What it promises
@@ -37,7 +37,7 @@
 // follows the wall clock. Timeouts of the server's own requests always use the wall
 // clock; [WithSecond] shortens them.
 //
-// [Server.Wait], [Server.WaitForMessages] and similar methods end after 5 s unless
+// [Server.Wait], [Server.WaitForMessages] and similar methods end after 30 s unless
 // their context has a deadline; their error says what has arrived. In a bubble of
 // testing/synctest these are seconds of the bubble. A bubble has no network, see
 // [Server.Transport].

@@ -70,7 +70,7 @@ func ExampleNewClient() {
 	server.FailNext(1, http.StatusInternalServerError)
 	receipt, err := client.Publish(context.Background(), "orders", map[string]int{"id": 7})
 	fmt.Println(receipt.State, err)
-	if err := server.WaitForMessages(context.Background(), "orders", 1); err != nil { // 5 s at most
+	if err := server.WaitForMessages(context.Background(), "orders", 1); err != nil { // 30 s at most
 		fmt.Println(err)
 	}
 	fmt.Println(string(server.MessagesOf("orders")[0].Payload))

@@ -8,7 +8,7 @@ import (
 )
 
 // patience is the timeout of a wait whose context has no deadline.
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 // errPatience is the error of a wait whose context had no deadline.
 var errPatience = fmt.Errorf("%w after %s; pass a context with a deadline to wait longer", context.DeadlineExceeded, patience)
@@ -34,12 +34,12 @@ func (s *Server) notify() {
 // accessors; Wait calls it in the caller's goroutine, at once and after every change
 // of the server's data.
 //
-// A wait ends with an error when the context ends, or after 5 s if the context has
-// no deadline, so that a test fails soon. To wait longer, pass a context with a
-// later deadline. The error wraps [context.DeadlineExceeded] or [context.Canceled],
+// A wait ends with an error when the context ends, or after 30 s if the context has
+// no deadline: long enough for a busy machine, and shorter than the timeout of go
+// test. For another limit, pass a context with a deadline. The error wraps [context.DeadlineExceeded] or [context.Canceled],
 // or is [ErrClosed].
 //
-// In a bubble of testing/synctest the limit is 5 s of the bubble's time; see
+// In a bubble of testing/synctest the limit is 30 s of the bubble's time; see
 // [Server.Transport].
 func (s *Server) Wait(ctx context.Context, condition func() bool) error {
 	if _, limited := ctx.Deadline(); limited {

@@ -113,7 +113,7 @@ func TestFollow(t *testing.T) {
 func TestWaitSaysWhatArrived(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, client *http.Client) {
 		err := server.WaitForMessages(t.Context(), "orders", 2)
-		assert.ErrorContains(t, err, `waiting for 2 messages of topic "orders", have 0: context deadline exceeded after 5s`)
+		assert.ErrorContains(t, err, `waiting for 2 messages of topic "orders", have 0: context deadline exceeded after 30s`)
 		assert.ErrorContains(t, err, "messages: none; last of 0 requests: none")
 
 		addTopic(t, server, "bills")

@@ -5,8 +5,8 @@ package faults
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,12 +17,19 @@ import (
 
 // office is a fake server with the topic, and one consumer of it to which
 // nothing is sent.
-type office struct{ *postofficetest.Server }
+type office struct {
+	*postofficetest.Server
+
+	mu     sync.Mutex
+	newest int64           // number of the newest message that is in ids
+	count  int             // messages that are in ids
+	ids    map[string]bool // ids of the messages up to newest
+}
 
 // newOffice starts a server. It is closed when the test ends.
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	s := &office{listen(t, freeAddress)}
+	s := &office{Server: listen(t, freeAddress)}
 	t.Cleanup(func() { s.Close() })
 	s.furnish(t)
 	return s
@@ -60,26 +67,55 @@ func (s *office) renew(t *testing.T, l *ledger) {
 	s.Close()
 	l.arrive(s)
 	s.Server = listen(t, func() string { return address })
+	s.newest, s.count, s.ids = 0, 0, nil
 	s.furnish(t)
 }
 
-// count counts the messages that have arrived, and the different ones.
-func (s *office) count() (arrived, different int) {
-	ids := map[string]bool{}
-	messages := s.Messages()
-	for _, message := range messages {
-		ids[idOf(message.Payload)] = true
+// look reads the messages that have arrived since the last call. Tests ask often, so
+// each message is decoded once. The mutex is held.
+func (s *office) look() {
+	if s.ids == nil {
+		s.ids = make(map[string]bool)
 	}
-	return len(messages), len(ids)
+	const page = 20
+	newest := s.newest
+	for before := int64(0); ; {
+		recent := s.Operator().RecentMessages(before, page, nil)
+		for _, message := range recent {
+			if message.Number <= s.newest {
+				recent = nil
+				break
+			}
+			newest = max(newest, message.Number)
+			s.count++
+			s.ids[idOf(message.Payload)] = true
+			before = message.Number
+		}
+		if len(recent) < page {
+			break
+		}
+	}
+	s.newest = newest
+}
+
+// counts counts the messages that have arrived, and the different ones.
+func (s *office) counts() (arrived, different int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.look()
+	return s.count, len(s.ids)
 }
 
 // distinct counts the different messages that have arrived.
 func (s *office) distinct() int {
-	_, different := s.count()
+	_, different := s.counts()
 	return different
 }
 
 // has tells whether a message has arrived.
 func (s *office) has(id string) bool {
-	return slices.ContainsFunc(s.Messages(), func(m postofficetest.Message) bool { return idOf(m.Payload) == id })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.look()
+	return s.ids[id]
 }

@@ -226,7 +226,7 @@ func (p *process) await(t *testing.T, kind string) {
 // until waits for a condition.
 func until(t *testing.T, condition func() bool, what string, args ...any) {
 	t.Helper()
-	require.Eventually(t, condition, patience, time.Millisecond, "waited in vain until "+fmt.Sprintf(what, args...))
+	require.Eventually(t, condition, patience, 5*time.Millisecond, "waited in vain until "+fmt.Sprintf(what, args...))
 }
 
 // tell gives the app a command.

@@ -111,6 +111,6 @@ func awaitAll(t *testing.T, server *office, messages int) {
 	// enough messages.
 	for arrived, different := 0, 0; different < messages; {
 		require.NoError(t, server.WaitForMessages(ctx, topic, arrived+messages-different))
-		arrived, different = server.count()
+		arrived, different = server.counts()
 	}
 }

@@ -75,9 +75,9 @@ func TestFullWaitsForInsertsInFlight(t *testing.T) {
 			return len(store.capacity.gate.queue) == waiting && store.capacity.gate.sharers == sharers
 		}
 	}
-	require.Eventually(t, inGate(0, 1), 10*time.Second, time.Millisecond, "the first waits for the transaction")
+	require.Eventually(t, inGate(0, 1), 30*time.Second, time.Millisecond, "the first waits for the transaction")
 	go func() { second <- store.Insert(ctx, 0, two...) }()
-	require.Eventually(t, func() bool { return inGate(1, 1)() || len(second) > 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return inGate(1, 1)() || len(second) > 0 }, 30*time.Second, time.Millisecond)
 	giveUp()
 	require.ErrorIs(t, <-first, context.Canceled)
 	require.NoError(t, <-second)

@@ -127,14 +127,14 @@ func TestFailover(t *testing.T) {
 			// one that the setting does not make read-only.
 			if name != "pgx, PgBouncer" && name != "pq" {
 				// Sessions of PostgreSQL hear of it in a moment.
-				require.Eventually(t, func() bool { return insert() != nil }, 10*time.Second, 10*time.Millisecond)
+				require.Eventually(t, func() bool { return insert() != nil }, 30*time.Second, 10*time.Millisecond)
 				require.Error(t, insert(), "the connection is the caller's")
 				assert.Zero(t, store.Retries(), "it is not repeated")
 			}
 			require.Eventually(t, func() bool {
 				require.NoError(t, store.Insert(t.Context(), 0, message(t)))
 				return store.Retries().Failovers > 0
-			}, 10*time.Second, 10*time.Millisecond)
+			}, 30*time.Second, 10*time.Millisecond)
 			require.NoError(t, insert())
 
 			for _, method := range methods {

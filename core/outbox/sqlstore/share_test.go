@@ -18,7 +18,7 @@ func untilDue(t *testing.T, store *Store) {
 	require.Eventually(t, func() bool {
 		wait, pending, err := store.Next(t.Context())
 		return err == nil && pending && wait == 0
-	}, 10*time.Second, 5*time.Millisecond)
+	}, 30*time.Second, 5*time.Millisecond)
 }
 
 // TestStoresShareWork shows that several stores, each with connections of its
@@ -127,7 +127,7 @@ func TestClaimsPassOverLockedRows(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, store.InsertTx(t.Context(), tx, message(t)))
 
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		got, err := store.Claim(ctx, outbox.ClaimOptions{Limit: 10, Lease: time.Hour})
 		require.NoError(t, err)
