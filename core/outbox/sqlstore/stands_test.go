@@ -99,10 +99,13 @@ func connectMySQL(tb testing.TB, dsn string, change func(*mysql.Config)) *sql.DB
 	return db
 }
 
-// onEach runs a test on each stand.
+// onEach runs a test on each stand, on several at a time.
 func onEach(t *testing.T, list []stand, test func(t *testing.T, stand stand)) {
 	for _, stand := range list {
-		t.Run(stand.name, func(t *testing.T) { test(t, stand) })
+		t.Run(stand.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, stand)
+		})
 	}
 }
 
