@@ -163,6 +163,26 @@ func TestPlans(t *testing.T) {
 	})
 }
 
+// TestPlansOfManyIDs has a small table with no statistics, of which a large part is
+// named.
+func TestPlansOfManyIDs(t *testing.T) {
+	onEach(t, stands, func(t *testing.T, stand stand) {
+		store := opened(t, stand.open(t), stand.dialect)
+		if stand.dialect == Postgres {
+			run(t, store.db.DB, "ALTER TABLE "+store.table.SQL()+" SET (autovacuum_enabled = off)")
+		}
+		load(t, store, 700)
+		var ids []string
+		for i := range listed {
+			ids = append(ids, fmt.Sprintf("00000000-0000-7000-8000-%012x", i+1))
+		}
+		statements := planStatements(store, ids)
+		for _, name := range []string{"list ids", "list ids pending", "list ids of a topic", "count ids"} {
+			checkPlan(t, store, name, statements[name], "many IDs")
+		}
+	})
+}
+
 // TestCountPlans shows what counting reads: an index where there is one, which
 // for dead rows is small.
 func TestCountPlans(t *testing.T) {

@@ -53,12 +53,14 @@ func (v *values) beginning(column string, bytes int) string {
 	return fmt.Sprintf("substr(%s, 1, %d)", column, bytes)
 }
 
-// among returns the end of a condition that a column has one of some values.
+// among returns the end of a condition that a column has one of some values. The array
+// of a parameter stands in a subquery: PostgreSQL would read its text again for each
+// row, and the whole table for many values in a small table.
 func (v *values) among(list []string) string {
 	if !v.parameters {
 		return " IN (" + v.dialect.texts(list) + ")"
 	}
-	return " = ANY (" + v.array(list) + ")"
+	return " = ANY (ARRAY(SELECT unnest(" + v.array(list) + ")))"
 }
 
 // array writes an array of strings for PostgreSQL, as text, which every driver can
