@@ -106,7 +106,7 @@ func TestSlowTopicHoldsUpNoOther(t *testing.T) {
 // Topics whose posts run out of time cost the others at most half of what they
 // have without them, and hold them up for one timeout at most.
 func TestHangingTopicsCostOthersAtMostHalf(t *testing.T) {
-	const interval = 20 * time.Millisecond
+	const interval = 40 * time.Millisecond
 	throughput := func(t *testing.T, hanging int) (perSecond float64, longest time.Duration) {
 		synctest.Test(t, func(t *testing.T) {
 			var seen arrivals
@@ -122,7 +122,7 @@ func TestHangingTopicsCostOthersAtMostHalf(t *testing.T) {
 				insertSingles(t, store, fmt.Sprintf("a-hangs-%d", i), 500)
 			}
 			for i := range 8 {
-				insertSingles(t, store, fmt.Sprintf("good-%d", i), 3000)
+				insertSingles(t, store, fmt.Sprintf("good-%d", i), 1500)
 			}
 			client, _ := bubbleClient(t, server, core.Config{Outbox: store})
 			began := time.Now()

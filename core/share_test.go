@@ -231,6 +231,15 @@ func TestBulkCallsShareWithAMessageThatHangs(t *testing.T) {
 			return hangs
 		}}
 		client, _ := bubbleClient(t, server, core.Config{Outbox: memory.New()})
+		var before sync.WaitGroup // so that no call is posted alone
+		for range 2 {
+			before.Go(func() {
+				_, err := client.PublishBulk(t.Context(), "orders", kinds(9, 0))
+				assert.NoError(t, err)
+			})
+		}
+		synctest.Wait()
+		defer before.Wait()
 		results := concurrently(20, func(i int) (core.Receipt, error) {
 			payloads := kinds(9, 0)
 			if i == 5 {
