@@ -76,7 +76,7 @@ func (s trappedStore) Reschedule(ctx context.Context, changes ...outbox.Change) 
 	return s.Store.Reschedule(ctx, changes...)
 }
 
-// trappedObserver has functions that may panic, except those that belong to
+// trappedObserver has functions that may panic, except the ones that belong to
 // calls.
 func trappedObserver(t *trap) core.Observer {
 	var o core.Observer
@@ -178,7 +178,7 @@ func TestPanicsInTheBackgroundLoseNothingOfMemory(t *testing.T) {
 	}
 }
 
-// What waits too long for a slow server is committed to the outbox meanwhile.
+// A message that waits too long for a slow server is committed to the outbox.
 func TestPanicsInTheBackgroundLoseNothingThatAges(t *testing.T) {
 	inEachTrap(t, func() outbox.Store { return memory.New() }, func(t *testing.T, server *postofficetest.Server, config core.Config, arm func()) {
 		inner := config.HTTPClient.Transport

@@ -112,7 +112,7 @@ func payloadsOf(server *postofficetest.Server, topic string) []string {
 	return payloads
 }
 
-// records returns what is in an outbox.
+// records returns the records in an outbox.
 func records(t *testing.T, store outbox.Store) []outbox.Record {
 	t.Helper()
 	entries, err := store.List(context.Background(), outbox.Query{Limit: 100_000})
@@ -243,7 +243,7 @@ func isEmpty(t *testing.T, client *core.Client) {
 	assert.NoError(t, client.Flush(t.Context()), "there is nothing to wait for")
 }
 
-// blocking is a server that answers a request when it is told to.
+// blocking is a server that answers a request on demand.
 type blocking struct {
 	answers chan int
 	waiting *atomic.Int32 // counts requests

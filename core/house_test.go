@@ -71,7 +71,7 @@ func isClient(expression ast.Expr) bool {
 	return false
 }
 
-// Few types hold a client: those that act for its user.
+// Few types hold a client: the ones that act for its user.
 func TestFewTypesHoldAClient(t *testing.T) {
 	holders := map[string]bool{}
 	sources(t, "..", func(path string, file *ast.File) {

@@ -65,7 +65,7 @@ func TestObserverIsToldOfFailuresByClass(t *testing.T) {
 				assert.Empty(t, seen.of("dead"))
 				assert.Empty(t, seen.of("published"))
 
-				// With an outbox what is refused for good is dead instead.
+				// With an outbox a permanently refused message is dead instead.
 				var stored events
 				config.Observer, config.Outbox = stored.observer(), memory.New()
 				server.FailNext(1, status)

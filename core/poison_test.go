@@ -141,7 +141,7 @@ func TestPoisonBeforeTheOnlyGoodMessage(t *testing.T) {
 	}
 }
 
-// Messages of one topic that fail do not keep those of another from being
+// Messages of one topic that fail do not keep the ones of another from being
 // delivered within their calls, nor from the outbox.
 func TestPoisonBesideHealthyTraffic(t *testing.T) {
 	slow := map[string]verdict{"timeout": {status: http.StatusCreated, after: time.Hour}}

@@ -131,7 +131,7 @@ func TestReadinessOnlyProbes(t *testing.T) {
 	})
 }
 
-// failedStore is an outbox that fails for good when a test says so.
+// failedStore is an outbox that fails permanently when a test says so.
 type failedStore struct {
 	outbox.Store
 	failed atomic.Pointer[error]

@@ -72,7 +72,7 @@ func (r rescued) posted() int {
 }
 
 // TestRelayTakesOverFromARunThatDied has the server die right after the list,
-// and in the middle of it: the relay delivers what is left a minute later.
+// and in the middle of it: the relay delivers the rest a minute later.
 func TestRelayTakesOverFromARunThatDied(t *testing.T) {
 	t.Run("after the list", func(t *testing.T) {
 		inRescue(t, memory.New(), func(r rescued) {
@@ -178,7 +178,7 @@ func TestListsOfEarlierRunsEnd(t *testing.T) {
 
 // TestReplicaThatListedRenews shows what the documentation says of several
 // replicas: each takes any DELETE, and the one that has given out the list
-// renews the lease at those that it sees.
+// renews the lease at the ones that it sees.
 func TestReplicaThatListedRenews(t *testing.T) {
 	store := memory.New()
 	inRescue(t, store, func(r rescued) {

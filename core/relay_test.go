@@ -558,7 +558,7 @@ func TestEventsHaveTheirOwnErrors(t *testing.T) {
 		require.NotEmpty(t, seen.of("failed"))
 		assert.ErrorContains(t, seen.of("failed")[0].Err, "429")
 
-		// So do those of a call.
+		// So do the ones of a call.
 		seen = events{}
 		client := newTestClient(t, config)
 		_, err := client.PublishBulk(t.Context(), "orders", []any{map[string]int{"bad": 1}, map[string]int{"late": 1}}, core.DeliverIn(time.Hour))
@@ -570,7 +570,7 @@ func TestEventsHaveTheirOwnErrors(t *testing.T) {
 	})
 }
 
-// statusOf is the status of the only answer that an error tells of.
+// statusOf is the status of the only answer that an error names.
 func statusOf(err error) string {
 	response, _ := err.(*core.ResponseError) //nolint:errorlint // nothing is wrapped around it
 	if response == nil {

@@ -112,7 +112,7 @@ func TestOptionsNotAccepted(t *testing.T) {
 	})
 }
 
-// TestHeaderAfterTheReplacement has a handler that goes on after its response
+// TestHeaderAfterTheReplacement has a handler that continues after its response
 // was replaced.
 func TestHeaderAfterTheReplacement(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *postofficetest.Server, config core.Config) {

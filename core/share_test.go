@@ -304,7 +304,7 @@ func TestPoisonInASharedRequest(t *testing.T) {
 // hangs is the verdict on a request that the server does not answer in time.
 var hangs = verdict{status: http.StatusCreated, after: time.Hour}
 
-// A message that makes the server hang holds up those that have come with it, and
+// A message that makes the server hang holds up the ones that have come with it, and
 // nobody else for longer than an eighth of the timeout.
 func TestHangingMessageBesideOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

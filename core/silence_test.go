@@ -21,7 +21,7 @@ import (
 )
 
 // line forwards TCP connections to a server, until it is told to be silent on
-// those that it has: they stay open, and nothing comes through any more.
+// the ones that it has: they stay open, and nothing comes through any more.
 type line struct {
 	listener net.Listener
 	target   string

@@ -46,7 +46,7 @@ func (s shop) begin(t *testing.T) *sql.Tx {
 	return tx
 }
 
-// payloads returns what is in the outbox.
+// payloads returns the payloads in the outbox.
 func (s shop) payloads(t *testing.T) []string {
 	t.Helper()
 	var payloads []string
@@ -287,7 +287,7 @@ func TestWithTxOfNil(t *testing.T) {
 	}
 }
 
-// FlushOn decides on the messages of a request, not on those of a transaction,
+// FlushOn decides on the messages of a request, not on the ones of a transaction,
 // which has its own end.
 func TestFlushOnDoesNotDecideOnATransaction(t *testing.T) {
 	s := newShop(t)

@@ -62,7 +62,7 @@ func Example() {
 	// {"id":"7"} {"request_id":"r-1"}
 }
 
-// Messages are posted after the response, and those of requests that fail are
+// Messages are posted after the response, and the ones of failed requests are
 // dropped.
 func Example_afterResponse() {
 	postoffice := postofficetest.NewServer() // instead of a real server

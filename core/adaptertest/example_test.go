@@ -56,7 +56,7 @@ func from(router *Router) core.Router {
 }
 
 // An adapter for a framework of one's own, here a small one whose writers are
-// those of net/http. Run and RunConsume check it in a test.
+// the ones of net/http. Run and RunConsume check it in a test.
 func Example() {
 	server := postofficetest.NewServer()
 	defer server.Close()

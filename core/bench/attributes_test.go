@@ -38,7 +38,7 @@ const (
 	source = "source"
 )
 
-// options are those that give a worker's i-th message its attributes.
+// options returns the options that give a worker's i-th message its attributes.
 func (a attributes) options(worker, i int) []core.PublishOption {
 	switch a {
 	case usual:

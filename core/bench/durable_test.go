@@ -67,7 +67,7 @@ func durable(tb testing.TB, server *helper) job {
 	}
 }
 
-// rawWriter writes rows like those of the outbox, with database/sql alone.
+// rawWriter writes rows like the outbox's, with database/sql alone.
 type rawWriter struct {
 	db             *sql.DB
 	conn           *sql.Conn

@@ -120,7 +120,7 @@ func flushOnScenarios(loader *helper) []scenario {
 
 // answerOK is the handler that publishes nothing.
 func answerOK(w http.ResponseWriter, _ *http.Request) {
-	// The loader sees what was not written.
+	// The loader sees a missing response.
 	_, _ = w.Write([]byte("ok\n"))
 }
 

@@ -20,7 +20,7 @@ const (
 
 // order is the payload.
 type order struct {
-	// Metadata are those of a message with an id, by hand.
+	// Metadata is written by hand, for a message with an id.
 	Metadata *metadata `json:"_postoffice,omitempty"`
 	Mark     string    `json:"mark"`
 	ID       int       `json:"id"`
@@ -50,7 +50,7 @@ type line struct {
 	Price    float64 `json:"price"`
 }
 
-// lines are those of every order.
+// lines are the lines of every order.
 var lines = []line{{"AB-1042", 2, 19.99}, {"CD-2001", 1, 249.5}}
 
 // newOrder makes the i-th order.

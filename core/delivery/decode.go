@@ -18,7 +18,7 @@ type DecodeError struct {
 	// Field is the path of the invalid field, such as "payload.customer.id" or
 	// "attributes"; "body" for the whole body.
 	Field string
-	// Reason says what is wrong with the field.
+	// Reason is the problem of the field.
 	Reason string
 
 	cause error

@@ -24,7 +24,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
 
-// databases are those that remember messages.
+// databases are the databases that remember messages.
 var databases = []struct {
 	name    string
 	dialect sqlstore.Dialect

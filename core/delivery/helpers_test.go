@@ -32,7 +32,7 @@ type order struct {
 // message is a delivery of an order.
 const message = `{"id":7,"attributes":{"region":"north"}}`
 
-// problems collects what is reported.
+// problems collects reported problems.
 type problems struct {
 	mu   sync.Mutex
 	list []delivery.Problem
@@ -44,7 +44,7 @@ func (p *problems) add(_ context.Context, problem delivery.Problem) {
 	p.list = append(p.list, problem)
 }
 
-// take returns what was reported, and forgets it.
+// take returns the reported problems and forgets them.
 func (p *problems) take() []delivery.Problem {
 	p.mu.Lock()
 	defer p.mu.Unlock()

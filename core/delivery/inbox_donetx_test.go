@@ -114,7 +114,7 @@ func TestInboxDoneTx(t *testing.T) {
 	})
 }
 
-// A function whose message another process has finished meanwhile has no effect, and
+// A function whose message another process has finished in between has no effect, and
 // that is no failure of the message.
 func TestInboxDoneTxAfterAnother(t *testing.T) {
 	onInboxDatabases(t, func(t *testing.T, db *sql.DB, store *sqlstore.Store) {

@@ -98,7 +98,7 @@ func (c *calls) add(format string, args ...any) {
 	c.list = append(c.list, fmt.Sprintf(format, args...))
 }
 
-// take returns what was noted, and forgets it.
+// take returns the notes and forgets them.
 func (c *calls) take() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -43,7 +43,7 @@ func handled(t *testing.T, memory *delivery.Memory, key string, keep time.Durati
 	require.NoError(t, memory.Done(t.Context(), key, token, keep))
 }
 
-// TestMemoryIsBounded forgets the oldest, and never what is being handled.
+// TestMemoryIsBounded forgets the oldest, and never a message that is being handled.
 func TestMemoryIsBounded(t *testing.T) {
 	memory := newMemory(t, 10)
 	_, _, err := memory.Begin(t.Context(), "running", time.Hour)

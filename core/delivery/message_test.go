@@ -130,7 +130,7 @@ func TestMessageWithoutID(t *testing.T) {
 	assert.Empty(t, <-ids)
 }
 
-// undecodable are bodies and what is said of them: the field, and the reason.
+// undecodable are bodies with their errors: the field, and the reason.
 var undecodable = map[string]string{
 	``:                                  "body is not valid JSON: it ends too early",
 	`secret`:                            "body is not valid JSON at byte 1",

@@ -187,7 +187,7 @@ func TestObserverOfCopies(t *testing.T) {
 	}
 }
 
-// An inbox tells of requests and of calls, with age and attempts.
+// An inbox reports requests and calls, with age and attempts.
 func TestObserverOfAnInbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen observed

@@ -69,7 +69,7 @@ type Problem struct {
 	// Attempts counts the calls of the function for a message of an inbox, including
 	// this one; zero otherwise.
 	Attempts int
-	// Err says what is wrong.
+	// Err is the error.
 	Err error
 }
 

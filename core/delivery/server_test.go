@@ -61,7 +61,7 @@ func (s system) deliver(t *testing.T, n int) []postofficetest.Delivery {
 	return made
 }
 
-// statuses are those of deliveries.
+// statuses are the statuses of deliveries.
 func statuses(made []postofficetest.Delivery) (list []int) {
 	for _, delivery := range made {
 		list = append(list, delivery.Status)

@@ -243,7 +243,7 @@ type Stats struct {
 // returns a count together with an error, the count says how many records it changed
 // before the error.
 type Store interface {
-	// Check reports whether the store can be used; the error names what is missing.
+	// Check reports whether the store can be used; the error names a missing part.
 	// It may take its time and try every operation, as long as it changes no record
 	// and leaves nothing behind. The client calls it on Start. A store whose Check
 	// does more than read should also be a [Prober].

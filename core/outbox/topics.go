@@ -26,7 +26,7 @@ type TopicCounter interface {
 	CountTopics(ctx context.Context, limit int) ([]TopicCount, error)
 }
 
-// ValidateCountTopics says what is wrong with the argument of CountTopics, for
+// ValidateCountTopics checks the argument of CountTopics, for
 // stores. The error is ErrInvalid and names it.
 func ValidateCountTopics(limit int) error {
 	if limit <= 0 {

@@ -66,7 +66,7 @@ func (s *Server) Consumers() []Consumer {
 	return consumers
 }
 
-// Messages returns the accepted messages, including those that were discarded.
+// Messages returns the accepted messages, including discarded ones.
 func (s *Server) Messages() []Message { return s.messagesBy(func(*Message) bool { return true }) }
 
 // MessagesOf returns the accepted messages of a topic.

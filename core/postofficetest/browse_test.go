@@ -68,7 +68,7 @@ func TestRecent(t *testing.T) {
 	assert.Len(t, server.Operator().RecentRuns(2), 2)
 }
 
-// What is still to be delivered is found although the history has gone on.
+// A message that waits for its delivery is found although the history has grown.
 func TestRecentOfOldJobs(t *testing.T) {
 	server := postofficetest.Start(t, postofficetest.WithHistory(2))
 	addTopic(t, server, "orders", "http://127.0.0.1:1/")
@@ -91,7 +91,7 @@ func TestPublicAddresses(t *testing.T) {
 	assert.Equal(t, "http://h/o/", postofficetest.Topic{OriginHost: "http://user:secret@h/o/"}.PublicOriginHost())
 }
 
-// A function that selects messages or attempts may take long: the server goes on, and
+// A function that selects messages or attempts may take long: the server continues, and
 // answers its calls.
 func TestRecentSelectWithoutBlocking(t *testing.T) {
 	server := postofficetest.Start(t)

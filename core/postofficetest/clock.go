@@ -108,7 +108,7 @@ func (s *Server) skipRescues() {
 	}
 }
 
-// followWallClock starts what is due by the wall clock until the server is closed.
+// followWallClock starts due deliveries by the wall clock until the server is closed.
 // Rescuer runs overlap if they last long.
 func (s *Server) followWallClock() {
 	timer := time.NewTimer(0)

@@ -111,7 +111,7 @@ func (c Cost) of(path []string, body []byte, parameters map[string]json.RawMessa
 const sqrt2 = 1.4142135623730951
 
 // longIntegers yields the numbers of digits of the integers in valid JSON, except
-// for those that cost nothing.
+// for the ones that cost nothing.
 func longIntegers(text json.RawMessage) func(yield func(digits int) bool) {
 	const short = 100
 	return func(yield func(int) bool) {

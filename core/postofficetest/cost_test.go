@@ -138,7 +138,7 @@ func TestCostGoesOnWithoutTheClient(t *testing.T) {
 	t.Run("bubble", func(t *testing.T) { inBubble(t, giveUp, cost) })
 }
 
-// TestCostEndsWithStop cuts what is in work, which is not accepted then.
+// TestCostEndsWithStop cuts requests in progress, which are not accepted then.
 func TestCostEndsWithStop(t *testing.T) {
 	for name, end := range map[string]func(*postofficetest.Server){"Stop": (*postofficetest.Server).Stop, "Close": (*postofficetest.Server).Close} {
 		t.Run(name, func(t *testing.T) {

@@ -27,7 +27,7 @@ type Journal struct {
 
 	mu      sync.Mutex
 	started bool
-	// What was returned already. Messages, jobs and attempts are numbered in the
+	// The position up to which events were returned. Messages, jobs and attempts are numbered in the
 	// order in which they are created.
 	topics                            map[string]int // number of messages of the topic
 	consumers                         map[int64]Consumer

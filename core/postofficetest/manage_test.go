@@ -50,7 +50,7 @@ func TestUpdateConsumer(t *testing.T) {
 	assert.Greater(t, len(before.requests()), tried, "a job keeps its target")
 	assert.Len(t, after.requests(), 1)
 
-	// So it does in another server that goes on.
+	// So it does in another server that continues.
 	kept := postofficetest.Start(t, postofficetest.WithRecords(server.Operator().Journal().Changes().Records))
 	tried = len(before.requests())
 	kept.Advance(time.Hour)

@@ -60,7 +60,7 @@ func (s *Server) attempts() string {
 	return "last attempts: " + listed(last)
 }
 
-// outstanding describes the jobs in progress, and those that wait.
+// outstanding describes the jobs in progress and the waiting ones.
 func (s *Server) outstanding() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

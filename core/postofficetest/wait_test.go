@@ -89,7 +89,7 @@ func TestWaitForIdleEnds(t *testing.T) {
 	assert.ErrorContains(t, server.WaitIdle(ctx), `in progress: message-id 1 of topic "orders"`)
 }
 
-// TestWaitInBubble waits for what others do in the bubble meanwhile.
+// TestWaitInBubble waits for other goroutines of the bubble.
 func TestWaitInBubble(t *testing.T) {
 	inBubble(t, func(t *testing.T, server *postofficetest.Server, client *http.Client) {
 		begun := time.Now()

@@ -23,7 +23,7 @@ import (
 	"github.com/postoffice-go/postoffice/nethttp"
 )
 
-// offline is a transport without a server: what is accepted stays in the
+// offline is a transport without a server: accepted messages stay in the
 // outbox.
 type offline struct{}
 

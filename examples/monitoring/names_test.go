@@ -21,7 +21,7 @@ import (
 )
 
 // exported returns what the app shows Prometheus after everything has happened
-// once: the names of the metrics, and those of their labels.
+// once: the names of the metrics, and of their labels.
 func exported(t *testing.T) (metrics, labels map[string]bool) {
 	t.Helper()
 	meters, handler, err := newMetrics()

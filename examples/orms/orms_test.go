@@ -102,7 +102,7 @@ type library struct {
 	withGift func(ctx context.Context, o, gift orms.Order) error
 }
 
-// libraries returns those of a database.
+// libraries returns the libraries of a database.
 func libraries(t *testing.T, s *shop, name sqlstore.Dialect) map[string]library {
 	t.Helper()
 	onPostgres := name == sqlstore.Postgres

@@ -135,7 +135,7 @@ func TestConfirm(t *testing.T) {
 	r = discard(answer("y\n"), records[0].ID, records[1].ID).is(exit.Partly)
 	assert.Contains(t, r.stderr, "Discard 1 message without")
 
-	// What is not there is not asked about.
+	// Nobody is asked about a missing message.
 	screen := openTerminal(t)
 	c := prepare(t, nil, append([]string{"outbox", "discard", "--topic", "refunds", "--state", "dead"}, flags...)...)
 	c.command.Stdin, c.command.Stderr = screen.slave, screen.slave

@@ -80,7 +80,7 @@ func TestPublishSingle(t *testing.T) {
 	runWith(t, strings.Repeat("x", 9_000_000), "publish", "orders", "--single", "--url", server.URL()).is(exit.Failed).says("longer than")
 }
 
-// TestPublishBadPayload tells what is wrong, never what it holds.
+// TestPublishBadPayload has an error that names the problem, never the payload.
 func TestPublishBadPayload(t *testing.T) {
 	server := office(t)
 	for payload, problem := range map[string]string{
@@ -203,7 +203,7 @@ func TestPublishToOutbox(t *testing.T) {
 	assert.ElementsMatch(t, append(strings.Fields(numbered(1500)), odd[0]), payloads(server))
 }
 
-// TestPublishDead has the server refuse a message for good.
+// TestPublishDead has the server refuse a message permanently.
 func TestPublishDead(t *testing.T) {
 	server := office(t)
 	server.FailWhen(func(_ *http.Request, body []byte) (int, bool) { return 400, strings.Contains(string(body), `"n":2}`) })

@@ -260,7 +260,7 @@ func (p *publishing) verdict(ctx context.Context, failed error) error {
 	return exit.New(code, hint, failed)
 }
 
-// left returns what was not done if nothing else ended the publish.
+// left returns the messages that were not published if nothing else ended the publish.
 func (r *publishResult) left() error {
 	switch skipped, refused := plural(r.Invalid, "invalid line"), plural(r.Dead, "message"); {
 	case r.Dead == 0:

@@ -15,7 +15,7 @@ import (
 )
 
 // TestFailover exchanges the server while pools have connections to the old one,
-// which stay open: each call goes on at once, with the new server.
+// which stay open: each call continues at once, with the new server.
 func TestFailover(t *testing.T) {
 	pair := testdb.NewPostgresPair(t, testdb.Synchronous)
 	proxy := testdb.NewProxy(t, pair.Primary.Address())

@@ -14,7 +14,7 @@ import (
 )
 
 // ErrSchema means that the table does not have the structure that the store needs.
-// The error names what is missing.
+// The error names the missing part.
 var ErrSchema = errors.New("schema does not fit")
 
 // remedy says how to create the schema.

@@ -57,7 +57,7 @@ func (l *Limiter[K]) Admit(key K) (omitted int, ok bool) {
 }
 
 // AdmitMany is Admit for an event about n things. total is the number of things
-// since the last admitted event: those of omitted events and n.
+// since the last admitted event: the ones of omitted events, and n.
 func (l *Limiter[K]) AdmitMany(key K, n int) (total, omitted int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

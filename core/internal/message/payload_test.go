@@ -266,7 +266,7 @@ func TestScanPayloadNoticesEachFormOfReplacement(t *testing.T) {
 	}
 }
 
-// A walk through a value with cycles in what is not encoded must end.
+// A walk through a value with cycles in parts that are not encoded must end.
 func TestFindInvalidTextEnds(t *testing.T) {
 	parent := &ring{Name: "ok"}
 	parent.Next = parent

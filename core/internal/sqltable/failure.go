@@ -131,8 +131,8 @@ var mysqlTexts = map[string]Failure{
 }
 
 // Classify returns the kind of an error without knowing the drivers' types: errors
-// of PostgreSQL drivers have a method SQLState, those of modernc's SQLite a method
-// Code, and those of MySQL begin with the number.
+// of PostgreSQL drivers have a method SQLState, the errors of modernc's SQLite a method
+// Code, and the errors of MySQL begin with the number.
 func (d Dialect) Classify(err error) Failure {
 	if err == nil {
 		return Other

@@ -12,7 +12,7 @@ import (
 // Pool is the caller's pool of connections, from which unusable connections are
 // removed: after a failover the pool would keep the connections to a read-only
 // server, and return them again and again. Use, [Each] and ExecContext remove them;
-// the other methods are those of database/sql.
+// the other methods are the ones of database/sql.
 type Pool struct {
 	*sql.DB
 	Dialect Dialect

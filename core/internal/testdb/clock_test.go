@@ -29,7 +29,7 @@ func TestClock(t *testing.T) {
 			server.SetClock(t, offset)
 			assert.InDelta(t, offset, ahead(), tolerance, "a connection that was there before")
 		}
-		// The clock goes on: it has not been stopped at a time.
+		// The clock runs: it has not been stopped at a time.
 		first := ahead()
 		kind.ask(t, db, "SELECT pg_sleep(0.2)::text", "SELECT SLEEP(0.2)")
 		assert.InDelta(t, first, ahead(), float64(150*time.Millisecond))

@@ -87,7 +87,7 @@ func MariaDB(tb testing.TB) *Server {
 	return sharedMariaDB.get(tb)
 }
 
-// missingError says what is not installed.
+// missingError names a program that is not installed.
 type missingError struct{ what string }
 
 func (e *missingError) Error() string { return e.what }

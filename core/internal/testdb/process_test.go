@@ -80,7 +80,7 @@ func TestServersEndWithTheProcess(t *testing.T) {
 		}
 	}, patience, pollInterval)
 
-	// A later run removes what is left, and nothing that is in use.
+	// A later run removes the remains, and nothing that is in use.
 	removeLeftovers()
 	for _, directory := range directories {
 		assert.DirExists(t, directory, "it is too young")

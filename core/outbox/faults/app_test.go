@@ -100,7 +100,7 @@ const (
 	lineHandled  = "handled"  // of an app that receives: the id of a message that was handled
 )
 
-// say writes a line at once: what was written is known to the test even if
+// say writes a line at once: a written line is known to the test even if
 // the app is killed right after.
 func say(kind string, about ...string) {
 	// One call of write, which holds the lock of the file.

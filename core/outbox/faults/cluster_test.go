@@ -39,7 +39,7 @@ func TestGalera(t *testing.T) {
 	t.Run("nodes gone", func(t *testing.T) { testNodesGone(t, cluster) })
 }
 
-// testClusterRelays has relays on different nodes deliver what is in one outbox.
+// testClusterRelays has relays on different nodes deliver the messages of one outbox.
 func testClusterRelays(t *testing.T, cluster *testdb.Galera, relays int) {
 	messages := byForm(100_000, 2000)
 	k, server, l := mariadb(), newOffice(t), newLedger()

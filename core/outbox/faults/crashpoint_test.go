@@ -35,7 +35,7 @@ func crashAt(t *testing.T, k kind, point string) {
 	const lease = 2 * time.Second
 	times := byForm(20, 2)
 	place, server, l := k.create(t), newOffice(t), newLedger()
-	// Some of what is posted singly goes to the outbox, for the relay to claim.
+	// Some single messages go to the outbox, for the relay to claim.
 	server.FailWhen(func(r *http.Request, _ []byte) (int, bool) {
 		return http.StatusServiceUnavailable, r.URL.Path == "/api/messages" && rand.IntN(3) == 0
 	})

@@ -17,7 +17,7 @@ import (
 )
 
 // TestDatabaseKilled kills the database server under an app that publishes,
-// and starts it again. Publish goes on succeeding, because the Postoffice
+// and starts it again. Publish still succeeds, because the Postoffice
 // server takes what the outbox does not, and when the database is back the
 // relay delivers from it again soon, whoever has stored the message.
 func TestDatabaseKilled(t *testing.T) {

@@ -1,7 +1,7 @@
 // Package faults contains only tests, of the faults that the outbox survives. Each
 // test causes one kind of fault, such as a killed process, an unavailable server or
-// a lost answer, and then compares the accepted messages with those that arrived and
-// those that are still stored.
+// a lost answer, and then compares the accepted messages with the messages that arrived and
+// the ones that are still stored.
 //
 //	go test ./core/outbox/faults
 //	POSTOFFICE_FAULTS=full go test -timeout 2h ./core/outbox/faults -v

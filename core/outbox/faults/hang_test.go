@@ -66,7 +66,7 @@ func (c calls) p99() time.Duration { return c.times[len(c.times)*99/100] }
 // TestDatabaseHangs stops the database server by a signal under an app that
 // publishes with Durable: connections stay open, and nothing is answered. From the
 // second second on Publish is about as fast as without an outbox, and soon after
-// the database goes on, messages are stored again.
+// the database continues, messages are stored again.
 func TestDatabaseHangs(t *testing.T) {
 	eachStore(t, own, func(t *testing.T, k kind) {
 		length := byForm(10*time.Second, 2*time.Second)

@@ -18,7 +18,7 @@ import (
 )
 
 // TestHeldBackPastItsLease holds back a relay between its claim and its post
-// until another relay has the messages. When the first one goes on and fails,
+// until another relay has the messages. When the first one continues and fails,
 // it must not give back what the other one holds: a third could post it too.
 func TestHeldBackPastItsLease(t *testing.T) {
 	eachStore(t, nil, func(t *testing.T, k kind) {
@@ -42,7 +42,7 @@ func TestHeldBackPastItsLease(t *testing.T) {
 		until(t, func() bool { return len(server.Requests()) > 0 }, "the second relay posts")
 		require.Equal(t, messages, held(t, store))
 
-		// The first one goes on, and cannot send.
+		// The first one continues, and cannot send.
 		close(gate.open)
 		assert.Zero(t, <-slow.rescheduled, "it does not hold them any more")
 		assert.Equal(t, messages, held(t, store), "the second relay holds them still")

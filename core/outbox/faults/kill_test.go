@@ -66,7 +66,7 @@ func look(t *testing.T, k kind, place string, l *ledger) {
 	l.noneLost(t)
 }
 
-// read notes what is in the store, which nobody uses.
+// read notes the messages in the store, which nobody uses.
 func read(t *testing.T, k kind, place string, l *ledger) {
 	t.Helper()
 	store, closeStore, err := k.open(t.Context(), place, nil)

@@ -16,7 +16,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox"
 )
 
-// ledger counts messages: what was accepted, what arrived, what is stored.
+// ledger counts messages: the accepted, the arrived and the stored ones.
 type ledger struct {
 	accepted map[string]bool
 	arrived  map[string]int
@@ -59,7 +59,7 @@ func (l *ledger) arrive(s *office) {
 	}
 }
 
-// keep notes what is in the store.
+// keep notes the messages in the store.
 func (l *ledger) keep(t *testing.T, store outbox.Store) {
 	t.Helper()
 	clear(l.stored)

@@ -35,7 +35,7 @@ func newOffice(t *testing.T) *office {
 	return s
 }
 
-// freeAddress draws an address with a port below those that systems give to
+// freeAddress draws an address with a port below the ones that systems give to
 // outgoing connections, so that it stays free while the server is down.
 func freeAddress() string { return fmt.Sprint("127.0.0.1:", 20_000+rand.IntN(12_000)) }
 
@@ -59,7 +59,7 @@ func (s *office) furnish(t *testing.T) {
 }
 
 // renew notes in the ledger what has arrived and replaces the server by an
-// empty one with the same address, so that what is known of messages does
+// empty one with the same address, so that the memory of messages does
 // not pile up in memory.
 func (s *office) renew(t *testing.T, l *ledger) {
 	t.Helper()

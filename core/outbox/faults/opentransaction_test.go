@@ -19,7 +19,7 @@ import (
 // TestOpenTransaction has somebody else's transaction hold a row of the
 // outbox: one that is due, as a person at a console does, or a new one, as an
 // app does that has published in a long transaction. The relay delivers and
-// deletes the others meanwhile, and does not spin.
+// deletes the others, and does not spin.
 func TestOpenTransaction(t *testing.T) {
 	for name, hold := range map[string]func(*testing.T, *sql.Tx, outbox.Store, outbox.Record){
 		"a row that is due": func(t *testing.T, tx *sql.Tx, store outbox.Store, record outbox.Record) {

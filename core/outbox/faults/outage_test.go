@@ -13,7 +13,7 @@ import (
 )
 
 // TestServerDown takes the server away from an app that publishes 500
-// messages a second. Every Publish succeeds meanwhile, and when the server is
+// messages a second. Every Publish succeeds all the time, and when the server is
 // back all messages are delivered soon.
 func TestServerDown(t *testing.T) {
 	eachStore(t, nil, func(t *testing.T, k kind) {
@@ -32,7 +32,7 @@ func TestServerDown(t *testing.T) {
 		during := p.acceptedCount() - before
 		require.NoError(t, server.Restart())
 		back := time.Now()
-		// The app goes on publishing until it is told, for a while after the
+		// The app publishes until it gets a command, for a while after the
 		// server's return.
 		until(t, func() bool { return p.acceptedCount()-before-during > rate }, "the app goes on")
 		p.hush(t)

@@ -85,7 +85,7 @@ func fill(t *testing.T, store outbox.Store, l *ledger, unknown, messages int) {
 	}
 }
 
-// TestRecoveryListReachesHealthyMessages has the server fetch what is stored,
+// TestRecoveryListReachesHealthyMessages has the server fetch the stored messages,
 // without a relay. Its rescuer ends a run at the first message that it cannot
 // take, and yet comes to the others.
 func TestRecoveryListReachesHealthyMessages(t *testing.T) {

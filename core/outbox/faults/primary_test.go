@@ -14,8 +14,8 @@ import (
 )
 
 // TestPrimaryKilled kills the primary of a replicated database under two apps, one of
-// which publishes, and promotes the standby. The server is down meanwhile, so that
-// what is accepted is in the database alone. In every other round the standby is away
+// which publishes, and promotes the standby. The server is down, so that
+// accepted messages are in the database alone. In every other round the standby is away
 // before: with synchronous replication nothing is accepted then, and without it, in
 // the full form, that is lost.
 func TestPrimaryKilled(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestRelaysShareAStore has several processes deliver what is in one store.
+// TestRelaysShareAStore has several processes deliver the messages of one store.
 // Without a fault every message arrives once.
 func TestRelaysShareAStore(t *testing.T) {
 	for _, relays := range []int{2, 4} {
@@ -76,7 +76,7 @@ func TestPausedRelay(t *testing.T) {
 		others := startRelays(t, 1, a)
 		awaitAll(t, server, messages)
 		require.NoError(t, paused.command.Process.Signal(syscall.SIGCONT))
-		// It finds out that its time is over, and goes on with nothing.
+		// It finds out that its time is over, and continues with nothing.
 		paused.stop(t)
 		for _, p := range others {
 			p.stop(t)

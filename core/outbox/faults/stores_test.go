@@ -23,7 +23,7 @@ import (
 	"github.com/postoffice-go/postoffice/core/outbox/sqlstore"
 )
 
-// kind is a store in the table of those that are tested.
+// kind is a store that is tested.
 type kind struct {
 	// name is the key in the table.
 	name string
@@ -33,7 +33,7 @@ type kind struct {
 	// open opens the store in a place, and returns how to close it. The watch
 	// of an app, if any, gets to see its commits.
 	open func(ctx context.Context, place string, w *watch) (outbox.Store, func() error, error)
-	// check looks at what is left in a place when nobody uses it; nil for
+	// check looks at the remains in a place when nobody uses it; nil for
 	// nothing.
 	check func(t *testing.T, place string)
 	// file tells that the place is a file of SQLite.
@@ -66,7 +66,7 @@ func (k kind) database(t *testing.T, place string) *sql.DB {
 // own tells that a store is in a database server.
 func own(k kind) bool { return k.server != nil }
 
-// eachStore runs a test on every store, or on those that fit.
+// eachStore runs a test on every store, or on the ones that fit.
 func eachStore(t *testing.T, fits func(kind) bool, test func(t *testing.T, k kind)) {
 	t.Helper()
 	for name, k := range kinds {

@@ -11,7 +11,7 @@ import (
 )
 
 // TestWallClockMayBeSet has the wall clock moved by ten minutes since the
-// store was opened: leases, delays and what is due must not follow it, and
+// store was opened: leases, delays and due messages must not follow it, and
 // scheduled messages must.
 func TestWallClockMayBeSet(t *testing.T) {
 	for name, moved := range map[string]time.Duration{"forward": 10 * time.Minute, "back": -10 * time.Minute} {

@@ -116,7 +116,7 @@ func TestScheduledAreSkippedInTheIndex(t *testing.T) {
 	require.NoError(t, store.Insert(t.Context(), 0, records...))
 	require.NoError(t, store.Close())
 
-	// On a cold cache the pages read tell what was looked at.
+	// On a cold cache the pages read show which rows were looked at.
 	store = opened(t, store.path)
 	options := outbox.ClaimOptions{Limit: 10, Lease: time.Hour, SkipScheduled: true}
 	claimed, err := store.Claim(t.Context(), options)

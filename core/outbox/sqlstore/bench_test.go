@@ -224,7 +224,7 @@ func eachStore(b *testing.B, rows int, run func(b *testing.B, store outbox.Store
 // listings are how much of the payloads a list returns.
 var listings = map[string]int{"whole": 0, "beginning": 500, "none": -1}
 
-// BenchmarkList lists a page of 50 in the middle of those that wait. The time
+// BenchmarkList lists a page of 50 in the middle of the waiting ones. The time
 // is that of a page.
 func BenchmarkList(b *testing.B) {
 	for _, rows := range waiting(b) {

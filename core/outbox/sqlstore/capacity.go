@@ -115,7 +115,7 @@ func (c *capacity) removed(n, records int, bytes int64, err error) {
 		u.bytes = bytes
 	}
 	c.known = c.known.minus(u)
-	// Other stores may have inserted what was deleted here.
+	// Other stores may have inserted as much as was deleted here.
 	c.known.records, c.known.bytes = max(c.known.records, 0), max(c.known.bytes, 0)
 	c.over = c.over || err != nil || c.limit.Bytes > 0 && n != records
 }

@@ -155,7 +155,7 @@ func (s *Store) claimText(v *values, due, more string, maxBytes int64, oversized
 SELECT COLUMNSMORE FROM claimed JOIN fitting USING (id) ORDER BY place, was_due, id`)
 }
 
-// candidates finds due rows and returns the IDs of those that fit into MaxBytes, in
+// candidates finds due rows and returns the IDs of the ones that fit into MaxBytes, in
 // order, and the database's time.
 func (s *Store) candidates(ctx context.Context, db runner, options outbox.ClaimOptions, passed int) (ids []string, now int64, err error) {
 	var bytes int64
@@ -182,7 +182,7 @@ func (s *Store) candidates(ctx context.Context, db runner, options outbox.ClaimO
 const listed = 1000
 
 // claimLocked claims in a transaction that locks the rows first. It reads payloads
-// last, and only those of claimed rows.
+// last, and only the ones of claimed rows.
 func (s *Store) claimLocked(ctx context.Context, tx *sql.Conn, options outbox.ClaimOptions, passed int) ([]outbox.Record, error) {
 	ids, now, err := s.candidates(ctx, tx, options, passed)
 	if passed > 0 && len(ids) == 0 && err == nil {
@@ -226,7 +226,7 @@ func (s *Store) leasedText(ids []string, token string) string {
 	return fmt.Sprintf("SELECT %s FROM %s WHERE id IN (%s) AND token = %s", columns, s.table.SQL(), s.dialect.texts(ids), s.dialect.text(token))
 }
 
-// leaseOptimistic finds rows and then takes those that are still due. If another
+// leaseOptimistic finds rows and then takes the ones that are still due. If another
 // claim has taken all of them, it searches again.
 func (s *Store) leaseOptimistic(ctx context.Context, options outbox.ClaimOptions, find func() ([]string, error)) ([]outbox.Record, error) {
 	for {

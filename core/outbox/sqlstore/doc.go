@@ -12,7 +12,7 @@
 //
 // Create the table with your own migrations, from the statements of [Schema] or the
 // files of [Files], or by calling [Migrate]. The store never changes the schema by
-// itself. [Store.Check], which the client calls on Start, names what is missing. To
+// itself. [Store.Check], which the client calls on Start, names missing parts. To
 // upgrade a table of an older release, call Migrate or run the statements of
 // [SchemaFrom]: see "Versions of the schema" below.
 //
@@ -79,7 +79,7 @@
 //     commits would wait for it. A query on a connection to the old primary returns
 //     old data until a call that changes something detects the failover.
 //   - PgBouncer keeps connections to the old primary while their sockets stay open. The
-//     store makes PgBouncer close those that it gets. Set server_login_retry to 1:
+//     store makes PgBouncer close the ones that it gets. Set server_login_retry to 1:
 //     by default, PgBouncer waits 15 s before it tries an unavailable server again.
 //   - Galera: the store repeats calls that conflict with other nodes at COMMIT. If a load
 //     balancer leads the connections of a process to different nodes, a node may not
@@ -187,7 +187,7 @@
 //
 // The table stores no version number: its columns and indexes determine its version.
 // Each release that changes the schema ships a file with the statements that upgrade
-// an existing table. [Migrate] runs it, and Check names what is missing. Added
+// an existing table. [Migrate] runs it, and Check names missing parts. Added
 // columns may be NULL, and statements name the columns they use, so older releases
 // keep working beside newer ones. Columns and indexes that you add yourself are left
 // alone.

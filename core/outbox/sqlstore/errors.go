@@ -10,7 +10,7 @@ import (
 )
 
 // ErrSchema means that the table does not have the structure that the store needs.
-// The error names what is missing or wrong.
+// The error names the missing or wrong part.
 var ErrSchema = errors.New("schema does not fit")
 
 // ErrSession means that the table fits, but statements do not have the effect that

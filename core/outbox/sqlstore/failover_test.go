@@ -98,7 +98,7 @@ func (f failover) filled(t *testing.T) *sql.DB {
 }
 
 // TestFailover exchanges the server while pools have connections to the old one,
-// which stay open: each method goes on at once, with the new server. A caller's
+// which stay open: each method continues at once, with the new server. A caller's
 // transaction fails and is not repeated; the next one finds the new server when
 // the store has.
 func TestFailover(t *testing.T) {
@@ -156,7 +156,7 @@ func TestFailover(t *testing.T) {
 }
 
 // TestStandbyAway shows that what a synchronous standby has not got is not accepted:
-// an insert waits for it, and an insert whose context ends meanwhile has failed.
+// an insert waits for it, and an insert whose context ends before that has failed.
 func TestStandbyAway(t *testing.T) {
 	t.Parallel()
 	pair := testdb.NewPostgresPair(t, testdb.Synchronous)

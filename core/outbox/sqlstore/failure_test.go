@@ -60,7 +60,7 @@ func every(ctx context.Context, tb testing.TB, store *Store) map[string]error {
 	return errs
 }
 
-// TestTableMissing shows that each method says what is the matter.
+// TestTableMissing shows that the error of each method names the problem.
 func TestTableMissing(t *testing.T) {
 	onEach(t, append(stands, variants...), func(t *testing.T, stand stand) {
 		store, err := New(stand.open(t), stand.dialect)

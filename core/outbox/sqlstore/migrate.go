@@ -87,7 +87,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	}
 }
 
-// create creates what is missing.
+// create creates the missing parts.
 func (s *Store) create(ctx context.Context) error {
 	text, err := s.table.DDL(Files(), DefaultTable)
 	if err != nil {
@@ -126,7 +126,7 @@ func (s *Store) upgrade(ctx context.Context, found layout) error {
 	return execAll(ctx, conn, statements...)
 }
 
-// upgradePostgres runs the statements under a session lock, because those that
+// upgradePostgres runs the statements under a session lock, because the ones that
 // create indexes cannot run in a transaction. It polls for the lock, because a
 // session that waits for it would look like a transaction that CREATE INDEX
 // CONCURRENTLY has to wait for.

@@ -122,7 +122,7 @@ func TestMigrateConcurrently(t *testing.T) {
 	})
 }
 
-// TestMigrateAddsIndexes shows that what is missing of an existing table is
+// TestMigrateAddsIndexes shows that a missing part of an existing table is
 // made where the database can.
 func TestMigrateAddsIndexes(t *testing.T) {
 	for _, stand := range []stand{stands[0], stands[2]} {

@@ -22,7 +22,7 @@ const (
 // server's limit.
 const cautious = 64 << 10
 
-// packet is what is known of the limit for statements, in bytes. MySQL rejects
+// packet is the known limit for statements, in bytes. MySQL rejects
 // statements above max_allowed_packet: it closes the connection while the statement
 // is still being sent, so that the reason may get lost. Its driver rejects
 // statements above maxAllowedPacket.

@@ -25,7 +25,7 @@ type stand struct {
 	open func(tb testing.TB) *sql.DB
 }
 
-// stands are those that most tests run on: one driver a database.
+// stands are the databases of most tests, each with one driver.
 var stands = []stand{
 	{"pgx", Postgres, func(tb testing.TB) *sql.DB { return connect(tb, "pgx", testdb.Postgres(tb).Create(tb)) }},
 	{"mariadb", MySQL, func(tb testing.TB) *sql.DB { return connectMySQL(tb, testdb.MariaDB(tb).Create(tb), nil) }},

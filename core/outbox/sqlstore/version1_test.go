@@ -18,7 +18,7 @@ import (
 )
 
 // version1 is a store of a release for version 1 of the schema, as far as it
-// matters beside a later one: the schema files are those of that release, and
+// matters beside a later one: the schema files come from that release, and
 // the statements are recorded from it.
 type version1 struct {
 	t  *testing.T
@@ -314,7 +314,7 @@ func TestMigrateFromVersion1OfAnotherName(t *testing.T) {
 	})
 }
 
-// TestMigrateGoesOn shows that an upgrade goes on where it was interrupted.
+// TestMigrateGoesOn shows that an upgrade continues where it was interrupted.
 func TestMigrateGoesOn(t *testing.T) {
 	interrupted := map[Dialect][][]string{
 		Postgres: {

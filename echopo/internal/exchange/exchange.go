@@ -32,7 +32,7 @@ type Response struct {
 	Hooks
 	// Writer is the writer of the response.
 	Writer *http.ResponseWriter
-	// Status, Size and Committed point to the fields that record what was sent.
+	// Status, Size and Committed point to the fields that record the sent response.
 	Status    *int
 	Size      *int64
 	Committed *bool
