@@ -134,6 +134,7 @@ func (a *arrivals) RoundTrip(r *http.Request) (*http.Response, error) {
 // sooner or later by what the clock was moved; but none is lost, the relay
 // does not spin, and no consumer gets a scheduled message before its time.
 func TestDatabaseClockMoved(t *testing.T) {
+	t.Parallel()
 	for name, moved := range map[string]time.Duration{"back": -step, "forward": step} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -23,6 +23,7 @@ import (
 // that moment, posted and not deleted, may arrive twice, and only once more
 // for each time.
 func TestCrashPoints(t *testing.T) {
+	t.Parallel()
 	for _, point := range crashPoints {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()

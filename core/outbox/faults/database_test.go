@@ -21,6 +21,7 @@ import (
 // server takes what the outbox does not, and when the database is back the
 // relay delivers from it again soon, whoever has stored the message.
 func TestDatabaseKilled(t *testing.T) {
+	t.Parallel()
 	eachStore(t, own, func(t *testing.T, k kind) {
 		const lease, within = 5 * time.Second, 5 * time.Second
 		times := byForm(20, 2)
@@ -70,6 +71,7 @@ func TestDatabaseKilled(t *testing.T) {
 // nothing is answered. New connections work, so the relay must give up the
 // old ones in time.
 func TestDatabaseSilent(t *testing.T) {
+	t.Parallel()
 	eachStore(t, own, func(t *testing.T, k kind) {
 		const lease, within = 5 * time.Second, 15 * time.Second // a few timeouts of 5 s
 		place, server, l := k.create(t), newOffice(t), newLedger()

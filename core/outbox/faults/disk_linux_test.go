@@ -19,6 +19,7 @@ import (
 // a process, which the other tests bring about, cannot show that: the page
 // cache survives it, and only a machine that loses its power forgets.
 func TestAcceptedIsOnDisk(t *testing.T) {
+	t.Parallel()
 	eachStore(t, func(k kind) bool { return k.file }, func(t *testing.T, k kind) {
 		place := k.create(t)
 		seesDirtyPages(t, filepath.Dir(place))

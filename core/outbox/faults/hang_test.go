@@ -68,6 +68,7 @@ func (c calls) p99() time.Duration { return c.times[len(c.times)*99/100] }
 // second second on Publish is about as fast as without an outbox, and soon after
 // the database continues, messages are stored again.
 func TestDatabaseHangs(t *testing.T) {
+	t.Parallel()
 	eachStore(t, own, func(t *testing.T, k kind) {
 		length := byForm(10*time.Second, 2*time.Second)
 		database := k.server(t)

@@ -21,6 +21,7 @@ import (
 // until another relay has the messages. When the first one continues and fails,
 // it must not give back what the other one holds: a third could post it too.
 func TestHeldBackPastItsLease(t *testing.T) {
+	t.Parallel()
 	eachStore(t, nil, func(t *testing.T, k kind) {
 		const messages = 10
 		place, server, l := k.create(t), newOffice(t), newLedger()
@@ -114,6 +115,7 @@ func (s *countedStore) Reschedule(ctx context.Context, changes ...outbox.Change)
 // as long to answer as it may. No lease may end before the answer has come.
 // The time is that of a bubble.
 func TestSlowServer(t *testing.T) {
+	t.Parallel()
 	server := newOffice(t)
 	synctest.Test(t, func(t *testing.T) {
 		const messages = 1000

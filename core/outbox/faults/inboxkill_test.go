@@ -20,6 +20,7 @@ import (
 // inbox and workers handle the messages, again and again on the same store. What the
 // app has acknowledged is handled, and with DoneTx each message has one effect.
 func TestInboxKilled(t *testing.T) {
+	t.Parallel()
 	eachStore(t, nil, func(t *testing.T, k kind) {
 		const lease, each = time.Second, 100
 		times := byForm(200, 6)

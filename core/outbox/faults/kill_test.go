@@ -19,6 +19,7 @@ import (
 // again and again on the same outbox, at moments drawn at random. Half of the
 // publishers post at once and store what fails, half store first.
 func TestKilledAtRandom(t *testing.T) {
+	t.Parallel()
 	eachStore(t, nil, func(t *testing.T, k kind) {
 		const lease = 5 * time.Second
 		times := byForm(200, 20)

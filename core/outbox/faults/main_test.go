@@ -3,8 +3,11 @@
 package faults
 
 import (
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -22,5 +25,22 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if err := moreAtATime(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(testdb.Runner{M: m})
+}
+
+// moreAtATime raises the number of tests that run at a time, because they wait most of
+// the time. In CI other packages keep the processors busy.
+func moreAtATime() error {
+	const name, number = "test.parallel", 4
+	flag.Parse()
+	chosen := os.Getenv("POSTOFFICE_CI") != ""
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == name })
+	if chosen || runtime.GOMAXPROCS(0) >= number {
+		return nil
+	}
+	return flag.Set(name, strconv.Itoa(number))
 }

@@ -19,6 +19,7 @@ import (
 // server hangs, is slow or fails. Only messages that were accepted just before
 // may be lost.
 func TestKilledWithMessagesInMemory(t *testing.T) {
+	t.Parallel()
 	troubles := []struct {
 		name  string
 		begin func(*office)

@@ -67,6 +67,7 @@ func after(most int, then verdict) func() func([]byte) verdict {
 // answer for it was missing, and once more for each time at most; and the app
 // has no more goroutines afterwards than before.
 func TestNetworkFaults(t *testing.T) {
+	t.Parallel()
 	for name, cause := range networkFaults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -80,6 +81,7 @@ func TestNetworkFaults(t *testing.T) {
 // TestNetworkFaultsOfSharedRequests is TestNetworkFaults with so many callers that
 // they share requests: what is missing then is an answer for many messages.
 func TestNetworkFaultsOfSharedRequests(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"reset mid-body", "201 lost", "500, 503 and 429"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -21,6 +21,7 @@ import (
 // app does that has published in a long transaction. The relay delivers and
 // deletes the others, and does not spin.
 func TestOpenTransaction(t *testing.T) {
+	t.Parallel()
 	for name, hold := range map[string]func(*testing.T, *sql.Tx, outbox.Store, outbox.Record){
 		"a row that is due": func(t *testing.T, tx *sql.Tx, store outbox.Store, record outbox.Record) {
 			require.NoError(t, store.Insert(t.Context(), 0, record))

@@ -16,6 +16,7 @@ import (
 // messages a second. Every Publish succeeds all the time, and when the server is
 // back all messages are delivered soon.
 func TestServerDown(t *testing.T) {
+	t.Parallel()
 	eachStore(t, nil, func(t *testing.T, k kind) {
 		const rate, within = 500, 30 * time.Second
 		outage := byForm(time.Minute, 2*time.Second)

@@ -36,6 +36,7 @@ func isPoison(_ *http.Request, body []byte) (int, bool) {
 // not have before 3000 others, one of which the server cannot take. All
 // others are delivered soon, by the time of a bubble.
 func TestPoisonHoldsNobodyBack(t *testing.T) {
+	t.Parallel()
 	server := newOffice(t)
 	server.FailWhen(isPoison)
 	synctest.Test(t, func(t *testing.T) {
@@ -89,6 +90,7 @@ func fill(t *testing.T, store outbox.Store, l *ledger, unknown, messages int) {
 // without a relay. Its rescuer ends a run at the first message that it cannot
 // take, and yet comes to the others.
 func TestRecoveryListReachesHealthyMessages(t *testing.T) {
+	t.Parallel()
 	const unknown, messages = 200, 500
 	server, l := newOffice(t), newLedger()
 	store := memory.New()

@@ -19,6 +19,7 @@ import (
 // before: with synchronous replication nothing is accepted then, and without it, in
 // the full form, that is lost.
 func TestPrimaryKilled(t *testing.T) {
+	t.Parallel()
 	replications := map[string]testdb.Replication{"synchronous": testdb.Synchronous}
 	if full() {
 		replications["asynchronous"] = testdb.Asynchronous

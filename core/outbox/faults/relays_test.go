@@ -18,6 +18,7 @@ import (
 // TestRelaysShareAStore has several processes deliver the messages of one store.
 // Without a fault every message arrives once.
 func TestRelaysShareAStore(t *testing.T) {
+	t.Parallel()
 	for _, relays := range []int{2, 4} {
 		t.Run(fmt.Sprint(relays, " relays"), func(t *testing.T) {
 			t.Parallel()
@@ -52,6 +53,7 @@ func TestRelaysShareAStore(t *testing.T) {
 // TestPausedRelay stops one of several processes, as by a debugger or a
 // suspended machine, while it delivers, until others have its messages.
 func TestPausedRelay(t *testing.T) {
+	t.Parallel()
 	eachStore(t, own, func(t *testing.T, k kind) {
 		const lease = 3 * time.Second
 		messages := byForm(100_000, 3000)

@@ -27,6 +27,7 @@ func replicaServer(t *testing.T, k kind) *testdb.Server {
 // TestReplicasKilled kills two of many replicas with SIGKILL, again and again, and
 // starts them anew, while all of them publish and a server fails now and then.
 func TestReplicasKilled(t *testing.T) {
+	t.Parallel()
 	eachStore(t, own, func(t *testing.T, k kind) {
 		const lease, together = 3 * time.Second, 2
 		replicas, times := byForm(20, 5), byForm(5, 2)
@@ -78,6 +79,7 @@ func TestReplicasKilled(t *testing.T) {
 // TestReplicasDrain has more and more replicas deliver what waits in one database:
 // as fast as they can, and with a limit for each.
 func TestReplicasDrain(t *testing.T) {
+	t.Parallel()
 	eachStore(t, own, func(t *testing.T, k kind) {
 		database := replicaServer(t, k)
 		first := 0.0

@@ -19,6 +19,7 @@ import (
 // mode, Memory among them. Stop must return nil within its deadline, with a
 // server that is well, that is down and that does not answer.
 func TestTerminatedUnderLoad(t *testing.T) {
+	t.Parallel()
 	eachStore(t, nil, func(t *testing.T, k kind) {
 		const lease, stopWithin = 5 * time.Second, 10 * time.Second
 		times := byForm(100, 3)

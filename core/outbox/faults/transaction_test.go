@@ -37,6 +37,7 @@ var endings = []struct {
 // transaction, which ends in different ways: the message is in the outbox if
 // and only if the row is in its table.
 func TestCallersTransaction(t *testing.T) {
+	t.Parallel()
 	eachStore(t, sqlKind, func(t *testing.T, k kind) {
 		times := byForm(1000, 50)
 		b := newBusiness(t, k)
@@ -66,6 +67,7 @@ func TestCallersTransaction(t *testing.T) {
 // got it, and after that, so that the answer is lost. The caller learns
 // neither; the row and the message agree all the same.
 func TestConnectionKilledAtCommit(t *testing.T) {
+	t.Parallel()
 	eachStore(t, own, func(t *testing.T, k kind) {
 		times := byForm(1000, 50)
 		b := newBusiness(t, k)
@@ -99,6 +101,7 @@ func TestConnectionKilledAtCommit(t *testing.T) {
 // transactions: every row has its message, delivered or in the outbox, and
 // no message is without a row.
 func TestKilledInTransaction(t *testing.T) {
+	t.Parallel()
 	eachStore(t, sqlKind, func(t *testing.T, k kind) {
 		const lease = 3 * time.Second
 		times := byForm(100, 3)
