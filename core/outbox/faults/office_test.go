@@ -21,15 +21,14 @@ type office struct {
 	*postofficetest.Server
 
 	mu     sync.Mutex
-	newest int64           // number of the newest message that is in ids
-	count  int             // messages that are in ids
-	ids    map[string]bool // ids of the messages up to newest
+	newest int64           // number of the newest message that was read
+	ids    map[string]bool // ids of the messages that were read
 }
 
 // newOffice starts a server. It is closed when the test ends.
 func newOffice(t *testing.T) *office {
 	t.Helper()
-	s := &office{Server: listen(t, freeAddress)}
+	s := &office{Server: listen(t, freeAddress), ids: make(map[string]bool)}
 	t.Cleanup(func() { s.Close() })
 	s.furnish(t)
 	return s
@@ -59,63 +58,41 @@ func (s *office) furnish(t *testing.T) {
 }
 
 // renew notes in the ledger what has arrived and replaces the server by an
-// empty one with the same address, so that the memory of messages does
-// not pile up in memory.
+// empty one with the same address, so that messages do not pile up in memory.
 func (s *office) renew(t *testing.T, l *ledger) {
 	t.Helper()
 	address := strings.TrimPrefix(s.URL(), "http://")
 	s.Close()
 	l.arrive(s)
 	s.Server = listen(t, func() string { return address })
-	s.newest, s.count, s.ids = 0, 0, nil
+	s.newest, s.ids = 0, make(map[string]bool)
 	s.furnish(t)
 }
 
-// look reads the messages that have arrived since the last call. Tests ask often, so
-// each message is decoded once. The mutex is held.
-func (s *office) look() {
-	if s.ids == nil {
-		s.ids = make(map[string]bool)
+// arrived returns the ids of the messages that have arrived. Tests ask often, so each
+// message is decoded once. The mutex is held.
+func (s *office) arrived() map[string]bool {
+	latest := s.newest
+	for _, message := range s.Operator().RecentMessages(0, 1, nil) {
+		latest = message.Number
 	}
-	const page = 20
-	newest := s.newest
-	for before := int64(0); ; {
-		recent := s.Operator().RecentMessages(before, page, nil)
-		for _, message := range recent {
-			if message.Number <= s.newest {
-				recent = nil
-				break
-			}
-			newest = max(newest, message.Number)
-			s.count++
-			s.ids[idOf(message.Payload)] = true
-			before = message.Number
-		}
-		if len(recent) < page {
-			break
-		}
+	for _, message := range s.Operator().RecentMessages(latest+1, int(latest-s.newest), nil) {
+		s.ids[idOf(message.Payload)] = true
 	}
-	s.newest = newest
-}
-
-// counts counts the messages that have arrived, and the different ones.
-func (s *office) counts() (arrived, different int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.look()
-	return s.count, len(s.ids)
+	s.newest = latest
+	return s.ids
 }
 
 // distinct counts the different messages that have arrived.
 func (s *office) distinct() int {
-	_, different := s.counts()
-	return different
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.arrived())
 }
 
 // has tells whether a message has arrived.
 func (s *office) has(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.look()
-	return s.ids[id]
+	return s.arrived()[id]
 }

@@ -109,10 +109,5 @@ func awaitAll(t *testing.T, server *office, messages int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), byForm(20*time.Minute, patience))
 	defer cancel()
-	// To look for duplicates takes a while, so it is done when there are
-	// enough messages.
-	for arrived, different := 0, 0; different < messages; {
-		require.NoError(t, server.WaitForMessages(ctx, topic, arrived+messages-different))
-		arrived, different = server.counts()
-	}
+	require.NoError(t, server.Wait(ctx, func() bool { return server.distinct() >= messages }))
 }
