@@ -27,8 +27,8 @@ type Journal struct {
 
 	mu      sync.Mutex
 	started bool
-	// The position up to which events were returned. Messages, jobs and attempts are numbered in the
-	// order in which they are created.
+	// The position up to which events were returned. Messages, jobs and attempts are
+	// numbered in the order in which they are created.
 	topics                            map[string]int // number of messages of the topic
 	consumers                         map[int64]Consumer
 	lastMessage, lastJob, lastAttempt int64

@@ -133,6 +133,14 @@ func plannedRows(dialect Dialect) int {
 	return 20_000
 }
 
+// neverAnalyze makes PostgreSQL gather statistics of the table only when a test says so.
+func neverAnalyze(t *testing.T, store *Store) {
+	t.Helper()
+	if store.dialect == Postgres {
+		run(t, store.db.DB, "ALTER TABLE "+store.table.SQL()+" SET (autovacuum_enabled = off)")
+	}
+}
+
 // TestPlans shows that each statement searches an index, in the order that it
 // needs, whatever the database knows of the table: nothing, what it was when it
 // was empty, or what it is.
@@ -141,10 +149,7 @@ func TestPlans(t *testing.T) {
 		for _, analyzed := range []string{"never", "when empty", "when full"} {
 			store := opened(t, stand.open(t), stand.dialect)
 			analyze := map[Dialect]string{Postgres: "VACUUM ANALYZE ", MySQL: "ANALYZE TABLE ", SQLite: "ANALYZE "}[stand.dialect] + store.table.SQL()
-			if stand.dialect == Postgres {
-				// The test decides when.
-				run(t, store.db.DB, "ALTER TABLE "+store.table.SQL()+" SET (autovacuum_enabled = off)")
-			}
+			neverAnalyze(t, store)
 			if analyzed == "when empty" {
 				run(t, store.db.DB, analyze)
 			}
@@ -168,9 +173,7 @@ func TestPlans(t *testing.T) {
 func TestPlansOfManyIDs(t *testing.T) {
 	onEach(t, stands, func(t *testing.T, stand stand) {
 		store := opened(t, stand.open(t), stand.dialect)
-		if stand.dialect == Postgres {
-			run(t, store.db.DB, "ALTER TABLE "+store.table.SQL()+" SET (autovacuum_enabled = off)")
-		}
+		neverAnalyze(t, store)
 		load(t, store, 700)
 		var ids []string
 		for i := range listed {
@@ -345,7 +348,8 @@ func TestPreparedPlans(t *testing.T) {
 	db := stands[0].open(t)
 	db.SetMaxOpenConns(1)
 	store := opened(t, db, Postgres, WithMaxRecords(50), WithMaxBytes(1<<30))
-	run(t, db, "ALTER TABLE "+store.table.SQL()+" SET (autovacuum_enabled = off)", "VACUUM ANALYZE "+store.table.SQL())
+	neverAnalyze(t, store)
+	run(t, db, "VACUUM ANALYZE "+store.table.SQL())
 	ctx := t.Context()
 	for range 20 {
 		_, _, err := store.Next(ctx)

@@ -11,7 +11,6 @@ import (
 // Statements carry literals wherever possible: see [Dialect.text]. Queries for
 // PostgreSQL that return rows have parameters instead, because pgx prepares every
 // query and caches it by its text, so the text must not vary.
-// every query and keeps it by its text, so the text must always be the same.
 type values struct {
 	dialect    Dialect
 	parameters bool
